@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_smooth
-from keras_smooth.differentiation.batches import in_batches
+from keras_smooth.differentiation.evaluation import in_batches
 
 ORDERS = {f"order {order}": order for order in (2, 3, 4)}
 # How many points of each dimension go through the net at a time, about 10,000 / d.

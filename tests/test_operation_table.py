@@ -19,7 +19,7 @@ from richardson import derivative
 import keras_smooth
 from keras_smooth import operations
 from keras_smooth.jet import Jet
-from keras_smooth.operations import tape_orders, walk
+from keras_smooth.operations import taped, walk
 
 ORDER = 4
 EYE = np.eye(3)
@@ -766,7 +766,7 @@ def columns_of(function, x, left_out=()):
         step for step in walk.steps(traced.program, moving)
         if step.operation.type not in left_out
     ]  # fmt: skip
-    least = min(map(tape_orders.of_step, found), default=math.inf)
+    least = min(map(taped.of_step, found), default=math.inf)
     return {step.operation.type for step in found}, least if least < MOST else math.inf
 
 
@@ -834,7 +834,7 @@ def test_what_tapes_leave_out_stands_in_the_rows():
             measured[kind] = {
                 pair
                 for pair in pairs - TRULY_ZERO.get(kind, set())
-                if not tape_orders.measured(
+                if not taped.measured(
                     operation,
                     *([n == m for m in range(size)] for n, size in zip(pair, sizes)),
                 )

@@ -13,9 +13,8 @@ from representatives import representatives
 from richardson import derivative
 
 import keras_smooth
-from keras_smooth.differentiation import engines, taped_partials
-from keras_smooth.differentiation.directions import shared_directions
-from keras_smooth.differentiation.isotropic import squared_laplacian
+from keras_smooth.differentiation import engines, tapes
+from keras_smooth.differentiation.directions import shared_directions, squared_laplacian
 from keras_smooth.differentiation.passes import all_partials, passes_for
 
 WRAPS = {
@@ -424,7 +423,7 @@ def test_directions_are_few_and_their_weights_exact(name):
 
 @pytest.mark.parametrize(
     ("dim", "number"),
-    [(1, 1), (2, 3), (3, 6), (4, 12), (5, 16), (6, 22), (7, 28), (8, 45), (12, 91)],
+    [(1, 1), (2, 3), (3, 6), (4, 15), (5, 16), (6, 28), (7, 28), (8, 45), (12, 91)],
 )
 def test_squared_laplacian_is_a_sum_of_few_powers(dim, number, rng):
     directions, weights = squared_laplacian(dim)
@@ -479,7 +478,7 @@ def test_passes_carry_few_values(name):
     ],
 )
 def test_tapes_sweep_few_derivatives(indices, sweeps):
-    assert taped_partials.num_sweeps([((index, 1.0),) for index in indices]) == sweeps
+    assert tapes.num_sweeps([((index, 1.0),) for index in indices]) == sweeps
 
 
 def test_sweeps_cost_twice_as_much_with_each_order():

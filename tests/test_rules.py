@@ -15,7 +15,7 @@ from representatives import representatives
 
 import keras_smooth
 from keras_smooth import activations, operations
-from keras_smooth.differentiation import sweeps
+from keras_smooth.differentiation import tapes
 from keras_smooth.jet import Jet
 
 ORDER = 3
@@ -125,11 +125,11 @@ def reference(function, xs, order=ORDER):
     """Returns the entries of all directions by nested tapes over t."""
     paths = [along(x) for x in xs]
     t = tf.zeros([xs[0].directions * xs[0].shape[0]], tf.float64)
-    return sweeps.nested_tapes(
+    return tapes.nested_tapes(
         lambda t: function(*(path(t) for path in paths)),
         t,
         order,
-        sweeps.Slopes(_TrueZero(), order),
+        tapes.Slopes(_TrueZero(), order),
     )
 
 
@@ -247,7 +247,7 @@ def assert_each_order_is_the_derivative_of_the_last(carry, function, xs):
     """Checks entry n of a rule against one tape over its entry n - 1 along the curve.
 
     Entry 0 is the function itself, so that by induction all orders stand on tapes; nested
-    ones would take 3^n sweeps. That a rule of a lower order gives the same is checked too.
+    ones would take 3^n tapes. That a rule of a lower order gives the same is checked too.
     """
     y, order = carry(*xs), xs[0].order
 
@@ -256,8 +256,8 @@ def assert_each_order_is_the_derivative_of_the_last(carry, function, xs):
         start = function(*(moved(x, s, 0).primal for x in xs))
         return tf.stack([start, *(z.entry(n)[0] for n in range(1, order))], axis=1)
 
-    values, slopes = sweeps.nested_tapes(
-        below, tf.zeros([2], tf.float64), 1, sweeps.Slopes(_TrueZero(), 1)
+    values, slopes = tapes.nested_tapes(
+        below, tf.zeros([2], tf.float64), 1, tapes.Slopes(_TrueZero(), 1)
     )
     for n in range(1, order + 1):
         assert_entry(y.entry(n)[0], slopes[:, n - 1])

@@ -26,7 +26,7 @@ def kinds(model: keras.Model, training: bool) -> Counter:
     x = audits.inputs(model)
     flat = keras.tree.flatten(x)
     places = tuple(i for i, leaf in enumerate(flat) if leaf.dtype.is_floating)
-    points = Points(x=x, places=places or tuple(range(len(flat))), keys=None, single=False)
+    points = Points(x=x, places=places or tuple(range(len(flat))), single=False)
     traces = Traces(model, training)
     way = operations.between(traces.at(points).program, traces.moving(points))
     # Comparisons and counts have no derivatives to carry.

@@ -53,7 +53,7 @@ def points(x: Any) -> Points:
     """Returns inputs, of which those of floats move."""
     flat = keras.tree.flatten(x)
     places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
-    return Points(x=x, places=places, keys=None, single=len(flat) == 1)
+    return Points(x=x, places=places, single=len(flat) == 1)
 
 
 def along(

@@ -14,7 +14,7 @@ from keras_smooth import registry
 from keras_smooth.auditing.findings import Cause, Finding
 from keras_smooth.auditing.traced import Traced, numbers_of
 from keras_smooth.models import calls, graph, references
-from keras_smooth.operations import registered, rows, tape_orders, walk
+from keras_smooth.operations import registered, rows, taped, walk
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.signs import keeps_off_its_edge
 from keras_smooth.operations.walk import State, Step
@@ -189,7 +189,7 @@ class _Reader(walk.Walk):
         pairs = zip(step.given, operation.inputs)
         inputs = [state == State.MOVES and rows.is_smooth(x.dtype) for state, x in pairs]
         k = rows.smoothness(operation, inputs)
-        right_to = tape_orders.of_operation(operation, inputs, step.used)
+        right_to = taped.of_operation(operation, inputs, step.used)
         has_jet = row is not None and row.jet is not None
         if k is None or row is None or not (has_jet or row.program):
             if right_to > 0:

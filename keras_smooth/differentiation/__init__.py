@@ -8,20 +8,14 @@ estimators.py         sums from random directions, with their standard errors
 coefficients.py       the coefficients of a linear operator
 multi_indices.py      partial derivatives as multi-indices
 directions.py         few directions that determine partial derivatives, with exact weights
-isotropic.py          few directions for the biharmonic operator
 passes.py             groups of directions in one forward pass, and sums of derivatives
-moving_inputs.py      the inputs that move, and their dtype
 independence.py       whether the samples of a batch influence each other
 points.py             the inputs that move and those that are held
 engines.py            the engines by name, and the choice for a task
 tasks.py              what can be computed, by a function of each engine
 evaluation.py         one evaluation: task, engine, batches, jets where tapes lose
-results.py            its result: of independent samples, verified if requested
-not_finite.py         advice on derivatives that are not finite where y is
-batches.py            points in batches
+results.py            its result: of independent samples, verified if requested, with advice
 tapes.py              the engine "tape": nested GradientTape, the reference
-taped_partials.py     the same for chosen partial derivatives
-sweeps.py             sweeps back through tapes: from one order to the next
 lost.py               derivatives that tapes do not find: known zeros and lost ones
 taylor.py             the engine "jet": directions in, partial derivatives out
 traces.py             the operations of a model at points
@@ -29,7 +23,6 @@ declared_gradients.py gradients that a model declares and that differ from the t
 rules.py              rules of users
 exact_values.py       exact values to compare with, from arrays, tables or functions
 differences.py        derivatives from values of the model alone
-in_float64.py         the same evaluation in float64
 agreements.py         the comparison of numbers with differences, and its limits
 verification.py       verify=True: the numbers of an engine compared with differences
 derivative_targets.py targets of derivatives, by name and in the shapes of the outputs

@@ -40,7 +40,12 @@ def change_first_derivative(traces: Traces, points: Points) -> bool:
         traces: What the model computes.
         points: Where it is differentiated.
     """
-    operation = _declaring(traces, points)
+    declaring = (
+        operation
+        for operation in traces.of_program(operations.between, points)
+        if operation.type in _KINDS and tapes_right_to(operation, [True]) < 2
+    )
+    operation = next(declaring, None)
     if operation is None or traces.training:
         return False
     traced = traces.at(points)
@@ -62,25 +67,11 @@ def _changes(traces: Traces, points: Points) -> bool:
             return bool(calls.without_trace(_differs, traces, points))
         # Tapes are paused while a graph is built; another thread is eager.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            return pool.submit(
-                lambda: bool(
-                    calls.without_trace(_differs, Traces(traces.model), drawn(points))
-                )
-            ).result()
+            anew = Traces(traces.model)
+            return pool.submit(lambda: _changes(anew, drawn(points))).result()
     # A gradient of the user can raise any error, and may not be needed.
     except Exception:
         return False
-
-
-def _declaring(traces: Traces, points: Points) -> tf.Operation | None:
-    """Returns the first operation between inputs and outputs that declares a gradient, if any."""
-    way = traces.of_program(operations.between, points)
-    declared = (
-        operation
-        for operation in way
-        if operation.type in _KINDS and tapes_right_to(operation, [True]) < 2
-    )
-    return next(declared, None)
 
 
 def _differs(traces: Traces, points: Points) -> tf.Tensor:

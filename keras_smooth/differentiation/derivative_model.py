@@ -1,18 +1,20 @@
 """DerivativeModel: a model whose outputs are y and its derivatives."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_smooth.checks import choice, shown
-from keras_smooth.differentiation import engines, moving_inputs, operators
+from keras_smooth.differentiation import engines, operators
 from keras_smooth.differentiation.derivative_targets import (
     by_name,
     in_shape_of,
     row_weights,
 )
+from keras_smooth.differentiation.points import weights_dtype
 from keras_smooth.differentiation.tasks import names
 from keras_smooth.models import checked_inputs
 
@@ -84,28 +86,31 @@ class DerivativeModel(keras.Model):
         checked_inputs.check_callable(model)
         checked_inputs.check_not_quantized(model)
         # Keras casts the inputs of a model to its dtype, which is float32 by default.
-        super().__init__(**{"dtype": moving_inputs.weights_dtype(model), **kwargs})
+        super().__init__(**{"dtype": weights_dtype(model), **kwargs})
         self.order = engines.checked_derivatives(order, engine, least=1)
         self.engine = engine
-        self.second = _checked_second(second, self.order)
+        self.second = choice("`second`", second, SECOND)
+        if second == "laplacian" and self.order != 2:
+            raise ValueError(f"second='laplacian' needs order=2, received order={order}.")
         self.model = model
-        _check_ends(model)
+        # Those of a subclassed model are counted when it is called.
+        self._check_one("input", getattr(model, "inputs", None))
+        self._check_one("output", getattr(model, "outputs", None))
         self.built = True
 
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: bool | None = None) -> dict:
-        if (number := len(keras.tree.flatten(inputs))) > 1:
-            raise ValueError(_one("input", self.model, number))
-        dim = sum(math.prod(x.shape[1:]) for x in keras.tree.flatten(inputs))
+        x = keras.tree.flatten(inputs)
+        self._check_one("input", x)
         how: dict[str, Any] = {"engine": self.engine, "training": bool(training)}
-        if self.second == "laplacian" and dim > 1:
+        if self.second == "laplacian" and math.prod(x[0].shape[1:]) > 1:
             values = operators.with_laplacian(self.model, inputs, **how)
         else:
             values = operators.derivatives(self.model, inputs, self.order, **how)
-        number = len(keras.tree.flatten(values[0]))
-        if number > 1:
-            raise ValueError(_one("output", self.model, number))
-        return dict(zip(self._names, map(_without_structure, values)))
+        leaves = list(map(keras.tree.flatten, values))
+        self._check_one("output", leaves[0])
+        # Without the structure of one tensor, such as a dict with one key.
+        return {name: leaf for name, (leaf,) in zip(self._names, leaves)}
 
     def compile(
         self,
@@ -206,6 +211,13 @@ class DerivativeModel(keras.Model):
                 "are a dict."
             )
 
+    def _check_one(self, word: str, tensors: Sequence | None) -> None:
+        if tensors is not None and len(tensors) != 1:
+            raise ValueError(
+                f"DerivativeModel needs a model with one {word}, received {self.model.name!r} "
+                f"with {len(tensors)}."
+            )
+
     @property
     def _names(self) -> list[str]:
         return names(self.order)
@@ -219,7 +231,8 @@ class DerivativeModel(keras.Model):
         **kwargs: Any,
     ) -> None:
         """As `keras.Model.export`, without a call that has to come before it."""
-        shape = _input_shape(self.model)
+        inputs, built = getattr(self.model, "inputs", None), self.model.get_build_config()
+        shape = inputs[0].shape if inputs else (built or {}).get("input_shape")
         if input_signature is None and shape is not None:
             input_signature = [
                 keras.InputSpec(shape=(None, *shape[1:]), dtype=self.input_dtype)
@@ -239,42 +252,6 @@ class DerivativeModel(keras.Model):
     def from_config(cls, config: dict) -> "DerivativeModel":
         model = keras.saving.deserialize_keras_object(config["model"])
         return cls(**{**config, "model": model})
-
-
-def _checked_second(second: Any, order: int) -> str:
-    second = choice("`second`", second, SECOND)
-    if second == "laplacian" and order != 2:
-        raise ValueError(f"second='laplacian' needs order=2, received order={order}.")
-    return second
-
-
-def _check_ends(model: keras.Model) -> None:
-    # The inputs and outputs of a subclassed model are counted when it is called.
-    for ends, word in (("inputs", "input"), ("outputs", "output")):
-        tensors = getattr(model, ends, None)
-        if tensors is not None and len(tensors) != 1:
-            raise ValueError(_one(word, model, len(tensors)))
-
-
-def _one(word: str, model: keras.Model, number: int) -> str:
-    return (
-        f"DerivativeModel needs a model with one {word}, received {model.name!r} with "
-        f"{number}."
-    )
-
-
-def _without_structure(value: Any) -> Any:
-    """Returns the tensor in a structure of one tensor, such as a dict with one key."""
-    leaves = keras.tree.flatten(value)
-    return leaves[0] if len(leaves) == 1 else value
-
-
-def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
-    """Returns the input shape of a built model, or None if unknown."""
-    inputs = getattr(model, "inputs", None)
-    if inputs:
-        return inputs[0].shape
-    return (model.get_build_config() or {}).get("input_shape")
 
 
 def _in_order(what: str, values: Any, names: list[str], loss: Any) -> Any:

@@ -82,12 +82,22 @@ class Estimate:
 SPREAD = ("error", "rounding", "size", "variation", "steepest")
 
 
+@dataclasses.dataclass(frozen=True)
 class Differences:
-    """Replaces `taylor.propagate`: jets from values of the model."""
+    """Replaces `taylor.propagate`: jets from values of the model, and what they are off by.
 
-    def __init__(self, model: Callable) -> None:
-        self.model = model
-        self._passes: list[_Pass] = []
+    The batch of a jet has the derivatives, and behind them each field of `SPREAD` for each draw:
+    errors have unknown signs, which sums of directions add or take away.
+
+    Args:
+        model: Model, layer or function.
+        rng: Draws a sign for each direction.
+        draws: How often.
+    """
+
+    model: Callable
+    rng: np.random.Generator
+    draws: int
 
     def __call__(
         self,
@@ -99,58 +109,28 @@ class Differences:
         y = _call(self.model, points.x)
         steps = ladder(points, directions)
         values = _along_lines(self.model, points, directions, steps)
-        rows = [
-            estimates(samples, steps, order, EPSILON[tensor.dtype.name])
-            for tensor, samples in zip(keras.tree.flatten(y), values, strict=True)
-        ]
-        self._passes.append(_Pass(y, rows, len(directions[0]), sums))
-        return self._passes[-1].values()
+        signs = self.rng.choice([-1.0, 1.0], (self.draws, len(directions[0])))
 
-    def spreads(self, rng: np.random.Generator, draws: int) -> Callable:
-        """Returns a function that gives the errors and sizes of the same calls, in their order."""
-        jets = iter([each.spreads(rng, draws) for each in self._passes])
-        return lambda *_, **__: next(jets)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pass:
-    """Lines through a model: its output, estimates for each, and what is summed."""
-
-    y: Any
-    estimates: list[list[Estimate]]
-    num_directions: int
-    sums: np.ndarray | None
-
-    def values(self) -> Any:
-        """Returns jets of the derivatives."""
-        return self._jets([[row.value for row in rows] for rows in self.estimates])
-
-    def spreads(self, rng: np.random.Generator, draws: int) -> Any:
-        """Returns jets of all fields but the values, one after another in the batch.
-
-        Each field comes once for each draw, with a sign for each direction.
-        """
-        signs = rng.choice([-1.0, 1.0], (draws, self.num_directions))
-
-        def spread(row: Estimate) -> np.ndarray:
-            fields = np.stack([getattr(row, name) for name in SPREAD])
-            signed = signs.reshape(signs.shape + (1,) * (fields.ndim - 2)) * fields[:, None]
-            along = np.moveaxis(signed, 2, 0)
-            return along.reshape(len(along), -1, *along.shape[4:])
-
-        with np.errstate(invalid="ignore"):
-            return self._jets([list(map(spread, rows)) for rows in self.estimates])
-
-    def _jets(self, outputs: list[list[np.ndarray]]) -> Any:
-        """Returns jets in the structure of y, from y and its derivatives for each output."""
-        jets = []
-        for primal, *series in outputs:
-            if self.sums is not None:
-                series[-1] = np.stack([_weighted(series[-1], row) for row in self.sums])
+        def jet(tensor: tf.Tensor, samples: np.ndarray) -> Jet:
+            rows = estimates(samples, steps, order, EPSILON[tensor.dtype.name])
+            with np.errstate(invalid="ignore"):
+                primal, *series = (_with_spread(row, signs) for row in rows)
+                if sums is not None:
+                    series[-1] = np.stack([_weighted(series[-1], row) for row in sums])
             entries = list(map(tf.constant, series))
-            summed = self.sums is not None
-            jets.append(Jet(tf.constant(primal[0]), entries, summed, weights=self.sums))
-        return keras.tree.pack_sequence_as(self.y, jets)
+            return Jet(tf.constant(primal[0]), entries, sums is not None, weights=sums)
+
+        jets = list(map(jet, keras.tree.flatten(y), values))
+        return keras.tree.pack_sequence_as(y, jets)
+
+
+def _with_spread(row: Estimate, signs: np.ndarray) -> np.ndarray:
+    """Returns a derivative and the fields of `SPREAD` times each row of signs, in the batch."""
+    fields = np.stack([getattr(row, name) for name in SPREAD])
+    signed = signs.reshape(signs.shape + (1,) * (fields.ndim - 2)) * fields[:, None]
+    along = np.moveaxis(signed, 2, 0)
+    spread = along.reshape(len(along), -1, *along.shape[4:])
+    return np.concatenate([row.value, spread], axis=1)
 
 
 def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -346,17 +326,60 @@ def _scatter(changes: np.ndarray) -> np.ndarray:
 def _along_lines(
     model: Callable, points: Points, directions: list[tf.Tensor], steps: np.ndarray
 ) -> list[np.ndarray]:
-    """Returns the values of each output at the nodes of all lines, that at 0 first."""
-    lines = _Lines(model, points, directions)
+    """Returns the values of each output at the nodes of all lines, that at 0 first.
+
+    Lines of all directions are in one batch, where the model accepts other batches.
+    """
+    lead, most = directions[0].shape[0], points.flat[0].shape[0]
+    run = model
+    if takes_other_batches(model, points):
+        most = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // sum(points.dims)))
+    else:
+        run = _of_one_batch(model, points)
+    starts = points.at([_repeated(x, lead) for x in points.flat])
+    moves = [
+        tf.reshape(tf.broadcast_to(v, (lead, *x.shape)), (-1, *x.shape[1:]))
+        for v, x in zip(directions, points.moving, strict=True)
+    ]
     places = steps[:, None] * _nodes().reshape(-1, 1, 1)
-    shape = places.shape
-    places = places.reshape(shape[0] * shape[1], -1)
-    outputs = []
-    for y, value in zip(_values(model, points.x), lines(places), strict=True):
-        value = value.reshape(*shape, *y.shape[1:])
-        first = np.broadcast_to(y, value[:, :1].shape)
-        outputs.append(np.concatenate([first, value], axis=1))
-    return outputs
+    flat = places.reshape(places.shape[0] * places.shape[1], -1)
+    outputs, number = _values(model, points.x), max(1, most // flat.shape[1])
+    parts = [
+        _at_places(run, starts, moves, flat[first : first + number], slice(row, row + most))
+        for first in range(0, len(flat), number)
+        for row in range(0, flat.shape[1], most)
+    ]
+    values = []
+    for y, columns in zip(outputs, zip(*parts), strict=True):
+        value = np.concatenate(columns).reshape(*places.shape, *y.shape[1:])
+        values.append(
+            np.concatenate([np.broadcast_to(y, value[:, :1].shape), value], axis=1)
+        )
+    return values
+
+
+def _at_places(
+    model: Callable, starts: Points, moves: list[tf.Tensor], places: np.ndarray, rows: slice
+) -> list[np.ndarray]:
+    """Returns the values of each output on lines, those at one place after those at another.
+
+    Args:
+        model: Model, layer or function.
+        starts: Where the lines begin, those of all directions in the batch.
+        moves: For each moving input the directions, in the same batch.
+        places: On the lines, of shape `(places, directions * batch)`.
+        rows: Those lines that are meant.
+    """
+    points = starts.at([_repeated(x[rows], len(places)) for x in starts.flat])
+    moved = []
+    for x, v in zip(points.moving, moves, strict=True):
+        t = tf.constant(places[:, rows].reshape(-1, *[1] * (x.shape.rank - 1)), x.dtype)
+        moved.append(x + t * _repeated(v[rows], len(places)))
+    return _values(model, points.whole(moved))
+
+
+def _repeated(tensor: tf.Tensor, number: int) -> tf.Tensor:
+    return tf.tile(tensor, (number, *[1] * (tensor.shape.rank - 1)))
 
 
 def _values(model: Callable, x: Any) -> list[np.ndarray]:
@@ -399,51 +422,3 @@ def _of_one_batch(model: Callable, points: Points) -> Callable:
 
     run = traced_if_possible(call, *points.flat)
     return lambda x: run(*keras.tree.flatten(x))
-
-
-class _Lines:
-    """Values of a model on lines through all points, with the directions in the batch."""
-
-    def __init__(self, model: Callable, points: Points, directions: list[tf.Tensor]):
-        self.takes_other_batches = takes_other_batches(model, points)
-        self.model = model if self.takes_other_batches else _of_one_batch(model, points)
-        lead, self.size = directions[0].shape[0], points.flat[0].shape[0]
-        self.points = points.at(
-            [tf.tile(x, (lead, *[1] * (x.shape.rank - 1))) for x in points.flat]
-        )
-        self.directions = [
-            tf.reshape(tf.broadcast_to(v, (lead, *x.shape)), (-1, *x.shape[1:]))
-            for v, x in zip(directions, points.moving, strict=True)
-        ]
-
-    def __call__(self, places: np.ndarray) -> list[np.ndarray]:
-        """Returns the values of each output, those at one place after those at another.
-
-        Args:
-            places: On the lines, of shape `(places, directions * batch)`.
-        """
-        rows, most = len(self.directions[0]), self._most_rows()
-        number = max(1, most // rows)
-        values = [
-            self._part(places[first : first + number], slice(start, start + most))
-            for first in range(0, len(places), number)
-            for start in range(0, rows, most)
-        ]
-        return [np.concatenate(column) for column in zip(*values)]
-
-    def _most_rows(self) -> int:
-        """Returns how many rows to evaluate at a time."""
-        if not self.takes_other_batches:
-            return self.size
-        return max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // sum(self.points.dims)))
-
-    def _part(self, places: np.ndarray, rows: slice) -> list[np.ndarray]:
-        def tiled(tensor: tf.Tensor) -> tf.Tensor:
-            return tf.tile(tensor[rows], (len(places), *[1] * (tensor.shape.rank - 1)))
-
-        points = self.points.at(list(map(tiled, self.points.flat)))
-        moved = []
-        for x, v in zip(points.moving, self.directions, strict=True):
-            t = tf.constant(places[:, rows].ravel(), x.dtype)
-            moved.append(x + tf.reshape(t, (-1, *[1] * (x.shape.rank - 1))) * tiled(v))
-        return _values(self.model, points.whole(moved))

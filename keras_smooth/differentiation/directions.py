@@ -5,11 +5,17 @@ k! / a! v^a times the partial derivative. So a partial derivative is a sum of de
 directions where its monomial is one of k-th powers of linear forms: pure ones have their axis,
 mixed ones need several directions, which all share as far as they can.
 
+For |k|^4, the symbol of the biharmonic operator, there are fewer: an icosahedron in three
+dimensions; the corners of a regular simplex and the sums of two or three of them, seen from its
+middle, in others: (d + 1) (d + 2) / 2 in d dimensions, where pairs of axes are d^2.
+
 References:
     Griewank, Utke and Walther, 2000, "Evaluating higher derivative tensors by forward
     propagation of univariate Taylor series", Mathematics of Computation 69: derivatives by
     interpolation over directions of whole numbers. Carlini, Kummer, Oneto and Ventura, 2017,
-    "On the real rank of monomials", Mathematische Zeitschrift 286: of how many powers.
+    "On the real rank of monomials", Mathematische Zeitschrift 286: of how many powers. Reznick,
+    1992, "Sums of even powers of real linear forms", Memoirs of the American Mathematical
+    Society 463: how few there can be, from spherical designs.
 """
 
 import functools
@@ -68,9 +74,10 @@ def _fewest(
         exponents: Of the monomial.
         known: Forms that cost nothing.
     """
-    starts = [_polarization(exponents)]
+    # By polarization, along number i they move e_i, e_i - 2, ..., -e_i, up to a common sign.
+    starts = [_normalized(itertools.product(*(range(e, -e - 1, -2) for e in exponents)))]
     if len(exponents) <= _MOST_TRIED:
-        starts.append(_of_signs(len(exponents)))
+        starts.append(_normalized(itertools.product((1, 0, -1), repeat=len(exponents))))
         starts.append([*starts[0], *starts[1]])
     tried = [
         new for start in starts if (new := _reduced(exponents, known, start)) is not None
@@ -83,20 +90,6 @@ def _fewest(
 
 def _size(direction: Direction) -> int:
     return sum(step * step for _, step in direction)
-
-
-def _polarization(exponents: tuple[int, ...]) -> list[Direction]:
-    """Returns directions of which a monomial is a sum of powers, by polarization.
-
-    Along number i they move e_i, e_i - 2, ..., -e_i, up to a common sign.
-    """
-    steps = itertools.product(*(range(e, -e - 1, -2) for e in exponents))
-    return _normalized(steps)
-
-
-def _of_signs(dim: int) -> list[Direction]:
-    """Returns all directions of 1, 0 and -1."""
-    return _normalized(itertools.product((1, 0, -1), repeat=dim))
 
 
 def _normalized(steps: Iterable[tuple[int, ...]]) -> list[Direction]:
@@ -188,3 +181,85 @@ def _exact_weights(
     for place, column in enumerate(pivots):
         weights[column] = rows[place][-1]
     return weights
+
+
+Sum = tuple[np.ndarray, np.ndarray]
+
+
+@functools.cache
+def squared_laplacian(dim: int) -> Sum:
+    """Returns directions v and weights w with sum_v w (v . k)^4 = |k|^4.
+
+    Args:
+        dim: 1 or more.
+
+    Returns:
+        Arrays `(directions, dim)` and `(directions,)`, the shortest of those known here.
+    """
+    if dim == 1:
+        return np.ones((1, 1)), np.ones(1)
+    sums = [_simplex(dim, 2)]
+    if dim == 3:
+        sums.append(_icosahedron())
+    if dim == 5:
+        sums.append(_simplex(dim, 3))
+    return min(sums, key=lambda each: len(each[1]))
+
+
+def _icosahedron() -> Sum:
+    """The six lines through opposite corners."""
+    golden = (1 + math.sqrt(5)) / 2
+    corners = [
+        np.roll([0.0, 1.0, sign * golden], shift) for sign in (1, -1) for shift in range(3)
+    ]
+    directions = np.array(corners)
+    # The sum is 1 for a unit vector, such as the first one.
+    return directions, np.full(6, 1 / (np.ones(6) @ directions[:, 0] ** 4))
+
+
+def _simplex(dim: int, size: int) -> Sum:
+    """Corners of a regular simplex and the sums of two or three of them.
+
+    With corners k_i, whose sum is 0, the sums of fourth powers are combinations of
+    (sum k_i^2)^2 = |k|^4 and sum k_i^4, which the corners themselves take away.
+    """
+    corners = _corners(dim)
+    subsets = np.array(
+        [
+            corners[list(each)].sum(axis=0)
+            for each in itertools.combinations(range(dim + 1), size)
+        ]
+    )
+    directions = _lines(np.vstack([subsets, corners]))
+    powers = (directions @ _samples(dim)) ** 4
+    square = (_samples(dim) ** 2).sum(axis=0) ** 2
+    lengths = np.round((directions**2).sum(axis=1), 9)
+    orbits = [lengths == length for length in np.unique(lengths)]
+    columns = np.stack([powers[orbit].sum(axis=0) for orbit in orbits], axis=1)
+    factors = np.linalg.lstsq(columns, square, rcond=None)[0]
+    weights = sum(factor * orbit for factor, orbit in zip(factors, orbits))
+    kept = np.abs(weights) > 1e-9
+    return directions[kept], weights[kept]
+
+
+def _corners(dim: int) -> np.ndarray:
+    """Returns the corners of a simplex, of which the k_i of a vector are the products."""
+    # The columns are an orthonormal basis of what sums to 0: Helmert's matrix.
+    rows = np.zeros((dim + 1, dim))
+    for j in range(1, dim + 1):
+        rows[:j, j - 1] = 1.0
+        rows[j, j - 1] = -j
+        rows[:, j - 1] /= math.sqrt(j * (j + 1))
+    return rows
+
+
+def _lines(directions: np.ndarray) -> np.ndarray:
+    """Returns directions without those that are the negative of another."""
+    rounded = np.round(directions, 9) + 0.0
+    signs = [row[np.flatnonzero(row)[0]] for row in rounded]
+    lines = rounded * np.sign(signs)[:, None]
+    return directions[np.sort(np.unique(lines, axis=0, return_index=True)[1])]
+
+
+def _samples(dim: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(dim, 12))

@@ -78,25 +78,16 @@ def checked_probes(probes: Any, seed: Any, verify: Any) -> Probes | None:
             "`verify` cannot be True with probes=: an estimate differs from the model's "
             "differences by its random directions. Its `standard_error` says by how much."
         )
-    return Probes(number, _checked_seed(seed))
-
-
-def _checked_seed(seed: Any) -> Any:
-    if seed is None:
-        raise ValueError(
-            "`seed` must be given with probes=: a whole number for the same directions in each "
-            "call, as L-BFGS needs them, or a keras.random.SeedGenerator for others in each "
-            "call; received None."
-        )
     if isinstance(seed, keras.random.SeedGenerator):
-        return seed
-    words = "`seed` must be a whole number or a keras.random.SeedGenerator, received"
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise TypeError(f"{words} {shown(seed)}.")
-    number = operator.index(seed)
-    if abs(number) > _LARGEST_SEED:
-        raise ValueError(f"{words} {number}, which has more than 63 bits.")
-    return number
+        return Probes(number, seed)
+    is_number = hasattr(seed, "__index__") and not isinstance(seed, bool)
+    if is_number and abs(operator.index(seed)) <= _LARGEST_SEED:
+        return Probes(number, operator.index(seed))
+    raise (ValueError if is_number or seed is None else TypeError)(
+        "`seed` must be given with probes=: a whole number of at most 63 bits for the same "
+        "directions in each call, as L-BFGS needs them, or a keras.random.SeedGenerator for "
+        f"others in each call; received {shown(seed)}."
+    )
 
 
 def mean_along(

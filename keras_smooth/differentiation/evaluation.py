@@ -9,8 +9,8 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import operations
+from keras_smooth.checks import whole_number
 from keras_smooth.differentiation import declared_gradients, engines, taylor
-from keras_smooth.differentiation.batches import in_batches
 from keras_smooth.differentiation.lost import LostError
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.tasks import Task
@@ -18,6 +18,47 @@ from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.models import calls
 from keras_smooth.operations.program import layer_of
 from keras_smooth.presentation.warn import warn_once
+
+
+def in_batches(function: Callable, arguments: tuple, batch_size: int | None) -> Any:
+    """Applies a function of tensors `(batch, ...)` to `batch_size` samples at a time.
+
+    The last batch is filled up with copies of the first sample, so that all have the
+    same shape and a compiled function is compiled once.
+    """
+    if batch_size is None:
+        return function(*arguments)
+    size = arguments[0].shape[0] or tf.shape(arguments[0])[0]
+    batch_size = whole_number("`batch_size`", batch_size, 1)
+    batch_size = min(batch_size, size) if isinstance(size, int) else batch_size
+    number = -(-size // batch_size)
+
+    def split(x: Any) -> Any:
+        filling = tf.repeat(x[:1], number * batch_size - size, axis=0)
+        filled = tf.concat([x, filling], axis=0)
+        return tf.reshape(filled, (number, batch_size, *x.shape[1:]))
+
+    def join(y: Any) -> Any:
+        return tf.reshape(y, (-1, *y.shape[2:]))[:size]
+
+    batches = tuple(split(x) for x in arguments)
+    return keras.tree.map_structure(join, _mapped(function, batches))
+
+
+def _mapped(function: Callable, batches: tuple) -> tf.Tensor:
+    if tf.executing_eagerly():
+        results = [function(*batch) for batch in zip(*map(tf.unstack, batches))]
+        return keras.tree.map_structure(lambda *ys: tf.stack(ys), *results)
+    specs = [tf.TensorSpec(x.shape[1:], x.dtype) for x in batches]
+    # Traced for its shapes only, since XLA cannot compile the gradient of a loop over it.
+    traced = tf.function(function, autograph=False).get_concrete_function(*specs)
+    signature = keras.tree.map_structure(
+        lambda y: tf.TensorSpec(y.shape, y.dtype), traced.structured_outputs
+    )
+    return tf.map_fn(
+        lambda batch: function(*batch), batches, fn_output_signature=signature,
+        parallel_iterations=1,
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +99,9 @@ class Evaluation:
         """
         if self.chosen_engine == "tape" and self.batch_size is None:
             # Side effects of the model happen once, as in one call of the user.
-            values = self._found()
+            values = self._values()
         else:
-            values = calls.without_trace(self._found)
+            values = calls.without_trace(self._values)
             self.leave_trace()
         self._check_samples(values)
         return values
@@ -112,7 +153,7 @@ class Evaluation:
         if self.training or calls.may_leave_trace(self.model):
             self.traces.called(self.points.x)
 
-    def _found(self) -> Any:
+    def _values(self) -> Any:
         engine = self.chosen_engine
         try:
             values = self._by(engine)
@@ -121,7 +162,7 @@ class Evaluation:
         except LostError as error:
             # Operations without a gradient of TensorFlow may have a rule.
             if self.engine == "auto" and engine == "tape" and self._can_use_jets():
-                return dataclasses.replace(self, engine="jet")._found()
+                return dataclasses.replace(self, engine="jet")._values()
             # AutoGraph can only re-raise errors of Python.
             raise ValueError(str(error)) from error
 
@@ -158,15 +199,13 @@ class Evaluation:
             # NumPy's shapes have no rank.
             if tf.TensorShape(leaf.shape).rank == 0:
                 raise ValueError(
-                    "The model returns one number for all samples: derivatives are of each "
-                    "sample's output by its own input. Return one for each sample, for "
-                    "example by keras.ops.sum(..., axis=-1)."
+                    "The model returns one number for all samples. Return one for each, as by "
+                    "keras.ops.sum(..., axis=-1): derivatives are those of each sample."
                 )
             if None not in (given, leaf.shape[0]) and leaf.shape[0] != given:
                 raise ValueError(
                     f"The model returns {leaf.shape[0]} samples for {given}: derivatives are "
-                    "of each sample's output by its own input, so that there has to be one "
-                    "for each."
+                    "of each sample's output by its own input, one for each."
                 )
 
     def candidates(self) -> list["Evaluation"]:
@@ -178,7 +217,7 @@ class Evaluation:
 
     def along_lines(self, propagate: Callable) -> tuple:
         """Returns the result with another function in place of Taylor mode along lines."""
-        return self.task.jet(propagate, self.points, *self.directions)
+        return self.task.jet(propagate, self.points, *self.directions, **self.task.options)
 
     @functools.cached_property
     def chosen_engine(self) -> str:
@@ -200,8 +239,9 @@ class Evaluation:
         return engines.chosen(self.engine, self._jets_are_faster, dim, self.order, right_to)
 
     def _jets_are_faster(self) -> bool:
+        way = self.traces.of_program(operations.between, self.points)
         # XLA compiles loops of jets, whose number of steps is known, but not those of tapes.
-        if not tf.executing_eagerly() and self.traces.has_loops(self.points):
+        if not tf.executing_eagerly() and any("While" in each.type for each in way):
             return True
         outputs = keras.tree.flatten(self.traces.at(self.points).structure)
         # An unknown size counts as one number.
@@ -214,9 +254,9 @@ class Evaluation:
         def function(*flat: tf.Tensor) -> Any:
             points, directions = self.points.at(flat[:number]), flat[number:]
             if engine == "tape":
-                return self.task.tape(self.traces, points, *directions)
-            propagate = functools.partial(taylor.propagate, self.traces)
-            return self.task.jet(propagate, points, *directions)
+                return self.task.tape(self.traces, points, *directions, **self.task.options)
+            at = dataclasses.replace(self, points=points, directions=directions)
+            return at.along_lines(functools.partial(taylor.propagate, self.traces))
 
         if self.batch_size is not None:
             # Tensors of one iteration of a loop must not be kept.

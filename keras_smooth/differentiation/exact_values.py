@@ -115,15 +115,14 @@ def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
 
 def _entries(reference: Any, order: int) -> Sequence[Entry]:
     wanted = names(order)
-    if isinstance(reference, Mapping):
-        other = set(reference) ^ set(wanted)
-        if other:
-            raise ValueError(_needs(order, ", ".join(map(str, reference))))
-        return [reference[name] for name in wanted]
-    if hasattr(reference, "columns"):  # A table of pandas or polars may have more.
-        if not set(wanted) <= set(reference.columns):
-            raise ValueError(_needs(order, ", ".join(map(str, reference.columns))))
-        return [np.asarray(reference[name]) for name in wanted]
+    is_dict = isinstance(reference, Mapping)
+    keys = reference if is_dict else getattr(reference, "columns", None)
+    if keys is not None:
+        # A table of pandas or polars may have more.
+        surplus = set(keys) - set(wanted) if is_dict else ()
+        if surplus or not set(wanted) <= set(keys):
+            raise ValueError(_needs(order, ", ".join(map(str, keys))))
+        return [reference[n] if is_dict else np.asarray(reference[n]) for n in wanted]
     is_array = isinstance(reference, np.ndarray) and reference.ndim > 0
     is_text = isinstance(reference, str | bytes)
     if not (is_array or isinstance(reference, Sequence)) or is_text:
@@ -143,14 +142,6 @@ def _needs(order: int, received: str) -> str:
     )
 
 
-def _arrays(what: str, structure: Entry, array: Callable | None = None) -> Entry:
-    """Returns a structure of real and finite arrays."""
-    array = array or _array
-    if isinstance(structure, list | tuple) and not checked_inputs.is_structure(structure):
-        return array(what, structure)
-    return keras.tree.map_structure(lambda leaf: array(what, leaf), structure)
-
-
 def _points(what: str, values: Any) -> np.ndarray:
     """Returns points as an array; truths and text are inputs that are held."""
     name = getattr(getattr(values, "dtype", None), "name", "")
@@ -164,6 +155,13 @@ def _array(what: str, values: Any) -> np.ndarray:
     if wrong:
         raise ValueError(f"{what} must be finite, but {wrong} of its numbers are not.")
     return array
+
+
+def _arrays(what: str, structure: Entry, array: Callable = _array) -> Entry:
+    """Returns a structure of real and finite arrays."""
+    if isinstance(structure, list | tuple) and not checked_inputs.is_structure(structure):
+        return array(what, structure)
+    return keras.tree.map_structure(lambda leaf: array(what, leaf), structure)
 
 
 def _is_float(array: np.ndarray) -> bool:

@@ -52,20 +52,17 @@ def check(traces: Traces, points: Points, order: int = 1) -> None:
     if agrees is True:
         return
     mode = " in training mode" if traces.training else ""
+    place = ""
+    if operation is not None:
+        place = f" (the operation {operation.type} in {layer_of(operation)})"
     words = (
-        f"The model {name} mixes samples{mode}: {MIXES}{_place(operation)}. Compute each "
+        f"The model {name} mixes samples{mode}: {MIXES}{place}. Compute each "
         "sample from its own input alone, as BatchNormalization does with training=False or "
         "`trainable=False`, and LayerNormalization always."
     )
     if agrees is False:
         raise ValueError(words)
     tf.debugging.Assert(agrees, [words])
-
-
-def _place(operation: tf.Operation | None) -> str:
-    if operation is None:
-        return ""
-    return f" (the operation {operation.type} in {layer_of(operation)})"
 
 
 def mixing(traces: Traces, points: Points, order: int = 1) -> tuple:
@@ -88,30 +85,28 @@ def mixing(traces: Traces, points: Points, order: int = 1) -> tuple:
     except operations.MixedError as error:
         operation = error.operation
     if tf.executing_eagerly():
-        return operation, _derivatives_are_apart(traced, points, order)
+        return operation, _derivatives_are_apart(traces, points, order)
     # XLA drops what raises in a graph: samples like these are tried before it is made.
     try:
         with tf.init_scope():
-            few = drawn(points)
             anew = Traces(traces.model, traces.training)
-            return operation, _derivatives_are_apart(anew.at(few), few, order)
+            return operation, _derivatives_are_apart(anew, drawn(points), order)
     # What depends on tensors of the graph can be told in the graph alone.
     except Exception:
-        return operation, _derivatives_are_apart(traced, points, order)
+        return operation, _derivatives_are_apart(traces, points, order)
 
 
-def _derivatives_are_apart(traced: operations.Trace, points: Points, order: int) -> Any:
+def _derivatives_are_apart(traces: Traces, points: Points, order: int) -> Any:
     """Returns whether samples that stay do not change where others move."""
     order = max(1, min(order, 2))
     masks = _masks(tf.shape(points.flat[0])[0])
-    moving = []
-    for x in points.moving:
+
+    def direction(x: tf.Tensor) -> tf.Tensor:
         moves = tf.reshape(masks, [4, -1, *[1] * (x.shape.rank - 1)])
         size = tf.random.stateless_uniform(tf.shape(x), _SEED, 0.5, 1.5)
-        direction = tf.cast(moves, x.dtype) * tf.cast(size, x.dtype)
-        moving.append(Jet(x, [direction, *[None] * (order - 1)]))
-    inputs = [*points.filled(moving), *traced.captured]
-    outputs = operations.evaluate(traced.program, inputs)
+        return tf.cast(moves, x.dtype) * tf.cast(size, x.dtype)
+
+    outputs = traces.propagated(points, list(map(direction, points.moving)), order)
     jets = [y for y in outputs if isinstance(y, Jet) and y.dtype.is_floating]
     apart = [_stay(y, k, masks) for y in jets for k in range(1, order + 1)]
     apart = [each for each in apart if each is not True]
@@ -184,7 +179,7 @@ def mixes(function: Callable, x: Any, by_values: bool = False) -> bool:
     places = tuple(i for i, each in enumerate(flat) if each.dtype.is_floating)
     if not places:
         return False
-    points = Points(x=x, places=places, keys=None, single=False)
+    points = Points(x=x, places=places, single=False)
     if by_values:
         return not _alone_as_among_others(Traces(function), points)
     return mixing(Traces(function), points)[1] is False

@@ -104,7 +104,7 @@ def biharmonic(
             held fixed. None uses all inputs of floats. The sum is over all pairs of numbers
             of these inputs.
         engine: `"jet"` is one forward pass of fourth order along few directions: 3 for d =
-            2, 6 for 3, 16 for 5, and (d + 1) (d + 2) / 2 from 7 on. `"tape"` nests tapes.
+            2, 6 for 3, 16 for 5, and (d + 1) (d + 2) / 2 for others. `"tape"` nests tapes.
             `"auto"` uses jets. See `keras_smooth.derivatives`.
         batch_size: Number of samples to evaluate at a time, which limits the memory. None
             uses all.

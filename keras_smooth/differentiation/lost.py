@@ -50,15 +50,12 @@ class Ways:
             raise LostError(lost(self.traces.model, order, row.args[0])) from row
         if row is not None:
             return row
-        if not self._is_zero(order, output, inputs):
-            if self.traces.hides_values(self.points):
-                raise LostError(
-                    f"The derivative of order {order} is lost. {PYTHON_COMPUTES}"
-                )
-            raise LostError(
-                lost(self.traces.model, order, "TensorFlow finds no path from x to it")
-            )
-        return tf.zeros_like(like)
+        if self._is_zero(order, output, inputs):
+            return tf.zeros_like(like)
+        if self.traces.hides_values(self.points):
+            raise LostError(f"The derivative of order {order} is lost. {PYTHON_COMPUTES}")
+        cause = "TensorFlow finds no path from x to it"
+        raise LostError(lost(self.traces.model, order, cause))
 
     def are_right(self, order: int) -> bool:
         """Returns whether tapes are known to be right up to an order, as far as pieces go."""
@@ -82,20 +79,14 @@ class Ways:
 def lost(model: object, order: int, cause: object) -> str:
     """Returns the message of a lost derivative, with the layers and the advice."""
     smooth = ", ".join(registry.recommended(order))
+    layers = graph.inner(model) if graph.is_graph(model) else []
+    rough = [layer for layer in layers if not registry.has_derivatives(layer, order)]
     return (
         f"The derivative of order {order} is lost: {cause}. To look at: "
-        f"{', '.join(_suspects(model, order))}. Replace rough activations by smooth ones "
+        f"{', '.join(map(_named, rough or [model]))}. Replace rough activations by smooth ones "
         f"({smooth}) and keras.activations.softsign by the one of keras_smooth. If the "
         "derivative is truly 0, add 0 * x**order to the output."
     )
-
-
-def _suspects(model: object, order: int) -> list[str]:
-    layers = graph.inner(model) if graph.is_graph(model) else []
-    named = [
-        _named(layer) for layer in layers if not registry.has_derivatives(layer, order)
-    ]
-    return named or [_named(model)]
 
 
 def _named(layer: object) -> str:

@@ -108,13 +108,10 @@ class Axes:
     def _unknown(self, word: str) -> str:
         if not self.names:
             return (
-                f"received {word!r}, but x has no names. Pass them, such as names='xt' for its "
-                "columns, or use tuples of integers."
+                f"received {word!r}, but x has no names. Pass them, as names='xt'. {_HOW}"
             )
-        return (
-            f"received {word!r}, which does not consist of names; the names are "
-            f"{listed(self.names)}. {_HOW}"
-        )
+        names = f"the names are {listed(self.names)}. {_HOW}"
+        return f"received {word!r}, which does not consist of names; {names}"
 
     def _place(self, axis: Any, argument: str) -> int:
         if isinstance(axis, str):
@@ -140,27 +137,17 @@ def _raveled(index: Any, shape: tuple[int, ...], axis: Any, argument: str) -> in
     """Returns the place of a number in a sample."""
     places = index if isinstance(index, tuple | list) else [index]
     try:
-        numbers = [operator.index(place) for place in places]
-    except TypeError:
-        raise TypeError(f"{_misplaced(shape, axis, argument)} {_HOW}") from None
-    if any(isinstance(place, bool) for place in places):
-        raise TypeError(_misplaced(shape, axis, argument))
-    if not shape and numbers == [0]:
-        return 0
-    inside = len(numbers) == len(shape) and all(
-        0 <= place < size for place, size in zip(numbers, shape)
-    )
-    if not inside:
-        raise ValueError(_misplaced(shape, axis, argument))
-    return int(np.ravel_multi_index(numbers, shape))
-
-
-def _misplaced(shape: tuple[int, ...], axis: Any, argument: str) -> str:
-    last = ", ".join(str(size - 1) for size in shape) or "0"
-    return (
-        f"{argument}: received {shown(axis)}; the numbers of a sample of shape {shape} have "
-        f"places from 0 to {last if len(shape) < 2 else f'({last})'}."
-    )
+        if any(isinstance(place, bool) for place in places):
+            raise TypeError
+        numbers = tuple(map(operator.index, places))
+        return int(np.ravel_multi_index(numbers, shape or (1,)))
+    except (TypeError, ValueError, OverflowError) as error:
+        last = ", ".join(str(size - 1) for size in shape) or "0"
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"{argument}: received {shown(axis)}; the numbers of a sample of shape {shape} "
+            f"have places from 0 to {last if len(shape) < 2 else f'({last})'}. {_HOW}"
+        ) from None
 
 
 def axes_of(points: Points, names: Any) -> Axes:
@@ -179,30 +166,19 @@ def axes_of(points: Points, names: Any) -> Axes:
     shapes = {
         key: tuple(x.shape[1:]) for key, x in zip(points.names, points.moving, strict=True)
     }
-    return Axes(_named(_by_input(names, shapes), shapes), shapes)
-
-
-def _by_input(names: Any, shapes: dict) -> dict:
-    """Returns the names that are given to the numbers of each input."""
-    if names is None:
-        return {}
-    if not isinstance(names, Mapping):
-        if len(shapes) > 1:
-            raise ValueError(
-                f"`names` must be a dict with names for each of the inputs {listed(shapes)}, "
-                f"received {shown(names)}."
-            )
-        return {next(iter(shapes)): names}
-    unknown = [key for key in names if key not in shapes]
-    if unknown or not names:
+    if names is not None and not isinstance(names, Mapping) and len(shapes) == 1:
+        names = {next(iter(shapes)): names}
+    if names is not None and not (
+        isinstance(names, Mapping) and names and set(names) <= set(shapes)
+    ):
         raise ValueError(
-            f"`names` must have the inputs {listed(shapes)} as keys, received "
-            f"{listed(names) or 'an empty dict'}."
+            f"`names` must be a dict with the inputs {listed(shapes)} as keys, received "
+            f"{shown(names)}."
         )
-    return dict(names)
+    return Axes(_named(names or {}, shapes), shapes)
 
 
-def _named(given: dict, shapes: dict) -> dict[str, int]:
+def _named(given: Mapping, shapes: dict) -> dict[str, int]:
     named: dict[str, int] = {}
     offset = 0
     for key, shape in shapes.items():

@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_smooth.differentiation.directions import shared_directions
-from keras_smooth.differentiation.isotropic import Sum, squared_laplacian
+from keras_smooth.differentiation.directions import (
+    Sum,
+    shared_directions,
+    squared_laplacian,
+)
 from keras_smooth.differentiation.multi_indices import MultiIndex, of_order
 
 # Pairs of a multi-index and its coefficient.

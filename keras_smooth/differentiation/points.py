@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.differentiation import moving_inputs
 from keras_smooth.models import checked_inputs
+from keras_smooth.models.checked_inputs import Input, listed
 
 # Number of samples that are drawn, enough to detect mixed samples.
 _MOST_DRAWN = 64
@@ -26,14 +27,12 @@ class Points:
     Args:
         x: All inputs, tensors in the structure that the model accepts.
         places: Which of the flat inputs move.
-        keys: The keys of these where x is a dict, else None.
-        single: Whether derivatives are by one tensor, without a structure.
+            single: Whether derivatives are by one tensor, without a structure.
         names: Of the inputs that move, their keys, names or places in x.
     """
 
     x: object
     places: tuple[int, ...]
-    keys: tuple | None
     single: bool
     names: tuple = (0,)
 
@@ -50,10 +49,9 @@ class Points:
         """How many numbers a sample of each moving input has."""
         sizes = [tensor.shape[1:].num_elements() for tensor in self.moving]
         if None in sizes:
-            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in self.moving)
             raise ValueError(
-                f"The size of a sample must be known, received points of shape {shapes}. Give "
-                "it in the tf.TensorSpec of the function, or by tf.ensure_shape."
+                f"The size of a sample must be known, received {listed(self.moving)}. Give it in "
+                "the tf.TensorSpec of the function, or by tf.ensure_shape."
             )
         return sizes
 
@@ -67,8 +65,8 @@ class Points:
             return values[0]
         if len(values) == len(self.flat):
             return keras.tree.pack_sequence_as(self.x, list(values))
-        if self.keys is not None:
-            return dict(zip(self.keys, values, strict=True))
+        if isinstance(self.x, dict):
+            return dict(zip(self.names, values, strict=True))
         return list(values)
 
     def filled(self, values: Sequence) -> list:
@@ -91,7 +89,6 @@ class Points:
         return dataclasses.replace(
             self,
             places=tuple(self.places[i] for i in some),
-            keys=None if self.keys is None else tuple(self.keys[i] for i in some),
             names=tuple(self.names[i] for i in some),
         )
 
@@ -113,17 +110,102 @@ def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:
     checked_inputs.check_callable(model)
     checked_inputs.check_not_quantized(model)
     inputs = checked_inputs.inputs(model, x)
-    places = moving_inputs.places(inputs, wrt)
-    tensors = moving_inputs.cast(model, inputs, places)
+    places = _places(inputs, wrt)
+    tensors = _cast(model, inputs, places)
     nested = checked_inputs.is_structure(x)
     names = [inputs[place].name for place in places]
     return Points(
         x=checked_inputs.packed_as(x, tensors),
         places=places,
-        keys=tuple(names) if isinstance(x, dict) else None,
         single=not nested or isinstance(wrt, (str, int)),
         names=tuple(names) if nested else (0,),
     )
+
+
+def _places(inputs: list[Input], wrt: Any) -> tuple[int, ...]:
+    """Returns the indices of the moving inputs, in the order of x."""
+    if wrt is None:
+        # Integers are an error where a model expects floats; a function may expect them.
+        moving = [each.is_float or each.expected is not None for each in inputs]
+        chosen = [i for i, each in enumerate(inputs) if each.expects_floats and moving[i]]
+    else:
+        several = isinstance(wrt, (list, tuple, set, frozenset))
+        chosen = [_place(inputs, name) for name in (wrt if several else [wrt])]
+        if not chosen or len(set(chosen)) < len(chosen):
+            words = "must name each input once, at least one"
+            raise ValueError(f"`wrt` {words}; received {shown(wrt)}.")
+    wrong = [inputs[i] for i in chosen if not inputs[i].is_float]
+    if wrong or not chosen:
+        raise TypeError(_no_floats((wrong or inputs)[0]))
+    return tuple(sorted(chosen))
+
+
+def _place(inputs: list[Input], name: Any) -> int:
+    """Returns the index of an input from its name or index."""
+    if isinstance(name, str):
+        return _place_of_name(inputs, name)
+    try:
+        place = operator.index(name)
+    except TypeError:
+        words = "`wrt` must be names or places of inputs"
+        raise TypeError(f"{words}, received {shown(name)}.") from None
+    if isinstance(name, bool) or not 0 <= place < len(inputs):
+        raise ValueError(_no_input(inputs, name))
+    return place
+
+
+def _place_of_name(inputs: list[Input], name: str) -> int:
+    """Returns the place of an input by its key in x, or else by the name of its tensor."""
+    keys = [each.name for each in inputs]
+    names = [getattr(each.expected, "name", None) for each in inputs]
+    for known in (keys, names):
+        if known.count(name) == 1:
+            return known.index(name)
+    choices = [key for key in keys if str(key).startswith(f"{name}/")]
+    if name in keys or name in names:
+        choices = list(range(len(inputs)))
+    if choices:
+        raise ValueError(
+            f"`wrt`: {name!r} names several inputs. Name one, or several in a list, of "
+            f"{listed(choices)}."
+        )
+    raise ValueError(_no_input(inputs, name))
+
+
+def _no_input(inputs: list[Input], name: Any) -> str:
+    known = listed(each.name for each in inputs)
+    return f"`wrt` names no input: received {shown(name)}, the inputs are {known}."
+
+
+def _no_floats(each: Input) -> str:
+    kind = "text" if each.tensor.dtype == tf.string else each.tensor.dtype.name
+    return (
+        f"The points must be floats to take derivatives, but {each.word} holds {kind}. Name "
+        "the inputs to differentiate by with wrt=, or convert it by x.astype('float64')."
+    )
+
+
+def _cast(model: Callable, inputs: list[Input], moving: Sequence[int]) -> list[tf.Tensor]:
+    """Returns the tensors, with floats cast to the dtype of the model's weights."""
+    dtype, places = weights_dtype(model), set(moving)
+    if dtype is None:
+        # One for all that move, the widest.
+        dtype = max((inputs[i].tensor.dtype for i in moving), key=lambda each: each.size)
+    else:
+        places = {
+            i for i, each in enumerate(inputs) if each.is_float and each.expects_floats
+        }
+    return [
+        tf.cast(each.tensor, dtype) if i in places else each.tensor
+        for i, each in enumerate(inputs)
+    ]
+
+
+def weights_dtype(model: Callable) -> str | None:
+    """Returns the dtype of a model's weights, None if it has none."""
+    # Not model.dtype, which is float32 for a Sequential model of float64 layers.
+    dtypes = (weight.dtype for weight in getattr(model, "weights", []))
+    return next((dtype for dtype in dtypes if dtype.startswith(("float", "bfloat"))), None)
 
 
 def sample_axes(point: tf.Tensor) -> tuple[int, ...]:

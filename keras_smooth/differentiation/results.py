@@ -1,19 +1,28 @@
-"""The result of an evaluation: of independent samples, verified if requested."""
+"""The result of an evaluation: of independent samples, verified if requested, with advice."""
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import truth
-from keras_smooth.differentiation import independence, not_finite
+from keras_smooth.differentiation import independence
 from keras_smooth.differentiation.evaluation import Evaluation
+from keras_smooth.differentiation.points import random_directions
 from keras_smooth.differentiation.verification import (
     certified,
     check_hidden,
     with_verification,
 )
+from keras_smooth.jet import Jet
+from keras_smooth.models import calls
 from keras_smooth.models.checked_inputs import explained_batch
+from keras_smooth.operations.program import layer_of
+from keras_smooth.operations.rows import is_number
+from keras_smooth.presentation.warn import advice
 
 
 def result(evaluation: Evaluation, verify: bool) -> Any:
@@ -31,7 +40,7 @@ def result(evaluation: Evaluation, verify: bool) -> Any:
         if not verify and evaluation.order:
             check_hidden(evaluation)
         evaluation.warn_of_tapes()
-        not_finite.advise(evaluation.model, evaluation, values)
+        _advise_if_not_finite(evaluation.model, evaluation, values)
         return values
 
 
@@ -64,3 +73,73 @@ def in_place_of_y(name: str, general: str, evaluation: Evaluation, verify: bool)
     flat = zip(keras.tree.flatten(values[-1]), points.moving, strict=True)
     rows = [tf.reshape(value, (-1, *x.shape[1:])) for value, x in flat]
     return points.structured(with_verification(rows, values))
+
+
+_SEED = 3
+
+
+@advice
+def _advise_if_not_finite(
+    model: Callable, evaluation: Evaluation, values: tuple
+) -> str | None:
+    """Warns of derivatives that are not finite, in eager mode.
+
+    Args:
+        model: Of the evaluation.
+        evaluation: What was asked for.
+        values: Its result.
+    """
+    if not tf.executing_eagerly():
+        return None
+    # Outside of tapes of the user. A number that is not finite makes the sum so.
+    with tf.init_scope():
+        sums = map(tf.reduce_sum, filter(calls.is_float, keras.tree.flatten(values[1:])))
+        if all(bool(tf.math.is_finite(each)) for each in sums):
+            return None
+        is_finite = _are_finite(values[0])
+        lost = {k: np.zeros_like(is_finite) for _, k in evaluation.task.entries if k}
+        for (_, k), entry in zip(evaluation.task.entries, values):
+            if k:
+                lost[k] |= is_finite & ~_are_finite(entry)
+    order = min((k for k, samples in lost.items() if samples.any()), default=None)
+    if order is None:
+        return None
+    place = _first(evaluation, order, int(np.argmax(lost[order])))
+    return (
+        f"{evaluation.traces.name}: y is finite, but its derivatives of order {order} are not, "
+        f"at {lost[order].sum()} of {len(is_finite)} samples{place}. "
+        "keras_smooth.audit(model, x) examines what models compute there."
+    )
+
+
+def _are_finite(structure: Any) -> np.ndarray:
+    """Returns for each sample whether all of its numbers are finite."""
+    leaves = filter(calls.is_float, keras.tree.flatten(structure))
+    flat = [
+        np.reshape(np.isfinite(np.asarray(tf.cast(y, "float64"))), (len(y), -1))
+        for y in leaves
+    ]
+    return np.all(np.concatenate(flat, axis=1), axis=1)
+
+
+def _first(evaluation: Evaluation, order: int, sample: int) -> str:
+    """Returns the first operation with such a derivative of a sample, in words, if it is found."""
+    points, seen = evaluation.points, []
+
+    def watch(operation: tf.Operation, inputs: list) -> None:
+        for tensor, value in zip(operation.inputs, inputs):
+            if isinstance(value, Jet) and not seen and not _is_finite(value):
+                seen.append(tensor.op)
+
+    # The model may need another number of samples, or an operation has no derivative.
+    with contextlib.suppress(Exception):
+        alone = points.at([tf.gather(x, [sample]) for x in points.flat])
+        directions = [v[None] for v in random_directions(alone, _SEED)]
+        evaluation.traces.propagated(alone, directions, order, watch)
+    return f", first at {seen[0].type} in {layer_of(seen[0])}" if seen else ""
+
+
+def _is_finite(jet: Jet) -> bool:
+    entries = jet.unframed().entries if is_number(jet.dtype) else []
+    known = (value for value in entries if value is not None)
+    return all(bool(tf.reduce_all(tf.math.is_finite(value))) for value in known)

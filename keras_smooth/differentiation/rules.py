@@ -48,10 +48,13 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
     ...     return x * x * x
     >>> keras_smooth.register_jet_rule(cubed, lambda x: jet.power(x, 3))
     """
-    if isinstance(subject, str):
-        _check_kind(subject)
-    else:
+    if not isinstance(subject, str):
         registry.check_subject(subject)
+    elif not subject.isidentifier() or not hasattr(tf.raw_ops, subject):
+        raise ValueError(
+            "`subject` must name a kind of operation of tf.raw_ops, as in tf.Operation.type, "
+            f"for example 'Expint'; received {shown(subject)}."
+        )
     if not callable(rule) or isinstance(rule, type | keras.layers.Layer):
         raise TypeError(f"`rule` must be a function of jets, received {shown(rule)}.")
     registry.rows.changed()
@@ -60,14 +63,6 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
         rows.add_column(subject, jet=_unframed(rule), exact=False, program=None)
     else:
         _rules[subject] = rule
-
-
-def _check_kind(kind: str) -> None:
-    if not kind.isidentifier() or not hasattr(tf.raw_ops, kind):
-        raise ValueError(
-            f"`subject` must name a kind of operation of tf.raw_ops, received {shown(kind)}. "
-            "Their names are as in tf.Operation.type, for example 'Expint'."
-        )
 
 
 def _unframed(rule: Callable) -> Callable:
@@ -88,19 +83,15 @@ def facts_of(subject: Any) -> Facts | None:
     """
     facts = registry.facts_of(subject)
     key = type(subject) if isinstance(subject, keras.layers.Layer) else subject
-    rule = _rule(key)
+    try:
+        rule = _rules.get(key)
+    # Of functions that users write as objects, some have no hash.
+    except TypeError:
+        rule = None
     if rule is None:
         return facts
     rule = rule if key is subject else functools.partial(rule, subject)
     return Facts(rule, smoothness=None if facts is None else facts.smoothness)
-
-
-def _rule(subject: Any) -> Callable | None:
-    try:
-        return _rules.get(subject)
-    # Of functions that users write as objects, some have no hash.
-    except TypeError:
-        return None
 
 
 def rule_of(subject: Any) -> Facts | None:

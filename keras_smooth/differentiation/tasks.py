@@ -3,10 +3,11 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
-from keras_smooth.differentiation import engines, taped_partials, tapes, taylor
+from keras_smooth.differentiation import engines, tapes, taylor
 from keras_smooth.differentiation.multi_indices import of_order
 from keras_smooth.differentiation.passes import Form, partials, passes_for
 
@@ -17,16 +18,19 @@ class Task:
 
     Args:
         entries: Names and orders of the results; the first is y.
-        jet: `jet(propagate, points, *directions)`, where `propagate` sends lines through a model.
-        tape: `tape(traces, points, *directions)`.
+        jet: `jet(propagate, points, *directions, **options)`, where `propagate` sends lines
+            through a model.
+        tape: `tape(traces, points, *directions, **options)`.
         jets_are_faster: Of how many numbers a sample of x has, and one of y, whether jets are
             the faster engine.
+        options: What both functions are given.
     """
 
     entries: tuple[tuple[str, int], ...]
     jet: Callable
     tape: Callable
     jets_are_faster: Callable[[int, int], bool]
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def order(self) -> int:
@@ -41,18 +45,17 @@ def names(order: int) -> list[str]:
 def derivatives(order: int) -> Task:
     """All partial derivatives up to an order."""
     faster = functools.partial(engines.jets_are_faster, order)
-    return _up_to(order, taylor.derivatives, tapes.derivatives, faster)
+    functions = taylor.derivatives, tapes.derivatives
+    return Task(_up_to(order), *functions, faster, {"order": order})
 
 
 def directional(order: int) -> Task:
     """y and its derivatives along one direction a sample."""
-    return _up_to(order, taylor.along, tapes.along, jets)
+    return Task(_up_to(order), taylor.along, tapes.along, jets, {"order": order})
 
 
-def _up_to(order: int, jet: Callable, tape: Callable, jets_are_faster: Callable) -> Task:
-    entries = tuple((each, k) for k, each in enumerate(names(order)))
-    by_jets, by_tapes = (functools.partial(each, order=order) for each in (jet, tape))
-    return Task(entries, by_jets, by_tapes, jets_are_faster)
+def _up_to(order: int) -> tuple[tuple[str, int], ...]:
+    return tuple((name, k) for k, name in enumerate(names(order)))
 
 
 def along_each(vectors: tf.Tensor, order: int) -> Task:
@@ -62,19 +65,16 @@ def along_each(vectors: tf.Tensor, order: int) -> Task:
         vectors: Shape `(directions, numbers of a sample)`.
         order: Of the derivatives.
     """
-    return Task(
-        (("y", 0), *((f"probe {i}", order) for i in range(vectors.shape[0]))),
-        functools.partial(taylor.along_each, vectors=vectors, order=order),
-        functools.partial(tapes.along_each, vectors=vectors, order=order),
-        jets,
-    )
+    entries = (("y", 0), *((f"probe {i}", order) for i in range(vectors.shape[0])))
+    options = {"vectors": vectors, "order": order}
+    return Task(entries, taylor.along_each, tapes.along_each, jets, options)
 
 
 def hessian_vector_product() -> Task:
     """y and, by all inputs, the first derivatives of the slope along one direction a sample."""
     entries = (("y", 0), ("hessian_vector_product", 2))
-    by_jets, by_tapes = taylor.hessian_vector_product, tapes.hessian_vector_product
-    return Task(entries, by_jets, by_tapes, lambda *_: False)
+    functions = taylor.hessian_vector_product, tapes.hessian_vector_product
+    return Task(entries, *functions, lambda *_: False)
 
 
 def laplacian(dim: int, slopes: bool = False) -> Task:
@@ -113,14 +113,13 @@ def forms(
     wanted = tuple(wanted)
 
     def cost_less(dim: int, num_outputs: int) -> bool:
-        sweeps = [number * num_outputs for number in taped_partials.num_sweeps(wanted)]
+        sweeps = [number * num_outputs for number in tapes.num_sweeps(wanted)]
         return engines.jets_cost_less(passes_for(dim, wanted).num_entries, sweeps)
 
     orders = (len(form[0][0]) for form in wanted)
     entries = (("y", 0), *zip(words, orders, strict=True))
-    by_jets = functools.partial(taylor.forms, wanted=wanted)
-    by_tapes = functools.partial(taped_partials.forms, wanted=wanted)
-    return Task(entries, by_jets, by_tapes, jets_are_faster or cost_less)
+    faster = jets_are_faster or cost_less
+    return Task(entries, taylor.forms, tapes.forms, faster, {"wanted": wanted})
 
 
 def jets(dim: int, num_outputs: int) -> bool:

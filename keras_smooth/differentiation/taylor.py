@@ -45,16 +45,13 @@ def propagate(
         NotTraceableError: If the model cannot be traced.
         ValueError: If a derivative is lost.
     """
-    traced = traces.at(points)
     # Without weights, jets sum over all directions.
     plain = sums is None or (len(sums) == 1 and bool((sums == 1.0).all()))
-    weights = None if plain else sums
-    jets = [
-        Jet(x, [v, *[None] * (order - 1)], sums is not None, weights=weights)
-        for x, v in zip(points.moving, directions, strict=True)
-    ]
-    inputs = [*points.filled(jets), *traced.captured]
-    outputs = operations.evaluate(traced.program, inputs)
+    options: dict[str, Any] = {
+        "collapsed": sums is not None,
+        "weights": None if plain else sums,
+    }
+    outputs = traces.propagated(points, directions, order, **options)
     reached = traces.of_program(operations.reached, points)
 
     def complete(leaf: Any, reaches: bool) -> Any:
@@ -65,9 +62,9 @@ def propagate(
             raise LostError(lost(traces.model, 1, cause))
         # No path leads from x to it.
         nothing = written_out(leaf, None, directions[0].shape[0])
-        return jets[0].like(leaf, [nothing, *[None] * (order - 1)])
+        return Jet(leaf, [nothing, *[None] * (order - 1)], **options)
 
-    return traced.packed(list(map(complete, outputs, reached)))
+    return traces.at(points).packed(list(map(complete, outputs, reached)))
 
 
 def derivatives(propagate: Callable, points: Points, *, order: int) -> tuple:
@@ -122,11 +119,7 @@ def _forms(leaves: tuple[Jet, ...], passes: Passes) -> list[tf.Tensor]:
 def along(propagate: Callable, points: Points, *directions: tf.Tensor, order: int) -> tuple:
     """Returns y and its derivatives along one direction for each sample."""
     y = propagate(points, [v[None] for v in directions], order)
-
-    def derivative(k: int) -> Any:
-        return keras.tree.map_structure(lambda jet: jet.entry(k)[0], y)
-
-    return _primal(y), *map(derivative, range(1, order + 1))
+    return _primal(y), *(_entry(y, k, 0) for k in range(1, order + 1))
 
 
 def along_each(
@@ -134,11 +127,7 @@ def along_each(
 ) -> tuple:
     """Returns y and its derivative of one order along each of several shared directions."""
     y = propagate(points, _rays(vectors, points), order)
-
-    def derivative(row: int) -> Any:
-        return keras.tree.map_structure(lambda jet: jet.entry(order)[row], y)
-
-    return _primal(y), *map(derivative, range(vectors.shape[0]))
+    return _primal(y), *(_entry(y, order, row) for row in range(vectors.shape[0]))
 
 
 def hessian_vector_product(
@@ -166,6 +155,10 @@ def hessian_vector_product(
 
 def _primal(y: Any) -> Any:
     return keras.tree.map_structure(lambda jet: jet.primal, y)
+
+
+def _entry(y: Any, order: int, row: int) -> Any:
+    return keras.tree.map_structure(lambda jet: jet.entry(order)[row], y)
 
 
 def _rays(directions: np.ndarray | tf.Tensor, points: Points) -> list[tf.Tensor]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_smooth import operations, registry
 from keras_smooth.differentiation import rules
 from keras_smooth.differentiation.points import Points
+from keras_smooth.jet import Jet
 from keras_smooth.models import calls, own_call
 from keras_smooth.models.identity import identity
 from keras_smooth.models.tracing import (
@@ -169,12 +170,32 @@ class Traces:
         """
         return function(self.at(points).program, self.moving(points), *arguments)
 
+    def propagated(
+        self,
+        points: Points,
+        directions: Sequence[tf.Tensor],
+        order: int,
+        watch: Callable | None = None,
+        **sums: Any,
+    ) -> list:
+        """Returns the outputs of the program for straight lines x + t v through points.
+
+        Args:
+            points: Where the lines begin.
+            directions: For each moving input a tensor `(directions, batch or 1, ...)`.
+            order: Number of derivatives, 1 or more.
+            watch: As for `operations.evaluate`.
+            **sums: As for `Jet`.
+        """
+        traced = self.at(points)
+        jets = [
+            Jet(x, [v, *[None] * (order - 1)], **sums)
+            for x, v in zip(points.moving, directions, strict=True)
+        ]
+        inputs = [*points.filled(jets), *traced.captured]
+        return operations.evaluate(traced.program, inputs, watch)
+
     def reached(self, points: Points) -> list[bool]:
         """Returns for each output whether the inputs that move lead to it."""
         reached = self.of_program(operations.reached, points)
         return [reached[place] for place in self.at(points).places if place >= 0]
-
-    def has_loops(self, points: Points) -> bool:
-        """Returns whether a loop is on the way from inputs to outputs."""
-        way = self.of_program(operations.between, points)
-        return any("While" in operation.type for operation in way)

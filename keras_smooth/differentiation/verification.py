@@ -12,14 +12,60 @@ from keras_smooth import registry
 from keras_smooth.differentiation import differences, tasks
 from keras_smooth.differentiation.agreements import Agreement, Measured, agree
 from keras_smooth.differentiation.evaluation import Evaluation
-from keras_smooth.differentiation.in_float64 import in_float64
 from keras_smooth.differentiation.points import random_directions
-from keras_smooth.models import calls
-from keras_smooth.models.agreement import EPSILON
+from keras_smooth.models import calls, copies, own_call
+from keras_smooth.models.agreement import EPSILON, agrees, epsilon
 from keras_smooth.models.tracing import PYTHON_COMPUTES
 from keras_smooth.operations import rows
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 from keras_smooth.presentation.warn import advice
+
+
+def in_float64(evaluation: Evaluation) -> Evaluation | None:
+    """Returns an evaluation of the same function in float64.
+
+    None where the model computes in float64 already, or cannot: where it has no faithful
+    copy, or is a function that does not accept float64 or returns something else for it.
+    """
+    model, points = evaluation.model, evaluation.points
+    y = calls.without_trace(evaluation.traces.called, points.x)
+    if isinstance(model, keras.Operation):
+        rounding = epsilon(model, y)
+    else:
+        rounding = max(EPSILON.get(z.dtype.name, 0.0) for z in keras.tree.flatten(y))
+    if rounding <= EPSILON["float64"]:
+        return None
+    finer = points.at(calls.cast_to("float64", points.flat))
+    try:
+        model = _model(model, finer.x, y, rounding)
+    # The model's code can raise any error in float64.
+    except Exception:
+        return None
+    directions = tuple(calls.cast_to("float64", list(evaluation.directions)))
+    return dataclasses.replace(evaluation, model=model, points=finer, directions=directions)
+
+
+def _model(model: Callable, x: Any, y: Any, rounding: float) -> Callable:
+    """Returns a function or model that computes the outputs y in float64.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if isinstance(model, keras.Operation):
+        with calls.preserved_random_state():
+            copy = copies.copy_in("float64", model, (x,), {})
+        copies.fill_and_compare(model, copy, "float64", calls.Call((x,), {}, y))
+        return copy
+
+    def run(args: tuple, kwargs: dict) -> Any:
+        return own_call.call(model, *args, **kwargs)
+
+    outputs = run((x,), {})
+    if any(leaf.dtype != "float64" for leaf in keras.tree.flatten(outputs)):
+        raise ValueError("It returns another dtype.")
+    if agrees(run, ((x,), {}), outputs, y, rounding):
+        return model
+    raise ValueError("It returns other values.")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -62,10 +108,7 @@ class Verification(ShownAsTable):
         return all(agreement.ok for agreement in self.agreements)
 
     def __getitem__(self, name: str) -> Agreement:
-        for agreement in self.agreements:
-            if agreement.name == name:
-                return agreement
-        raise KeyError(name)
+        return {agreement.name: agreement for agreement in self.agreements}[name]
 
     def __repr__(self) -> str:
         rows = sorted(self.agreements, key=lambda row: not row.ok)
@@ -166,7 +209,15 @@ def certified(evaluation: Evaluation) -> VerifiedDerivatives:
     Raises:
         ValueError: If they do not; the message has the table.
     """
-    _check(evaluation)
+    if evaluation.training:
+        raise ValueError(
+            "verify=True compares values of the model in inference mode. Do not combine it "
+            "with training=True."
+        )
+    if not tf.executing_eagerly():
+        raise ValueError(
+            "verify=True works outside of tf.function only. Verify some points eagerly."
+        )
     verified = calls.without_trace(_certified, evaluation)
     _advise_on_kinks(evaluation.model, evaluation.order)
     evaluation.leave_trace()
@@ -248,18 +299,6 @@ def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
     )
 
 
-def _check(evaluation: Evaluation) -> None:
-    if evaluation.training:
-        raise ValueError(
-            "verify=True compares values of the model in inference mode. Do not combine it "
-            "with training=True."
-        )
-    if not tf.executing_eagerly():
-        raise ValueError(
-            "verify=True works outside of tf.function only. Verify some points eagerly."
-        )
-
-
 # So many points tell whether something is hidden.
 _SOME = 256
 # Signs for errors of unknown sign that go through a sum of directions.
@@ -308,18 +347,15 @@ class _Reference:
 
 def _measured(evaluation: Evaluation) -> list[Measured]:
     """Returns the derivatives by differences."""
-    propagate = differences.Differences(evaluation.model)
-    values = _flat(evaluation.along_lines(propagate))
-    spread = propagate.spreads(np.random.default_rng(_SEED), _DRAWS)
-    spreads = _flat(evaluation.along_lines(spread))
-    return [Measured(value, *_largest(each)) for value, each in zip(values, spreads)]
-
-
-def _largest(spread: np.ndarray) -> np.ndarray:
-    """Returns the size of the fields of the estimates in sums over directions."""
-    spread = np.abs(spread).reshape(len(differences.SPREAD), _DRAWS, -1, spread.shape[1])
-    largest = spread.max(axis=1)
-    return np.where(np.isnan(largest), np.inf, largest)
+    rng, num_fields = np.random.default_rng(_SEED), len(differences.SPREAD)
+    propagate = differences.Differences(evaluation.model, rng, _DRAWS)
+    measured = []
+    for entry in _flat(evaluation.along_lines(propagate)):
+        rows = entry.reshape(1 + num_fields * _DRAWS, -1, entry.shape[1])
+        spread = np.abs(rows[1:]).reshape(num_fields, _DRAWS, *rows.shape[1:])
+        largest = spread.max(axis=1)
+        measured.append(Measured(rows[0], *np.where(np.isnan(largest), np.inf, largest)))
+    return measured
 
 
 def _flat(entries: tuple) -> list[np.ndarray]:

@@ -2,11 +2,10 @@
 
 entries.py        the entries of a series, of which None is 0
 arithmetic.py     Jet: sums, products, linear maps, quotients
-lines.py          the jets of the inputs
 pieces.py         piecewise linear functions; selection
 shapes.py         tensors by their shapes, for annotations
 frame.py          directions that are composed of fewer curves
-composition.py    elementwise functions by their derivatives at the points
+composition.py    elementwise functions by their derivatives at the points; straight lines
 functions.py      elementwise functions as series solutions of differential equations
 special.py        functions whose formulas are 0 / 0 at a point
 reductions.py     functions that mix the entries of a sample, such as softmax
@@ -31,7 +30,7 @@ from keras_smooth.jet.arithmetic import (
     linear,
     reciprocal,
 )
-from keras_smooth.jet.composition import composed, elementwise
+from keras_smooth.jet.composition import composed, elementwise, line
 from keras_smooth.jet.functions import (
     cos,
     erf,
@@ -49,7 +48,6 @@ from keras_smooth.jet.functions import (
     square,
     tanh,
 )
-from keras_smooth.jet.lines import line
 from keras_smooth.jet.pieces import straight, where
 from keras_smooth.jet.reductions import cumprod, log_softmax, logsumexp, prod, softmax
 from keras_smooth.jet.special import i0, sinc

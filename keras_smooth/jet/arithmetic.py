@@ -217,43 +217,49 @@ def inner(x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multipl
     """
     last = x.collapsed and k == x.order
     if last and x.frame:
-        terms = [(a, x.frame.measured(b), scale) for a, b, scale in terms]
+        known = (term for term in terms if term[0] is not None)
+        terms = [(a, x.frame.measured(b), scale) for a, b, scale in known]
     sum_ = total(times(a, b, scale, product) for a, b, scale in terms)
     if not last or sum_ is None:
         return sum_
     return summed(sum_, None if x.frame else x.weights)
 
 
-def aligned(*xs: Any) -> tuple:
-    """Returns the arguments, with the same curves in all jets."""
-    frames = {id(x.frame) for x in xs if isinstance(x, Jet)}
-    if len(frames) < 2:
-        return xs
-    return tuple(x.unframed() if isinstance(x, Jet) else x for x in xs)
+def between(
+    x: Jet, a: Sequence, b: Sequence, k: int, product: Callable = tf.multiply
+) -> Entry:
+    """Returns the terms of entry k of a product of series, without the first and the last."""
+    terms = ((a[j], b[k - j], math.comb(k, j)) for j in range(1, k))
+    return inner(x, k, terms, product)
+
+
+def as_jets(*xs: Any) -> list[Jet]:
+    """Returns jets and constants as jets with the same curves; a constant has entries of 0."""
+    jets = [x for x in xs if isinstance(x, Jet)]
+    if len({id(x.frame) for x in jets}) > 1:
+        return as_jets(*(x.unframed() if isinstance(x, Jet) else x for x in xs))
+    return [x if isinstance(x, Jet) else _still(x, jets[0]) for x in xs]
+
+
+def _still(value: Any, like: Jet) -> Jet:
+    # tf.cast would round a number to float32.
+    is_number = isinstance(value, (int, float))
+    point = (tf.constant if is_number else tf.cast)(value, like.dtype)
+    return like.like(point, [None] * like.order)
 
 
 def _plus(x: Jet, other: Any) -> Jet:
-    if not isinstance(other, Jet):
-        primal = x.primal + constant(other, x.dtype)
-        return x.like(primal, grown(x, primal).series)
-    x, other = aligned(x, other)
+    x, other = as_jets(x, other)
     primal = x.primal + other.primal
-    pairs = zip(grown(x, primal).series, grown(other, primal).series, strict=True)
-    return x.like(primal, [total(pair) for pair in pairs])
+    pairs = zip(x.series, other.series, strict=True)
+    return x.like(primal, [total([grown(v, primal) for v in pair]) for pair in pairs])
 
 
-def grown(x: Any, like: tf.Tensor) -> Any:
-    """Returns a jet broadcast to the shape of a tensor, or another value unchanged."""
-    if not isinstance(x, Jet) or x.shape[1:] == like.shape[1:]:
-        return x
-    return x * tf.ones_like(like)
-
-
-def constant(value: Any, dtype: tf.DType) -> tf.Tensor:
-    """Returns a number or array as a tensor; tf.cast would round a number to float32."""
-    if isinstance(value, (int, float)):
-        return tf.constant(value, dtype)
-    return tf.cast(value, dtype)
+def grown(value: Entry, like: tf.Tensor) -> Entry:
+    """Returns an entry broadcast to the shape of a tensor, but for the axis of the samples."""
+    if value is None or value.shape[2:] == like.shape[1:]:
+        return value
+    return value * tf.ones_like(like)
 
 
 def linear(function: Callable, x: Jet) -> Jet:
@@ -307,15 +313,12 @@ def jointly(exact: Any, lift: Callable, xs: Sequence) -> Jet:
         lift: `lift(*values)` applies it to an entry of each argument, with all directions.
         xs: Jets and constants, at least one jet.
     """
-    xs = aligned(*xs)
-    leader = next(x for x in xs if isinstance(x, Jet))
-    series = []
-    for k in range(leader.order):
-        values = [x.series[k] if isinstance(x, Jet) else None for x in xs]
+    jets, series = as_jets(*xs), []
+    for values in zip(*(x.series for x in jets)):
         lead = max((value.shape[0] for value in values if value is not None), default=0)
-        whole = (written_out(*pair, lead) for pair in zip(xs, values))
+        whole = (written_out(*pair, lead) for pair in zip(jets, values))
         series.append(lift(*whole) if lead else None)
-    return leader.like(exact, series)
+    return jets[0].like(exact, series)
 
 
 def primal(x: Any) -> Any:
@@ -361,12 +364,7 @@ def bilinear(function: Callable, x: Any, y: Any) -> Jet:
     >>> [float(y.entry(k)[0, 0, 0]) for k in (1, 2)]
     [4.0, 2.0]
     """
-    if not isinstance(y, Jet):
-        y = constant(y, x.dtype)
-        return x.like(function(x.primal, y), [times(a, y, 1, function) for a in x.series])
-    if not isinstance(x, Jet):
-        return bilinear(lambda a, b: function(b, a), y, x)
-    x, y = aligned(x, y)
+    x, y = as_jets(x, y)
     a, b = x.entries, y.entries
     series = [leibniz(x, a, b, k, function) for k in range(1, x.order + 1)]
     return x.like(function(a[0], b[0]), series)
@@ -404,9 +402,8 @@ def folded_bilinear(function: Callable, x: Any, y: Any) -> Jet:
 
 def leibniz(x: Jet, a: Sequence, b: Sequence, k: int, product: Any = tf.multiply) -> Entry:
     """Returns entry k of a product of series."""
-    terms = ((a[j], b[k - j], math.comb(k, j)) for j in range(1, k))
     ends = [times(a[0], b[k], 1, product), times(a[k], b[0], 1, product)]
-    return total([*ends, inner(x, k, terms, product)])
+    return total([*ends, between(x, a, b, k, product)])
 
 
 def reciprocal(x: Jet) -> Jet:

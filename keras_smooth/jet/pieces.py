@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_smooth.jet.arithmetic import Jet, aligned, constant, primal
+from keras_smooth.jet.arithmetic import Jet, as_jets, grown
 from keras_smooth.jet.entries import Entry, times
 
 
@@ -53,15 +53,10 @@ def where(condition: tf.Tensor, x: Any, y: Any) -> Jet:
     >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
     [4.0, 2.0]
     """
-    x, y = aligned(x, y)
-    leader = x if isinstance(x, Jet) else y
-    points = (constant(primal(z), leader.dtype) for z in (x, y))
-    pairs = zip(
-        *(z.series if isinstance(z, Jet) else [None] * leader.order for z in (x, y))
-    )
-    return leader.like(
-        tf.where(condition, *points), [_select(condition, *pair) for pair in pairs]
-    )
+    x, y = as_jets(x, y)
+    point = tf.where(condition, x.primal, y.primal)
+    selected = (_select(condition, *pair) for pair in zip(x.series, y.series))
+    return x.like(point, [grown(value, point) for value in selected])
 
 
 def _select(condition: tf.Tensor, a: Entry, b: Entry) -> Entry:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from keras_smooth.jet.arithmetic import Jet, linear
+from keras_smooth.jet.composition import elementwise
 from keras_smooth.jet.functions import exp, log
 
 Axes = int | Sequence[int]
@@ -27,7 +28,7 @@ def softmax(x: Jet, axis: Axes = -1) -> Jet:
     >>> [round(float(y.entry(k)[0, 0, 0]), 4) for k in (1, 2)]
     [0.0, 0.0]
     """
-    exponentials = exp(x - _largest(x, axis))
+    exponentials = elementwise(exp, x - _largest(x, axis))
     return exponentials / _sum(exponentials, axis)
 
 
@@ -49,7 +50,7 @@ def log_softmax(x: Jet, axis: Axes = -1) -> Jet:
     [-1.9051, -0.1807]
     """
     shifted = x - _largest(x, axis)
-    return shifted - log(_sum(exp(shifted), axis))
+    return shifted - elementwise(log, _sum(elementwise(exp, shifted), axis))
 
 
 def logsumexp(x: Jet, axis: Axes, keepdims: bool = False) -> Jet:

@@ -30,19 +30,15 @@ def distance(a: Any, b: Any) -> float:
 
 def _distance(a: Any, b: Any) -> float:
     if not calls.is_float(a):
-        return 0.0 if _same(a, b) else math.inf
+        known = tf.is_tensor(a) and tf.is_tensor(b) and a.shape.is_fully_defined()
+        is_same = not known or a.shape == b.shape and np.array_equal(a, b)
+        return 0.0 if is_same else math.inf
     a, b = (np.asarray(tf.cast(value, tf.float64)) for value in (a, b))
     finite = np.isfinite(a)
     if a.shape != b.shape or np.any(finite != np.isfinite(b)):
         return math.inf
     scale = max(1e-3, np.abs(a[finite]).max(initial=0.0))
     return float(np.abs(a - b)[finite].max(initial=0.0) / scale)
-
-
-def _same(a: Any, b: Any) -> bool:
-    if tf.is_tensor(a) and tf.is_tensor(b) and a.shape.is_fully_defined():
-        return a.shape == b.shape and bool(np.all(np.asarray(a) == np.asarray(b)))
-    return True
 
 
 def epsilon(model: keras.Operation, output: Any) -> float:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -254,22 +254,15 @@ def numbers(word: str, value: Any) -> tf.Tensor:
     Raises:
         TypeError: If it is none.
     """
-    if value is None:
-        raise TypeError(f"{word} is None; expected an array.")
     if isinstance(value, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
-        raise TypeError(
-            f"{word} is a {type(value).__name__}; expected a dense array, in which all samples "
-            "have one shape."
-        )
+        raise TypeError(f"{word} is a {type(value).__name__}; expected a dense array.")
     try:
         tensor = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         if isinstance(value, np.ndarray):
             reason = f"its dtype is {value.dtype}. Convert it to float64 or float32"
-        elif not isinstance(value, Sequence | Mapping | Set) and isinstance(
-            value, Iterable
-        ):
+        elif isinstance(value, Iterable) and not isinstance(value, Collection):
             # What TensorFlow says of datasets and generators is about their text.
             reason = "of a dataset or generator pass the x of its batches, one batch a call"
         raise TypeError(f"{word} is no array of numbers: {reason}") from None
@@ -278,8 +271,11 @@ def numbers(word: str, value: Any) -> tf.Tensor:
             f"{word} holds {tensor.dtype.name}; derivatives are taken by real numbers. Give "
             "the real and the imaginary part apart."
         )
-    if tensor.dtype.is_floating and tf.executing_eagerly():
-        _check_finite(word, tensor)
+    is_known = tensor.dtype.is_floating and tf.executing_eagerly()
+    if is_known and not tf.reduce_all(finite := tf.math.is_finite(tensor)):
+        place = [int(i) for i in np.argwhere(~finite.numpy())[0]]
+        value = float(tensor.numpy()[tuple(place)])
+        raise ValueError(f"{word} must be finite, but is {value} at {place}.")
     return tensor
 
 
@@ -303,14 +299,6 @@ def _tensor(word: str, leaf: Any) -> tf.Tensor:
             f"{word} of shape {tuple(tensor.shape)}."
         )
     return tensor
-
-
-def _check_finite(word: str, tensor: tf.Tensor) -> None:
-    finite = tf.math.is_finite(tensor)
-    if not tf.reduce_all(finite):
-        place = [int(i) for i in np.argwhere(~finite.numpy())[0]]
-        value = float(tensor.numpy()[tuple(place)])
-        raise ValueError(f"{word} must be finite, but is {value} at {place}.")
 
 
 def _check_shapes(model: Any, inputs: list[Input]) -> None:
@@ -337,24 +325,3 @@ def _check_shapes(model: Any, inputs: list[Input]) -> None:
             "function of the points alone with their axis first: "
             "lambda points: keras.ops.swapaxes(model([functions, points]), 0, 1)."
         )
-    if len(inputs) == 1 and inputs[0].expected is None:
-        _check_layer(model, inputs[0].tensor)
-
-
-def _check_layer(layer: Any, x: tf.Tensor) -> None:
-    """Raises an error if points do not fit the input specification of a layer."""
-    for spec in keras.tree.flatten(getattr(layer, "input_spec", None)):
-        if spec is not None and not _fits(spec, x.shape):
-            raise ValueError(
-                f"The layer {layer.name!r} expects points of {spec}, received shape "
-                f"{tuple(x.shape)}."
-            )
-
-
-def _fits(spec: keras.layers.InputSpec, shape: tf.TensorShape) -> bool:
-    if spec.ndim not in (None, shape.rank) or shape.rank < (spec.min_ndim or 0):
-        return False
-    return all(
-        size is None or shape[axis] in (None, size)
-        for axis, size in (spec.axes or {}).items()
-    )

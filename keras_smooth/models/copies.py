@@ -132,8 +132,13 @@ def _from_config(
         return with_wrapped(layer, config, references, inner)
 
     copy = from_config(layer, change)
-    if dtype is not None:
-        _give_dtype(dtype, copy)
+    if dtype is None:
+        return copy
+    # Layers that a layer makes itself have the dtype that its config does not say.
+    for made in parts_within(copy)[1:]:
+        is_fresh = isinstance(made, keras.layers.Layer) and not made.weights
+        if is_fresh and "float" in made.compute_dtype:
+            made.dtype_policy = dtype
     return copy
 
 
@@ -156,14 +161,6 @@ def with_wrapped(
         if key in config and isinstance(layer, keras.layers.Layer):
             changed[key] = references.config(function(layer))
     return {**config, **changed} if changed else config
-
-
-def _give_dtype(dtype: str, copy: keras.Operation) -> None:
-    """Lets layers compute in a dtype that a layer makes itself, of which its config is silent."""
-    for layer in parts_within(copy)[1:]:
-        is_fresh = isinstance(layer, keras.layers.Layer) and not layer.weights
-        if is_fresh and "float" in layer.compute_dtype:
-            layer.dtype_policy = dtype
 
 
 def from_config(
@@ -208,7 +205,12 @@ def _copied_layer(value: Any, change: Callable) -> Any:
 def _read(
     kind: Any, original: Any, config: dict, references: References
 ) -> keras.Operation:
-    with keras.saving.custom_object_scope({**_classes(original), **references.objects}):
+    kinds = filter(
+        lambda kind: not calls.is_told_by_config(kind), map(type, parts_within(original))
+    )
+    # Unregistered ones are looked up by their names.
+    own = {kind.__name__: kind for kind in kinds}
+    with keras.saving.custom_object_scope({**own, **references.objects}):
         copy = kind.from_config(accepted(kind, config))
     for layer, other in state.paired(original, copy):
         references.restore(layer, other)
@@ -216,17 +218,15 @@ def _read(
     return copy
 
 
-def _classes(layer: keras.Operation) -> dict[str, type]:
-    """Returns the classes of all parts by name, so that unregistered ones are found."""
-    kinds = map(type, parts_within(layer))
-    return {kind.__name__: kind for kind in kinds if not calls.is_told_by_config(kind)}
-
-
 def _rebuilt_graph(
     model: keras.Model, dtype: str | None, function: Callable
 ) -> keras.Model:
+    def new_input(tensor: Any) -> keras.KerasTensor:
+        new = dtype if dtype and tensor.dtype in _FLOATS else tensor.dtype
+        return keras.Input(batch_shape=tensor.shape, dtype=new, name=tensor.name)
+
     structure = sample_inputs.of_graph(model) if model.built else []
-    tensors = keras.tree.map_structure(lambda each: _input_in(dtype, each), structure)
+    tensors = keras.tree.map_structure(new_input, structure)
     # Keras compiles the clone of a compiled model: a loss may not be copied.
     if isinstance(model, keras.Sequential):
         first = keras.tree.flatten(tensors)
@@ -256,11 +256,6 @@ def _called(layer: Callable, *args: Any, **kwargs: Any) -> Any:
     if "mask" in kwargs and "mask" not in inspect.signature(call).parameters:
         del kwargs["mask"]
     return layer(*args, **kwargs)
-
-
-def _input_in(dtype: str | None, tensor: Any) -> keras.KerasTensor:
-    dtype = dtype if dtype and tensor.dtype in _FLOATS else tensor.dtype
-    return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor.name)
 
 
 def in_dtype(dtype: str, config: Any) -> Any:

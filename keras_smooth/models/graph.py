@@ -8,14 +8,6 @@ from typing import Any
 import keras
 
 
-def parts(model: keras.Model) -> list | None:
-    """Returns the layers and operations that a model is composed of, None if unknown."""
-    kind = graph_class(model)
-    if kind is None:
-        return None
-    return model.layers if kind is keras.Sequential else model.operations
-
-
 @dataclasses.dataclass(frozen=True)
 class Node:
     """An operation in a graph, the arguments of its call and its outputs, as symbols."""
@@ -85,7 +77,9 @@ def is_graph(layer: object) -> bool:
 
 
 def inner(model: keras.Model) -> list:
-    layers = parts(model) or getattr(model, "operations", model.layers)
+    """Returns the layers and operations that a model is composed of."""
+    is_sequential = graph_class(model) is keras.Sequential
+    layers = model.layers if is_sequential else getattr(model, "operations", model.layers)
     return [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
 
 

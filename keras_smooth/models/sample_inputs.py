@@ -1,5 +1,6 @@
 """Inputs on which a model or a layer can be run."""
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -40,7 +41,9 @@ def prepared(
     if x is not None:
         x = _first_samples(model, x, numbers)
         if not own_call.is_built(model):
-            model = _copied_if_possible(model, copied)
+            # A class without a config of its arguments has no copy; to be built harms it not.
+            with contextlib.suppress(Exception):
+                model = copied(model)
             with warnings.catch_warnings():
                 # Keras says of some models that their layers are built by a call.
                 warnings.simplefilter("ignore")
@@ -51,14 +54,6 @@ def prepared(
     if model.built and _built_shape(model) is not None:
         return model, (keras.tree.map_shape_structure(_normal, _built_shape(model)),)
     return _tried(model, copied)
-
-
-def _copied_if_possible(model: keras.layers.Layer, copied: Callable) -> keras.layers.Layer:
-    try:
-        return copied(model)
-    # A class without a config of its arguments has no copy; to be built harms it not.
-    except Exception:
-        return model
 
 
 def _first_samples(model: keras.layers.Layer, x: Any, numbers: int) -> Any:
@@ -85,12 +80,10 @@ def _of_model(model: keras.Model) -> Any:
             for place, leaf in enumerate(leaves)
         ]
         x = keras.tree.pack_sequence_as(structure, drawn)
-        try:
-            calls.call_without_trace(model, x)
         # The model's own words about numbers that do not suit it are of no interest.
-        except Exception:
-            continue
-        return x
+        with contextlib.suppress(Exception):
+            calls.call_without_trace(model, x)
+            return x
     raise ValueError(
         f"No numbers were found on which {model.name!r} runs. Pass x, an array (or a list or "
         "dict of arrays) of a few samples."
@@ -182,12 +175,10 @@ def _tried(layer: keras.layers.Layer, copied: Callable) -> tuple[keras.layers.La
     for shape in _SHAPES:
         x = _normal((None, *shape))
         copy = copied(layer)
-        try:
-            copy(x)
         # The layer's own words about a shape that does not suit it are of no interest.
-        except Exception:
-            continue
-        return copy, (x,)
+        with contextlib.suppress(Exception):
+            copy(x)
+            return copy, (x,)
     raise ValueError(
         f"No shape of inputs was found that suits {layer.name!r}. Pass x, an array (or a "
         "list or dict of arrays) of a few samples."

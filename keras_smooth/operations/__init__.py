@@ -6,13 +6,10 @@ bodies.py       the bodies of control flow and of functions
 rows.py         the columns of a row of the table
 table/          the rows, by family
 lifting.py      how a function is applied to the entries of a jet
-lists.py        lists of jets, as loops keep them
 breakpoints.py  the distances of points from breakpoints
 evaluation.py   Taylor mode on the operations
-taped.py        nested tapes around one operation without a rule
-tape_orders.py  up to which order TensorFlow's own derivatives are right
+taped.py        TensorFlow's own derivatives: their orders, and jets of what has no rule
 registered.py   functions and layers with registered facts
-samples.py      the axis of the samples in the outputs
 signs.py        tensors that are positive for all inputs
 walk.py         the walk through the operations and their bodies
 paths.py        the operations between inputs and outputs
@@ -31,6 +28,6 @@ from keras_smooth.operations.paths import (
     smoothness,
 )
 from keras_smooth.operations.rows import Row, all_rows, row
-from keras_smooth.operations.samples import MixedError, axes_of_samples
-from keras_smooth.operations.tape_orders import tapes_right_to, wrong_by_tapes
+from keras_smooth.operations.table.sample_axes import MixedError, axes_of_samples
+from keras_smooth.operations.taped import tapes_right_to, wrong_by_tapes
 from keras_smooth.operations.trace import Trace, trace

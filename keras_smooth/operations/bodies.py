@@ -25,22 +25,18 @@ def library(graph: tf.Graph) -> Callable[[str], Program]:
     @functools.cache
     def body(name: str) -> Program:
         definition, functions = definitions()
-        return _program(functions[name], definition, body)
+        function = functions[name]
+        imported = _Import(function, definition)
+        inputs = (each.name for each in function.signature.input_arg)
+        outputs = (function.ret[each.name] for each in function.signature.output_arg)
+        return Program(
+            inputs=tuple(imported.tensor(each).name for each in inputs),
+            outputs=tuple(imported.tensor(each).name for each in outputs),
+            operations=tuple(imported.operations.values()),
+            bodies=body,
+        )
 
     return body
-
-
-def _program(function: Any, definition: Any, body: Callable) -> Program:
-    imported = _Import(function, definition)
-    signature = function.signature
-    return Program(
-        inputs=tuple(imported.tensor(each.name).name for each in signature.input_arg),
-        outputs=tuple(
-            imported.tensor(function.ret[each.name]).name for each in signature.output_arg
-        ),
-        operations=tuple(imported.operations.values()),
-        bodies=body,
-    )
 
 
 class _Import:

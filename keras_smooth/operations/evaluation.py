@@ -9,7 +9,6 @@ import tensorflow as tf
 from keras_smooth.jet import Jet
 from keras_smooth.operations import taped
 from keras_smooth.operations.lifting import listed, run_folded, run_primals
-from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import Program, signature
 from keras_smooth.operations.rows import is_smooth, row, tapes_right_to
 
@@ -49,7 +48,7 @@ def _apply(
     if known is None and signature(operation).function is None:
         # In the bodies of control flow a call of a function is an operation of its name.
         return run_body(bodies(operation.type), inputs)
-    if not any(isinstance(x, Jet | JetList) for x in inputs):
+    if not any(isinstance(x, Jet) for x in inputs):
         return listed(run_folded(operation, inputs))
     is_rounded = not any(is_smooth(output.dtype) for output in operation.outputs)
     if is_rounded and tapes_right_to(operation, [isinstance(x, Jet) for x in inputs]) > 0:
@@ -59,13 +58,7 @@ def _apply(
     result = known.jet(operation, *inputs)
     if result is NotImplemented:
         return taped.apply(operation, inputs)
-    results = listed(result)
-    return results if known.exact else _with_primals(operation, inputs, results)
-
-
-def _with_primals(operation: tf.Operation, inputs: list, results: list) -> list:
-    exact = listed(run_primals(operation, inputs))
-    return [
-        y.like(value, y.series) if isinstance(y, Jet) else value
-        for y, value in zip(results, exact, strict=True)
-    ]
+    if known.exact:
+        return listed(result)
+    pairs = zip(listed(result), listed(run_primals(operation, inputs)), strict=True)
+    return [y.like(z, y.series) if isinstance(y, Jet) else z for y, z in pairs]

@@ -8,9 +8,8 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import aligned, mapped, written_out
+from keras_smooth.jet.arithmetic import as_jets, jointly, mapped, primal, written_out
 from keras_smooth.jet.frame import tail
-from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import signature
 from keras_smooth.operations.rows import add
 
@@ -85,11 +84,6 @@ def _constants(operation: tf.Operation, inputs: Sequence) -> list | None:
     return None if any(value is None for value in values) else values
 
 
-def primal(x: Any) -> Any:
-    """Returns the primal of a jet or of a list of jets, or another value unchanged."""
-    return x.primal if isinstance(x, Jet | JetList) else x
-
-
 def run_primals(operation: tf.Operation, inputs: Sequence) -> Any:
     """Evaluates an operation for the primals of its inputs."""
     return run(operation, list(map(primal, inputs)))
@@ -102,24 +96,20 @@ def whole(x: Any) -> Any:
     return mapped(x, x.primal, lambda v: written_out(x, v, v.shape[0]))
 
 
-def expanded(x: Any, rank: int) -> Any:
-    """Returns a jet or tensor with axes of size 1 in front, so many that it has a rank."""
-    missing = rank - primal(x).shape.rank
-    if missing <= 0:
+def expanded(x: Jet, rank: int) -> Jet:
+    """Returns a jet with axes of size 1 in front, so many that it has a rank."""
+    ones = [1] * (rank - x.shape.rank)
+    if not ones:
         return x
-    if not isinstance(x, Jet):
-        return tf.reshape(x, tf.concat([[1] * missing, tf.shape(x)], axis=0))
-    return mapped(
-        x,
-        expanded(x.primal, rank),
-        lambda v: tf.reshape(v, [v.shape[0], *[1] * missing, *tail(v, 1)]),
-    )
+    point = tf.reshape(x.primal, [*ones, *tail(x.primal, 0)])
+    return mapped(x, point, lambda v: tf.reshape(v, [v.shape[0], *ones, *tail(v, 1)]))
 
 
-def of_one_rank(*xs: Any) -> tuple:
-    """Returns jets and tensors of the largest rank among them, with the same curves."""
-    rank = max(primal(x).shape.rank for x in xs)
-    return aligned(*(expanded(x, rank) for x in xs))
+def of_one_rank(*xs: Any, least: int = 0) -> list[Jet]:
+    """Returns jets and tensors as jets of the largest rank among them, with the same curves."""
+    jets = as_jets(*xs)
+    rank = max(least, *(x.shape.rank for x in jets))
+    return [expanded(x, rank) for x in jets]
 
 
 def batched(function: Callable[[Jet], Jet], x: Jet) -> Jet:
@@ -128,38 +118,49 @@ def batched(function: Callable[[Jet], Jet], x: Jet) -> Jet:
     return mapped(y, tf.squeeze(y.primal, 0), lambda v: tf.squeeze(v, 1))
 
 
-def linear(lift: Callable, place: int = 0) -> Callable:
-    """Returns the rule of an operation that is linear in one of its inputs.
+def linear(lift: Callable | None = None, places: slice = slice(1)) -> Callable:
+    """Returns the rule of an operation that is linear in some of its inputs together.
 
     Args:
-        lift: `lift(operation, entry, *others)` applies it to an entry, an axis of
-            directions in front, with the other inputs of the operation.
-        place: Which of its inputs that is.
+        lift: `lift(operation, *inputs)` applies it to entries in the places of these inputs,
+            an axis of directions in front. None applies it to one direction after the other.
+        places: Which of its inputs these are; by default the first.
     """
 
     def rule(operation: tf.Operation, *inputs: Any) -> Any:
-        x, others = inputs[place], [*inputs[:place], *inputs[place + 1 :]]
-        if not isinstance(x, Jet) or any(isinstance(other, Jet) for other in others):
-            # As a padding with a value that moves: not what the table speaks of.
+        others = list(inputs)
+        del others[places]
+        if any(isinstance(other, Jet) for other in others):
+            # As boxes of an image that move: not what the table speaks of.
             return NotImplemented
-        y = run_primals(operation, inputs)
-        lifted = mapped(whole(x), y, lambda v: lift(operation, v, *others))
-        return _each_output(lifted) if isinstance(y, list) else lifted
+
+        def applied(function: Callable, values: Sequence) -> Any:
+            given = list(inputs)
+            given[places] = values
+            return function(operation, *given)
+
+        def lifted(*values: tf.Tensor) -> Any:
+            if lift is not None:
+                return applied(lift, values)
+            results = [applied(of_last_axes, row) for row in zip(*map(tf.unstack, values))]
+            if isinstance(results[0], list):
+                return list(map(tf.stack, zip(*results)))
+            return tf.stack(results)
+
+        exact = run_primals(operation, inputs)
+        y = jointly(exact, lifted, inputs[places])
+        if not isinstance(exact, list):
+            return y
+        return [mapped(y, output, lambda v, i=i: v[i]) for i, output in enumerate(exact)]
 
     return rule
 
 
-def _each_output(y: Jet) -> list[Jet]:
-    """Returns the jets of several outputs from one with lists of them."""
-    return [
-        mapped(y, output, lambda values, i=i: values[i])
-        for i, output in enumerate(y.primal)
-    ]
-
-
-def add_linear(kinds: str, lift: Callable, place: int = 0, **columns: Any) -> None:
-    """Adds the rows of operations that are linear in one of their inputs, see `linear`."""
-    add(kinds, linear(lift, place), exact=True, **columns)
+def add_linear(
+    kinds: str, lift: Callable | None, places: slice = slice(1), **columns: Any
+) -> None:
+    """Adds the rows of operations that are linear in some of their inputs, see `linear`."""
+    add(kinds, linear(lift, places), exact=True, **columns)
 
 
 def folded_linear(operation: tf.Operation, x: Any, *others: Any) -> Any:

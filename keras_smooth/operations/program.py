@@ -105,12 +105,12 @@ class Program:
     @functools.cached_property
     def instructions(self) -> list[Instruction]:
         """The operations to run, also for their side effects."""
-        return self._instructions(lambda operation: signature(operation).has_effects)
+        return self._instructions(with_effects=True)
 
     @functools.cached_property
     def instructions_to_outputs(self) -> list[Instruction]:
         """The operations to run for the outputs only."""
-        return self._instructions(lambda operation: False)
+        return self._instructions(with_effects=False)
 
     @functools.cached_property
     def signs(self) -> dict[str, Sign]:
@@ -121,15 +121,14 @@ class Program:
             known.update(dict.fromkeys(outputs, of_outputs(operation, given)))
         return known
 
-    def _instructions(
-        self, runs_anyway: Callable[[tf.Operation], bool]
-    ) -> list[Instruction]:
+    def _instructions(self, with_effects: bool) -> list[Instruction]:
         needed, instructions = set(self.outputs), []
         given = set(self.inputs)
         for operation in reversed(self.operations):
             outputs = [tensor.name for tensor in operation.outputs]
-            wanted = not needed.isdisjoint(outputs) or runs_anyway(operation)
-            if not wanted or not given.isdisjoint(outputs):
+            runs_anyway = with_effects and signature(operation).has_effects
+            is_wanted = runs_anyway or not needed.isdisjoint(outputs)
+            if not is_wanted or not given.isdisjoint(outputs):
                 continue
             inputs = [tensor.name for tensor in operation.inputs]
             last_uses = sorted(set(inputs) - needed)

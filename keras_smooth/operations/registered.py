@@ -15,8 +15,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped
-from keras_smooth.operations.lifting import primal
+from keras_smooth.jet.arithmetic import mapped, primal
 from keras_smooth.operations.trace import openings
 from keras_smooth.presentation.warn import warn_once
 
@@ -53,7 +52,10 @@ def marked(function: Callable, facts: Facts) -> Callable:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if rule is not None and not _takes(rule, args, kwargs):
+        try:
+            if rule is not None:
+                inspect.signature(rule).bind(*args, **kwargs)
+        except TypeError:
             return function(*args, **kwargs)
         tensors, filled = openings((args, kwargs), tf.is_tensor)
         name = f"{_NAME}_{next(_numbers)}"
@@ -71,14 +73,6 @@ def marked(function: Callable, facts: Facts) -> Callable:
         return tf.function(body, autograph=False)(*tensors)
 
     return call
-
-
-def _takes(rule: Callable, args: tuple, kwargs: dict) -> bool:
-    try:
-        inspect.signature(rule).bind(*args, **kwargs)
-    except TypeError:
-        return False
-    return True
 
 
 def applied(name: str, inputs: list, computed: Callable[[], list]) -> list:

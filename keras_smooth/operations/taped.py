@@ -1,21 +1,135 @@
-"""Nested tapes around a single operation, for jets of operations without a rule."""
+"""TensorFlow's own derivatives of operations: up to which order they are right, and their use.
 
+A gradient may leave out an input or an output, without an error where another path leads from x
+as well. Nested tapes around a single operation make jets of what has no rule for them.
+"""
+
+import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import primal
 from keras_smooth.jet.entries import summed
-from keras_smooth.operations import rows
-from keras_smooth.operations.lifting import listed, primal, run, run_primals
-from keras_smooth.operations.program import layer_of
+from keras_smooth.operations import registered, rows
+from keras_smooth.operations.lifting import listed, run, run_primals
+from keras_smooth.operations.program import Program, layer_of, signature
 from keras_smooth.operations.rows import is_number
-from keras_smooth.operations.tape_orders import of_operation
+from keras_smooth.operations.trace import trace
+from keras_smooth.operations.walk import State, Step, Walk, bodies_of, states_of, steps
 from keras_smooth.presentation.warn import warn_once
+
+_known: dict[tuple, float] = {}
+
+
+def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
+    """Returns the order up to which TensorFlow's derivatives are right on all paths."""
+    return min(map(of_step, steps(program, moving)), default=math.inf)
+
+
+def wrong_by_tapes(
+    program: Program, moving: Sequence[bool], order: int
+) -> tf.Operation | None:
+    """Returns the first operation of which TensorFlow's derivatives up to an order are not
+    known to be right, if any."""
+    wrong = (step for step in steps(program, moving) if of_step(step) < order)
+    return next((step.operation for step in wrong), None)
+
+
+def of_step(step: Step) -> float:
+    """Returns the order up to which TensorFlow's derivatives of a step are right."""
+    moving = [state == State.MOVES for state in step.given]
+    bodies = bodies_of(step.operation)
+    if not bodies:
+        return of_operation(step.operation, moving, step.used)
+    called = (registered.facts(name).tapes_right_to for name in bodies)
+    return min([rows.tapes_right_to(step.operation, moving), *called])
+
+
+def of_operation(
+    operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]
+) -> float:
+    """Returns the order up to which TensorFlow's own derivatives of an operation are right.
+
+    What has a rule for jets has it in its row, since measuring takes some milliseconds.
+
+    Args:
+        operation: A traced operation.
+        moving: For each of its inputs whether it depends on x.
+        used: For each of its outputs whether its derivatives count.
+
+    Returns:
+        The order, 0 where they leave out an input that depends on x.
+    """
+    row = rows.row(operation.type)
+    if row is None or row.jet is None:
+        return min(rows.tapes_right_to(operation, moving), _kept(operation, moving, used))
+    if any(moving[n] and used[m] for n, m in row.left_out):
+        return 0
+    return rows.tapes_right_to(operation, moving)
+
+
+def _kept(operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]) -> float:
+    dtypes = tuple(x.dtype for x in operation.inputs)
+    key = operation.type, dtypes, tuple(moving), tuple(used)
+    if key not in _known:
+        # A gradient may have an operation of the same kind, which changes nothing.
+        _known[key] = math.inf
+        # What TensorFlow cannot derive, or run by itself, is told where it is derived.
+        with contextlib.suppress(Exception):
+            _known[key] = measured(operation, moving, used)
+    return _known[key]
+
+
+def measured(
+    operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]
+) -> float:
+    """Returns the same as TensorFlow has it, from the operations of its gradient."""
+    inputs = _numbers(operation.inputs, moving)
+    outputs = _numbers(operation.outputs, used)
+    if not inputs or not outputs or signature(operation).function is None:
+        return math.inf
+    num_inputs = len(operation.inputs)
+
+    def gradients(*tensors: tf.Tensor) -> list:
+        given, seeds = list(tensors[:num_inputs]), list(tensors[num_inputs:])
+        points = [given[n] for n in inputs]
+        for place, x in enumerate(operation.inputs):
+            if not rows.is_number(x.dtype) and tf.get_static_value(x) is not None:
+                given[place] = tf.constant(tf.get_static_value(x))
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            results = listed(run(operation, given))
+        return tape.gradient([results[n] for n in outputs], points, seeds)
+
+    seeds = [operation.outputs[n] for n in outputs]
+    traced = trace(gradients, [*operation.inputs, *seeds])
+    num_captured = len(traced.captured)
+
+    def states(moving: set[int]) -> list[bool]:
+        places = range(num_inputs + len(seeds))
+        return [*(n in moving for n in places), *[False] * num_captured]
+
+    # The gradient is linear in what comes back from each output.
+    for seed in range(num_inputs, num_inputs + len(seeds)):
+        reached = Walk().along(traced.program, states_of(states({seed})))
+        if any(n < 0 or not reached[n] for n in traced.places):
+            return 0
+    all_moving = {*inputs, *range(num_inputs, num_inputs + len(seeds))}
+    return 1 + tapes_right_to(traced.program, states(all_moving))
+
+
+def _numbers(tensors: Sequence[tf.Tensor], chosen: Sequence[bool]) -> list[int]:
+    pairs = enumerate(zip(tensors, chosen, strict=True))
+    return [
+        place for place, (x, is_chosen) in pairs if is_chosen and rows.is_number(x.dtype)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +247,21 @@ def _along(
         results = listed(run(operation, moved))
         return [results[number] for number in wanted]
 
+    def step(values: list, t: tf.Tensor, order: int) -> Callable:
+        return lambda tape: [
+            slope(tape, value, t, order, number) for number, value in enumerate(values)
+        ]
+
+    def slope(tape: Any, value: tf.Tensor, t: tf.Tensor, order: int, number: int) -> Any:
+        slope = _slope(operation, tape, value, t)
+        if slope is not None:
+            return slope
+        if not _is_zero(outputs, order, number):
+            raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
+        return tf.zeros_like(value)
+
     real = next(x for x in inputs if isinstance(x, Jet)).dtype.real_dtype
-    return _nested(operation, outputs, tf.zeros((), real), order)[1:]
+    return nested_tapes(outputs, tf.zeros((), real), order, step)[1:]
 
 
 def _moved(x: Any, entries: list, t: Any) -> Any:
@@ -165,20 +292,26 @@ def _is_zero(outputs: Callable, order: int, number: int) -> bool:
     return bool(tf.reduce_all(tf.abs(difference) <= _ROUNDING * tf.abs(last)))
 
 
-def _nested(operation: tf.Operation, outputs: Callable, t: tf.Tensor, order: int) -> list:
-    """Returns the values of a function of a number and their derivatives up to an order."""
+def nested_tapes(function: Callable, x: Any, order: int, step: Callable) -> list:
+    """Returns [y, y', ...]: each tape differentiates what the tapes inside it return.
+
+    A step defines the derivative and handles a derivative that TensorFlow does not have.
+
+    Args:
+        function: Of x.
+        x: A tensor or a structure of tensors.
+        order: Number of derivatives.
+        step: `step(value, x, order)` is called where the tape records, with the derivative
+            of one order less, and returns a function of the tape, which returns that of
+            this order.
+    """
     if order == 0:
-        return [outputs(t)]
+        return [function(x)]
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch(t)
-        entries = _nested(operation, outputs, t, order - 1)
-        last = entries[-1]
-    slopes = [_slope(operation, tape, value, t) for value in last]
-    for number, slope in enumerate(slopes):
-        if slope is None and not _is_zero(outputs, order, number):
-            raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
-    slopes = [tf.zeros_like(v) if s is None else s for v, s in zip(last, slopes)]
-    return [*entries, slopes]
+        tape.watch(keras.tree.flatten(x))
+        entries = nested_tapes(function, x, order - 1, step)
+        differentiate = step(entries[-1], x, order)
+    return [*entries, differentiate(tape)]
 
 
 def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Tensor) -> Any:

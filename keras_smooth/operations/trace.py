@@ -63,8 +63,12 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
     # A partial has no code of its own: TensorFlow counts each trace by itself.
     compiled = tf.function(functools.partial(function), autograph=False)
     concrete = compiled.get_concrete_function(*specifications)
-    structure = _dense(concrete)
-    leaves = keras.tree.flatten(structure)
+    with concrete.graph.as_default():
+        structure = keras.tree.map_structure(
+            lambda leaf: None if leaf is None else tf.convert_to_tensor(leaf),
+            concrete.structured_outputs,
+        )
+    leaves, numbers = keras.tree.flatten(structure), itertools.count()
     tensors = [leaf for leaf in leaves if leaf is not None]
     return Trace(
         program=Program(
@@ -75,7 +79,7 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
         ),
         captured=_captured(concrete),
         structure=structure,
-        places=_places(leaves),
+        places=tuple(-1 if leaf is None else next(numbers) for leaf in leaves),
     )
 
 
@@ -96,19 +100,6 @@ def openings(structure: Any, is_open: Callable) -> tuple[list, Callable]:
         return keras.tree.pack_sequence_as(structure, new)
 
     return [leaves[place] for place in places], filled
-
-
-def _dense(concrete: Any) -> Any:
-    with concrete.graph.as_default():
-        return keras.tree.map_structure(
-            lambda leaf: None if leaf is None else tf.convert_to_tensor(leaf),
-            concrete.structured_outputs,
-        )
-
-
-def _places(leaves: Sequence) -> tuple[int, ...]:
-    numbers = itertools.count()
-    return tuple(-1 if leaf is None else next(numbers) for leaf in leaves)
 
 
 def _captured(concrete: Any) -> tuple[Any, ...]:

@@ -1,18 +1,17 @@
 """The rows of the table of operations, by family.
 
-functions.py        functions of single numbers
+functions.py        functions of single numbers, real and complex
 arithmetic.py       functions of two numbers that broadcast
 identities.py       operations that return their inputs, also with another gradient
-products.py         matrix products, convolutions and other bilinear operations
+products.py         matrix products, convolutions and other bilinear operations; Fourier transforms
 reductions.py       sums, means, products and extremes over axes
 shapes.py           operations that only move entries
 gathers.py          indices and segments
 selection.py        piecewise operations: maxima, clipping, selection
 images.py           pooling and resizing
 linear_algebra.py   inverses, factors, determinants
-spectral.py         Fourier transforms and complex numbers
 control_flow.py     branches, loops, calls and lists of tensors
-sample_axes.py      a column of all rows: which axis has the samples
+sample_axes.py      a column of all rows: which axis has the samples, and whether they are mixed
 """
 
 from keras_smooth.operations.table import (
@@ -28,5 +27,4 @@ from keras_smooth.operations.table import (
     sample_axes,
     selection,
     shapes,
-    spectral,
 )

@@ -1,6 +1,8 @@
 """Functions of two numbers that broadcast: sums, products, quotients, powers, angles."""
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,95 +11,70 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import inner, mapped
+from keras_smooth.jet.arithmetic import between, grown
 from keras_smooth.jet.entries import minus, times, total
-from keras_smooth.operations.lifting import of_one_rank, primal, whole
+from keras_smooth.operations.lifting import of_one_rank, whole
 from keras_smooth.operations.rows import add, add_column
 from keras_smooth.operations.table.functions import FUNCTIONS, off_poles
 
 
-def _of_two(function: Callable) -> Callable:
+def of_two(function: Callable) -> Callable:
     """Returns the rule of a function of two numbers, from one of jets of one rank."""
     return lambda operation, x, y: function(*of_one_rank(x, y))
 
 
-def quotient(x: Any, y: Any) -> Jet:
+def _quotient(x: Jet, y: Jet) -> Jet:
     """x / y: z y = x, so that z_k y_0 = x_k less the other terms of entry k of z y."""
-    if not isinstance(y, Jet):
-        return mapped(x, x.primal / y, lambda v: v / y)
-    numerators = x.series if isinstance(x, Jet) else [None] * y.order
-    z, s = [primal(x) / y.primal], y.entries
+    z, s = [x.primal / y.primal], y.entries
     for k in range(1, y.order + 1):
-        terms = ((s[j], z[k - j], math.comb(k, j)) for j in range(1, k))
-        known = total([times(s[k], z[0]), inner(y, k, terms)])
-        rest = total([_grown(numerators[k - 1], z[0]), minus(known)])
+        known = total([times(s[k], z[0]), between(y, s, z, k)])
+        rest = total([grown(x.series[k - 1], z[0]), minus(known)])
         z.append(None if rest is None else rest / y.primal)
     return y.like(z[0], z[1:])
 
 
-def _grown(value: Any, like: tf.Tensor) -> Any:
-    """Returns an entry that is broadcast, but for the axis of the samples."""
-    if value is None or value.shape[2:] == like.shape[1:]:
-        return value
-    return value * tf.ones_like(like)
-
-
 def _raised(operation: tf.Operation, x: Any, y: Any) -> Jet:
     """x^y; by a constant, its derivatives are y (y - 1) ... (y - n + 1) x^(y - n)."""
+    is_constant = not isinstance(y, Jet)
     x, y = of_one_rank(x, y)
-    if isinstance(y, Jet):
-        logarithm = jet.log(x) if isinstance(x, Jet) else tf.math.log(x)
-        return jet.exp(y * logarithm)
-    x = x if x.shape[1:] == tf.broadcast_static_shape(x.shape, y.shape)[1:] else (
-        x * tf.ones_like(x.primal + y)
-    )  # fmt: skip
-    values, factor = [], tf.ones_like(y)
+    if not is_constant:
+        return jet.exp(y * jet.log(x))
+    values, factor = [], tf.ones_like(y.primal)
     for n in range(x.order + 1):
-        power = tf.pow(x.primal, y - n)
+        power = tf.pow(x.primal, y.primal - n)
         # Where the factor is 0 the power may be infinite.
         values.append(tf.where(factor == 0, tf.zeros_like(power), factor * power))
-        factor = factor * (y - n)
+        factor = factor * (y.primal - n)
     return jet.composed(values, x)
 
 
 def _atan2(operation: tf.Operation, y: Any, x: Any) -> Jet:
     """The angle: atan(y / x), or -atan(x / y) where y is the larger, up to a constant."""
     y, x = of_one_rank(y, x)
-    flat = tf.abs(primal(x)) >= tf.abs(primal(y))
-    ones = tf.ones_like(primal(x) + primal(y))
-    first = _divided(y, jet.where(flat, x, ones))
-    second = _divided(x, jet.where(flat, ones, y))
+    flat = tf.abs(x.primal) >= tf.abs(y.primal)
+    ones = tf.ones_like(x.primal + y.primal)
+    first = _quotient(y, jet.where(flat, x, ones))
+    second = _quotient(x, jet.where(flat, ones, y))
     angle = FUNCTIONS["Atan"]
     return jet.where(flat, jet.elementwise(angle, first), -jet.elementwise(angle, second))
-
-
-def _divided(x: Any, y: Any) -> Any:
-    return quotient(x, y) if isinstance(x, Jet) or isinstance(y, Jet) else x / y
 
 
 def _product_or_zero(function: Callable) -> Callable:
     """Returns x f(y), and 0 where x is and f(y) is no number."""
 
-    def apply(x: Any, y: Any) -> Any:
-        is_number = tf.math.is_finite(function(Jet(primal(y), [])).primal)
-        safe = _ones_where((primal(x) == 0) & ~is_number, y)
-        is_jet = isinstance(safe, Jet)
-        return x * (function(safe) if is_jet else function(Jet(safe, [])).primal)
+    def apply(x: Jet, y: Jet) -> Jet:
+        is_number = tf.math.is_finite(function(Jet(y.primal, [])).primal)
+        safe = jet.where((x.primal == 0) & ~is_number, tf.ones_like(y.primal), y)
+        return x * function(safe)
 
-    return _of_two(apply)
-
-
-def _ones_where(condition: tf.Tensor, y: Any) -> Any:
-    """Returns y, and 1 where a condition holds."""
-    where = jet.where if isinstance(y, Jet) else tf.where
-    return where(condition, tf.ones_like(primal(y)), y)
+    return of_two(apply)
 
 
-def _no_nan(x: Any, y: Any) -> Any:
+def _no_nan(x: Jet, y: Jet) -> Jet:
     """x / y, and 0 where y is."""
-    zero = primal(y) == 0
-    safe = _ones_where(zero, y)
-    return jet.where(zero, tf.zeros_like(primal(x) / primal(safe)), quotient(x, safe))
+    zero = y.primal == 0
+    ratio = _quotient(x, jet.where(zero, tf.ones_like(y.primal), y))
+    return jet.where(zero, tf.zeros_like(ratio.primal), ratio)
 
 
 def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
@@ -105,16 +82,13 @@ def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
     if isinstance(n, Jet):
         return NotImplemented
     n, x = of_one_rank(n, x)
-    return jet.composed([tf.math.polygamma(n + k, x.primal) for k in range(x.order + 1)], x)
+    orders = (n.primal + k for k in range(x.order + 1))
+    return jet.composed([tf.math.polygamma(order, x.primal) for order in orders], x)
 
 
-def _slope_of_softplus(x: Any) -> Any:
-    return jet.elementwise(jet.sigmoid, x) if isinstance(x, Jet) else tf.sigmoid(x)
-
-
-def _product_no_nan(x: Any, y: Any) -> Jet:
-    product = primal(x) * primal(y)
-    no_number = (primal(y) == 0) & ~tf.math.is_finite(product)
+def _product_no_nan(x: Jet, y: Jet) -> Jet:
+    product = x.primal * y.primal
+    no_number = (y.primal == 0) & ~tf.math.is_finite(product)
     return jet.where(no_number, tf.zeros_like(product), x * y)
 
 
@@ -181,52 +155,29 @@ def _held_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
 
 
 def _sum_of_all(operation: tf.Operation, *xs: Any) -> Jet:
-    jets = [whole(x) for x in xs if isinstance(x, Jet)]
-    result = jets[0]
-    for other in jets[1:]:
-        result = result + other
-    return result
+    return functools.reduce(operator.add, [whole(x) for x in xs if isinstance(x, Jet)])
 
 
-add("Add AddV2", _of_two(lambda x, y: x + y))
-add("Sub", _of_two(lambda x, y: x - y))
-add("Mul", _of_two(lambda x, y: x * y))
-add("RealDiv Div", _of_two(quotient), domain=divisor_off_zero)
-add("DivNoNan", _of_two(_no_nan), at_edge=-1, domain=divisor_off_zero)
-add("MulNoNan", _of_two(_product_no_nan))
+add("Add AddV2", of_two(lambda x, y: x + y))
+add("Sub", of_two(lambda x, y: x - y))
+add("Mul", of_two(lambda x, y: x * y))
+add("RealDiv Div", of_two(_quotient), domain=divisor_off_zero)
+add("DivNoNan", of_two(_no_nan), at_edge=-1, domain=divisor_off_zero)
+add("MulNoNan", of_two(_product_no_nan))
 add("Pow", _raised, at_edge=_power_at_zero, domain=_base, tapes_right_to=_right_at_zero)
-add("SquaredDifference", _of_two(lambda x, y: jet.square(x - y)))
-add(
-    "Polygamma",
-    _polygamma,
-    domain=lambda operation, n, x: off_poles(operation, x),
-    left_out=((0, 0),),
-)
+add("SquaredDifference", of_two(lambda x, y: jet.square(x - y)))
+add("Polygamma", _polygamma, left_out=((0, 0),))
+add_column("Polygamma", domain=lambda operation, n, x: off_poles(operation, x))
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
-add(
-    "Xlogy",
-    _product_or_zero(jet.log),
-    at_edge=_where_both_are_zero(0),
-    domain=lambda operation, x, y: [y],
-    tapes_right_to=_held_at_zero,
-)
-add(
-    "Xlog1py",
-    _product_or_zero(jet.log1p),
-    at_edge=_where_both_are_zero(0),
-    domain=lambda operation, x, y: [y + 1.0],
-    tapes_right_to=_held_at_zero,
-)
-add(
-    "Xdivy",
-    _product_or_zero(jet.reciprocal),
-    at_edge=_where_both_are_zero(-1),
-    domain=divisor_off_zero,
-    tapes_right_to=_held_at_zero,
-)
+add("Xdivy", _product_or_zero(jet.reciprocal), domain=divisor_off_zero)
+add("Xlogy", _product_or_zero(jet.log), domain=lambda operation, x, y: [y])
+add("Xlog1py", _product_or_zero(jet.log1p), domain=lambda operation, x, y: [y + 1.0])
+add_column("Xdivy", at_edge=_where_both_are_zero(-1))
+add_column("Xlog1py Xlogy", at_edge=_where_both_are_zero(0))
+add_column("Xdivy Xlog1py Xlogy", tapes_right_to=_held_at_zero)
 add_column("Pow Xdivy Xlog1py Xlogy", wrong_at=_first)
 # Gradients that a model takes itself, as of a potential.
-add("SigmoidGrad", _of_two(lambda y, dy: dy * (y - y * y)))
-add("SoftplusGrad", _of_two(lambda dy, x: dy * _slope_of_softplus(x)))
-add("TanhGrad", _of_two(lambda y, dy: dy - dy * y * y))
+add("SigmoidGrad", of_two(lambda y, dy: dy * (y - y * y)))
+add("SoftplusGrad", of_two(lambda dy, x: dy * jet.elementwise(jet.sigmoid, x)))
+add("TanhGrad", of_two(lambda y, dy: dy - dy * y * y))
 add("AccumulateNV2 AddN", _sum_of_all)

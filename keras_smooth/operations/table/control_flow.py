@@ -1,19 +1,42 @@
 """Branches, loops, calls of functions, and lists of tensors, which loops keep."""
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import written_out
+from keras_smooth.jet.arithmetic import primal, written_out
 from keras_smooth.operations import registered
-from keras_smooth.operations.lifting import listed, primal, run, run_primals
-from keras_smooth.operations.lists import JetList
+from keras_smooth.operations.lifting import listed, run, run_primals
 from keras_smooth.operations.paths import reached, unchanged
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, is_smooth
 from keras_smooth.operations.walk import bodies_of
+
+
+class JetList(Jet):
+    """A list of tensors that move: a jet whose entries are lists.
+
+    Args:
+        primal: The list.
+        series: Lists, for each order.
+        element: Any jet along the same curves.
+    """
+
+    def __init__(self, primal: Any, series: Sequence, element: Jet) -> None:
+        super().__init__(primal, series, element.collapsed, weights=element.weights)
+        self.element = element
+
+    @property
+    def directions(self) -> int:
+        """The number of directions."""
+        return self.element.directions
+
+    def like(self, primal: Any, series: Sequence) -> "JetList":
+        """Returns another list along the same curves."""
+        return JetList(primal, series, self.element)
 
 
 def _call(
@@ -24,16 +47,12 @@ def _call(
 
     def computed() -> list:
         # Some kernels, as that of a grouped convolution's gradient, are XLA's alone.
-        if tf.executing_eagerly() and _must_compile(operation):
+        attributes = operation.node_def.attr
+        if tf.executing_eagerly() and attributes["_XlaMustCompile"].b:
             return _compiled(bodies(name), inputs, evaluate)
         return evaluate(bodies(name), inputs)
 
     return registered.applied(name, inputs, computed)
-
-
-def _must_compile(operation: tf.Operation) -> bool:
-    attributes = operation.node_def.attr
-    return "_XlaMustCompile" in attributes and attributes["_XlaMustCompile"].b
 
 
 def _compiled(body: Any, inputs: list, evaluate: Callable) -> list:
@@ -72,11 +91,7 @@ def _branched(
         index = tf.where((choice < 0) | (choice > last), last, choice)
     if tf.executing_eagerly():
         return evaluate(branches[int(index)], values)
-    return _switched(index, branches, values, evaluate)
-
-
-def _switched(index: tf.Tensor, branches: list, values: list, evaluate: Callable) -> list:
-    """Runs one of several branches, whose outputs are made alike."""
+    # In a graph the outputs of all branches are made alike.
     moves = list(map(_moves, values))
     moving = list(map(any, zip(*(reached(branch, moves) for branch in branches))))
     leader = _leader(values)
@@ -157,26 +172,30 @@ def _steady(body: Any, inputs: list) -> list:
 
 
 def _moves(value: Any) -> bool:
-    return isinstance(value, Jet | JetList)
+    return isinstance(value, Jet)
 
 
-def _leader(values: list) -> Any:
+def _leader(values: Sequence) -> Any:
     """Returns a jet, or a list of jets, along the curves of all, None without one."""
     return next(filter(_moves, values), None)
+
+
+def _element(leader: Jet) -> Jet:
+    """Returns a jet of single tensors along the same curves."""
+    return (leader.element if isinstance(leader, JetList) else leader).unframed()
 
 
 def _filled(value: Any, moves: bool, leader: Any) -> Any:
     """Returns a value as a jet with all entries written out, where it has to be one."""
     if not moves:
         return value
-    like = (leader.like if isinstance(leader, JetList) else leader).unframed()
     if not _moves(value):
-        value = _still(value, like)
+        value = _still(value, _element(leader))
     if isinstance(value, JetList):
         return value
     value = value.unframed()
     entries = enumerate(value.series, 1)
-    series = [written_out(value, entry, like.lead(k)) for k, entry in entries]
+    series = [written_out(value, entry, leader.lead(k)) for k, entry in entries]
     return value.like(value.primal, series)
 
 
@@ -185,9 +204,8 @@ def _still(value: Any, like: Jet) -> Any:
     if value.dtype != tf.variant:
         return like.like(value, [None] * like.order)
     shape, length = _shape_and_length(value)
-    return JetList(
-        value, tuple(_empty(shape, length, like, k) for k in range(like.order)), like
-    )
+    leads = map(like.lead, range(1, like.order + 1))
+    return JetList(value, [_empty(shape, length, like.dtype, lead) for lead in leads], like)
 
 
 def _shape_and_length(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -204,86 +222,78 @@ def _shape_and_length(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return shape, tf.raw_ops.TensorListLength(input_handle=value)
 
 
-def _empty(shape: tf.Tensor, length: tf.Tensor, like: Jet, k: int) -> tf.Tensor:
-    lead = like.lead(k + 1)
+def _empty(shape: tf.Tensor, length: tf.Tensor, dtype: tf.DType, lead: int) -> tf.Tensor:
     static = tf.get_static_value(shape)
     known = -1 if static is None or not static.ndim else [lead, *static]
     return tf.raw_ops.TensorListReserve(
         element_shape=tf.constant(known, tf.int32),
         num_elements=length,
-        element_dtype=like.dtype,
+        element_dtype=dtype,
     )
 
 
 def _tensors(value: Any) -> list[tf.Tensor]:
-    return [value.primal, *value.series] if _moves(value) else [value]
+    return value.entries if _moves(value) else [value]
 
 
 def _packed(templates: list, tensors: Any) -> list:
     """Returns values from their tensors, in the form of templates."""
-    remaining, values = list(tensors), []
+    remaining, values = iter(tensors), []
     for template in templates:
-        number = len(_tensors(template))
-        first, *series = remaining[:number]
-        remaining = remaining[number:]
-        if isinstance(template, JetList):
-            values.append(JetList(first, tuple(series), template.like))
-        else:
-            values.append(template.like(first, series) if _moves(template) else first)
+        first, *series = itertools.islice(remaining, len(_tensors(template)))
+        values.append(template.like(first, series) if _moves(template) else first)
     return values
 
 
-def _written(operation: tf.Operation, handle: Any, *inputs: Any) -> JetList:
-    """A list in which an element is put: at an index, or at the end."""
-    *place, item = inputs
-    like = handle.like if isinstance(handle, JetList) else item
-    target = _filled(handle, True, like)
-    element = _filled(item, True, like)
-    pairs = zip(target.series, element.series)
-    series = tuple(run(operation, [entry, *place, value]) for entry, value in pairs)
-    return JetList(run(operation, [target.primal, *place, element.primal]), series, like)
+def _of_entries(
+    has_shape: bool = False, before: Callable | None = None, after: Callable | None = None
+) -> Callable:
+    """Returns the rule of what reads or writes a list: it does so with the list of each entry.
+
+    Args:
+        has_shape: Whether the last input is the shape of elements, which get an axis of
+            directions in front.
+        before: Makes the first input from an entry.
+        after: `after(value, lead, shape)` makes an entry from a tensor that is returned, of the
+            number of directions and the shape of its primal.
+    """
+
+    def rule(operation: tf.Operation, *inputs: Any) -> list:
+        leader = _leader(inputs)
+        given = [_filled(x, is_smooth(x.dtype), leader) for x in inputs]
+        results = [listed(run_primals(operation, given))]
+        for k in range(1, leader.order + 1):
+            entries = [x.series[k - 1] if _moves(x) else x for x in given]
+            entries[0] = before(entries[0]) if before else entries[0]
+            if has_shape:
+                entries[-1] = _shape_in_front(entries[-1], leader.lead(k))
+            results.append(listed(run(operation, entries)))
+        return [_of_output(column, _element(leader), after) for column in zip(*results)]
+
+    return rule
 
 
-def _shape_in_front(shape: Any, lead: Any) -> Any:
+def _of_output(results: Sequence, element: Jet, after: Callable | None) -> Jet:
+    """Returns the jet, or the list of jets, of the results for the primal and each entry."""
+    y, *series = results
+    if y.dtype == tf.variant:
+        return JetList(y, series, element)
+    pairs = ((value, element.lead(k)) for k, value in enumerate(series, 1))
+    return element.like(y, [(after or _of_shape)(*pair, y.shape) for pair in pairs])
+
+
+def _shape_in_front(shape: Any, lead: int) -> Any:
     """Returns the shape of elements with an axis of directions; an unknown one stays so."""
     shape = tf.convert_to_tensor(shape)
     return shape if shape.shape.rank == 0 else tf.concat([[lead], shape], axis=0)
 
 
-def _read(arranged: Callable) -> Callable:
-    """Returns the rule of what reads elements of a list.
-
-    Args:
-        arranged: `arranged(value, lead, shape)` has the directions of an entry in front, whose
-            elements have a shape.
-    """
-
-    def rule(operation: tf.Operation, handle: JetList, *inputs: Any) -> Jet:
-        *place, shape = inputs
-        y = run(operation, [handle.primal, *place, shape])
-        series = []
-        for k, entry in enumerate(handle.series, 1):
-            lead = handle.like.lead(k)
-            value = run(operation, [entry, *place, _shape_in_front(shape, lead)])
-            series.append(arranged(value, lead, y.shape))
-        return handle.like.like(y, series)
-
-    return rule
+def _of_shape(value: tf.Tensor, lead: int, shape: tf.TensorShape) -> tf.Tensor:
+    return tf.ensure_shape(value, [lead, *shape])
 
 
 def _stacked(value: tf.Tensor, lead: int, shape: tf.TensorShape) -> tf.Tensor:
     return _swapped(tf.ensure_shape(value, [shape[0], lead, *shape[1:]]))
-
-
-def _popped(operation: tf.Operation, handle: JetList, shape: Any) -> list:
-    rest, y = run(operation, [handle.primal, shape])
-    rests, series = [], []
-    for k, entry in enumerate(handle.series):
-        lead = handle.like.lead(k + 1)
-        left, value = run(operation, [entry, _shape_in_front(shape, lead)])
-        rests.append(left)
-        series.append(tf.ensure_shape(value, [lead, *y.shape]))
-    return [JetList(rest, tuple(rests), handle.like), handle.like.like(y, series)]
 
 
 def _swapped(value: tf.Tensor) -> tf.Tensor:
@@ -291,32 +301,15 @@ def _swapped(value: tf.Tensor) -> tf.Tensor:
     return tf.transpose(value, [1, 0, *range(2, value.shape.rank)])
 
 
-def _unstacked(operation: tf.Operation, x: Jet, shape: Any) -> JetList:
-    x = _filled(x, True, x)
-    series = tuple(
-        run(operation, [_swapped(entry), _shape_in_front(shape, x.lead(k))])
-        for k, entry in enumerate(x.series, 1)
-    )
-    return JetList(run(operation, [x.primal, shape]), series, x)
-
-
-def _resized(operation: tf.Operation, handle: JetList, size: Any) -> JetList:
-    series = tuple(run(operation, [entry, size]) for entry in handle.series)
-    return JetList(run(operation, [handle.primal, size]), series, handle.like)
-
-
-def _described(operation: tf.Operation, handle: JetList) -> Any:
-    return run_primals(operation, [handle])
-
-
-_got = _read(lambda value, lead, shape: tf.ensure_shape(value, [lead, *shape]))
-add("TensorListSetItem TensorListPushBack", _written, exact=True)
-add("TensorListGetItem", _got, exact=True)
-add("TensorListPopBack", _popped, exact=True)
-add("TensorListStack", _read(_stacked), exact=True)
-add("TensorListFromTensor", _unstacked, exact=True)
-add("TensorListResize", _resized, exact=True)
-add("TensorListElementShape TensorListLength", _described, exact=True)
+add("TensorListPushBack TensorListResize TensorListSetItem", _of_entries(), exact=True)
+add("TensorListGetItem TensorListPopBack", _of_entries(has_shape=True), exact=True)
+add("TensorListStack", _of_entries(has_shape=True, after=_stacked), exact=True)
+add("TensorListFromTensor", _of_entries(has_shape=True, before=_swapped), exact=True)
+add(
+    "TensorListElementShape TensorListLength",
+    lambda operation, handle: run_primals(operation, [handle]),
+    exact=True,
+)
 
 # Python functions: of the gradient of one TensorFlow knows nothing.
 add("PyFunc PyFuncStateless", smoothness=None, tapes_right_to=0)

@@ -1,4 +1,4 @@
-"""Functions of single numbers, with the edges of their domains."""
+"""Functions of single numbers, real and complex, with the edges of their domains."""
 
 import functools
 import math
@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.jet.special import bessel
 from keras_smooth.operations.breakpoints import from_integer
-from keras_smooth.operations.lifting import add_linear, of_last_axes
+from keras_smooth.operations.lifting import add_linear, of_last_axes, whole
 from keras_smooth.operations.rows import add, add_column
 
 
@@ -22,13 +23,6 @@ def of_one(function: Callable[[Jet], Jet]) -> Callable:
 
 def _square_plus(x: Jet, constant: float, sign: float = 1.0) -> Jet:
     return sign * jet.square(x) + constant
-
-
-def _tan(x: Jet) -> Jet:
-    def slope(y: list, k: int) -> Any:
-        return jet.square(Jet(y[0], y[1:])).entries[k] if k else 1.0 + tf.square(y[0])
-
-    return jet.solve(x, tf.tan(x.primal), slope)
 
 
 def _hyperbolic(first: Callable, second: Callable) -> Callable[[Jet], Jet]:
@@ -50,14 +44,14 @@ def _reciprocal_root(x: Jet) -> Jet:
     return jet.reciprocal(jet.sqrt(x))
 
 
-def _inverse_of_integral(function: Callable, scale: float, rate: float) -> Callable:
-    """Returns a function that obeys y' = scale exp(rate y^2) x'."""
+def _solution(function: Callable, slope: Callable[[Jet, Jet], Jet]) -> Callable:
+    """Returns a function that obeys y' = slope(x, y) x'."""
 
     def apply(x: Jet) -> Jet:
-        def slope(y: list, k: int) -> Any:
-            return (scale * jet.exp(rate * jet.square(Jet(y[0], y[1:])))).entries[k]
+        def entry(y: list, k: int) -> Any:
+            return slope(Jet(x.primal, x.series[:k]), Jet(y[0], y[1:])).entries[k]
 
-        return jet.solve(x, function(x.primal), slope)
+        return jet.solve(x, function(x.primal), entry)
 
     return apply
 
@@ -77,21 +71,11 @@ def _digamma(x: Jet) -> Jet:
     return jet.composed(_polygammas(x.primal, x.order + 1), x)
 
 
-def _dawson(x: Jet) -> Jet:
-    """Dawson's integral, which obeys y' = (1 - 2 x y) x'."""
-
-    def slope(y: list, k: int) -> Any:
-        known = Jet(x.primal, x.series[:k])
-        return (1.0 - 2.0 * known * Jet(y[0], y[1:])).entries[k]
-
-    return jet.solve(x, tf.math.special.dawsn(x.primal), slope)
-
-
 def _softsign(x: Jet) -> Jet:
     return x / (jet.where(x.primal < 0, -x, x) + 1.0)
 
 
-_ROOT_PI = math.sqrt(math.pi)
+_ROOT_PI, _ROOT_2_PI = math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
     "Acos": _inverse(tf.acos, lambda x: -_reciprocal_root(_square_plus(x, 1.0, -1.0))),
     "Acosh": _inverse(tf.acosh, lambda x: _reciprocal_root(_square_plus(x, -1.0))),
@@ -105,11 +89,13 @@ FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
     "BesselJ1": functools.partial(bessel, kind=1, sign=-1),
     "Cos": jet.cos,
     "Cosh": _hyperbolic(tf.cosh, tf.sinh),
-    "Dawsn": _dawson,
+    "Dawsn": _solution(tf.math.special.dawsn, lambda x, y: 1.0 - 2.0 * x * y),
     "Digamma": _digamma,
     "Erf": jet.erf,
     "Erfc": _inverse(tf.math.erfc, lambda x: -2.0 / _ROOT_PI * jet.exp(-jet.square(x))),
-    "Erfinv": _inverse_of_integral(tf.math.erfinv, _ROOT_PI / 2.0, 1.0),
+    "Erfinv": _solution(
+        tf.math.erfinv, lambda x, y: _ROOT_PI / 2.0 * jet.exp(jet.square(y))
+    ),
     "Exp": jet.exp,
     "Expint": _inverse(tf.math.special.expint, lambda x: jet.exp(x) / x),
     "Expm1": jet.expm1,
@@ -117,7 +103,9 @@ FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
     "Lgamma": _lgamma,
     "Log": jet.log,
     "Log1p": jet.log1p,
-    "Ndtri": _inverse_of_integral(tf.math.ndtri, math.sqrt(2.0 * math.pi), 0.5),
+    "Ndtri": _solution(
+        tf.math.ndtri, lambda x, y: _ROOT_2_PI * jet.exp(0.5 * jet.square(y))
+    ),
     "Reciprocal": jet.reciprocal,
     "Rsqrt": _reciprocal_root,
     "Sigmoid": jet.sigmoid,
@@ -126,13 +114,9 @@ FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
     "Softplus": jet.softplus,
     "Sqrt": jet.sqrt,
     "Square": jet.square,
-    "Tan": _tan,
+    "Tan": _solution(tf.tan, lambda x, y: jet.square(y) + 1.0),
     "Tanh": jet.tanh,
 }
-
-
-def _within_one(operation: tf.Operation, x: tf.Tensor) -> list:
-    return [1.0 - tf.abs(x)]
 
 
 def itself(operation: tf.Operation, x: tf.Tensor) -> list:
@@ -140,47 +124,29 @@ def itself(operation: tf.Operation, x: tf.Tensor) -> list:
     return [x]
 
 
-def _off_zero(operation: tf.Operation, x: tf.Tensor) -> list:
-    return [tf.abs(x)]
-
-
 def off_poles(operation: tf.Operation, x: tf.Tensor) -> list:
     """Of the gamma function, at 0 and all integers below."""
     return [tf.where(x < 0.5, tf.abs(from_integer(x)), x)]
 
 
-# Where a function is not defined everywhere: tensors that are positive inside the domain.
-_DOMAINS: dict[str, Callable] = {
-    "Acos": _within_one,
-    "Acosh": lambda operation, x: [x - 1.0],
-    "Asin": _within_one,
-    "Atanh": _within_one,
-    "Digamma": off_poles,
-    "Erfinv": _within_one,
-    "Expint": itself,
-    "Inv": _off_zero,
-    "Lgamma": off_poles,
-    "Log": itself,
-    "Log1p": lambda operation, x: [x + 1.0],
-    "Ndtri": lambda operation, x: [x, 1.0 - x],
-    "Reciprocal": _off_zero,
-    "Rsqrt": itself,
-    "Sqrt": itself,
-    "Tan": lambda operation, x: [tf.abs(tf.cos(x))],
-}
-# They have a value at the edge, and an infinite slope.
-_STEEP = ("Acos", "Acosh", "Asin", "Sqrt")
-# At 0 TensorFlow's higher derivatives are wrong, or no numbers.
-_RIGHT_TO = {"BesselI0": 1, "BesselI1": 0, "BesselJ0": 2, "BesselJ1": 1}
 for _kind, _function in FUNCTIONS.items():
-    add(
-        _kind,
-        of_one(_function),
-        at_edge=0 if _kind in _STEEP else math.inf,
-        domain=_DOMAINS.get(_kind),
-        tapes_right_to=_RIGHT_TO.get(_kind, math.inf),
-        wrong_at=(lambda operation, x: x) if _kind in _RIGHT_TO else None,
-    )
+    add(_kind, of_one(_function))
+# Where a function is not defined everywhere: tensors that are positive inside the domain.
+add_column("Acos Asin Atanh Erfinv", domain=lambda operation, x: [1.0 - tf.abs(x)])
+add_column("Acosh", domain=lambda operation, x: [x - 1.0])
+add_column("Digamma Lgamma", domain=off_poles)
+add_column("Expint Log Rsqrt Sqrt", domain=itself)
+add_column("Inv Reciprocal", domain=lambda operation, x: [tf.abs(x)])
+add_column("Log1p", domain=lambda operation, x: [x + 1.0])
+add_column("Ndtri", domain=lambda operation, x: [x, 1.0 - x])
+add_column("Tan", domain=lambda operation, x: [tf.abs(tf.cos(x))])
+# They have a value at the edge, and an infinite slope.
+add_column("Acos Acosh Asin Sqrt", at_edge=0)
+# At 0 TensorFlow's higher derivatives are wrong, or no numbers.
+add_column("BesselI1", tapes_right_to=0)
+add_column("BesselI0 BesselJ1", tapes_right_to=1)
+add_column("BesselJ0", tapes_right_to=2)
+add_column("BesselI0 BesselI1 BesselJ0 BesselJ1", wrong_at=lambda operation, x: x)
 add(
     "Softsign",
     of_one(_softsign),
@@ -191,4 +157,32 @@ add(
 # At 1 the gradient of Spence's function is a constant.
 add_column("Spence", tapes_right_to=1, wrong_at=lambda operation, x: x - 1.0)
 add("Neg", lambda operation, x: -x, exact=True)
-add_linear("Conj", of_last_axes)
+add_linear("Conj Imag Real", of_last_axes)
+
+
+def _parts(x: Jet) -> list[Jet]:
+    """Returns the real and the imaginary part."""
+    x = whole(x)
+    return [
+        mapped(x, function(x.primal), function) for function in (tf.math.real, tf.math.imag)
+    ]
+
+
+def _modulus(operation: tf.Operation, x: Jet) -> Jet:
+    real, imaginary = map(jet.square, _parts(x))
+    return jet.elementwise(jet.sqrt, real + imaginary)
+
+
+def _angle(operation: tf.Operation, x: Jet) -> Jet:
+    return _parts(jet.elementwise(jet.log, x))[1]
+
+
+def _off_the_cut(operation: tf.Operation, x: tf.Tensor) -> list:
+    """An angle jumps at the negative real numbers."""
+    real, imaginary = tf.math.real(x), tf.math.imag(x)
+    return [tf.where(real > 0, tf.ones_like(real), imaginary)]
+
+
+add_linear("Complex", lambda operation, *parts: tf.complex(*parts), slice(None))
+add("ComplexAbs", _modulus, at_edge=0, domain=lambda operation, x: [tf.abs(x)])
+add("Angle", _angle, smoothness=-1, breakpoints=_off_the_cut)

@@ -16,7 +16,7 @@ from keras_smooth.operations.lifting import (
     run_primals,
     shifted,
     whole,
-)  # fmt: skip
+)
 from keras_smooth.operations.rows import add, add_column
 
 
@@ -42,25 +42,24 @@ add_linear(
 )
 
 
-def _scatter(operation: tf.Operation, v: tf.Tensor, indices: Any, shape: Any) -> tf.Tensor:
+def _scatter(operation: tf.Operation, indices: Any, v: tf.Tensor, shape: Any) -> tf.Tensor:
     target = tf.concat([shape, tf.cast(tf.shape(v)[:1], shape.dtype)], axis=0)
     return behind(lambda z: tf.scatter_nd(indices, z, target), v)
 
 
-add_linear("ScatterNd", _scatter, place=1)
+add_linear("ScatterNd", _scatter, slice(1, 2))
 
 
-def _written(operation: tf.Operation, tensor: Any, indices: Any, updates: Any) -> Jet:
+def _written(
+    operation: tf.Operation, old: tf.Tensor, indices: Any, new: tf.Tensor
+) -> tf.Tensor:
     """Values that are put or added in places of a tensor."""
-
-    def lifted(*values: tf.Tensor) -> tf.Tensor:
-        return behind(lambda old, new: run(operation, [old, indices, new]), *values)
-
-    exact = run_primals(operation, [tensor, indices, updates])
-    return jointly(exact, lifted, (tensor, updates))
+    return behind(lambda *values: run(operation, [values[0], indices, values[1]]), old, new)
 
 
-add("TensorScatterAdd TensorScatterSub TensorScatterUpdate", _written, exact=True)
+add_linear(
+    "TensorScatterAdd TensorScatterSub TensorScatterUpdate", _written, slice(0, None, 2)
+)
 
 
 def _extreme_of_segments(operation: tf.Operation, x: Jet, ids: Any, *number: Any) -> Jet:
@@ -117,13 +116,4 @@ def _stitched(operation: tf.Operation, *inputs: Any) -> Jet:
 
 
 add("DynamicStitch ParallelDynamicStitch", _stitched, exact=True)
-
-
-def _partitioned(operation: tf.Operation, v: tf.Tensor, partitions: Any) -> list:
-    def partition(place: int) -> tf.Tensor:
-        return behind(lambda z: run(operation, [z, partitions])[place], v)
-
-    return list(map(partition, range(operation.get_attr("num_partitions"))))
-
-
-add_linear("DynamicPartition", _partitioned)
+add_linear("DynamicPartition", None)

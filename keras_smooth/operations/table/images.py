@@ -8,56 +8,38 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import mapped
-from keras_smooth.jet.entries import folded
 from keras_smooth.operations.lifting import add_linear, folded_linear, run, whole
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, add_column
 
-for _kinds, _order in (
-    (
-        "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches SpaceToDepth",
-        math.inf,
-    ),
-    # The gradients of these have none.
-    ("ResizeBicubic ResizeBilinear ResizeNearestNeighbor", 1),
-    ("ResizeArea", 0),
-):
-    add(_kinds, folded_linear, exact=True, tapes_right_to=_order)
+
+def _kinks_in_places(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Linear in the images; where between two pixels they are read has kinks."""
+    return 0 if any(moving[1:]) else math.inf
+
+
+_RESIZED = "ResizeBicubic ResizeBilinear ResizeNearestNeighbor ScaleAndTranslate"
 add(
-    "ScaleAndTranslate",
+    "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches ResizeArea "
+    f"SpaceToDepth {_RESIZED}",
     folded_linear,
     exact=True,
-    smoothness=lambda operation, moving: 0 if any(moving[1:]) else math.inf,
-    tapes_right_to=1,
 )
-
-
-def _transformed(
-    operation: tf.Operation, v: tf.Tensor, transforms: Any, *others: Any
-) -> Any:
-    """A projective transform, one for all images or one for each."""
-
-    def applied(images: tf.Tensor) -> tf.Tensor:
-        times = tf.shape(images)[0] // tf.shape(transforms)[0]
-        given = tf.cond(
-            tf.shape(transforms)[0] == 1,
-            lambda: transforms,
-            lambda: tf.tile(transforms, [times, 1]),
-        )
-        return run(operation, [images, given, *others])
-
-    return folded(applied, v)
+# The gradients of these have none.
+add_column(_RESIZED, tapes_right_to=1)
+add_column("ResizeArea", tapes_right_to=0)
+add_column("ScaleAndTranslate", smoothness=_kinks_in_places)
 
 
 def _by_pixels(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """Linear in the images; between two pixels of another slope in where these are read."""
     nearest = b"NEAREST" in bytes(operation.node_def.attr["interpolation"].s)
-    return (-1 if nearest else 0) if any(moving[1:]) else math.inf
+    return -1 if nearest and any(moving[1:]) else _kinks_in_places(operation, moving)
 
 
 # Their gradients are those of the inverse transform, between pixels.
 add_linear(
     "ImageProjectiveTransformV2 ImageProjectiveTransformV3",
-    _transformed,
+    None,
     smoothness=_by_pixels,
     tapes_right_to=0,
 )
@@ -117,20 +99,4 @@ for _kind, _second in (
     add(_kind, _largest(_second), exact=True, smoothness=0, breakpoints=_gap)
 
 
-def _cropped(
-    operation: tf.Operation, v: tf.Tensor, boxes: Any, places: Any, size: Any
-) -> tf.Tensor:
-    """Boxes that are cut out and resized, each from one image."""
-    lead, number, count = v.shape[0], tf.shape(v)[1], tf.shape(places)[0]
-    flat = tf.reshape(v, tf.concat([[-1], tf.shape(v)[2:]], axis=0))
-    moved = tf.reshape(places[None] + number * tf.range(lead)[:, None], [-1])
-    cut = run(operation, [flat, tf.tile(boxes, [lead, 1]), moved, size])
-    return tf.reshape(cut, tf.concat([[lead, count], tf.shape(cut)[1:]], axis=0))
-
-
-add_linear(
-    "CropAndResize",
-    _cropped,
-    smoothness=lambda operation, moving: 0 if moving[1] else math.inf,
-    tapes_right_to=1,
-)
+add_linear("CropAndResize", None, smoothness=_kinks_in_places, tapes_right_to=1)

@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import inner, mapped
+from keras_smooth.jet.arithmetic import between, inner, mapped
 from keras_smooth.jet.entries import Entry, minus, times, total
-from keras_smooth.operations.lifting import of_one_rank, primal, run, run_primals, whole
+from keras_smooth.operations.lifting import of_one_rank, run, run_primals, whole
 from keras_smooth.operations.rows import add, add_column
 
 
@@ -60,25 +60,19 @@ add("MatrixInverse", _inverse, exact=True, domain=_regular)
 def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
     """A Y = B, so that Y_k = A^-1 (B_k - sum_(j >= 1) binomial(k, j) A_j Y_(k - j))."""
     a, b = of_one_rank(_spread(a), _spread(b))
-    leader = a if isinstance(a, Jet) else b
-    matrices = _entries(operation, a, leader)
-    targets = b.series if isinstance(b, Jet) else [None] * leader.order
+    matrices = _entries(operation, a)
     y = [run_primals(operation, [a, b])]
-    for k in range(1, leader.order + 1):
-        terms = [(matrices[j], y[k - j], math.comb(k, j)) for j in range(1, k)]
-        known = [times(matrices[k], y[0], 1, tf.matmul), inner(leader, k, terms, tf.matmul)]
-        rest = total([targets[k - 1], minus(total(known))])
-        y.append(
-            None if rest is None else run(operation, [_as_many(primal(a), rest), rest])
-        )
-    return leader.like(y[0], y[1:])
+    for k in range(1, a.order + 1):
+        ends = times(matrices[k], y[0], 1, tf.matmul)
+        known = total([ends, between(a, matrices, y, k, tf.matmul)])
+        rest = total([b.series[k - 1], minus(known)])
+        y.append(None if rest is None else run(operation, [_as_many(a.primal, rest), rest]))
+    return a.like(y[0], y[1:])
 
 
-def _entries(operation: tf.Operation, a: Any, leader: Jet) -> list:
+def _entries(operation: tf.Operation, a: Jet) -> list:
     """Returns the entries of the matrix that is inverted: a triangle, or its adjoint."""
-    if not isinstance(a, Jet):
-        return [None] * (leader.order + 1)
-    entries = list(a.entries)
+    entries = a.entries
     if operation.type.endswith("TriangularSolve"):
         below = (-1, 0) if operation.get_attr("lower") else (0, -1)
         entries = [None if v is None else tf.linalg.band_part(v, *below) for v in entries]
@@ -93,13 +87,12 @@ def _as_many(matrix: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     return tf.broadcast_to(matrix, shape)
 
 
+def _triangle_is_regular(operation: tf.Operation, a: tf.Tensor, b: tf.Tensor) -> list:
+    return [tf.abs(tf.linalg.diag_part(a))]
+
+
 add("MatrixSolve", _solve, exact=True, domain=_regular)
-add(
-    "MatrixTriangularSolve",
-    _solve,
-    exact=True,
-    domain=lambda operation, a, b: [tf.abs(tf.linalg.diag_part(a))],
-)
+add("MatrixTriangularSolve", _solve, exact=True, domain=_triangle_is_regular)
 
 
 def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
@@ -109,8 +102,8 @@ def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
     root = factors[0]
     product = functools.partial(tf.matmul, adjoint_b=True)
     for k in range(1, x.order + 1):
-        terms = [(factors[j], factors[k - j], math.comb(k, j)) for j in range(1, k)]
-        rest = total([_symmetric(x.series[k - 1]), minus(inner(x, k, terms, product))])
+        known = between(x, factors, factors, k, product)
+        rest = total([_symmetric(x.series[k - 1]), minus(known)])
         factors.append(None if rest is None else _half_of(root, rest))
     return x.like(root, factors[1:])
 
@@ -131,13 +124,8 @@ def _half_of(root: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
     return tf.matmul(wide, half)
 
 
-add(
-    "Cholesky",
-    _cholesky,
-    exact=True,
-    # Eigenvalues are read from the lower triangle, as the factor is.
-    domain=lambda operation, x: [tf.linalg.eigvalsh(x)],
-)
+# Eigenvalues are read from the lower triangle, as the factor is.
+add("Cholesky", _cholesky, exact=True, domain=lambda operation, x: [tf.linalg.eigvalsh(x)])
 
 
 def _log_determinant(operation: tf.Operation, x: Jet) -> list:
@@ -176,11 +164,6 @@ add("LogMatrixDeterminant", _log_determinant, exact=True, domain=_regular)
 add("MatrixDeterminant", _determinant, domain=_regular)
 
 
-def _eigen(operation: tf.Operation, x: Jet) -> list:
-    values, vectors = _spectrum(x)
-    return [values, vectors if operation.get_attr("compute_v") else None]
-
-
 def _spectrum(x: Jet) -> tuple[Jet, Jet]:
     """A V = V L of symmetric matrices with different eigenvalues.
 
@@ -195,11 +178,8 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
     v: list[Entry] = [vectors]
     w: list[Entry] = [tf.linalg.diag(values)]
     for k in range(1, x.order + 1):
-        moved = [(a[j], v[k - j], math.comb(k, j)) for j in range(1, k)]
-        turned = [(v[j], w[k - j], math.comb(k, j)) for j in range(1, k)]
-        lengths = [(_adjoint(v[j]), v[k - j], math.comb(k, j)) for j in range(1, k)]
-        products = [times(a[k], vectors, 1, tf.matmul), inner(x, k, moved, tf.matmul)]
-        rest = total([inner(x, k, turned, tf.matmul), minus(total(products))])
+        moved = times(a[k], vectors, 1, tf.matmul), between(x, a, v, k, tf.matmul)
+        rest = total([between(x, v, w, k, tf.matmul), minus(total(moved))])
         if rest is None:
             v.append(None)
             w.append(None)
@@ -210,7 +190,7 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
         # A constant: NaN times a number would make the gradients of all entries NaN.
         no_number = tf.cast(math.nan, mixed.dtype)
         mixed = tf.where(_turns(product, gaps), no_number, mixed)
-        scale = inner(x, k, lengths, tf.matmul)
+        scale = between(x, list(map(_adjoint, v)), v, k, tf.matmul)
         if scale is not None:
             mixed -= 0.5 * tf.linalg.diag(tf.linalg.diag_part(scale))
         v.append(tf.matmul(vectors * tf.ones_like(mixed), mixed))
@@ -249,6 +229,11 @@ def _singular_values_apart(operation: tf.Operation, x: tf.Tensor) -> list:
     return [values[..., :-1] - values[..., 1:], values[..., -1]]
 
 
+def _either(attribute: str, if_set: float, otherwise: float) -> Callable:
+    """Returns a column whose value depends on an attribute of the operation."""
+    return lambda operation, moving: if_set if operation.get_attr(attribute) else otherwise
+
+
 def _smallest(distances: Callable) -> Callable:
     """Returns the smallest distance of all, which belongs to all outputs."""
     return lambda operation, x: tf.reduce_min(
@@ -261,11 +246,9 @@ add("Qr", smoothness=-1, breakpoints=_singular_values_apart)
 add(
     "Svd",
     _singular,
-    smoothness=lambda operation, moving: -1 if operation.get_attr("compute_uv") else 0,
+    smoothness=_either("compute_uv", -1, 0),
     breakpoints=_singular_values_apart,
-    tapes_right_to=lambda operation, moving: (
-        math.inf if operation.get_attr("compute_uv") else 1
-    ),
+    tapes_right_to=_either("compute_uv", math.inf, 1),
 )
 # Where the largest entry of a column changes.
 add("Lu", smoothness=-1)
@@ -278,12 +261,12 @@ def _eigenvalues_apart(operation: tf.Operation, x: tf.Tensor) -> list:
 
 add(
     "SelfAdjointEigV2",
-    _eigen,
+    lambda operation, x: list(_spectrum(x)),
     # Where two eigenvalues meet, these have a kink and the vectors jump.
-    smoothness=lambda operation, moving: -1 if operation.get_attr("compute_v") else 0,
+    smoothness=_either("compute_v", -1, 0),
     breakpoints=_eigenvalues_apart,
     # There the gradient leaves out how they turn into each other.
-    tapes_right_to=lambda operation, moving: 0 if operation.get_attr("compute_v") else 1,
+    tapes_right_to=_either("compute_v", 0, 1),
 )
 add_column("SelfAdjointEigV2", wrong_at=_smallest(_eigenvalues_apart))
 add_column("Svd", wrong_at=_smallest(_singular_values_apart))

@@ -1,4 +1,4 @@
-"""Matrix products, convolutions, and what is linear in each of two inputs."""
+"""Matrix products, convolutions, what is linear in each of two inputs; Fourier transforms."""
 
 import functools
 import itertools
@@ -11,18 +11,19 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import aligned, mapped
+from keras_smooth.jet.arithmetic import mapped, primal
 from keras_smooth.jet.entries import folded
 from keras_smooth.operations import taped
 from keras_smooth.operations.lifting import (
+    add_linear,
     folded_linear,
     linear,
+    of_last_axes,
     of_one_rank,
-    primal,
     run,
     run_primals,
     whole,
-)  # fmt: skip
+)
 from keras_smooth.operations.rows import add
 
 
@@ -32,7 +33,7 @@ def _matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
         # One product of all rows; a narrow layer takes fewer directions from here on.
         return jet.linear(lambda v: run(operation, [v, y]), x).framed()
     product = functools.partial(tf.matmul, transpose_a=first, transpose_b=second)
-    return jet.bilinear(product, *aligned(whole(x), whole(y)))
+    return jet.bilinear(product, whole(x), whole(y))
 
 
 def _batch_matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
@@ -58,33 +59,7 @@ def _einsum(operation: tf.Operation, *inputs: Any) -> Any:
 
     if len(inputs) == 1:
         return linear(lambda operation, v: product(v))(operation, *inputs)
-    return jet.bilinear(product, *aligned(*map(whole, inputs)))
-
-
-def _kernel(operation: tf.Operation, x: Any, kernel: Any, *others: Any) -> Any:
-    """The rule of a convolution: of all directions at once if the kernel stays as it is."""
-    if not isinstance(kernel, Jet):
-        return folded_linear(operation, x, kernel, *others)
-    return _one_by_one(lambda a, b: run(operation, [a, b, *others]), x, kernel)
-
-
-def _one_by_one(product: Callable, x: Any, kernel: Any) -> Jet:
-    """Applies a product that takes no axis of directions, along one after the other."""
-    ranks = [primal(x).shape.rank, primal(kernel).shape.rank]
-
-    def applied(*values: tf.Tensor) -> tf.Tensor:
-        leads = [value.shape.rank > rank for value, rank in zip(values, ranks)]
-        if not any(leads):
-            return product(*values)
-        number = max(value.shape[0] for value, lead in zip(values, leads) if lead)
-
-        def along(i: int) -> tf.Tensor:
-            pairs = zip(values, leads)
-            return product(*(v[i % v.shape[0]] if lead else v for v, lead in pairs))
-
-        return tf.stack(list(map(along, range(number))))
-
-    return jet.bilinear(applied, *aligned(whole(x), whole(kernel)))
+    return jet.bilinear(product, *map(whole, inputs))
 
 
 def _transposed_convolution(
@@ -103,16 +78,36 @@ def _transposed_convolution(
     )
 
 
-def _bias(operation: tf.Operation, x: Any, bias: Any) -> Jet:
-    if not isinstance(bias, Jet):
-        return x.like(run(operation, [x.primal, bias]), x.series)
-    axes = primal(x).shape.rank
-    if operation.get_attr("data_format") == b"NCHW":
-        shape = [1, -1] + [1] * (axes - 2)
-        point = tf.reshape(bias.primal, shape)
-        bias = mapped(bias, point, lambda v: tf.reshape(v, [v.shape[0], *shape]))
-    first, second = of_one_rank(x, whole(bias))
-    return first + second
+def _kernel(operation: tf.Operation, x: Any, kernel: Any) -> Any:
+    """The rule of a convolution: of all directions at once if the kernel stays as it is."""
+    if not isinstance(kernel, Jet):
+        return folded_linear(operation, x, kernel)
+    return _one_by_one(lambda a, b: run(operation, [a, b]), x, kernel)
+
+
+def _one_by_one(product: Callable, x: Any, y: Any) -> Jet:
+    """Applies a product that takes no axis of directions, along one after the other."""
+    ranks = [primal(x).shape.rank, primal(y).shape.rank]
+
+    def applied(*values: tf.Tensor) -> tf.Tensor:
+        moves = [value.shape.rank > rank for value, rank in zip(values, ranks)]
+        if not any(moves):
+            return product(*values)
+        columns = [tf.unstack(v) if m else [v] for v, m in zip(values, moves)]
+        number = max(map(len, columns))
+        rows = ([column[i % len(column)] for column in columns] for i in range(number))
+        return tf.stack([product(*row) for row in rows])
+
+    return jet.bilinear(applied, whole(x), whole(y))
+
+
+_added = linear(None, slice(2))
+
+
+def _bias(operation: tf.Operation, x: Any, bias: Any) -> Any:
+    if isinstance(bias, Jet):
+        return _added(operation, x, bias)
+    return x.like(run(operation, [x.primal, bias]), x.series)
 
 
 def _cross(operation: tf.Operation, x: Any, y: Any) -> Jet:
@@ -136,6 +131,10 @@ def _normalized(
     return [mapped(x, y, lambda v: v * factor), *others]
 
 
+add_linear(
+    "FFT FFT2D FFT3D IFFT IFFT2D IFFT3D IRFFT IRFFT2D IRFFT3D RFFT RFFT2D RFFT3D",
+    of_last_axes,
+)
 add("MatMul", _matmul, exact=True)
 add("BatchMatMul BatchMatMulV2 BatchMatMulV3", _batch_matmul)
 add("Einsum", _einsum)
@@ -145,7 +144,7 @@ add(
     _transposed_convolution,
     exact=True,
 )
-add("BiasAdd BiasAddV1", _bias)
+add("BiasAdd BiasAddV1", _bias, exact=True)
 add("Cross", _cross)
 
 
@@ -154,13 +153,12 @@ def _right_for_held_statistics(operation: tf.Operation, moving: Sequence[bool]) 
     return 2 if operation.get_attr("is_training") else math.inf
 
 
-for _kind in ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"):
-    # The gradient is that of the first output by the first three inputs: a mean and a
-    # variance have none.
-    add(
-        _kind,
-        _normalized,
-        exact=True,
-        tapes_right_to=_right_for_held_statistics,
-        left_out=((3, 0), (4, 0), *itertools.product(range(5), range(1, 6))),
-    )
+# The gradient is that of the first output by the first three inputs: a mean and a variance have
+# none.
+add(
+    "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3",
+    _normalized,
+    exact=True,
+    tapes_right_to=_right_for_held_statistics,
+    left_out=((3, 0), (4, 0), *itertools.product(range(5), range(1, 6))),
+)

@@ -2,14 +2,14 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped
+from keras_smooth.jet.arithmetic import as_jets, mapped
 from keras_smooth.jet.reductions import shifted_by
 from keras_smooth.operations.breakpoints import first_gap
 from keras_smooth.operations.lifting import (
@@ -19,8 +19,8 @@ from keras_smooth.operations.lifting import (
     run,
     static_axes,
     whole,
-)  # fmt: skip
-from keras_smooth.operations.rows import add
+)
+from keras_smooth.operations.rows import add, add_column
 
 
 def summed(x: Jet, axes: list[int], keepdims: bool = True) -> Jet:
@@ -40,11 +40,8 @@ def _extreme(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
     axes = static_axes(axes, x.shape.rank)
     keep = operation.get_attr("keep_dims")
     largest = run(operation, [x.primal, tf.constant(axes, tf.int32)])
-    shape = [
-        1 if axis in axes else size
-        for axis, size in enumerate(tf.unstack(tf.shape(x.primal)))
-    ]
-    chosen = tf.cast(x.primal == tf.reshape(largest, shape), x.dtype)
+    reduce = tf.reduce_max if operation.type == "Max" else tf.reduce_min
+    chosen = tf.cast(x.primal == reduce(x.primal, axes, keepdims=True), x.dtype)
     share = chosen / tf.reduce_sum(chosen, axes, keepdims=True)
     behind = [axis + 1 for axis in axes]
     return mapped(x, largest, lambda v: tf.reduce_sum(share * v, behind, keepdims=keep))
@@ -79,71 +76,55 @@ def _squeezed(x: Jet, axes: list[int]) -> Jet:
 add("Prod", _product, tapes_right_to=1)
 
 
-def _running_product(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
-    (axis,) = static_axes(axis, x.shape.rank)
+def _running(function: Callable, first: Callable) -> Callable:
+    """Returns the rule of what joins the entries along an axis up to each of them.
 
-    def function(z: Jet) -> Jet:
-        y = jet.cumprod(_reversed(z, operation, axis + 1), axis + 1)
-        return _reversed(_exclusive(y, operation, axis + 1, 1.0), operation, axis + 1)
+    Args:
+        function: `function(x, axis)` joins them, from the first on.
+        first: Returns from the dtype what an operation gives in the first place that leaves out
+            each entry itself.
+    """
 
-    return batched(function, x)
+    def rule(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
+        axis = static_axes(axis, x.shape.rank)[0] + 1
+
+        def turned(z: Jet) -> Jet:
+            if not operation.get_attr("reverse"):
+                return z
+            return jet.linear(lambda v: tf.reverse(v, [axis]), z)
+
+        def applied(z: Jet) -> Jet:
+            y = function(turned(z), axis)
+            if operation.get_attr("exclusive"):
+                y = shifted_by(y, axis, 1, first(y.dtype))
+            return turned(y)
+
+        return batched(applied, x)
+
+    return rule
 
 
-def _reversed(x: Jet, operation: tf.Operation, axis: int) -> Jet:
-    if not operation.get_attr("reverse"):
-        return x
-    return jet.linear(lambda v: tf.reverse(v, [axis]), x)
-
-
-def _exclusive(x: Jet, operation: tf.Operation, axis: int, first: float) -> Jet:
-    """Returns each entry in the next place, where an operation leaves out its own."""
-    if not operation.get_attr("exclusive"):
-        return x
-    return shifted_by(x, axis, 1, first)
-
-
-def _running_logsumexp(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
+def _running_logsumexp(y: Jet, axis: int) -> Jet:
     """By sums of more and more neighbours (Hillis and Steele, 1986)."""
-    (axis,) = static_axes(axis, x.shape.rank)
-
-    def function(z: Jet) -> Jet:
-        y, shift = _reversed(z, operation, axis + 1), 1
-        while shift < z.shape[axis + 1]:
-            others = shifted_by(y, axis + 1, shift, -math.inf)
-            none = tf.math.is_inf(others.primal)
-            safe = jet.where(none, y, others)
-            joined = safe + jet.elementwise(jet.softplus, y - safe)
-            y = jet.where(none, y, joined)
-            shift *= 2
-        lowest = float(y.dtype.min)
-        return _reversed(_exclusive(y, operation, axis + 1, lowest), operation, axis + 1)
-
-    return batched(function, x)
+    shift = 1
+    while shift < y.shape[axis]:
+        others = shifted_by(y, axis, shift, -math.inf)
+        none = tf.math.is_inf(others.primal)
+        safe = jet.where(none, y, others)
+        y = jet.where(none, y, safe + jet.elementwise(jet.softplus, y - safe))
+        shift *= 2
+    return y
 
 
-add("Cumprod", _running_product, tapes_right_to=0)
-add("CumulativeLogsumexp", _running_logsumexp, tapes_right_to=2)
-
-
-def _softmax(operation: tf.Operation, x: Jet) -> Jet:
-    last = [x.shape.rank - 1]
-    exponentials = jet.elementwise(jet.exp, x - tf.reduce_max(x.primal, -1, keepdims=True))
-    return exponentials / summed(exponentials, last)
-
-
-def _log_softmax(operation: tf.Operation, x: Jet) -> Jet:
-    last = [x.shape.rank - 1]
-    below = x - tf.reduce_max(x.primal, -1, keepdims=True)
-    sums = summed(jet.elementwise(jet.exp, below), last)
-    return below - jet.elementwise(jet.log, sums)
+add("Cumprod", _running(jet.cumprod, lambda dtype: 1.0), tapes_right_to=0)
+_rule = _running(_running_logsumexp, lambda dtype: float(dtype.min))
+add("CumulativeLogsumexp", _rule, tapes_right_to=2)
 
 
 def _cross_entropy(operation: tf.Operation, logits: Any, shares: Any) -> list:
     """The loss of each row, and its derivative by the logits."""
-    if not isinstance(logits, Jet):
-        logs = tf.nn.log_softmax(logits)
-        return [-summed(shares * logs, [1], keepdims=False), tf.exp(logs) - shares]
-    logs = _log_softmax(operation, logits)
+    logits, shares = as_jets(logits, shares)
+    logs = batched(jet.log_softmax, logits)
     loss = -summed(shares * logs, [1], keepdims=False)
     return [loss, jet.elementwise(jet.exp, logs) - shares]
 
@@ -158,14 +139,10 @@ def _right_for_held_labels(operation: tf.Operation, moving: Sequence[bool]) -> f
     return 1 if moving[1] else math.inf
 
 
-add("Softmax", _softmax)
-add("LogSoftmax", _log_softmax)
-add(
-    "SoftmaxCrossEntropyWithLogits",
-    _cross_entropy,
-    tapes_right_to=_right_for_held_labels,
-    left_out=((1, 1),),
-)
+add("Softmax", lambda operation, x: batched(jet.softmax, x))
+add("LogSoftmax", lambda operation, x: batched(jet.log_softmax, x))
+add("SoftmaxCrossEntropyWithLogits", _cross_entropy, left_out=((1, 1),))
+add_column("SoftmaxCrossEntropyWithLogits", tapes_right_to=_right_for_held_labels)
 add("SparseSoftmaxCrossEntropyWithLogits", _cross_entropy_of_classes)
 
 
@@ -179,13 +156,13 @@ def _length(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
     return jet.elementwise(jet.sqrt, squares)
 
 
+def _off_zero(operation: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> list:
+    return [tf.math.reduce_euclidean_norm(x, axes)]
+
+
 add("L2Loss", _half_square)
-add(
-    "EuclideanNorm",
-    _length,
-    at_edge=0,
-    # The gradient divides by that of what comes behind, which may be 0.
-    tapes_right_to=1,
-    wrong_at=lambda operation, x, axes: tf.math.reduce_euclidean_norm(x, axes),
-    domain=lambda operation, x, axes: [tf.math.reduce_euclidean_norm(x, axes)],
+# The gradient divides by that of what comes behind, which may be 0.
+add("EuclideanNorm", _length, at_edge=0, domain=_off_zero, tapes_right_to=1)
+add_column(
+    "EuclideanNorm", wrong_at=lambda operation, x, axes: _off_zero(operation, x, axes)[0]
 )

@@ -1,20 +1,69 @@
-"""The axis of the samples in the outputs of each kind of operation, a column of the table.
+"""The axis of the samples in each tensor, a column of the table, and operations that mix samples.
 
-A function gets the axes of the inputs, at least one of which has samples. `NotImplemented` says
-that the operation mixes samples, or that it cannot be told.
+A tensor has an axis of the samples where its entries at index i depend on sample i alone. A function
+of the column says so of the outputs of an operation, from the axes of its inputs, at least one of
+which has samples; None is a tensor that depends on no sample. `NotImplemented` says that the
+operation mixes samples, or that it cannot be told.
 """
 
-from collections.abc import Callable, Container, Iterable
+import string
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth.operations.lifting import static_axes
-from keras_smooth.operations.program import Program
-from keras_smooth.operations.rows import add_column
-from keras_smooth.operations.samples import Axes, axes_of_samples
+from keras_smooth.operations.program import Program, layer_of
+from keras_smooth.operations.rows import WITHOUT_VALUES, add_column, row
 from keras_smooth.operations.table.functions import FUNCTIONS
 from keras_smooth.operations.walk import bodies_of
+
+Axes = Sequence[int | None]
+
+
+class MixedError(Exception):
+    """An error that says that an operation mixes samples, or may mix them."""
+
+    def __init__(self, operation: tf.Operation) -> None:
+        super().__init__(f"{operation.type} in {layer_of(operation)}")
+        self.operation = operation
+
+
+def axes_of_samples(program: Program, axes: Axes) -> list[int | None]:
+    """Returns the axis of the samples in each output of a program.
+
+    Args:
+        program: What is computed.
+        axes: Those of its inputs.
+
+    Raises:
+        MixedError: If an operation mixes samples, or it cannot be told whether it does.
+    """
+    known = dict(zip(program.inputs, axes, strict=True))
+    for operation, inputs, outputs, _ in program.instructions:
+        given = [known[name] for name in inputs]
+        known.update(zip(outputs, _of_outputs(operation, given, program)))
+    return [known[name] for name in program.outputs]
+
+
+def _of_outputs(operation: tf.Operation, axes: list, program: Program) -> list:
+    number = len(operation.outputs)
+    if operation.type in WITHOUT_VALUES or all(axis is None for axis in axes):
+        return [None] * number
+    known = row(operation.type)
+    if known is None or known.samples is None:
+        raise MixedError(operation)
+    try:
+        axes_of_outputs = known.samples(operation, axes, program)
+    # Nothing is known of a tensor of unknown rank.
+    except (IndexError, TypeError, ValueError):
+        axes_of_outputs = NotImplemented
+    if axes_of_outputs is NotImplemented:
+        raise MixedError(operation)
+    return (
+        axes_of_outputs if isinstance(axes_of_outputs, list) else [axes_of_outputs] * number
+    )
 
 
 def _shape(operation: tf.Operation, place: int = 0) -> tf.TensorShape:
@@ -30,8 +79,8 @@ def _touched(operation: tf.Operation, place: int, of: int = 0) -> set[int]:
     return set(static_axes(operation.inputs[place], _shape(operation, of).rank))
 
 
-def _only(axes: Iterable[int | None]) -> int:
-    """Returns the one axis that there is among some; several, or none, are an error."""
+def _only(axes: Iterable[Any]) -> Any:
+    """Returns the one axis, or letter, that there is among some; several, or none, are an error."""
     (axis,) = {axis for axis in axes if axis is not None}
     return axis
 
@@ -41,12 +90,6 @@ def _apart(axis: int | None, touched: Container[int] = ()) -> int:
     if axis is None or axis in touched:
         raise ValueError("the samples are mixed")
     return axis
-
-
-def _without(axis: int | None, dropped: set[int]) -> int:
-    """Returns the place of the axis of the samples after others are gone."""
-    axis = _apart(axis, dropped)
-    return axis - sum(each < axis for each in dropped)
 
 
 def _broadcast(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -93,13 +136,6 @@ def _last(number: int) -> Callable:
     return axis_of
 
 
-def _reduced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    touched = _touched(operation, 1)
-    # What finds the place of the largest has no such attribute.
-    keeps = operation.node_def.attr["keep_dims"].b
-    return (_apart if keeps else _without)(axes[0], touched)
-
-
 def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     def around(shape: tf.TensorShape, axis: int) -> list[int | None]:
         return [shape[:axis].num_elements(), shape[axis + 1 :].num_elements()]
@@ -115,21 +151,65 @@ def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return next(candidates, NotImplemented)
 
 
-def _transposed(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    order = static_axes(operation.inputs[1], _shape(operation).rank)
-    return order.index(_apart(axes[0]))
+# In the place of an open size: more samples than a slice names, and of another axis enough.
+_OPEN_SAMPLES, _OPEN_SIZE = 2**31, 2**12
 
 
-def _expanded(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    (place,) = static_axes(operation.inputs[1], _shape(operation).rank + 1)
-    axis = _apart(axes[0])
-    return axis + (place <= axis)
+def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | None:
+    """Returns where an axis is in a view of an array, None if it is not whole there."""
+    open_sizes = [_OPEN_SAMPLES if i == axis else _OPEN_SIZE for i in range(shape.rank)]
+    sizes = [default if n is None else n for n, default in zip(shape, open_sizes)]
+    # Nothing of it is read but its strides: entries along this axis alone are apart.
+    steps = [int(i == axis) for i in range(shape.rank)]
+    array = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), sizes, steps)
+    result = view(array)
+    axes = [i for i, step in enumerate(result.strides) if step == 1]
+    is_whole = bool(axes) and result.shape[axes[0]] == sizes[axis]
+    return axes[0] if is_whole and result.ctypes.data == array.ctypes.data else None
 
 
-def _squeezed(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    shape = _shape(operation)
-    given = {axis % shape.rank for axis in operation.get_attr("squeeze_dims")}
-    return _without(axes[0], given or {i for i, size in enumerate(shape) if size == 1})
+def _viewed(view: Callable) -> Callable:
+    """Of operations whose output NumPy has as a view of the first input, given the others."""
+
+    def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+        others = [_static(operation, i) for i in range(1, len(operation.inputs))]
+        is_known = all(other is not None for other in others)
+        if not is_known or any(axis is not None for axis in axes[1:]):
+            return NotImplemented
+        return _apart(
+            _axis_in_view(_shape(operation), axes[0], lambda x: view(operation, x, *others))
+        )
+
+    return axis_of
+
+
+def _reduced(operation: tf.Operation, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Returns the first entries along some axes, which a reduction has in its place."""
+    # What finds the place of the largest has no such attribute.
+    first = slice(1) if operation.node_def.attr["keep_dims"].b else 0
+    touched = {int(axis) % x.ndim for axis in axes.ravel()}
+    return x[tuple(first if i in touched else slice(None) for i in range(x.ndim))]
+
+
+def _index(operation: tf.Operation, *numbers: Any) -> tuple:
+    """Returns a slice with steps as NumPy writes it."""
+    names = ("ellipsis", "new_axis", "shrink_axis", "begin", "end")
+    masks = [operation.get_attr(f"{name}_mask") for name in names]
+    index: list[Any] = []
+    for place, (first, last, step) in enumerate(zip(*numbers, strict=True)):
+        is_rest, is_new, is_one_entry, is_from_start, is_to_end = (
+            mask >> place & 1 for mask in masks
+        )
+        if is_rest:
+            index.append(Ellipsis)
+        elif is_new:
+            index.append(None)
+        elif is_one_entry:
+            index.append(first)
+        else:
+            begin, end = None if is_from_start else first, None if is_to_end else last
+            index.append(slice(begin, end, step))
+    return tuple(index)
 
 
 def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -140,55 +220,14 @@ def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return axis if whole and fine and axes[1:] == [None, None] else NotImplemented
 
 
-def _strided(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    axis, *others = axes
-    held = all(other is None for other in others)
-    return _after_slice(operation, axis, _shape(operation)) if held else NotImplemented
-
-
 def _strided_back(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """Of the gradient of such a slice: the axis that it brings to that of the slice."""
+    """Of the gradient of a slice with steps: the axis that it brings to that of the slice."""
     *others, axis = axes
+    index = _index(operation, *(_static(operation, place) for place in (1, 2, 3)))
     shape = operation.outputs[0].shape
-    if any(other is not None for other in others) or shape.rank is None:
-        return NotImplemented
-    sources = range(shape.rank)
-    return next(
-        (i for i in sources if _after_slice(operation, i, shape) == axis), NotImplemented
-    )
-
-
-def _after_slice(operation: tf.Operation, axis: Any, shape: tf.TensorShape) -> Any:
-    """Returns where an axis is after a slice with steps: goes through what it says of each."""
-    values = [_static(operation, place) for place in (1, 2, 3)]
-    if axis is None or any(value is None for value in values):
-        return NotImplemented
-    masks = {
-        name: operation.get_attr(f"{name}_mask")
-        for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
-    }
-    rank, number = shape.rank, len(values[0])
-    source = target = 0
-    for place in range(number):
-        says = {name: bool(mask >> place & 1) for name, mask in masks.items()}
-        if says["ellipsis"]:
-            later = number - place - 1 - bin(masks["new_axis"] >> (place + 1)).count("1")
-            step = rank - source - later
-            if source <= axis < source + step:
-                return target + axis - source
-            source, target = source + step, target + step
-        elif says["new_axis"]:
-            target += 1
-        else:
-            if source == axis:
-                begin, end, stride = (value[place] for value in values)
-                size = shape[source]
-                starts = says["begin"] or begin == 0
-                ends = says["end"] or (size is not None and end >= size)
-                fine = starts and ends and stride == 1 and not says["shrink_axis"]
-                return target if fine else NotImplemented
-            source, target = source + 1, target + (not says["shrink_axis"])
-    return target + axis - source
+    sources = range(0 if any(other is not None for other in others) else shape.rank)
+    places = (i for i in sources if _axis_in_view(shape, i, lambda x: x[index]) == axis)
+    return next(places, NotImplemented)
 
 
 def _concatenated(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -201,10 +240,6 @@ def _packed(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     place = operation.get_attr("axis") % operation.outputs[0].shape.rank
     axis = _only(axes)
     return axis + (place <= axis)
-
-
-def _unpacked(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    return _without(axes[0], {operation.get_attr("axis") % _shape(operation).rank})
 
 
 def _gathered(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -239,33 +274,30 @@ def _widened(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return axis if same and axes[1] is None else NotImplemented
 
 
+def _by_letters(terms: Sequence[str], result: str, axes: Axes) -> int:
+    """Returns the axis of a product whose inputs and output have a letter for each axis.
+
+    A letter that the result does not have is summed over, which is an error.
+    """
+    pairs = zip(terms, axes)
+    return result.index(_only(term[axis] for term, axis in pairs if axis is not None))
+
+
 def _product_of_matrices(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     attributes = operation.node_def.attr
-    turned = [
-        attributes[a].b or attributes[b].b
-        for a, b in (("transpose_a", "adj_x"), ("transpose_b", "adj_y"))
-    ]
-    ranks = [x.shape.rank for x in operation.inputs[:2]]
-
-    def place_of(place: int, axis: int | None) -> int | None:
-        size = ranks[place]
-        if axis is None or axis < size - 2:
-            return axis if axis is None else max(ranks) - size + axis
-        is_row = (axis == size - 2) != turned[place]
-        if is_row == (place == 1):
-            raise ValueError("the samples are summed over")
-        return max(ranks) - 2 + place
-
-    return _only(place_of(*each) for each in enumerate(axes))
+    pairs = (("xy", "transpose_a", "adj_x"), ("yz", "transpose_b", "adj_y"))
+    matrices = [m[::-1] if attributes[a].b or attributes[b].b else m for m, a, b in pairs]
+    ranks = [x.shape.rank for x in operation.inputs]
+    batch = string.ascii_lowercase[: max(ranks) - 2]
+    terms = [batch[max(ranks) - rank :] + m for rank, m in zip(ranks, matrices)]
+    return _by_letters(terms, batch + "xz", axes)
 
 
 def _summed_product(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     terms, result = operation.get_attr("equation").decode().split("->")
     if "." in result:
         return NotImplemented
-    pairs = zip(terms.split(","), axes)
-    letter = _only(term[axis] for term, axis in pairs if axis is not None)
-    return result.index(letter)
+    return _by_letters(terms.split(","), result, axes)
 
 
 def _called(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -335,17 +367,21 @@ _COLUMNS = {
         "Cholesky FFT2D IFFT2D MatrixBandPart MatrixInverse MatrixSolve "
         "MatrixTriangularSolve LogMatrixDeterminant MatrixDeterminant"
     ),
-    _reduced: "All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum",
+    _viewed(_reduced): "All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum",
     _reshaped: "Reshape",
-    _transposed: "Transpose",
-    _expanded: "ExpandDims",
-    _squeezed: "Squeeze",
+    _viewed(lambda operation, x, order: x.transpose(order)): "Transpose",
+    _viewed(lambda operation, x, axis: np.expand_dims(x, axis.item())): "ExpandDims",
+    _viewed(
+        lambda operation, x: x.squeeze(tuple(operation.get_attr("squeeze_dims")) or None)
+    ): "Squeeze",
+    _viewed(
+        lambda operation, x: np.moveaxis(x, operation.get_attr("axis"), 0)[0]
+    ): "Unpack",
+    _viewed(lambda operation, x, *numbers: x[_index(operation, *numbers)]): "StridedSlice",
     _sliced: "Slice",
-    _strided: "StridedSlice",
     _strided_back: "StridedSliceGrad",
     _concatenated: "ConcatV2",
     _packed: "Pack",
-    _unpacked: "Unpack",
     _gathered: "GatherV2",
     _tiled: "Tile",
     _padded: "MirrorPad Pad PadV2",

@@ -9,19 +9,12 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import grown, mapped
+from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.jet.entries import times
 from keras_smooth.operations.breakpoints import from_integer, from_other_integer
-from keras_smooth.operations.lifting import (
-    expanded,
-    of_one_rank,
-    primal,
-    run,
-    run_primals,
-    whole,
-)  # fmt: skip
-from keras_smooth.operations.rows import add
-from keras_smooth.operations.table.arithmetic import divisor_off_zero
+from keras_smooth.operations.lifting import of_one_rank, run, run_primals, whole
+from keras_smooth.operations.rows import add, add_column
+from keras_smooth.operations.table.arithmetic import divisor_off_zero, of_two
 from keras_smooth.operations.table.functions import itself, of_one
 
 
@@ -47,15 +40,10 @@ def _leak_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
 _KINK_AT_0 = {"exact": True, "smoothness": 0, "breakpoints": itself}
 # At the kinks as TensorFlow's own gradients have it.
 add("Relu", _straight(lambda operation, x: x > 0), **_KINK_AT_0)
+add("Relu6", _straight(lambda operation, x: (x > 0) & (x < 6)), **_KINK_AT_0)
+add_column("Relu6", breakpoints=lambda operation, x: [x, x - 6.0])
 add("Abs", _straight(lambda operation, x: tf.sign(x)), **_KINK_AT_0)
 add("LeakyRelu", _straight(_leak), **_KINK_AT_0 | {"smoothness": _leak_class})
-add(
-    "Relu6",
-    _straight(lambda operation, x: (x > 0) & (x < 6)),
-    exact=True,
-    smoothness=0,
-    breakpoints=lambda operation, x: [x, x - 6.0],
-)
 
 
 def _exponential(x: Jet, factor: float = 1.0) -> Jet:
@@ -78,16 +66,6 @@ add("Elu", of_one(_elu), smoothness=1, breakpoints=itself)
 add("Selu", of_one(_selu), smoothness=0, breakpoints=itself)
 
 
-def _choose(takes_first: Callable) -> Callable:
-    """Returns the rule of what is one of two numbers."""
-
-    def rule(operation: tf.Operation, x: Any, y: Any) -> Jet:
-        x, y = of_one_rank(x, y)
-        return jet.where(takes_first(primal(x), primal(y)), x, y)
-
-    return rule
-
-
 def _difference(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
     return [x - y]
 
@@ -104,34 +82,26 @@ def _choice_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
 
 
 _OF_TWO = {"smoothness": _choice_class, "breakpoints": _difference}
-add("Maximum", _choose(tf.greater_equal), **_OF_TWO)
-add("Minimum", _choose(tf.less_equal), **_OF_TWO)
+add("Maximum", of_two(lambda x, y: jet.where(x.primal >= y.primal, x, y)), **_OF_TWO)
+add("Minimum", of_two(lambda x, y: jet.where(x.primal <= y.primal, x, y)), **_OF_TWO)
 
 
 def _clip(operation: tf.Operation, x: Any, low: Any, high: Any) -> Jet:
     x, low, high = of_one_rank(x, low, high)
-    point = primal(x)
-    upper = jet.where(point > primal(high), high, x)
-    return jet.where(point < primal(low), low, upper)
+    upper = jet.where(x.primal > high.primal, high, x)
+    return jet.where(x.primal < low.primal, low, upper)
 
 
-add(
-    "ClipByValue",
-    _clip,
-    smoothness=_choice_class,
-    breakpoints=lambda operation, x, low, high: [x - low, x - high],
-)
+add("ClipByValue", _clip, smoothness=_choice_class)
+add_column("ClipByValue", breakpoints=lambda operation, x, low, high: [x - low, x - high])
 
 
 def _select(operation: tf.Operation, condition: tf.Tensor, x: Any, y: Any) -> Jet:
-    rank = max(primal(x).shape.rank, primal(y).shape.rank)
+    x, y = of_one_rank(x, y, least=condition.shape.rank)
     if operation.type == "Select" and condition.shape.rank == 1:
         # The first version chooses whole rows.
-        condition = tf.reshape(condition, [-1] + [1] * (rank - 1))
-    rank = max(rank, condition.shape.rank)
-    x, y, condition = expanded(x, rank), expanded(y, rank), expanded(condition, rank)
-    like = tf.where(condition, primal(x), primal(y))
-    return jet.where(condition, grown(x, like), grown(y, like))
+        condition = tf.reshape(condition, [-1] + [1] * (x.shape.rank - 1))
+    return jet.where(condition, x, y)
 
 
 # A condition that depends on x makes it jump, see rows.smoothness.
@@ -140,12 +110,7 @@ add("Select SelectV2", _select)
 
 def _remainder(quotients: Callable) -> Callable:
     """Returns the rule of x - y q(x / y) with a whole number q."""
-
-    def rule(operation: tf.Operation, x: Any, y: Any) -> Any:
-        x, y = of_one_rank(x, y)
-        return x - y * quotients(primal(x) / primal(y))
-
-    return rule
+    return of_two(lambda x, y: x - y * quotients(x.primal / y.primal))
 
 
 def _multiples(distance: Callable) -> Callable:
@@ -183,23 +148,18 @@ add("TruncateDiv", _constant, exact=True, **_TO_ZERO)
 
 
 # What gives integers and booleans has no derivative: what these decide jumps.
-add(
-    "Greater GreaterEqual Less LessEqual Equal NotEqual",
-    smoothness=-1,
-    breakpoints=_difference,
-)
-add(
-    "Bucketize",
-    smoothness=-1,
-    breakpoints=lambda operation, x: [
-        x - each for each in operation.get_attr("boundaries")
-    ],
-)
-add(
-    "LowerBound UpperBound",
-    smoothness=-1,
-    breakpoints=lambda operation, places, x: [x[:, :, None] - places[:, None, :]],
-)
+def _off_boundaries(operation: tf.Operation, x: tf.Tensor) -> list:
+    return [x - boundary for boundary in operation.get_attr("boundaries")]
+
+
+def _off_places(operation: tf.Operation, places: tf.Tensor, x: tf.Tensor) -> list:
+    return [x[:, :, None] - places[:, None, :]]
+
+
+_COMPARISONS = "Equal Greater GreaterEqual Less LessEqual NotEqual"
+add(_COMPARISONS, smoothness=-1, breakpoints=_difference)
+add("Bucketize", smoothness=-1, breakpoints=_off_boundaries)
+add("LowerBound UpperBound", smoothness=-1, breakpoints=_off_places)
 # Near every point these stay as they are.
 add("IsFinite IsInf IsNan")
 

@@ -1,23 +1,22 @@
 """Operations that only move entries."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import jointly, mapped
+from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.operations.lifting import (
     add_linear,
     linear,
     of_axes,
     of_first_axes,
     of_last_axes,
-    of_one_rank,
     run,
-    run_primals,
     shifted,
     whole,
-)  # fmt: skip
+)
 from keras_smooth.operations.rows import add
 
 
@@ -81,7 +80,7 @@ def _strided(
 
 
 def _strided_back(
-    operation: tf.Operation, v: tf.Tensor, shape: Any, begin: Any, end: Any, strides: Any
+    operation: tf.Operation, shape: Any, begin: Any, end: Any, strides: Any, v: tf.Tensor
 ) -> tf.Tensor:
     shape = tf.concat([tf.shape(v, shape.dtype)[:1], shape], axis=0)
     sliced = _behind(operation, begin, end, strides)
@@ -117,30 +116,19 @@ add_linear("Transpose", _transposed)
 add_linear("ConjugateTranspose", lambda o, v, order: tf.math.conj(_transposed(o, v, order)))
 add_linear("Slice", _sliced)
 add_linear("StridedSlice", _strided)
-add_linear("StridedSliceGrad", _strided_back, place=4)
+add_linear("StridedSliceGrad", _strided_back, slice(4, 5))
 
 
-def _filling(lift: Any) -> Any:
-    """Returns the rule of what is linear in its first input and filled up with its last.
-
-    What is filled with a value that moves is x less the value, filled with 0, and the value.
-    """
-    rule = linear(lift)
-
-    def filled(operation: tf.Operation, x: Any, *others: Any) -> Jet:
-        *settings, value = others
-        if not isinstance(value, Jet):
-            return rule(operation, x, *others)
-        first, second = of_one_rank(x, value)
-        y = rule(operation, first - second, *settings, tf.zeros_like(value.primal))
-        first, second = of_one_rank(y, value)
-        return first + second
-
-    return filled
+def _filling(lift: Callable, last: int) -> Callable:
+    """Returns the rule of what is linear in its first input and filled up with its last."""
+    held, both = linear(lift), linear(None, slice(0, None, last))
+    return lambda operation, *inputs: (both if isinstance(inputs[last], Jet) else held)(
+        operation, *inputs
+    )
 
 
 add_linear("Pad", _padded)
-add("PadV2", _filling(_padded), left_out=((2, 0),))
+add("PadV2", _filling(_padded, 2), left_out=((2, 0),))
 add_linear("MirrorPad", lambda o, v, padding: run(o, [v, _zero_in_front(padding)]))
 add_linear("Unpack", _unstacked)
 add_linear("Tile", lambda o, v, times: run(o, [v, _zero_in_front(times, 1)]))
@@ -155,23 +143,21 @@ def _broadcast(operation: tf.Operation, value: tf.Tensor, shape: Any) -> tf.Tens
 
 
 add_linear("BroadcastTo", _broadcast)
-add_linear("Split", lambda o, v, axis: run(o, [shifted(axis), v]), place=1)
+add_linear("Split", lambda o, axis, v: run(o, [shifted(axis), v]), slice(1, 2))
 
 
-def _concatenated(operation: tf.Operation, *inputs: Any) -> Jet:
+def _concatenated(operation: tf.Operation, *inputs: Any) -> tf.Tensor:
     *values, axis = inputs
-    exact = run_primals(operation, inputs)
-    return jointly(exact, lambda *vs: tf.concat(vs, shifted(axis)), values)
+    return tf.concat(values, shifted(axis))
 
 
-def _stacked(operation: tf.Operation, *inputs: Any) -> Jet:
+def _stacked(operation: tf.Operation, *values: Any) -> tf.Tensor:
     axis = operation.get_attr("axis")
-    exact = run_primals(operation, inputs)
-    return jointly(exact, lambda *vs: tf.stack(vs, axis + (axis >= 0)), inputs)
+    return tf.stack(values, axis + (axis >= 0))
 
 
-add("ConcatV2", _concatenated, exact=True)
-add("Pack", _stacked, exact=True)
+add_linear("ConcatV2", _concatenated, slice(-1))
+add_linear("Pack", _stacked, slice(None))
 add_linear("BatchToSpaceND SpaceToBatchND", of_first_axes)
 
 # Matrices are the last axes: axes in front are only more of them.
@@ -184,5 +170,5 @@ def _of_matrices(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tens
     return run(operation, [v, *settings, tf.zeros_like(value)])
 
 
-add("MatrixDiagPartV2 MatrixDiagPartV3", _filling(_of_matrices), left_out=((2, 0),))
-add("MatrixDiagV2 MatrixDiagV3", _filling(_of_matrices), left_out=((4, 0),))
+add("MatrixDiagPartV2 MatrixDiagPartV3", _filling(_of_matrices, 2), left_out=((2, 0),))
+add("MatrixDiagV2 MatrixDiagV3", _filling(_of_matrices, 4), left_out=((4, 0),))
