@@ -134,7 +134,9 @@ def path(name: str, value: Any) -> Path:
     if not isinstance(value, str | os.PathLike):
         raise TypeError(refused(name, "a path", value))
     if not os.fspath(value) or "\0" in str(value):
-        raise ValueError(refused(name, "a path that is not empty, without NUL", value))
+        raise ValueError(
+            refused(name, "a path that is not empty and has no NUL in it", value)
+        )
     return Path(value)
 
 

@@ -113,6 +113,6 @@ def test_what_is_no_lock_is_left_alone(tmp_path, kind):
         (tmp_path / lock.NAME).symlink_to(tmp_path / "mine")
     else:
         (tmp_path / lock.NAME).mkdir()
-    with pytest.raises(ValueError, match="Cannot write in"):
+    with pytest.raises(ValueError, match="Cannot write in the output directory"):
         keras_smooth.compare(["tanh"], out=tmp_path)
     assert (tmp_path / "mine").read_text() == "mine"

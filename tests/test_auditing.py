@@ -965,7 +965,7 @@ def test_command_says_why_inputs_cannot_be_read(capsys, tmp_path):
     whole = (tmp_path / "cut.npy", np.ones((4, 2)))
     np.save(*whole)
     os.truncate(whole[0], 140)
-    one = "expected one array of numpy.save"
+    one = "expected one array of numbers, as numpy.save writes it"
     for name, words in {
         "fifo.npy": "FIFO",
         "text.npy": one,

@@ -773,11 +773,11 @@ def test_plot_of_a_slice(of_three_inputs, at):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"along": 3}, ValueError, "`along` must be below 3 inputs; received 3"),
+        ({"along": 3}, ValueError, "`along` must be below the number of inputs, 3; received 3"),
         ({"along": "rows"}, TypeError, "`along` must be an integer"),
         ({"at": "median"}, TypeError, "`along` must be an integer"),
         ({"along": "samples", "at": "median"}, TypeError, "`along` must be an integer"),
-        ({"along": 0, "at": [1.0]}, ValueError, r"of shape \(3,\)"),
+        ({"along": 0, "at": [1.0]}, ValueError, r"of the shape of a sample, \(3,\)"),
         ({"along": 0, "at": "median", "entries": {"y": 0}}, ValueError, "leave it out"),
         ({"entries": ["y"]}, TypeError, "`entries` must be a dict such as"),
         ({"entries": {"d3y": 0}}, ValueError, "one of 'y', 'dy', 'd2y', 'laplacian'; received 'd3y'"),

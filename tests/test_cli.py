@@ -177,7 +177,7 @@ def test_system_errors_are_sentences(capsys, tmp_path, monkeypatch, here):
     assert err.endswith("No space left on device: 'results.json'\n")
     monkeypatch.setattr(os, "open", full)
     status, _, err = main(capsys, "compare", *SMALL, "--out", str(tmp_path / "b"))
-    assert status == 2 and "Cannot write in" in err
+    assert status == 2 and "Cannot write in the output directory" in err
 
 
 def test_an_audit_that_needs_x_names_the_option(capsys, tmp_path):

@@ -70,7 +70,7 @@ ARGUMENTS = {
     "seconds": ({"max_seconds": -1}, ValueError, "`max_seconds` must be 0 or more"),
     "split 1": ({"validation_split": 1.0}, ValueError, "must be below 1"),
     "split of nothing": (
-        {"validation_split": 0.99}, ValueError, "leaves none to train or validate",
+        {"validation_split": 0.99}, ValueError, "leaves no rows to train or to validate on",
     ),
     "split of a stream": (
         {"x": dataset(X, Y).batch(7), "y": None, "batch_size": 5, "validation_split": 0.5},
@@ -151,7 +151,7 @@ DATA = {
         (dataset(X, Y).batch(7), None, np.ones(20)), TypeError, "sample_weight beside it",
     ),
     "generator": ((iter([(X, Y)]),), TypeError, "numbers or a dataset, received"),
-    "numbers in lists": ((X.tolist(), Y), ValueError, "not a single value: pass numpy.array"),
+    "numbers in lists": ((X.tolist(), Y), ValueError, "Lists stand for several inputs"),
     "word": (("data", Y), ValueError, "x must be an array with rows"),
 }  # fmt: skip
 
@@ -181,7 +181,7 @@ def test_first_place_that_is_not_finite():
 TWO_X, TWO_Y = {"a": X, "b": X}, {"p": Y, "q": Y}
 
 SEVERAL = {
-    "input missing": (({"a": X}, TWO_Y, None), "1 arrays, but .* 2 inputs: a, b"),
+    "input missing": (({"a": X}, TWO_Y, None), "1 array with the keys a, but .* 2 inputs: a, b"),
     "target missing": ((TWO_X, {"p": Y}, None), "need one structure"),
     "target too wide": (
         (TWO_X, {"p": Y, "q": np.tile(Y, (1, 2))}, None), r"targets have \(None, 2\)",
@@ -296,7 +296,7 @@ def stopped():
 
 
 MODELS = {
-    "no model": (lambda: 3, TypeError, "`model` must be a keras.layers.Layer, received 3"),
+    "no model": (lambda: 3, TypeError, "`model` must be a keras.Model or a keras.layers.Layer, received 3"),
     "not compiled": (uncompiled, ValueError, "model.compile"),
     "not built": (unbuilt, ValueError, "Build it"),
     "loss weights of 0": (
@@ -319,7 +319,7 @@ MODELS = {
         stopped, ValueError, r"no gradient: .*kernel, .*bias\. Look for tf.stop_gradient",
     ),
     "loss of parts": (
-        lambda: compiled(small(Parts)), TypeError, "compute_loss must return a scalar, received {'loss'",
+        lambda: compiled(small(Parts)), TypeError, "compute_loss of Parts must return a scalar, received {'loss'",
     ),
     "nothing as the loss": (
         lambda: compiled(small(Nothing)), TypeError, "must return a scalar, received None",

@@ -316,7 +316,7 @@ def test_a_layer_has_the_steps_of_a_model_of_it():
 
 NO_FITS = {
     "not built": (Pair, {"objective": poisson}, ValueError, "has no weights yet"),
-    "without an objective": (Pair, {}, ValueError, "has no loss: .* pass `objective`"),
+    "without an objective": (Pair, {}, TypeError, "is a layer, Pair, .* Pass `objective`"),
     "a function": (
         lambda: poisson,
         {"objective": poisson},

@@ -127,7 +127,7 @@ def test_weights_of_two_dtypes():
     model = keras.Sequential([keras.Input((2,)), dense(3, "tanh", 1, dtype="float64")])
     model.add(dense(1, seed=2, dtype="float32"))
     model.compile(loss="mse")
-    with pytest.raises(ValueError, match='is float.., most are float.*dtype="float64"'):
+    with pytest.raises(ValueError, match='float32, float64.*dtype="float64"'):
         fit(model)
     result = fit(model, dtype="float64").result
     assert floats(model) == {"float32", "float64"}

@@ -38,7 +38,10 @@ def activation_row(
     def register(function: Any) -> Any:
         name = function.__name__
         if registry.has_name(name):
-            raise ValueError(f"There is an activation named {name!r}: use another name.")
+            raise ValueError(
+                f"There is an activation named {name!r} already. Give the function in "
+                f"{function.__module__} another name."
+            )
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
         columns: dict[str, Any] = dict(joints=tuple(joints), examples=tuple(examples))
         registry.add(registry.Row(function, smoothness, reason=reason, **columns))

@@ -52,7 +52,10 @@ def bytes_of_weights(path: Path) -> int:
 
 def _check(what: str, claimed: int, most: int) -> None:
     if claimed > _SMALL + most:
-        raise TooLarge(f"its {what} claims {claimed:,} bytes, more than the file can hold")
+        raise TooLarge(
+            f"its {what} claims {claimed:,} bytes, more than the {_SMALL + most:,} that the file "
+            "can hold"
+        )
 
 
 def _bytes_of(member: Any) -> int:

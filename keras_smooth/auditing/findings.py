@@ -25,7 +25,12 @@ class Verdict(str, enum.Enum):
         0,
         Tone.GOOD,
     )
-    CHECKED = ("checked", "measured at the samples, and right there", 0, Tone.GOOD)
+    CHECKED = (
+        "checked",
+        "measured at the samples, where the derivatives are right",
+        0,
+        Tone.GOOD,
+    )
     NOT_EXAMINED = ("not examined", "nothing is known of its derivatives", 3, Tone.UNSURE)
     FAULTY = ("faulty", "a derivative is wrong, not there, or jumps", 1, Tone.BAD)
 

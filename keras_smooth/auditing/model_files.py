@@ -40,12 +40,18 @@ def _check_archive(path: Path) -> None:
         with path.open("rb") as content:
             start = content.read(len(_HDF5))
         kind = "an HDF5 file" if start == _HDF5 else "no zip archive" if start else "empty"
-        raise ValueError(f"{path} is {kind}; expected a file of model.save('FILE.keras').")
+        raise ValueError(
+            f"{path} is {kind}; expected a model that was saved by model.save('FILE.keras')."
+        )
     with zipfile.ZipFile(path) as archive:
         if _CONFIG not in archive.namelist():
-            raise ValueError(f"{path} is a zip without {_CONFIG}: no model of Keras.")
+            raise ValueError(
+                f"{path} is a zip archive without {_CONFIG}: it holds no model of Keras."
+            )
     if path.suffix != ".keras":
-        raise ValueError(f"{path} must have a name that ends in .keras.")
+        raise ValueError(
+            f"{path} must have a name that ends in .keras for Keras to read it."
+        )
 
 
 def _cause(error: Exception) -> str:

@@ -40,7 +40,10 @@ def makers_of(log_dir: Any, live: Any, name: str) -> list[Callable]:
     if truth("`live`", live):
         makers.append(Notebook)
         if ipython() is None:
-            warn("`live=True`: this is not a notebook. `plot()` draws the figure.")
+            warn(
+                "`live=True`: this is not a notebook, so no figure is shown. "
+                "`DerivativeMonitor.plot()` draws it, and `log_dir` is for TensorBoard."
+            )
     if makers:
         figures.require_matplotlib()
     return makers

@@ -42,7 +42,8 @@ class Values(NamedTuple):
             return self
         if not isinstance(entries, Mapping) or not entries:
             raise TypeError(
-                f'`entries` must be a dict such as {{"dy": 0}}, received {shown(entries)}.'
+                '`entries` must be a dict such as {"dy": 0, "d2y": [(0, 0), (0, 1)]}, received '
+                f"{shown(entries)}."
             )
         names, pairs = [], []
         for name, indices in entries.items():
@@ -66,7 +67,8 @@ def _place(name: str, index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     )
     if not fits:
         raise ValueError(
-            f"`entries`: {name} of a sample has shape {shape}, and {shown(index)} is no index."
+            f"`entries`: {name} of a sample has shape {shape}, and {shown(index)} is no index of "
+            "one of its entries."
         )
     return place
 
@@ -106,7 +108,9 @@ def _checked_along(along: Any, at: Any, x: Any) -> int | str:
         return along
     number, dim = whole_number("`along`", along, least=0), x[0].size
     if number >= dim:
-        raise ValueError(f"`along` must be below {dim} inputs; received {number}.")
+        raise ValueError(
+            f"`along` must be below the number of inputs, {dim}; received {number}."
+        )
     return number
 
 
@@ -160,7 +164,8 @@ def along_a_slice(figure: Any, x: np.ndarray, along: int, at: Any, lines: Callab
         numbers = real_array("`at`", at)
         if numbers.size != x[0].size:
             raise ValueError(
-                f'`at` must be "median" or of shape {x.shape[1:]}, received {numbers.shape}.'
+                f'`at` must be "median" or of the shape of a sample, {x.shape[1:]}; received '
+                f"shape {numbers.shape}."
             )
         held = np.ravel(numbers).astype(x.dtype)
     points = np.repeat(held[None], _NUM_POINTS, axis=0)

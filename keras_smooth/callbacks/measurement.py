@@ -105,7 +105,8 @@ class Measurement:
         """Returns y and its derivatives along a direction, exact ones and the model's."""
         if self._function is None or self._model is None:
             raise ValueError(
-                "A slice needs exact values between samples: pass a function as `reference`."
+                "A slice needs exact values between the samples: pass a function as `reference`, "
+                "and the monitor to fit. `plot(along=...)` without `at` draws the samples."
             )
         double = [array.astype("float64") for array in (x, direction)]
         lines = []
@@ -127,7 +128,8 @@ class Measurement:
         for name, exact, values in zip(names(self.order), self._exact, self._leaves()):
             if len(exact) != len(values):
                 raise ValueError(
-                    f"`reference`: {name} has {len(exact)} arrays, the model's {len(values)}."
+                    f"`reference`: {name} has {len(exact)} arrays, but the model's has "
+                    f"{len(values)}. See keras_smooth.derivatives for the structure."
                 )
             fitting = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]
             pairs.append((fitting, values))
@@ -166,11 +168,12 @@ def metric_of(identifier: Any) -> keras.metrics.Metric:
             metric = keras.metrics.get(identifier)
         except ValueError:
             raise ValueError(
-                f"`metric`: Keras has no metric named {identifier!r}, as it has 'mse'."
+                f"`metric`: Keras has no metric named {identifier!r}. Use a metric such as 'mse' "
+                "or 'mae'."
             ) from None
     if isinstance(metric, keras.metrics.Metric):
         return type(metric).from_config({**metric.get_config(), "dtype": "float64"})
-    function("`metric`", metric, "y_true", "y_pred")
+    function("`metric`, if it is no metric of Keras,", metric, "y_true", "y_pred")
     name = getattr(metric, "__name__", type(metric).__name__)
 
     def in_float64(y_true: Any, y_pred: Any) -> Any:

@@ -180,8 +180,12 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         pairs = self._measurement.pairs()
         zero = [k for k in range(1, self.order + 1) if not np.any(pairs[k][1])]
         if zero:
-            words = f"The derivative of order {zero[0]} is 0 at every point: see "
-            warn_once(self, words + "keras_smooth.smoothness(model).", topic="zero")
+            warn_once(
+                self,
+                f"The derivative of order {zero[0]} is 0 at every point: an activation such as "
+                "ReLU has none to give. keras_smooth.smoothness(model) tells the class of the model.",
+                topic="zero",
+            )
         errors = itertools.starmap(self._measurement.error, pairs)
         return dict(zip(self.keys, errors, strict=True))
 

@@ -53,5 +53,7 @@ def quantities_of(also: Sequence[str], x: Any, order: int) -> dict[str, Quantity
                 f"`also`: {name!r} needs order={needed} or more, received order={order}."
             )
     if also and not isinstance(x, np.ndarray):
-        raise ValueError("`also` needs x as one array, not several inputs.")
+        raise ValueError(
+            "`also` needs x as one array: of several inputs there is more than one gradient."
+        )
     return {name: QUANTITIES[name] for name in also}

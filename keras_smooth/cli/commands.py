@@ -152,5 +152,7 @@ def _array(file: str) -> np.ndarray:
     except Exception:
         array = None
     if not isinstance(array, np.ndarray):
-        raise ValueError(f"Cannot read {file}: expected one array of numpy.save.")
+        raise ValueError(
+            f"Cannot read {file}: expected one array of numbers, as numpy.save writes it."
+        )
     return array

@@ -17,7 +17,10 @@ MODES = ("inference", "training")
 VERSION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)
 # The help has room for so many values.
 MOST_VALUES_SHOWN = 12
-LOG = "Set TF_CPP_MIN_LOG_LEVEL to 0 to see the lines that TensorFlow writes at its start."
+LOG = (
+    "TensorFlow's lines at its start are not shown; set the environment variable "
+    "TF_CPP_MIN_LOG_LEVEL to 0 to see them."
+)
 
 
 class Argument(NamedTuple):

@@ -270,7 +270,10 @@ def prepare(
     if resume:
         return resuming.read(settings, learned, directory)
     if any((directory / name).exists() for name in (store.RUNS, store.RESULTS)):
-        raise ValueError(f"{directory} already holds results: resume them, or use another.")
+        raise ValueError(
+            f"{directory} already holds results. Continue them with resume, or use another output "
+            "directory."
+        )
     return Results(settings, learned)
 
 
@@ -280,7 +283,9 @@ def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"Cannot make {directory}: {error.strerror}.") from None
+        raise ValueError(
+            f"Cannot make the output directory {directory}: {error.strerror}."
+        ) from None
     return directory
 
 

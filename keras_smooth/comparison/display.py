@@ -44,7 +44,9 @@ class Display(progress.Progress):
         )
         self._settings, self._num_runs, self._done = settings, num_runs, 0
         self._lines: dict[RunId, progress.TaskID] = {}
-        self._total = self.add_task("all runs", total=num_runs, state=f"0 of {num_runs}")
+        self._total = self.add_task(
+            "all runs", total=num_runs, state=f"0 of {num_runs} runs"
+        )
         notebook = None if console.quiet else ipython()
         self._place = notebook and Place(notebook)
 

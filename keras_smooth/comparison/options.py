@@ -123,7 +123,9 @@ class Options:
         "the optimizer adds",
         values=tuple(METHODS), least="*", metavar="METHOD", grow=_union, key="beside",
     )  # fmt: skip
-    noise: float = _option(0.0, "of the y in training, as a fraction of their deviation")
+    noise: float = _option(
+        0.0, "of the y that are trained on, as a fraction of their standard deviation"
+    )
 
     def __post_init__(self) -> None:
         change = functools.partial(object.__setattr__, self)
@@ -133,7 +135,8 @@ class Options:
         whole_number("seeds", self.seeds, 1, MOST_SEEDS)
         whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
         if finite_number("noise", self.noise, 0.0) > MOST_NOISE:
-            raise ValueError(refused("noise", f"{MOST_NOISE:g} or less", self.noise))
+            wanted = f"{MOST_NOISE:g} or less, a fraction of the deviation of y"
+            raise ValueError(refused("noise", wanted, self.noise))
         for name in FACTORS:
             given = getattr(self, name)
             levels = [given] if isinstance(given, str) else given
@@ -150,7 +153,10 @@ class Options:
                 choice(name, value, choices)
         number = "[1-9][0-9]{0,3}"
         if not re.fullmatch(f"{number}x{number}", str(self.architecture)):
-            wanted = f"hidden layers x units, such as {article.ARCHITECTURE!r}"
+            wanted = (
+                "the numbers of hidden layers and of their units, such as "
+                f"{article.ARCHITECTURE!r}"
+            )
             raise ValueError(refused("architecture", wanted, self.architecture))
 
     def num_iterations(self, method: str) -> int:
@@ -216,7 +222,7 @@ def check_problem(name: str) -> None:
     known = name in PROBLEMS or gaussian_dim(name)
     if not (known or name.lower().endswith(".csv") or Path(name).exists()):
         hint = nearest(name, PROBLEMS)
-        raise ValueError(f"There is no problem named {name!r} and no file. {hint}")
+        raise ValueError(f"There is no problem named {name!r} and no such file. {hint}")
 
 
 def _words(name: str, given: Any, wanted: str) -> tuple[str, ...]:

@@ -161,7 +161,8 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
     """
     given = [given] if isinstance(given, str) or callable(given) else given
     if not isinstance(given, list | tuple):
-        raise TypeError(refused("activations", "a list of names or functions", given))
+        wanted = "a list of names or functions, such as ['tanh']"
+        raise TypeError(refused("activations", wanted, given))
     # Compare strings only: the truth of an array raises an error.
     if ALL in [each for each in given if isinstance(each, str)]:
         known = (*all_activations(), ALL)
@@ -179,7 +180,7 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
 def _name_of(function: Any) -> str:
     name = getattr(function, "__name__", "")
     if not (callable(function) and re.fullmatch(r"\w[\w ,.=()+-]*", name)):
-        wanted = "names, or functions with a name that tables and files can have"
+        wanted = "names, or functions with a name that tables and files can have, by def or __name__"
         raise ValueError(refused("activations", wanted, function))
     return name
 
@@ -202,6 +203,7 @@ def _check_initializer(name: str) -> None:
     # One that needs arguments or another package, or makes no kernels, fails in its own way.
     except Exception:
         raise ValueError(
-            f"Unknown initializer {shown(name)}: use {DEFAULT_INITIALIZER!r} or the name of "
-            "one of Keras that makes a kernel without arguments, such as 'he_normal'."
+            f"Unknown initializer {shown(name)}: use {DEFAULT_INITIALIZER!r} or the name of a "
+            "Keras initializer that makes a kernel without arguments, such as 'glorot_uniform', "
+            "'he_normal', 'lecun_normal'."
         ) from None

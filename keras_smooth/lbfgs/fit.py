@@ -25,12 +25,23 @@ from keras_smooth.presentation.other_names import refuses
 
 # Names of arguments in SciPy, PyTorch, Optax, JAXopt and TFP, and what to use here.
 _NAMES_ELSEWHERE = {
-    "max_iter maxiter max_iterations iterations n_iter num_iterations": "`epochs`",
-    "nit steps max_steps": "`epochs`",
-    "m maxcor history_size memory_size memory num_pairs": "`num_correction_pairs`",
-    "gtol tol tolerance_grad pgtol": "`tolerance`, in parts of the gradient at the start",
-    "ftol f_tol tolerance_change factr": "`target`, in parts of the loss at the start",
-    "loss loss_fn fun closure": "`objective`, or `model.compile(loss=...)`",
+    "max_iter maxiter max_iterations iterations n_iter num_iterations nit steps max_steps": (
+        "`epochs`, the largest number of iterations"
+    ),
+    "m maxcor history_size memory_size memory num_pairs": (
+        "`num_correction_pairs`, how many pairs of vectors are remembered"
+    ),
+    "gtol tol tolerance_grad pgtol": (
+        "`tolerance`, the largest entry of the gradient at which the fit is done, in parts of that "
+        "at the start"
+    ),
+    "ftol f_tol tolerance_change factr": (
+        "`target`, the loss at which the fit is done in parts of that at the start, or `tolerance` "
+        "for the gradient"
+    ),
+    "loss loss_fn fun closure": (
+        "`objective`, a function of the model and x, or `model.compile(loss=...)`"
+    ),
     "callback": "`callbacks`, a list of Keras callbacks",
     "timeout max_time": "`max_seconds`",
     "lr learning_rate": "no learning rate: a line search finds the step",

@@ -33,11 +33,14 @@ def logs_of(
             return _evaluated(model, data.as_dataset(request.batch_size), callbacks)
         # Keras' own code, or a metric of the user, can raise any error. The fit needs neither.
         except Exception as error:
-            words = f"model.evaluate failed, so the logs have the loss alone: {error!r}."
+            words = (
+                f"model.evaluate failed, so that the logs have the loss alone: {error!r}."
+            )
             floatx, dtype = keras.config.floatx(), model.trainable_variables[0].dtype
             if dtype != floatx:
                 words += (
-                    f" Call keras.config.set_floatx({dtype!r}) before making the model."
+                    f" Keras computes losses in {floatx} and the model in {dtype}: call "
+                    f"keras.config.set_floatx({dtype!r}) before you make the model."
                 )
             warn_once(model, words, "logs")
             return {}

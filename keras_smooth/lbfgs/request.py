@@ -31,7 +31,9 @@ def _checked(check: Callable, *arguments: Any) -> Any:
 
 def _check_numbers(name: str, value: Any, key: str, least: float = -math.inf) -> None:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a dict of numbers, received {shown(value)}.")
+        raise TypeError(
+            f"{name} must be a dict with a number for each {key}, received {shown(value)}."
+        )
     for each, number in value.items():
         if key == "class" and not isinstance(each, int | np.integer):
             raise TypeError(f"The classes in {name} must be integers, received {each!r}.")
@@ -41,10 +43,14 @@ def _check_numbers(name: str, value: Any, key: str, least: float = -math.inf) ->
 def _check_variables(name: str, value: Any) -> None:
     is_list = isinstance(value, list | tuple)
     if not is_list or not all(isinstance(each, Variable) for each in value):
-        raise TypeError(f"{name} must be a list of variables, received {shown(value)}.")
+        raise TypeError(
+            f"{name} must be a list of keras.Variable or tf.Variable, received {shown(value)}."
+        )
     for i, variable in enumerate(value):
         if not variable.trainable or is_among(variable, value[:i]):
-            raise ValueError(f"{name_of(variable)} of {name} is frozen or there twice.")
+            raise ValueError(
+                f"{name_of(variable)} of {name} is frozen or there twice. Leave it out."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,7 +97,8 @@ class Request:
         for callback in given if isinstance(given, list | tuple) else [given]:
             if not isinstance(callback, keras.callbacks.Callback):
                 raise TypeError(
-                    f"`callbacks` must be a list of Keras callbacks, received {shown(callback)}."
+                    "`callbacks` must be a list of keras.callbacks.Callback, received "
+                    f"{shown(callback)}."
                 )
         if not isinstance(self.verbose, str | int) or self.verbose not in ("auto", 0, 1, 2):
             raise ValueError(
@@ -106,17 +113,24 @@ class Request:
             raise ValueError(f"`validation_split` must be below 1, received {split!r}.")
         if self.initial_epoch >= self.epochs:
             raise ValueError(
-                f"`initial_epoch` must be below `epochs`: {self.initial_epoch} and {self.epochs}."
+                f"`initial_epoch` must be below `epochs`, received {self.initial_epoch!r} and "
+                f"{self.epochs!r}."
             )
         if not isinstance(self.resample, Resample | None):
             raise TypeError(
-                f"`resample` must be a keras_smooth.Resample, received {shown(self.resample)}."
+                "`resample` must be a keras_smooth.Resample(draw, every=...), received "
+                f"{shown(self.resample)}."
             )
         if self.objective is None and self.resample is not None:
-            raise ValueError("`resample` needs an `objective`, which is None: pass one.")
+            raise ValueError(
+                "`resample` needs an `objective`, which is None: the targets of new rows are not "
+                "known. Write the loss as an objective, which receives the points."
+            )
         if self.objective is None and (self.loss_weights is not None or self.variables):
             raise ValueError(
-                "`loss_weights` and `variables` go with `objective`, which is None."
+                "`loss_weights` and `variables` go with `objective`, which is None. Give the "
+                "loss_weights of a compiled model to compile, and make the variables weights of "
+                "the model by add_weight."
             )
 
     @functools.cached_property
@@ -171,8 +185,9 @@ class Request:
         given += ["validation_split"] * bool(self.validation_split)
         if given:
             raise ValueError(
-                f"{' and '.join(f'`{name}`' for name in given)} cannot be used with `objective`: "
-                "put what it needs into x, as {'points': ..., 'values': ...}."
+                f"{' and '.join(f'`{name}`' for name in given)} cannot be used with `objective`, "
+                "which takes all of x as it is: put what it needs into x, as {'points': ..., "
+                "'values': ...}."
             )
         points = data_reader.read_points(self.x, options)
         if validation is not None:

@@ -100,7 +100,8 @@ class Resample:
         received, expected = form(x.parts[0]), form(points.parts[0])
         if received != expected:
             raise ValueError(
-                f"`draw` of `resample` returned {received}, but x is {expected}: keep one form."
+                f"`draw` of `resample` returned {received}, but x is {expected}. The compiled "
+                "program needs one form: return arrays with the shapes and dtypes of x."
             )
         return x
 
@@ -155,7 +156,8 @@ def choose_by_residual(
     residual = _rows("`residual`", residual).astype(float)
     if not isinstance(generator, np.random.Generator):
         raise TypeError(
-            f"`generator` must be a numpy.random.Generator, received {shown(generator)}."
+            "`generator` must be a numpy.random.Generator, as numpy.random.default_rng(0) makes "
+            f"it; received {shown(generator)}."
         )
     finite_number("`power`", power, 0)
     finite_number("`offset`", offset, 0)
@@ -167,7 +169,9 @@ def choose_by_residual(
         )
     sizes = np.linalg.norm(residual.reshape(len(points), -1), axis=1) ** power
     if not np.all(np.isfinite(sizes)):
-        raise ValueError("`residual` must be finite, also to the `power`.")
+        raise ValueError(
+            "`residual` must be finite, also to the `power`, but it has inf or NaN in it."
+        )
     # A residual of 0 everywhere says nothing: uniform.
     density = sizes / sizes.mean() + offset if sizes.any() else np.ones(len(points))
     density = density / density.sum()

@@ -19,20 +19,48 @@ class Status(enum.IntEnum):
     """
 
     TOLERANCE = 0, "The gradient is below the tolerance."
-    ITERATION_LIMIT = 1, "The iteration limit was reached; more epochs lower the loss."
+    ITERATION_LIMIT = (
+        1,
+        "The iteration limit was reached; the gradient is above the tolerance. More epochs "
+        "would lower the loss further.",
+    )
     LINE_SEARCH = (
         2,
         "The line search found no step to take. Try other initial weights or a smoother "
-        "activation; look for tf.stop_gradient in the loss, or for a loss without a lower bound.",
+        "activation. With tf.stop_gradient in the loss, the gradient is not that of the loss; "
+        "and a loss without a lower bound has no step at which to stop.",
     )
-    STALLED = 3, "The weights no longer change, by rounding. Try a larger tolerance."
-    NON_FINITE = 4, "The loss became inf or NaN. Check the data and the initial weights."
+    STALLED = (
+        3,
+        "The weights no longer change, although the gradient is above the tolerance, because "
+        "of rounding. Try a larger tolerance.",
+    )
+    NON_FINITE = (
+        4,
+        "The loss became inf or NaN. Check the data, the initial weights, and logarithms or "
+        "roots in the model.",
+    )
     STOPPED = 5, "A callback stopped the training."
     TARGET = 6, "The loss is at or below the target."
-    TIME_LIMIT = 7, "The time limit was reached; `max_seconds` may be larger."
-    INTERRUPTED = 8, "Interrupted; the model has the best weights."
-    ROUNDING = 9, "The fit began where the gradient is 0 up to rounding."
-    RANDOM = 10, "The loss differs from call to call. Draw random numbers outside of it."
+    TIME_LIMIT = (
+        7,
+        "The time limit was reached; the gradient is above the tolerance. Increase "
+        "`max_seconds`, or set a loss to reach with `target`.",
+    )
+    INTERRUPTED = (
+        8,
+        "Interrupted from the keyboard or by an error; the model has the best weights.",
+    )
+    ROUNDING = (
+        9,
+        "The fit began where the gradient is 0 up to rounding: the loss cannot become lower in "
+        "this precision.",
+    )
+    RANDOM = (
+        10,
+        "The loss differs from call to call with the same weights. Draw random numbers once, "
+        "outside of it; the seeds of Keras' generators, as in Dropout, are held by the fit.",
+    )
 
     message: str
 

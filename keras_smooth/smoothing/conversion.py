@@ -153,7 +153,9 @@ def smoothen(
             f"received `model` {shown(model)}. Use keras_smooth's layers in its code instead."
         )
     if not model.built:
-        raise ValueError(f"`model`: {model.name!r} is not built. Call it on data first.")
+        raise ValueError(
+            f"`model`: {model.name!r} is not built. Call it on data first, or give it an Input."
+        )
     order = whole_number("`order`", order, 0)
     sharpness = finite_number("`sharpness`", sharpness, 0.0, above=True)
     replacements = _checked_replacements(replacements)

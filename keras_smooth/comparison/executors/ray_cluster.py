@@ -68,7 +68,8 @@ def _ray() -> Any:
         return importlib.import_module("ray")
     except ImportError:
         raise ImportError(
-            "executor='ray' needs Ray on every machine: pip install 'keras-smooth[ray]'."
+            "executor='ray' needs Ray, which is not installed: pip install 'keras-smooth[ray]', "
+            "on every machine of the cluster."
         ) from None
 
 

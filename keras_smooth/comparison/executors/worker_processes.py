@@ -161,7 +161,10 @@ class _Worker:
         """Returns the cause of death of the process, and its last output."""
         status = self._process.wait()
         if status == -signal.SIGKILL:
-            return "its worker process was killed (SIGKILL), perhaps for want of memory."
+            return (
+                "its worker process was killed (SIGKILL), by somebody or by the system for want "
+                "of memory."
+            )
         signals = {-each.value: f"of {each.name}" for each in signal.Signals}
         cause = signals.get(status, f"with exit status {status}")
         self._log.seek(0)

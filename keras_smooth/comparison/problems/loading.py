@@ -245,7 +245,8 @@ def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
 def _column(name: str, values: Any) -> np.ndarray:
     column = real_array(name, values)
     if column.ndim == 0 or column.size != len(column):
-        raise ValueError(refused(name, "of shape (n,) or (n, 1)", column.shape))
+        wanted = "of shape (n,) or (n, 1), since your own data can have one input only"
+        raise ValueError(refused(name, wanted, column.shape))
     return column.reshape(-1).astype(float)
 
 
@@ -290,7 +291,9 @@ def _check_data(name: str, data: dict[str, np.ndarray]) -> None:
         largest = column[np.abs(column).argmax()]
         if not abs(largest) < MAX_SIZE["float64"]:
             limit = f"{MAX_SIZE['float64']:.0e}"
-            raise ValueError(f"{name}: {key} must be below {limit}, received {largest}.")
+            raise ValueError(
+                f"{name}: {key} must be below {limit}, received {largest}: choose other units."
+            )
 
 
 def check_precision(learned: Mapping[str, Problem], dtypes: Sequence[str]) -> None:
@@ -311,6 +314,7 @@ def check_precision(learned: Mapping[str, Problem], dtypes: Sequence[str]) -> No
                 size = np.ptp(y) / np.ptp(x) ** order
             if size and not 1.0 / largest < size < largest:
                 raise ValueError(
-                    f"{problem.shown()}: by the ranges of x and y, {derivative} is of the "
-                    f"size {size:.0e}, too far from 1 for {dtype}. Choose other units."
+                    f"{problem.shown()}: by the ranges of x and y, {derivative} is of the size "
+                    f"{size:.0e}; in {dtype} it must be between {1.0 / largest:.0e} and "
+                    f"{largest:.0e}. Choose other units."
                 )

@@ -33,7 +33,9 @@ def locked(directory: Path | None) -> Iterator[None]:
         # The lock may be of an earlier comparison, in a directory that takes no new files.
         tempfile.TemporaryFile(dir=directory).close()
     except OSError as error:
-        raise ValueError(f"Cannot write in {directory}: {error.strerror}.") from None
+        raise ValueError(
+            f"Cannot write in the output directory {directory}: {error.strerror}."
+        ) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

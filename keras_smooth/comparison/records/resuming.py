@@ -20,6 +20,10 @@ from keras_smooth.comparison.runs.experiment import Record, Run
 from keras_smooth.comparison.settings import RunId, Settings, Variant
 from keras_smooth.lbfgs import Status
 
+_CAN_GROW = (
+    " Activations, seeds, epochs, problems, dtypes, initializers and methods can be added."
+)
+
 
 def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -> Results:
     """Returns the runs of an earlier comparison that stand in the one that is asked for.
@@ -37,7 +41,7 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
     header = _content(path, 1, lines[0])
     stored = _read_settings(path, header, settings.functions)
     grown, changes = stored.together(settings)
-    _check_same(path, "settings", changes)
+    _check_same(path, "settings", changes, _CAN_GROW)
     together = dataclasses.replace(settings, **grown)
     loaded = dict(problems)
     for name in together.problem:
@@ -45,9 +49,11 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
             loaded[name] = loaded.get(name) or load_problem(name, noise=together.noise)
         except ValueError as error:
             raise ValueError(
-                f"Cannot resume: {path} has the problem {name!r}: give it as well. {error}"
+                f"Cannot resume: {path} has runs of the problem {name!r}, which has to be given "
+                f"as well. {error}"
             ) from None
-    _check_same(path, "data or functions", _changed(header, Results(together, loaded)))
+    changed = _changed(header, Results(together, loaded))
+    _check_same(path, "data or functions", changed, " New ones need a name of their own.")
     records, seconds = {}, None
     for number, line in enumerate(lines[1:], start=2):
         content = _content(path, number, line)
@@ -86,8 +92,9 @@ def _lines(path: Path) -> list[bytes]:
     if not path.exists():
         if (path.parent / store.RESULTS).exists():
             raise ValueError(
-                f"Cannot resume: {path.parent} has {store.RESULTS} but no {store.RUNS}: it "
-                "was written by version 0.2 or older. Use another output directory."
+                f"Cannot resume: {path.parent} has {store.RESULTS} but no {store.RUNS}: it was "
+                "written by version 0.2 or older, whose runs are not taken over. Use another "
+                "output directory."
             )
         return []
     *lines, _ = checks.regular_file(path).read_bytes().split(b"\n")
@@ -141,10 +148,10 @@ def _changed(header: dict, results: Results) -> list[str]:
     ]
 
 
-def _check_same(path: Path, what: str, changes: list[str]) -> None:
+def _check_same(path: Path, what: str, changes: list[str], hint: str = "") -> None:
     """Raises an error if runs that do not fit together would be mixed."""
     if changes:
         raise ValueError(
-            f"Cannot resume: {path} was made with other {what} ({'; '.join(changes)}). Use "
-            "the same ones, or another output directory."
+            f"Cannot resume: {path} was made with other {what} ({'; '.join(changes)}). Use the "
+            f"same ones, or another output directory.{hint}"
         )

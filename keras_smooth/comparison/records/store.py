@@ -250,7 +250,10 @@ def curves_folder(directory: Path) -> Path:
     """
     folder = directory / CURVES
     if folder.is_symlink():
-        raise ValueError(f"{folder} is a link; expected a folder. Use another directory.")
+        raise ValueError(
+            f"{folder} is a link; expected a folder, or nothing. Move what it leads to there, or "
+            "use another output directory."
+        )
     return folder
 
 

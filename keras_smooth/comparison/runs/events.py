@@ -57,7 +57,10 @@ class LeftOut:
 
     def sentence(self) -> str:
         """Returns what happened in words."""
-        return f"The node {self.node} is left out, and its runs go to others: {self.reason}"
+        return (
+            f"The node {self.node} of the cluster is left out, and its runs go to others: "
+            f"{self.reason}"
+        )
 
 
 Event = Progress | Finished | Died | LeftOut

@@ -26,9 +26,19 @@ def check_fittable(request: Request) -> None:
     """Raises an error if a model cannot be fitted; warns of parts that are not used."""
     model, terms = request.model, request.terms
     if not isinstance(model, keras.layers.Layer):
-        raise TypeError(f"`model` must be a keras.layers.Layer, received {shown(model)}.")
+        raise TypeError(
+            f"`model` must be a keras.Model or a keras.layers.Layer, received {shown(model)}."
+        )
+    if terms is None and not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` is a layer, {type(model).__name__}, which has no loss of its own. Pass "
+            "`objective`, or make it a model that is compiled with a loss."
+        )
     if terms is None and not is_compiled(model):
-        raise ValueError("The model has no loss: call model.compile, or pass `objective`.")
+        raise ValueError(
+            "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs, or pass "
+            "`objective`."
+        )
     for callback in keras.tree.flatten(request.callbacks or []):
         if isinstance(callback, _OF_RATES) and not is_compiled(model):
             raise ValueError(
@@ -36,14 +46,19 @@ def check_fittable(request: Request) -> None:
                 "a model that is not compiled has no optimizer. Leave it out."
             )
     if not own_call.is_built(model):
-        raise ValueError("The model has no weights yet. Build it by calling it once.")
+        raise ValueError(
+            "The model has no weights yet. Build it with an Input or by calling it once."
+        )
     if terms is None:
         _check_loss(model)
     else:
         _warn_unused(model)
     # Inside `strategy.run`, Keras divides its losses by the number of replicas.
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        raise ValueError("fit_lbfgs was called inside strategy.scope(): leave that first.")
+        raise ValueError(
+            "fit_lbfgs was called inside strategy.scope(). Build and compile the model there, and "
+            "call fit_lbfgs after it: it finds the strategy of the model."
+        )
     _check_trained(request.trained)
     _warn_of_draws(model, request)
     if request.dtype is None:
@@ -57,12 +72,15 @@ def check_fittable(request: Request) -> None:
 def _check_loss(model: keras.Model) -> None:
     if type(model).train_step is not keras.Model.train_step:
         raise ValueError(
-            f"{type(model).__name__} overrides train_step. Move the loss into compute_loss."
+            f"{type(model).__name__} overrides train_step, which fit_lbfgs does not run: L-BFGS "
+            "needs the loss as a function of the weights. Move the loss into compute_loss(x, y, "
+            "y_pred, sample_weight, training)."
         )
     for name in ("train_step", "compute_loss"):
         if name in vars(model):
             raise ValueError(
-                f"{name} was set on the model itself: write a subclass that has it as a method."
+                f"{name} was set on the model itself, where fit_lbfgs does not look. Make a "
+                "subclass of keras.Model that has compute_loss as a method."
             )
 
 
@@ -75,7 +93,8 @@ def _warn_unused(model: keras.Model) -> str | None:
     }
     names = ", ".join(name for name, is_there in unused.items() if is_there)
     return names and (
-        f"fit_lbfgs minimizes `objective` alone, and not {names}: add to it what shall count."
+        f"fit_lbfgs minimizes `objective` alone: of the model it does not use {names}. Add to the "
+        "objective what shall count, as sum(model.losses)."
     )
 
 
@@ -84,26 +103,37 @@ def _warn_of_draws(model: keras.layers.Layer, request: Request) -> str | None:
     resample, most = request.resample, request.num_iterations
     if resample is None or resample.every < most:
         return None
-    return f"`resample` draws no points, with every={resample.every} of {most} iterations."
+    return (
+        f"`resample` draws no points: it would draw after {resample.every} iterations, and the "
+        f"fit has {most}. Pass Resample(draw, every=...) with fewer."
+    )
 
 
 def _check_trained(variables: Sequence[Variable]) -> None:
     if not variables:
-        raise ValueError("The model has no trainable weights. Set layer.trainable = True.")
+        raise ValueError(
+            "The model has no trainable weights: fit_lbfgs has nothing to do. Set layer.trainable "
+            "= True where they are frozen."
+        )
     for variable in variables:
         name, dtype = name_of(variable), dtype_of(variable)
         if not tf.as_dtype(dtype).is_floating:
             raise ValueError(
-                f"{name} has dtype {dtype}, which has no gradient: make it with trainable=False."
+                f"The trainable weight {name} has dtype {dtype}, which has no gradient. Make it "
+                "with add_weight(trainable=False)."
             )
         if getattr(variable, "overwrite_with_gradient", False):
             raise ValueError(
-                f"{name} is overwritten with its gradient. Use the model before `quantize`."
+                f"The trainable weight {name} is overwritten with what Keras gives for its "
+                "gradient, as the scales of a layer that is quantized to float8 are: L-BFGS needs "
+                "true gradients. Use the model as it was before `quantize`."
             )
         if variable.constraint is not None:
             raise ValueError(
-                f"{name} has the constraint {type(variable.constraint).__name__}, which L-BFGS "
-                "cannot keep: use a function of a free weight, as keras.ops.exp(free)."
+                f"The trainable weight {name} has the constraint "
+                f"{type(variable.constraint).__name__}, which L-BFGS cannot keep: leave out the "
+                "constraint and make the weight of a free one where it is used, as "
+                "keras.ops.exp(free) for one that is positive."
             )
 
 
@@ -113,13 +143,16 @@ def _check_dtypes(model: keras.Model) -> None:
         usual = counts.most_common(1)[0][0]
         others = [v for v in model.trainable_variables if v.dtype != usual]
         raise ValueError(
-            f"Of the trainable weights {others[0].path} is {others[0].dtype}, most are {usual}. "
-            'Make all with dtype="float64", or pass dtype="float64" to fit_lbfgs.'
+            f"The trainable weights have the dtypes {', '.join(sorted(counts))}: {others[0].path} "
+            f'is {others[0].dtype}, most are {usual}. Make all with dtype="float64", or pass '
+            'dtype="float64" to fit_lbfgs: it then works on a copy in float64.'
         )
     half = sorted(compute_dtypes(model).intersection(_HALF))
     if half:
         raise ValueError(
-            f'The model computes in {half[0]}. Pass dtype="float64", which fits a copy.'
+            f"The model computes in {half[0]}, which is too coarse for a line search. Pass "
+            'dtype="float64" to fit_lbfgs: it then works on a copy in float64 and writes the '
+            "weights back."
         )
 
 

@@ -51,9 +51,10 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
         if size > _ARGUMENT:
             mean, spread = np.abs(values.mean(axis=0)).max(), values.std(axis=0).max()
             return (
-                f"What reaches the layer {path} has means up to {mean:.3g} and standard deviations "
-                f"up to {spread:.3g}, so that its activation gets arguments of {size:.3g} and is "
-                f"straight or flat there, without derivatives to train. {_remedy(worker)}"
+                f"What reaches the layer {path} has means up to {mean:.3g} and standard "
+                f"deviations up to {spread:.3g}, so that its activation gets arguments of "
+                f"{size:.3g} (root mean square): there it is straight or flat, and has no "
+                f"derivatives to train. {_remedy(worker)}"
             )
     return None
 
@@ -67,7 +68,11 @@ def _remedy(model: keras.Model) -> str:
             "The model has layers of Rescaling, for other data: pass these x and y to "
             "keras_smooth.standardized, and as model the network without its scales."
         )
-    return "Fit keras_smooth.standardized(model, x, y): its derivatives are those by x."
+    return (
+        "Fit keras_smooth.standardized(model, x, y), whose network gets x and y without their "
+        "means, in parts of their deviations, and which returns y and its derivatives by x as "
+        "they are."
+    )
 
 
 @advice
@@ -93,8 +98,9 @@ def warn_of_targets(model: keras.Model, outputs: Any, rows: list[tuple]) -> str 
             mean, spread = target.mean(), target.std()
             return (
                 f"The targets have mean {mean:.3g} and standard deviation {spread:.3g}, the "
-                f"outputs at the start {output.mean():.3g} and {output.std():.3g}: over such a "
-                f"distance activations saturate, and derivatives go wrong first. {_remedy(model)}"
+                f"outputs at the start {output.mean():.3g} and {output.std():.3g}: a fit over "
+                "such a distance saturates activations or ends early, and derivatives go wrong "
+                f"first. {_remedy(model)}"
             )
     return None
 
@@ -123,8 +129,9 @@ def warn_of_terms(
     ratio = sizes[first] / sizes[others[0]]
     return (
         f"The term {first!r} of the objective is {sizes[first]:.3g} at the start, {ratio:.1g} "
-        f"times as much as the next one, {others[0]!r} ({sizes[others[0]]:.3g}), and hides it. "
-        f"Pass loss_weights={{{first!r}: {1.0 / ratio:.0e}}}, or use units of another size."
+        f"times as much as the next one, {others[0]!r} ({sizes[others[0]]:.3g}): a fit sees "
+        f"little of the others. Pass loss_weights={{{first!r}: {1.0 / ratio:.0e}}}, or write the "
+        "equation in units in which its coefficients are near 1."
     )
 
 

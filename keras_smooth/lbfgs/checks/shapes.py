@@ -33,14 +33,17 @@ def outputs_of(model: keras.Model, x: Any) -> Any:
 def _check_inputs(expected: Any, x: Any) -> None:
     """Raises an error if x does not have the number or the shapes of the inputs of a graph."""
     inputs = keras.tree.flatten(expected)
+    keys = f" with the keys {', '.join(x)}" if isinstance(x, dict) else ""
     if isinstance(expected, dict) and isinstance(x, dict):
         # Keras ignores additional keys of a dict.
         x = {name: x[name] for name in expected if name in x}
     leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
     if len(leaves) != len(inputs):
         raise ValueError(
-            f"x has {len(leaves)} arrays, but the model has {len(inputs)} inputs: "
-            f"{', '.join(tensor.name for tensor in inputs)}. Pass one array for each."
+            f"x has {len(leaves)} array{'s' * (len(leaves) != 1)}{keys}, but the model has "
+            f"{len(inputs)} input{'s' * (len(inputs) != 1)}: "
+            f"{', '.join(tensor.name for tensor in inputs)}. Pass one array for each, alone or in "
+            "a list, or in a dict where the inputs of the model are in one."
         )
     for leaf, tensor in zip(leaves, inputs):
         shape, wanted = _open(leaf.shape), tf.TensorShape(_open(tensor.shape))
@@ -48,7 +51,10 @@ def _check_inputs(expected: Any, x: Any) -> None:
         shapes = [shape, (*shape, 1), shape[:-1] if shape[-1:] == (1,) else shape]
         if not any(map(wanted.is_compatible_with, shapes)):
             name, needed = tensor.name, tuple(wanted)
-            raise ValueError(f"x has shape {shape}, but the input {name} needs {needed}.")
+            raise ValueError(
+                f"x has shape {shape}, but the input {name} of the model needs {needed}: an axis "
+                "for rows, and the others as they are there."
+            )
 
 
 def _open(shape: Any) -> tuple:
@@ -70,7 +76,10 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
     if has_own_loss(model) or model.loss is None:
         return []
     if y is None:
-        raise ValueError("y is None, but the model is compiled with a loss. Pass targets.")
+        raise ValueError(
+            "y is None, but the model is compiled with a loss that compares outputs with targets. "
+            "Pass y, or compile without a loss and use add_loss."
+        )
     y, sample_weight = paired(model, y, outputs, sample_weight)
     compiled = CompiledLoss(model, keras.tree.flatten(outputs)[0].dtype.name)
     rows: list | None = None
@@ -86,8 +95,9 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
             return str(keras.tree.map_structure(lambda _: "*", each)).replace("'*'", "*")
 
         raise ValueError(
-            f"y, the outputs and `sample_weight` need one structure: y is {stars(y)}, the outputs "
-            f"are {stars(outputs)}, `sample_weight` is {stars(sample_weight)}."
+            "y, the outputs of the model and `sample_weight` need one structure, where "
+            f"`sample_weight` may be one array: y is {stars(y)}, the outputs are "
+            f"{stars(outputs)}, `sample_weight` is {stars(sample_weight)}."
         )
     for loss, target, output, weight in rows:
         # A loss of the user may compare outputs and targets in another way, and ctc does.
@@ -101,7 +111,8 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
         if tuple(target.shape) not in shapes:
             raise ValueError(
                 f"The model's output has shape {_open(shape)}, the targets have "
-                f"{_open(target.shape)}. Give them one shape; of classes the last axis may be 1."
+                f"{_open(target.shape)}. Give them one shape; classes may be without the last "
+                "axis, or with a last axis of 1."
             )
         if weight is not None:
             _check_weight(weight.shape, loss.loss, output, target)
@@ -115,12 +126,15 @@ def _check_weight(
     losses = loss.call(tf.cast(target, output.dtype), output).shape
     if losses[:1] not in ([], shape[:1]):
         raise ValueError(
-            f"`sample_weight` weighs rows, but the loss {loss.name} is none of single rows."
+            f"`sample_weight` has a weight for each row, but the loss {loss.name} is none of "
+            f"single rows: of {shape[0]} rows it has shape {tuple(losses)}. Leave out the "
+            "weights, or give the loss another axis."
         )
     fits = len(shape) == len(losses) and all(
         size in (1, wanted) for size, wanted in zip(shape, losses)
     )
     if losses and not fits and shape != [*losses, 1]:
         raise ValueError(
-            f"`sample_weight` has shape {_open(shape)}, expected {_open(losses)}."
+            f"`sample_weight` has shape {_open(shape)}, expected {_open(losses)}: a weight for "
+            f"each row of the output, which has shape {_open(output.shape)}."
         )

@@ -88,7 +88,10 @@ def read_data(
     if class_weight is not None:
         data = data.map(lambda *parts: weighted(parts, class_weight, options.dtype))
     if not any(map(_has_weight, data.batches())):
-        raise ValueError("The weights of all rows are 0. Give some rows a weight above 0.")
+        raise ValueError(
+            "The weights of all rows are 0, by `sample_weight` or `class_weight`, so that there "
+            "is nothing to fit. Give some rows a weight above 0."
+        )
     return data
 
 
@@ -104,11 +107,13 @@ def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoint
         ValueError: If an array is empty or not finite, or x is None.
         TypeError: If x has something else than arrays in it.
     """
+    if x is None:
+        raise ValueError(f"{name} is None. Pass the points that the objective takes.")
     for leaf in keras.tree.flatten(x):
         if not hasattr(leaf, "shape"):
             raise TypeError(
-                f"With `objective`, {name} must be arrays in dicts, lists or tuples, "
-                f"received {shown(leaf)} in it. Pass numpy.array(...)."
+                f"With `objective`, which takes all its points at once, {name} must be arrays in "
+                f"dicts, lists or tuples, received {shown(leaf)} in it. Pass numpy.array(...)."
             )
         check_array(name, leaf, strings=options.strings)
     return ObjectivePoints(options.tensors(x))
@@ -126,7 +131,8 @@ def read_validation(data: Any, options: ReadOptions) -> TrainingData:
         parts = keras.utils.unpack_x_y_sample_weight(tuple(data))
     else:
         raise ValueError(
-            f"`validation_data` must be (x, y), or a dataset, received a {type(data).__name__}."
+            "`validation_data` must be (x, y), (x, y, sample_weight) or a dataset, received a "
+            f"{type(data).__name__}."
         )
     try:
         return read_data(*parts, options)
@@ -150,7 +156,10 @@ def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
     else:
         cardinality = -1 if x.num_batches is None else x.num_batches
     if cardinality == tf.data.INFINITE_CARDINALITY:
-        raise ValueError("The dataset is endless. Leave out .repeat(), or use .take(n).")
+        raise ValueError(
+            "The dataset is endless, but a full-batch fit needs all of it for every step. Leave "
+            "out .repeat(), or cut it with .take(n)."
+        )
     if cardinality == 0:
         raise ValueError("The dataset is empty.")
     is_unknown = cardinality == tf.data.UNKNOWN_CARDINALITY
@@ -163,7 +172,8 @@ def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
         _num_rows(first)
     except ValueError as error:
         raise ValueError(
-            f"In the first batch of the dataset: {error} See tf.data.Dataset.batch."
+            f"In the first batch of the dataset: {error} A dataset yields batches: see "
+            "tf.data.Dataset.batch."
         ) from error
     if options.batch_size is None:
         return _in_memory(_joined(list(_elements(dataset, is_unknown))), options)
@@ -183,7 +193,8 @@ def _elements(dataset: tf.data.Dataset, is_unknown: bool) -> Iterator:
     for number, element in enumerate(dataset):
         if is_unknown and number == _MANY_BATCHES:
             warn(
-                f"The dataset has yielded {number} batches: if it is endless, cut it with .take(n)."
+                f"The dataset has yielded {number} batches and does not tell its length. A "
+                "full-batch fit reads all of it: if it is endless, cut it with .take(n)."
             )
         yield element
 
@@ -229,7 +240,8 @@ def _num_rows(data: tuple) -> int:
     for name, shape in shapes:
         if not shape:
             raise ValueError(
-                f"{name} must be an array with rows, not a single value: pass numpy.array(...)."
+                f"{name} must be an array with rows along its first axis, received a single "
+                "value. Lists stand for several inputs: pass numpy.array(...)."
             )
     if len({shape[0] for _, shape in shapes}) > 1:
         raise ValueError(
@@ -283,20 +295,24 @@ def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False
     received, array = shown(array), np.asarray(array)
     if array.dtype.kind == "c":
         raise TypeError(
-            f"{name} must be real, received {array.dtype}: pass real and imaginary parts."
+            f"{name} must be real, received {array.dtype}: pass its real and imaginary parts as "
+            "two arrays, or as columns."
         )
     # A single string raises the error of a scalar.
     words = array.dtype.kind in _NO_NUMBERS and array.ndim
     if array.dtype == object or array.dtype.names or words:
         raise TypeError(
             f"{name} must be arrays of numbers or a dataset, received {received}. Convert it, as "
-            f"by numpy.asarray({name}, float); a generator cannot be read several times."
+            f"by numpy.asarray({name}, float). Of a generator make arrays, or a tf.data.Dataset "
+            "by from_generator: it is read many times."
         )
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}.")
     check_finite(f"{name} must be finite", name, array, first_row)
     if name == "sample_weight" and array.dtype.kind in "iuf":
-        must = f"{name} must be 0 or more: a loss with a negative weight has no minimum"
+        must = (
+            f"{name} must be 0 or more, since a loss with a negative weight has no minimum"
+        )
         _check_entries(must, name, array, array >= 0, first_row)
 
 
@@ -313,10 +329,14 @@ def weighted(parts: tuple, class_weight: Mapping[int, float], dtype: str) -> tup
     """
     x, y, sample_weight = parts
     if sample_weight is not None:
-        raise ValueError("`class_weight` and `sample_weight` are given both: use one.")
+        raise ValueError(
+            "`class_weight` and `sample_weight` are given both, expected one of them: multiply "
+            "the weights of rows by those of their classes."
+        )
     if y is None or keras.tree.is_nested(y):
         raise ValueError(
-            f"`class_weight` needs one array as y, received {shown(y)}: use `sample_weight`."
+            f"`class_weight` needs one array of targets as y, received {shown(y)}. Pass "
+            "`sample_weight`, with an array for each output."
         )
     if y.shape.rank > 1 and y.shape[-1] > 1:
         labels = tf.argmax(y, axis=-1, output_type=tf.int32)

@@ -60,13 +60,15 @@ class TrainingData:
         """Returns the rows without the last ones, and the last ones."""
         if not self.in_memory:
             raise ValueError(
-                "`validation_split` needs arrays, not batches. Pass `validation_data`."
+                "`validation_split` needs arrays, but x is a dataset that is read in batches. "
+                "Pass `validation_data`."
             )
         size = self.num_rows
         cut = int(size * (1.0 - fraction))
         if not 0 < cut < size:
             raise ValueError(
-                f"`validation_split` {fraction} of {size} rows leaves none to train or validate."
+                f"`validation_split` {fraction} of {size} rows leaves no rows to train or to "
+                "validate on."
             )
         head, tail = take(self.parts, 0, cut), take(self.parts, cut, size)
         return TrainingData(head, cut), TrainingData(tail, size - cut)

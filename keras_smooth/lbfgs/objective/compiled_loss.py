@@ -28,8 +28,9 @@ class CompiledLoss:
     """
 
     precision = (
-        'Give a loss of your own dtype="{dtype}"; where compute_loss calls keras.Model.'
-        'compute_loss, call super().compute_loss, or keras.config.set_floatx("{dtype}") first.'
+        'Give a loss of your own dtype="{dtype}" in its constructor; where compute_loss calls '
+        "keras.Model.compute_loss, call super().compute_loss, or begin the program with "
+        'keras.config.set_floatx("{dtype}").'
     )
 
     def __init__(self, model: keras.Model, dtype: str):
@@ -63,7 +64,10 @@ class CompiledLoss:
             object.__setattr__(model, "__dict__", state)
         loss = _computed(model, data, y_pred)
         if loss is None or keras.tree.is_nested(loss):
-            raise TypeError(f"compute_loss must return a scalar, received {shown(loss)}.")
+            raise TypeError(
+                f"compute_loss of {type(model).__name__} must return a scalar, received "
+                f"{shown(loss)}. Return the sum of its parts."
+            )
         return tf.convert_to_tensor(loss)
 
     def _of_losses(self, model: keras.Model, data: tuple, y_pred: Any) -> tf.Tensor:
@@ -73,7 +77,9 @@ class CompiledLoss:
             terms.append(self._twin.compute_loss(None, y, y_pred, sample_weight))
         # Layers add theirs when they are called: until then they are not known.
         if not terms:
-            raise ValueError("The model has no loss. Call model.compile(loss=...).")
+            raise ValueError(
+                "The model has no loss. Call model.compile(loss=...), or override compute_loss."
+            )
         return tf.add_n([tf.cast(term, self._dtype) for term in terms])
 
     def residuals(self, model: keras.Model, data: tuple) -> list[tf.Tensor]:
@@ -84,13 +90,16 @@ class CompiledLoss:
         """
         if self._twin is None or self._is_own:
             raise ValueError(
-                "gauss_newton does not see what compute_loss does: pass an `objective`."
+                'method="gauss_newton" does not see what compute_loss and add_loss square. Pass '
+                "an `objective` that returns residuals, or use another method."
             )
         y_pred = self.forward(model, data)
         # Values, outside of a graph. Those of 0 change nothing.
         if any(tf.get_static_value(loss) for loss in model.losses):
             raise ValueError(
-                "gauss_newton minimizes squares, but the model has regularizers or add_loss."
+                'method="gauss_newton" minimizes mean squares, but the model has regularizers or '
+                "add_loss. Leave them out, pass an `objective` that returns residuals, or use "
+                "another method."
             )
         y, sample_weight = paired(model, data[1], y_pred, data[2])
         return [_error(*each) for _, *each in self.compared(y, y_pred, sample_weight)]
@@ -145,7 +154,8 @@ def check_weights(model: keras.Model, data: tuple) -> None:
     if not same:
         raise ValueError(
             f"The model is compiled with `loss_weights` that cannot be read: {reason}. Compile it "
-            "again with its losses, of functions (def) and objects that have a get_config."
+            "again with its losses, and with functions (def) and objects that have a get_config "
+            "alone."
         )
 
 

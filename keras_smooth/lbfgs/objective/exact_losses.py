@@ -36,7 +36,9 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
     flat, given = keras.tree.flatten(losses), loss_weights(other)
     given = len(flat) * [None] if given is None else keras.tree.flatten(given)
     if len(given) != len(flat):
-        raise ValueError(f"The model has {len(flat)} losses and {len(given)} loss_weights.")
+        raise ValueError(
+            f"The model is compiled with {len(flat)} losses, but with {len(given)} loss_weights."
+        )
     weights = list(map(_Weight, flat, given))
     # Keras uses the weight of a single loss from a list only.
     if keras.tree.is_nested(losses):
@@ -227,7 +229,10 @@ def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
     """
     weights = compile_config(model)[0].get("loss_weights")
     if any(isinstance(weight, str) for weight in keras.tree.flatten(weights)):
-        raise TypeError("`loss_weights` are variables, expected numbers: float(weight).")
+        raise TypeError(
+            "The model is compiled with `loss_weights` that are variables or tensors, expected "
+            "numbers: pass float(weight), and compile again when it changes."
+        )
     return weights
 
 
@@ -239,11 +244,20 @@ def check_loss_weights(model: keras.Model) -> None:
     """
     weights = [w for w in keras.tree.flatten(loss_weights(model)) if w is not None]
     if not np.all(np.isfinite(weights)):
-        raise ValueError(f"The model has loss_weights {weights}, expected finite numbers.")
+        raise ValueError(
+            f"The model is compiled with `loss_weights` {weights}, expected finite numbers."
+        )
     if weights and not any(weights):
-        raise ValueError("The model has `loss_weights` that are all 0: make one larger.")
+        raise ValueError(
+            "The model is compiled with `loss_weights` that are all 0, so that there is nothing "
+            "to fit. Give one loss a weight above 0."
+        )
     if min(weights, default=0) < 0:
-        message = f"With `loss_weights` of {min(weights)}: the fit may go down without end."
+        message = (
+            f"The model is compiled with `loss_weights` of {min(weights)}: a loss that has no "
+            "upper bound, as most of Keras have none, has no minimum with a negative weight, and "
+            "the fit follows it without end."
+        )
         warn_once(model, message, topic="negative loss_weights")
 
 

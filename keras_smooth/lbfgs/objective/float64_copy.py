@@ -80,5 +80,6 @@ def _copied(model: keras.Model, x: Any) -> keras.Model:
     except Exception as error:
         raise ValueError(
             f'dtype="float64" needs a copy of {type(model).__name__}, which Keras cannot make: '
-            f"{copies.brief(error)}. Give the class a get_config, or build it in float64."
+            f"{copies.brief(error)}. Give the class a get_config that holds its arguments, or "
+            'build the model with dtype="float64".'
         ) from error

@@ -82,7 +82,8 @@ class Objective:
         # What is computed again for its gradient cannot be differentiated twice.
         except (LookupError, NotImplementedError, AttributeError) as error:
             raise ValueError(
-                f"TensorFlow has no gradient by the weights ({error}). Try engine='jet'."
+                f"TensorFlow has no gradient of the loss by the weights ({error}). Replace that "
+                "operation; the derivatives in an objective may be had with engine='jet'."
             ) from error
         self._look(gradients, scope.read, tape.watched_variables())
         # An embedding's gradient is sparse until it is made a tensor.
@@ -108,13 +109,17 @@ class Objective:
         if len(lost) == len(self.variables):
             raise ValueError(
                 "The loss does not depend on the trainable weights, so that they get no gradient: "
-                f"{names_of(lost)}. Look for tf.stop_gradient, and call the model that is given."
+                f"{names_of(lost)}. Look for tf.stop_gradient in the model, and for a "
+                "tf.function, as its `call` may be, which holds the weights of its first trace; "
+                "an objective calls the model that it is given, which may be a copy."
             )
         if lost:
             warn_once(
                 self._model(),
                 "The loss does not depend on these trainable weights, so that they keep their "
-                f"values: {names_of(lost)}. Set use_bias=False, or look for tf.stop_gradient.",
+                f"values: {names_of(lost)}. Freeze their layers with layer.trainable = False, or "
+                "leave out a bias that only adds a constant (use_bias=False); else look for "
+                "tf.stop_gradient in the model.",
             )
         known = [*(variable.value for variable in read), *self.variables]
         untrained = [variable for variable in read if variable.trainable]
@@ -123,7 +128,8 @@ class Objective:
             warn_once(
                 self._model(),
                 f"The loss reads trainable variables that are not trained: {names_of(untrained)}. "
-                "Pass them in `variables`; the model that an objective is given may be a copy.",
+                "Pass them to fit_lbfgs in `variables`, or make them with trainable=False; an "
+                "objective calls the model that it is given, which may be a copy.",
             )
 
     def residuals(self, weights: list[tf.Tensor], data: tuple) -> list[tf.Tensor]:
@@ -164,7 +170,8 @@ class Objective:
     def _checked(self, loss: tf.Tensor) -> tf.Tensor:
         if loss.shape.rank:
             raise ValueError(
-                f"The loss must be a scalar, but it has shape {loss.shape}. Use a reduction."
+                f"The loss must be a scalar, but it has shape {tuple(loss.shape)}. Compile with "
+                'reduction="sum_over_batch_size" or "sum", or take the mean in compute_loss.'
             )
         self._warn_precision(loss.dtype.name)
         return tf.cast(loss, self.dtype)
@@ -177,7 +184,10 @@ class Objective:
     def _warn_precision(self, dtype: str) -> None:
         if tf.as_dtype(dtype).size < tf.as_dtype(self.dtype).size:
             remedy = self._loss.precision.format(dtype=self.dtype)
-            words = f"The weights are {self.dtype}, the loss computes in {dtype}. {remedy}"
+            words = (
+                f"The weights are {self.dtype}, but the loss computes in {dtype}, as all of Keras "
+                f"does unless told otherwise. {remedy}"
+            )
             warn_once(self, words, topic="precision")
 
 

@@ -177,8 +177,10 @@ class Residuals:
             words = f"The loss is {loss:.6g} at one call and {again:.6g} at the next. "
             raise ValueError(words + Status.RANDOM.message)
         raise ValueError(
-            f'method="gauss_newton" needs compile(loss="mse") without anything beside it: the '
-            f"loss is {loss:.6g}, the mean squared error is {squares:.6g}."
+            'method="gauss_newton" minimizes mean squares, but the loss of the model is '
+            f"{loss:.6g} where the mean squared error is {squares:.6g}. It needs "
+            'compile(loss="mse") without loss_weights, regularizers, add_loss and masks; for all '
+            "else there are objectives that return residuals, or the other methods."
         )
 
 
@@ -202,8 +204,8 @@ def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
         return min(limit // entries, number)
     raise ValueError(
         f'method="gauss_newton" needs a Jacobian of {count} residuals by {num_weights} weights, '
-        f"{count * num_bytes / 2**30:.1f} GiB, and a matrix of {min(count, num_weights)} rows. At "
-        f'most are 2 GiB and {MOST_ROWS} rows: use fewer rows or weights, or method="lbfgs".'
+        f"{count * num_bytes / 2**30:.1f} GiB, and a matrix of {min(count, num_weights)} rows. It "
+        f'has at most 2 GiB and {MOST_ROWS} rows: use fewer rows or weights, or method="lbfgs".'
     )
 
 

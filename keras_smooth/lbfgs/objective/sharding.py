@@ -85,7 +85,8 @@ class Replicas:
         others = [name for name, is_same in zip(digests, same) if not is_same]
         if others:
             raise ValueError(
-                f"The workers do not have the same {', '.join(others)}. Pass the same to all."
+                f"The workers do not have the same {', '.join(others)}. Every worker must pass "
+                "the same model and data, and a checkpoint directory that all of them can read."
             )
 
     def _sum(self, value: tf.Tensor) -> tf.Tensor:
@@ -216,10 +217,12 @@ def _is_average(objective: Objective, whole: Any, parts: list, sizes: list[int])
     if abs(sum(losses) - loss) <= tolerance:
         return False
     raise ValueError(
-        f"The loss is neither an average nor a sum over rows: of all at once it is {loss:.6g}, "
-        f"of parts in the ratio of {':'.join(map(str, sizes))} "
-        f"{' and '.join(f'{value:.6g}' for value in losses)}. BatchNormalization in training, "
-        "Dropout, masks and regularizers do this: leave out `batch_size` and strategy.scope()."
+        f"The loss is neither an average nor a sum over rows: of all at once it is {loss:.6g}, of "
+        f"parts in the ratio of {':'.join(map(str, sizes))} "
+        f"{' and '.join(f'{value:.6g}' for value in losses)}. In batches, or on several devices, "
+        "it would be another loss. BatchNormalization in training mode, Dropout, masks and a sum "
+        "beside a regularizer do this: leave out `batch_size`, build the model outside of "
+        "strategy.scope(), freeze such layers, or take means over the rows."
     )
 
 

@@ -46,10 +46,14 @@ class Terms:
         unknown = sorted(self.weights.keys() - terms.keys())
         if unknown:
             raise ValueError(
-                f"`loss_weights` has {', '.join(unknown)}, which is no term: {', '.join(terms)}."
+                f"`loss_weights` has {', '.join(unknown)}, which is no term of the objective: it "
+                f"has {', '.join(map(str, terms)) or 'none'}."
             )
         if not any(self.weights.get(name, 1.0) for name in terms):
-            raise ValueError("`loss_weights` are 0 for all terms of the objective.")
+            raise ValueError(
+                "`loss_weights` are 0 for all terms of the objective, so that there is nothing to "
+                "fit. Give one a weight that is not 0."
+            )
         weighted = [self.weights.get(name, 1.0) * term for name, term in terms.items()]
         # The sum is as precise as the narrowest dtype.
         narrowest = min((term.dtype for term in weighted), key=lambda dtype: dtype.size)
@@ -70,7 +74,8 @@ class Terms:
         scalar = _floats(must, term)
         if scalar.shape.rank:
             raise ValueError(
-                f"{must}, but it has shape {tuple(scalar.shape)}. Take keras.ops.mean of it."
+                f"{must}, but it has shape {tuple(scalar.shape)}. Take the mean, as "
+                "keras.ops.mean(residual**2)."
             )
         return scalar
 
@@ -81,10 +86,13 @@ class Terms:
             raise ValueError("The objective returned an empty dict, expected terms in it.")
         for name in terms:
             if not isinstance(name, str):
-                raise TypeError(f"Terms need strings as names, received {name!r}.")
+                raise TypeError(
+                    f"Terms of the objective have strings as names, received {name!r}."
+                )
             if name == "loss" or name.startswith("val_"):
                 raise ValueError(
-                    f"A term is called {name!r}, a name of the logs. Give it another one."
+                    f"A term of the objective is called {name!r}, which the logs have for the sum "
+                    "of all terms or for validation. Give it another name."
                 )
         return terms
 
@@ -108,7 +116,8 @@ class ResidualTerms(Terms):
         """
         if min(self.weights.values(), default=0.0) < 0.0:
             raise ValueError(
-                f'With method="gauss_newton" `loss_weights` must be 0 or more: {self.weights}.'
+                'With method="gauss_newton" `loss_weights` must be 0 or more, received '
+                f"{self.weights}."
             )
         return [
             math.sqrt(self.weights.get(name, 1.0)) * _residual(name, term)
@@ -153,10 +162,12 @@ def _residual(name: str, term: Any) -> tf.Tensor:
     if not residual.shape.rank:
         raise ValueError(
             f"{must}, which squares them, but it is a scalar. Return the residual itself in place "
-            "of keras.ops.mean(residual**2), and a single number as number[None]."
+            "of keras.ops.mean(residual**2); a residual that is a single number as an array of "
+            "one, number[None]."
         )
     if 0 in residual.shape:
         raise ValueError(
-            f"{must}, but it is empty, of shape {tuple(residual.shape)}. Leave it out."
+            f"{must}, but it is empty, of shape {tuple(residual.shape)}. Leave it out, or look "
+            "for a mask or a slice that selects nothing."
         )
     return residual

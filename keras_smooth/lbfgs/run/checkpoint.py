@@ -209,11 +209,15 @@ class Resumable:
         before, eps = run.best.fun, np.finfo(run.best.position.dtype.as_numpy_dtype).eps
         if not math.isclose(before, now, rel_tol=math.sqrt(eps), abs_tol=eps):
             raise ValueError(
-                f"At the weights of the checkpoint the loss was {before!r} and is {now!r}: it is "
-                "of another loss or of another model. Give this run a directory of its own."
+                f"At the weights of the checkpoint the loss was {before!r} and is {now!r}: the "
+                "checkpoint is of another loss or of another model. Give this run a directory of "
+                "its own."
             )
         if "old" in self._saved:
-            warn("The checkpoint is of an older version: it goes on with empty memory.")
+            warn(
+                "The checkpoint is of an older version: the fit goes on from its weights and "
+                "history, but with empty memory."
+            )
         self._problem.assign(run.best.position, averages=False)
 
     def save(self, run: OptimizationRun, history: keras.callbacks.History) -> None:
@@ -276,7 +280,8 @@ class Resumable:
         raise ValueError(
             f"The checkpoint in {self._directory} is of a run from another start: the weights of "
             f"the model {also}are neither those at which it began nor those at which it ended. "
-            "Give each run a directory, as each seed of a loop, or begin this one as it did."
+            "Give every run a directory of its own, as each seed of a loop; to go on with this "
+            "run, begin as it did, by keras.utils.set_random_seed before the model is built."
         )
 
 

@@ -57,8 +57,11 @@ class FitProblem:
         self.program = program = program_of(request, self.worker, data)
         self.objective = program.objective
         if (dtype := self.objective.dtype) != "float64":
-            words = f"fit_lbfgs runs in {dtype}: line searches stall at 1e-8, y'' is noisy."
-            warn_once(model, f'{words} Pass dtype="float64" to go further.')
+            warn_once(
+                model,
+                f"fit_lbfgs runs in {dtype}: line searches stall at a loss near 1e-8 and y'' is "
+                'noisy. Pass dtype="float64", or build the model with it, to go further.',
+            )
         if terms is None:
             checked = self._check(sample)
         self.replicas = replicas_of(self.worker)
@@ -117,7 +120,8 @@ class FitProblem:
         ]
         if given := " and ".join(name for name, is_given in cut if is_given):
             raise ValueError(
-                f'method="gauss_newton" needs all rows at once, received {given}: leave it out.'
+                'method="gauss_newton" needs all rows at once, in memory on one device, received '
+                f"{given}. Leave that out, or use another method."
             )
 
     def start(self) -> tf.Tensor:

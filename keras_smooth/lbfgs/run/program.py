@@ -256,4 +256,7 @@ def supports_xla(model: keras.Model) -> bool:
 
 
 def _warn(reason: str) -> None:
-    warn(f"XLA cannot compile this model ({reason}): pass jit_compile=False.")
+    warn(
+        f"XLA cannot compile this model ({reason}): fit_lbfgs runs without it, which is slower. "
+        "Pass jit_compile=False to ask for that, or leave out the layer."
+    )
