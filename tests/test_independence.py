@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 import keras_smooth
+from keras_smooth import operations
 
 F64 = {"dtype": "float64"}
 
@@ -124,3 +125,32 @@ def test_samples_that_are_far_apart_are_seen_to_mix(apart, rng):
         keras_smooth.gradient(
             lambda x: tf.reduce_sum(x * tf.gather(tf.sin(x), others), -1), x
         )
+
+
+@pytest.mark.parametrize("place", [2, -1])
+def test_a_sample_that_all_others_use_is_seen_in_a_batch_of_any_size(place, x):
+    def less_one_sample(x):
+        y = tf.reduce_sum(tf.sin(x), axis=1)
+        return y - y[place]
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), "float64")], autograph=False)
+    def slopes(x):
+        return keras_smooth.gradient(less_one_sample, x)
+
+    with pytest.raises(ValueError, match="mixes samples"):
+        slopes(x)
+
+
+def test_the_axis_of_samples_is_known_for_images_of_any_size_with_many_channels():
+    axes = []
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, None, 2048), "float32")],
+        autograph=False,
+    )
+    def read(x):
+        traced = operations.trace(lambda x: tf.reduce_mean(x, axis=(1, 2)), [x])
+        axes.extend(operations.axes_of_samples(traced.program, [0]))
+
+    read.get_concrete_function()
+    assert axes == [0]

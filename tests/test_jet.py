@@ -215,3 +215,16 @@ def test_sum_broadcasts_the_series():
 def test_cast_keeps_the_curves(rng):
     x = curve(rng, order=2).cast("float32")
     assert x.dtype == tf.float32 and x.series[1].dtype == tf.float32
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: jet.where(True, 1.0, np.ones(2)),
+        lambda: jet.bilinear(tf.multiply, 1.0, np.ones(2)),
+        lambda: jet.joint(tf.add, 1.0, np.ones(2)),
+    ],
+)
+def test_functions_of_several_jets_need_one(call):
+    with pytest.raises(TypeError, match="must be a Jet, received float, ndarray"):
+        call()

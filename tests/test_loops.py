@@ -113,3 +113,26 @@ def test_integers_that_follow_from_constants_are_constants():
 
     # The third derivative of sin(sin(sin(x))) at 0.
     np.testing.assert_allclose(slope(tf.zeros((1, 1), tf.float64)), [[-3.0]], rtol=1e-14)
+
+
+def test_gradients_of_loops_with_lists_have_jets(rng):
+    def energy(x):
+        states, state = tf.TensorArray(x.dtype, 3), x
+        for i in tf.range(3):
+            state = tf.sin(state) + x
+            states = states.write(i, state)
+        return tf.reduce_sum(states.stack() * states.read(1), 0)
+
+    @tf.function
+    def force(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = energy(x)
+        return tape.gradient(y, x)
+
+    x = rng.normal(size=(4, 2))
+    jets, tapes = (
+        keras_smooth.derivatives(force, x, 2, engine=engine) for engine in ("jet", "tape")
+    )
+    for value, reference in zip(jets, tapes, strict=True):
+        np.testing.assert_allclose(value, reference, rtol=1e-12, atol=1e-12)

@@ -1125,6 +1125,27 @@ def test_tapes_of_images_are_right_as_far_as_the_rows_say(kind):
     assert right_to(function, x, 1e-3) == columns_of(function, x)[1]
 
 
+FILLED = {
+    "CropAndResize": {
+        "boxes": [[-0.5, 0.0, 1.5, 1.0]] * 2, "box_ind": [0, 1], "crop_size": [3, 3],
+        "extrapolation_value": 0.5,
+    },
+    "ImageProjectiveTransformV3": {
+        **TURNED, "transforms": [[1.0, 0.1, 2.3, 0.0, 1.0, 0.2, 0.0, 0.0]], "fill_value": 0.5
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FILLED)
+def test_the_number_beside_an_image_does_not_move(kind):
+    x = tf.constant(np.random.default_rng(0).normal(size=IMAGE))
+    function, h = of_image(kind, **FILLED[kind]), 0.01
+    (y,), (v,) = along(function, [x], 1)
+    exact = (function(x + h * v) - function(x - h * v)) / (2 * h)
+    # What float32 and h^2 leave; the number itself is 0.5.
+    np.testing.assert_allclose(y.entry(1)[0], exact, atol=1e-3)
+
+
 def test_what_tapes_have_wrong_has_a_case():
     rows = [row for row in operations.all_rows() if row.tapes_right_to != math.inf]
     taped = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}

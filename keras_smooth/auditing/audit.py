@@ -100,7 +100,7 @@ def _audited(question: Question, progress: Callable[[str, int, int], None] | Non
     places = {id(layer) for _, layer in layers}
     readings = {
         each: _Examined(question, each, places) if isinstance(each, traced.Traced) else each
-        for each in traces.values()
+        for each in dict.fromkeys(traces.values())
     }
     modes = {mode: readings[each] for mode, each in traces.items()}
     judged = []

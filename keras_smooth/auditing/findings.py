@@ -162,9 +162,11 @@ def worst(findings: Sequence[Finding]) -> Finding:
 
     Its reason is that of all with its cause.
     """
-    worst = gravest(findings)
-    same = [f.reason for f in findings if (f.cause, f.order) == (worst.cause, worst.order)]
-    return dataclasses.replace(worst, reason="; ".join(filter(None, dict.fromkeys(same))))
+    chosen = gravest(findings)
+    same = [
+        f.reason for f in findings if (f.cause, f.order) == (chosen.cause, chosen.order)
+    ]
+    return dataclasses.replace(chosen, reason="; ".join(filter(None, dict.fromkeys(same))))
 
 
 def gravest(findings: Iterable[Finding]) -> Finding:

@@ -69,7 +69,9 @@ class Judge:
         row = rows.row(kind)
         if row is None or row.breakpoints is None:
             return by_row
-        if self.nearby and self._is_guard(step) and (fault := self._of_guard(step)):
+        is_guard = self.nearby and self._is_guard(step)
+        fault = self._of_guard(step) if is_guard else None
+        if fault is not None:
             return fault
         afar = Finding(Cause.NONE, reason=f"no sample comes to where {self._meets(step)}")
         is_afar = self.nearby and self._on_one_side(step)

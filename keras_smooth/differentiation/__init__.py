@@ -24,7 +24,7 @@ rules.py              rules of users
 exact_values.py       exact values to compare with, from arrays, tables or functions
 differences.py        derivatives from values of the model alone
 agreements.py         the comparison of numbers with differences, and its limits
-verification.py       verify=True: the numbers of an engine compared with differences
+verification.py       verify=True: the numbers of an engine compared with differences, in float64 too
 derivative_targets.py targets of derivatives, by name and in the shapes of the outputs
 derivative_model.py   DerivativeModel: y, y', y'' as outputs to train on
 

@@ -330,12 +330,12 @@ def _along_lines(
 
     Lines of all directions are in one batch, where the model accepts other batches.
     """
-    lead, most = directions[0].shape[0], points.flat[0].shape[0]
-    run = model
     if takes_other_batches(model, points):
+        run = model
         most = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // sum(points.dims)))
     else:
-        run = _of_one_batch(model, points)
+        run, most = _of_one_batch(model, points), points.flat[0].shape[0]
+    lead = directions[0].shape[0]
     starts = points.at([_repeated(x, lead) for x in points.flat])
     moves = [
         tf.reshape(tf.broadcast_to(v, (lead, *x.shape)), (-1, *x.shape[1:]))
@@ -343,18 +343,17 @@ def _along_lines(
     ]
     places = steps[:, None] * _nodes().reshape(-1, 1, 1)
     flat = places.reshape(places.shape[0] * places.shape[1], -1)
-    outputs, number = _values(model, points.x), max(1, most // flat.shape[1])
-    parts = [
+    number = max(1, most // flat.shape[1])
+    batches = [
         _at_places(run, starts, moves, flat[first : first + number], slice(row, row + most))
         for first in range(0, len(flat), number)
         for row in range(0, flat.shape[1], most)
     ]
     values = []
-    for y, columns in zip(outputs, zip(*parts), strict=True):
+    for y, columns in zip(_values(model, points.x), zip(*batches), strict=True):
         value = np.concatenate(columns).reshape(*places.shape, *y.shape[1:])
-        values.append(
-            np.concatenate([np.broadcast_to(y, value[:, :1].shape), value], axis=1)
-        )
+        first = np.broadcast_to(y, value[:, :1].shape)
+        values.append(np.concatenate([first, value], axis=1))
     return values
 
 

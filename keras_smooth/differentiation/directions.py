@@ -79,10 +79,9 @@ def _fewest(
     if len(exponents) <= _MOST_TRIED:
         starts.append(_normalized(itertools.product((1, 0, -1), repeat=len(exponents))))
         starts.append([*starts[0], *starts[1]])
-    tried = [
-        new for start in starts if (new := _reduced(exponents, known, start)) is not None
-    ]
-    new = min(tried, key=lambda each: (len(each), sum(map(_size, each))))
+    tried = [_reduced(exponents, known, start) for start in starts]
+    solved = [new for new in tried if new is not None]
+    new = min(solved, key=lambda each: (len(each), sum(map(_size, each))))
     directions = [*known, *new]
     weights = _exact_weights(exponents, directions)
     return [pair for pair in zip(directions, weights) if pair[1]]

@@ -83,7 +83,8 @@ def checked_probes(probes: Any, seed: Any, verify: Any) -> Probes | None:
     is_number = hasattr(seed, "__index__") and not isinstance(seed, bool)
     if is_number and abs(operator.index(seed)) <= _LARGEST_SEED:
         return Probes(number, operator.index(seed))
-    raise (ValueError if is_number or seed is None else TypeError)(
+    kind = ValueError if is_number or seed is None else TypeError
+    raise kind(
         "`seed` must be given with probes=: a whole number of at most 63 bits for the same "
         "directions in each call, as L-BFGS needs them, or a keras.random.SeedGenerator for "
         f"others in each call; received {shown(seed)}."

@@ -239,10 +239,11 @@ class Evaluation:
         return engines.chosen(self.engine, self._jets_are_faster, dim, self.order, right_to)
 
     def _jets_are_faster(self) -> bool:
-        way = self.traces.of_program(operations.between, self.points)
         # XLA compiles loops of jets, whose number of steps is known, but not those of tapes.
-        if not tf.executing_eagerly() and any("While" in each.type for each in way):
-            return True
+        if not tf.executing_eagerly():
+            way = self.traces.of_program(operations.between, self.points)
+            if any("While" in operation.type for operation in way):
+                return True
         outputs = keras.tree.flatten(self.traces.at(self.points).structure)
         # An unknown size counts as one number.
         sizes = [y.shape[1:].num_elements() or 1 for y in outputs if y is not None]

@@ -27,7 +27,7 @@ class Points:
     Args:
         x: All inputs, tensors in the structure that the model accepts.
         places: Which of the flat inputs move.
-            single: Whether derivatives are by one tensor, without a structure.
+        single: Whether derivatives are by one tensor, without a structure.
         names: Of the inputs that move, their keys, names or places in x.
     """
 
@@ -178,10 +178,12 @@ def _no_input(inputs: list[Input], name: Any) -> str:
 
 
 def _no_floats(each: Input) -> str:
-    kind = "text" if each.tensor.dtype == tf.string else each.tensor.dtype.name
+    is_text = each.tensor.dtype == tf.string
+    kind = "text" if is_text else each.tensor.dtype.name
+    conversion = "" if is_text else ", or convert it, as by x.astype('float64')"
     return (
         f"The points must be floats to take derivatives, but {each.word} holds {kind}. Name "
-        "the inputs to differentiate by with wrt=, or convert it by x.astype('float64')."
+        f"the inputs to differentiate by with wrt={conversion}."
     )
 
 

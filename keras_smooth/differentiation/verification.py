@@ -257,7 +257,8 @@ def check_hidden(evaluation: Evaluation) -> None:
 def _advise_on_kinks(model: Callable, order: int) -> str | None:
     """Returns what agreement at points leaves out: kinks between them."""
     rough = registry.reading.read(model).rough(order - 1)
-    kinds = [kind for kind in rough if (row := rows.row(kind)) and row.breakpoints]
+    known = [row for row in map(rows.row, rough) if row is not None]
+    kinds = [row.kind for row in known if row.breakpoints]
     if not kinds:
         return None
     return (

@@ -236,6 +236,12 @@ def between(
 def as_jets(*xs: Any) -> list[Jet]:
     """Returns jets and constants as jets with the same curves; a constant has entries of 0."""
     jets = [x for x in xs if isinstance(x, Jet)]
+    if not jets:
+        received = ", ".join(type(x).__name__ for x in xs)
+        raise TypeError(
+            f"At least one argument must be a Jet, received {received}. Make one by "
+            "keras_smooth.jet.line(points), or call TensorFlow's function."
+        )
     if len({id(x.frame) for x in jets}) > 1:
         return as_jets(*(x.unframed() if isinstance(x, Jet) else x for x in xs))
     return [x if isinstance(x, Jet) else _still(x, jets[0]) for x in xs]

@@ -30,9 +30,9 @@ def distance(a: Any, b: Any) -> float:
 
 def _distance(a: Any, b: Any) -> float:
     if not calls.is_float(a):
-        known = tf.is_tensor(a) and tf.is_tensor(b) and a.shape.is_fully_defined()
-        is_same = not known or a.shape == b.shape and np.array_equal(a, b)
-        return 0.0 if is_same else math.inf
+        is_known = tf.is_tensor(a) and tf.is_tensor(b) and a.shape.is_fully_defined()
+        differs = is_known and not np.array_equal(a, b)
+        return math.inf if differs else 0.0
     a, b = (np.asarray(tf.cast(value, tf.float64)) for value in (a, b))
     finite = np.isfinite(a)
     if a.shape != b.shape or np.any(finite != np.isfinite(b)):

@@ -271,12 +271,17 @@ def numbers(word: str, value: Any) -> tf.Tensor:
             f"{word} holds {tensor.dtype.name}; derivatives are taken by real numbers. Give "
             "the real and the imaginary part apart."
         )
-    is_known = tensor.dtype.is_floating and tf.executing_eagerly()
-    if is_known and not tf.reduce_all(finite := tf.math.is_finite(tensor)):
-        place = [int(i) for i in np.argwhere(~finite.numpy())[0]]
+    if tensor.dtype.is_floating and tf.executing_eagerly():
+        _check_finite(word, tensor)
+    return tensor
+
+
+def _check_finite(word: str, tensor: tf.Tensor) -> None:
+    is_finite = tf.math.is_finite(tensor).numpy()
+    if not is_finite.all():
+        place = [int(i) for i in np.argwhere(~is_finite)[0]]
         value = float(tensor.numpy()[tuple(place)])
         raise ValueError(f"{word} must be finite, but is {value} at {place}.")
-    return tensor
 
 
 def real_numbers(word: str, value: Any, dtype: tf.DType) -> tf.Tensor:

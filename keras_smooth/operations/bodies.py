@@ -100,6 +100,8 @@ class _Import:
             copy = graph_def.node.add()
             copy.CopyFrom(node)
             del copy.input[:]
+            # On which device it runs; the other node may be in another batch.
+            copy.attr.pop("_class", None)
             for reference in node.input:
                 producer = _producer(reference)
                 if producer in own:

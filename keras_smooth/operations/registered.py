@@ -52,10 +52,7 @@ def marked(function: Callable, facts: Facts) -> Callable:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            if rule is not None:
-                inspect.signature(rule).bind(*args, **kwargs)
-        except TypeError:
+        if rule is not None and not _accepts(rule, args, kwargs):
             return function(*args, **kwargs)
         tensors, filled = openings((args, kwargs), tf.is_tensor)
         name = f"{_NAME}_{next(_numbers)}"
@@ -73,6 +70,14 @@ def marked(function: Callable, facts: Facts) -> Callable:
         return tf.function(body, autograph=False)(*tensors)
 
     return call
+
+
+def _accepts(rule: Callable, args: tuple, kwargs: dict) -> bool:
+    try:
+        inspect.signature(rule).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
 
 
 def applied(name: str, inputs: list, computed: Callable[[], list]) -> list:

@@ -169,15 +169,10 @@ def apply(operation: tf.Operation, inputs: list) -> list:
         raise ValueError(
             _lost(operation, "it keeps tensors in a tf.variant, as ragged ones")
         )
-    order = next(x.order for x in inputs if isinstance(x, Jet))
-    moving, places = [isinstance(x, Jet) for x in inputs], range(len(operation.outputs))
-    numbers = [n for n in places if is_number(operation.outputs[n].dtype)]
-    right_to = {
-        n: of_operation(operation, moving, [n == m for m in places]) for n in numbers
-    }
+    order, right_to = _jet_of(inputs).order, _right_to(operation, inputs)
     row = rows.row(operation.type)
     wrong_at = None if row is None else row.wrong_at
-    wanted = [n for n in numbers if wrong_at or order <= right_to[n]]
+    wanted = [number for number, k in right_to.items() if wrong_at or order <= k]
     lost = Lost(_lost(operation, f"TensorFlow has none of order {order}"))
     if not wanted:
         return known(lost)
@@ -187,21 +182,8 @@ def apply(operation: tf.Operation, inputs: list) -> list:
         "tapes compute its derivatives, which is slower.",
     )
     inputs = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
-    leader = next(x for x in inputs if isinstance(x, Jet))
-    lead = max(x.directions for x in inputs if isinstance(x, Jet))
-    curves = [_curves(x, order - leader.collapsed) for x in inputs]
-    along = functools.partial(_along, operation, inputs, wanted)
-    rays = [along(curves, order, place) for place in range(lead)]
-    # The sums over the directions go through the linear part of the operation.
-    last = [_curves(x, order)[-1:] for x in inputs]
-    num_sums = leader.lead(order) if leader.collapsed else 0
-    lines = [along(last, 1, place) for place in range(num_sums)]
-    results = listed(run_primals(operation, inputs))
-    for place, number in enumerate(wanted):
-        series = [tf.stack([ray[k][place] for ray in rays]) for k in range(order)]
-        if leader.collapsed:
-            linear = tf.stack([line[0][place] for line in lines])
-            series[-1] = summed(series[-1], leader.weights) + linear
+    leader, results = _jet_of(inputs), listed(run_primals(operation, inputs))
+    for number, series in zip(wanted, _series(operation, inputs, wanted)):
         if wrong_at:
             no_number = tf.cast(math.nan, leader.dtype)
             is_wrong = wrong_at(operation, *map(primal, inputs)) == 0
@@ -210,8 +192,44 @@ def apply(operation: tf.Operation, inputs: list) -> list:
                 for k, value in enumerate(series, 1)
             ]
         results[number] = leader.like(results[number], series)
-    is_lost = (n in numbers and n not in wanted for n in places)
-    return [lost if each else y for each, y in zip(is_lost, results)]
+    for number in right_to.keys() - set(wanted):
+        results[number] = lost
+    return results
+
+
+def _jet_of(inputs: list) -> Jet:
+    return next(x for x in inputs if isinstance(x, Jet))
+
+
+def _right_to(operation: tf.Operation, inputs: list) -> dict[int, float]:
+    """Returns up to which order TensorFlow's derivatives of each output of numbers are right."""
+    moving, places = [isinstance(x, Jet) for x in inputs], range(len(operation.outputs))
+    return {
+        n: of_operation(operation, moving, [n == m for m in places])
+        for n in places
+        if is_number(operation.outputs[n].dtype)
+    }
+
+
+def _series(operation: tf.Operation, inputs: list, wanted: list[int]) -> list[list]:
+    """Returns the derivatives of each wanted output, for the directions of its inputs."""
+    leader = _jet_of(inputs)
+    order, lead = leader.order, max(x.directions for x in inputs if isinstance(x, Jet))
+    curves = [_curves(x, order - leader.collapsed) for x in inputs]
+    along = functools.partial(_along, operation, inputs, wanted)
+    rays = [along(curves, order, place) for place in range(lead)]
+    # The sums over the directions go through the linear part of the operation.
+    last = [_curves(x, order)[-1:] for x in inputs]
+    num_sums = leader.lead(order) if leader.collapsed else 0
+    lines = [along(last, 1, place) for place in range(num_sums)]
+    outputs = []
+    for place in range(len(wanted)):
+        series = [tf.stack([ray[k][place] for ray in rays]) for k in range(order)]
+        if leader.collapsed:
+            linear = tf.stack([line[0][place] for line in lines])
+            series[-1] = summed(series[-1], leader.weights) + linear
+        outputs.append(series)
+    return outputs
 
 
 def _curves(x: Any, order: int) -> list[tf.Tensor]:
@@ -248,20 +266,18 @@ def _along(
         return [results[number] for number in wanted]
 
     def step(values: list, t: tf.Tensor, order: int) -> Callable:
-        return lambda tape: [
-            slope(tape, value, t, order, number) for number, value in enumerate(values)
-        ]
+        def differentiate(tape: tf.GradientTape) -> list:
+            slopes = [_slope(operation, tape, value, t) for value in values]
+            for number, slope in enumerate(slopes):
+                if slope is None and not _is_zero(outputs, order, number):
+                    cause = f"TensorFlow has none of order {order}"
+                    raise ValueError(_lost(operation, cause))
+            return [tf.zeros_like(v) if s is None else s for v, s in zip(values, slopes)]
 
-    def slope(tape: Any, value: tf.Tensor, t: tf.Tensor, order: int, number: int) -> Any:
-        slope = _slope(operation, tape, value, t)
-        if slope is not None:
-            return slope
-        if not _is_zero(outputs, order, number):
-            raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
-        return tf.zeros_like(value)
+        return differentiate
 
-    real = next(x for x in inputs if isinstance(x, Jet)).dtype.real_dtype
-    return nested_tapes(outputs, tf.zeros((), real), order, step)[1:]
+    t = tf.zeros((), _jet_of(inputs).dtype.real_dtype)
+    return nested_tapes(outputs, t, order, step)[1:]
 
 
 def _moved(x: Any, entries: list, t: Any) -> Any:

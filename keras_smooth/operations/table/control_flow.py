@@ -13,6 +13,7 @@ from keras_smooth.operations import registered
 from keras_smooth.operations.lifting import listed, run, run_primals
 from keras_smooth.operations.paths import reached, unchanged
 from keras_smooth.operations.rows import add, is_smooth
+from keras_smooth.operations.table.arithmetic import sum_of_all
 from keras_smooth.operations.walk import bodies_of
 
 
@@ -301,6 +302,13 @@ def _swapped(value: tf.Tensor) -> tf.Tensor:
     return tf.transpose(value, [1, 0, *range(2, value.shape.rank)])
 
 
+def _sum(operation: tf.Operation, *xs: Any) -> Any:
+    """The gradient of a loop adds lists as well."""
+    rule = _of_entries() if xs[0].dtype == tf.variant else sum_of_all
+    return rule(operation, *xs)
+
+
+add("AddN", _sum)
 add("TensorListPushBack TensorListResize TensorListSetItem", _of_entries(), exact=True)
 add("TensorListGetItem TensorListPopBack", _of_entries(has_shape=True), exact=True)
 add("TensorListStack", _of_entries(has_shape=True, after=_stacked), exact=True)

@@ -36,10 +36,17 @@ def _by_pixels(operation: tf.Operation, moving: Sequence[bool]) -> float:
     return -1 if nearest and any(moving[1:]) else _kinks_in_places(operation, moving)
 
 
+def _unfilled(operation: tf.Operation, images: tf.Tensor, *others: Any) -> tf.Tensor:
+    """Applies an operation without the number that it has where there is no image."""
+    filling = run(operation, [tf.zeros_like(images[0]), *others])
+    moved = [run(operation, [image, *others]) - filling for image in tf.unstack(images)]
+    return tf.stack(moved)
+
+
 # Their gradients are those of the inverse transform, between pixels.
 add_linear(
     "ImageProjectiveTransformV2 ImageProjectiveTransformV3",
-    None,
+    _unfilled,
     smoothness=_by_pixels,
     tapes_right_to=0,
 )
@@ -99,4 +106,4 @@ for _kind, _second in (
     add(_kind, _largest(_second), exact=True, smoothness=0, breakpoints=_gap)
 
 
-add_linear("CropAndResize", None, smoothness=_kinks_in_places, tapes_right_to=1)
+add_linear("CropAndResize", _unfilled, smoothness=_kinks_in_places, tapes_right_to=1)

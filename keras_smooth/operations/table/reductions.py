@@ -123,8 +123,11 @@ def _running_logsumexp(y: Jet, axis: int) -> Jet:
 add(
     "Cumprod", _running(jet.cumprod, lambda dtype: 1.0), tapes_right_to=0, wrong_at=_factors
 )
-_rule = _running(_running_logsumexp, lambda dtype: float(dtype.min))
-add("CumulativeLogsumexp", _rule, tapes_right_to=2)
+add(
+    "CumulativeLogsumexp",
+    _running(_running_logsumexp, lambda dtype: float(dtype.min)),
+    tapes_right_to=2,
+)
 
 
 def _cross_entropy(operation: tf.Operation, logits: Any, shares: Any) -> list:

@@ -151,15 +151,17 @@ def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return next(candidates, NotImplemented)
 
 
-# In the place of an open size: more samples than a slice names, and of another axis enough.
-_OPEN_SAMPLES, _OPEN_SIZE = 2**31, 2**12
+# In the place of an open size: more samples than a slice names, and of another axis so few that
+# NumPy has an array of them all, which may have 2**63 numbers.
+_OPEN_SAMPLES, _OPEN_SIZE = 2**31, 2**8
 
 
 def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | None:
     """Returns where an axis is in a view of an array, None if it is not whole there."""
     open_sizes = [_OPEN_SAMPLES if i == axis else _OPEN_SIZE for i in range(shape.rank)]
     sizes = [default if n is None else n for n, default in zip(shape, open_sizes)]
-    # Nothing of it is read but its strides: entries along this axis alone are apart.
+    # Nothing of it may be read but its strides, as it has the memory of a single entry. Entries
+    # along this axis alone are apart.
     steps = [int(i == axis) for i in range(shape.rank)]
     array = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), sizes, steps)
     result = view(array)
@@ -209,7 +211,8 @@ def _index(operation: tf.Operation, *numbers: Any) -> tuple:
         else:
             begin, end = None if is_from_start else first, None if is_to_end else last
             index.append(slice(begin, end, step))
-    return tuple(index)
+    # NumPy returns a view of a single entry, too, and does not read it, behind an ellipsis.
+    return tuple(index) if masks[0] else (*index, Ellipsis)
 
 
 def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:

@@ -122,9 +122,12 @@ add_linear("StridedSliceGrad", _strided_back, slice(4, 5))
 def _filling(lift: Callable, last: int) -> Callable:
     """Returns the rule of what is linear in its first input and filled up with its last."""
     held, both = linear(lift), linear(None, slice(0, None, last))
-    return lambda operation, *inputs: (both if isinstance(inputs[last], Jet) else held)(
-        operation, *inputs
-    )
+
+    def rule(operation: tf.Operation, *inputs: Any) -> Any:
+        chosen = both if isinstance(inputs[last], Jet) else held
+        return chosen(operation, *inputs)
+
+    return rule
 
 
 add_linear("Pad", _padded)
