@@ -1027,7 +1027,8 @@ def main() -> None:
                 line = {
                     "problem": name, "optimizer": optimizer, "seed": seed, "command": command,
                     "seconds": arguments.seconds, "reference": run.reference_error,
-                    "weights": run.model.count_params(), "points": problem.num_points, "curve": thinned(run.curve),
+                    "weights": run.model.count_params(), "points": problem.num_points,
+                    "curve": thinned(run.curve),
                 }  # fmt: skip
                 with arguments.record.open("a") as file:
                     file.write(json.dumps(line) + "\n")

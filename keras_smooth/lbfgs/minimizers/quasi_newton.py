@@ -15,7 +15,7 @@ References:
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -27,9 +27,6 @@ from keras_smooth.lbfgs.minimizers.shapes import Scalar
 # The cosine between a direction and steepest descent below which the direction is rounding: the
 # square root of the precision, as of a matrix with a condition of its inverse.
 LEAST_COSINE = {"float64": 2.0**-26, "float32": 2.0**-11}
-
-
-Beginning: TypeAlias = tuple[Any, Any, Any, Any, Any, Any, Any]
 
 
 class State(NamedTuple):
@@ -91,12 +88,15 @@ class QuasiNewton:
             ValueError: If a matrix would not fit into 2 GiB.
         """
         has_pairs = self.default_num_pairs and num_pairs < position.shape[0]
-        *_, value, gradient = first = beginning(function, position)
+        if has_pairs:
+            memory: Any = inverse_hessian.empty(num_pairs, position)
+        else:
+            memory = dense_inverse_hessian.empty(position)
+        first = beginning(function, position)
+        *_, value, gradient = first
         return State(
             *first,
-            memory=inverse_hessian.empty(num_pairs, position)
-            if has_pairs
-            else dense_inverse_hessian.empty(position),
+            memory=memory,
             direction=-gradient,
             slope=-dot(gradient, gradient),
             # Without curvature there is no scale: the first step has length 1 at most.
@@ -148,7 +148,7 @@ class QuasiNewton:
         return inverse_hessian if has_pairs else DenseInverseHessian(self.update)
 
 
-def beginning(function: Callable, position: tf.Tensor) -> Beginning:
+def beginning(function: Callable, position: tf.Tensor) -> tuple:
     """Returns the first seven entries of the state at a position, after one evaluation."""
     value, gradient = function(position)
     failed = ~is_finite(value, dot(gradient, gradient))

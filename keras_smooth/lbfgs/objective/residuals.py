@@ -205,7 +205,8 @@ def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
     raise ValueError(
         f'method="gauss_newton" needs a Jacobian of {count} residuals by {num_weights} weights, '
         f"{count * num_bytes / 2**30:.1f} GiB, and a matrix of {min(count, num_weights)} rows. It "
-        f'has at most 2 GiB and {MOST_ROWS} rows: use fewer rows or weights, or method="lbfgs".'
+        f"has at most {MOST_BYTES / 2**30:.0f} GiB and {MOST_ROWS} rows: use fewer rows or "
+        'weights, or method="lbfgs".'
     )
 
 
