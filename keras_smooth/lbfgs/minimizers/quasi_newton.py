@@ -93,14 +93,14 @@ class QuasiNewton:
         else:
             memory = dense_inverse_hessian.empty(position)
         first = beginning(function, position)
-        *_, value, gradient = first
+        gradient = first["objective_gradient"]
         return State(
-            *first,
+            **first,
             memory=memory,
             direction=-gradient,
             slope=-dot(gradient, gradient),
             # Without curvature there is no scale: the first step has length 1 at most.
-            length=1.0 / tf.maximum(tf.norm(gradient), tf.ones_like(value)),
+            length=1.0 / tf.maximum(tf.norm(gradient), tf.ones([], gradient.dtype)),
             is_newton=tf.constant(False),
         )
 
@@ -148,12 +148,18 @@ class QuasiNewton:
         return inverse_hessian if has_pairs else DenseInverseHessian(self.update)
 
 
-def beginning(function: Callable, position: tf.Tensor) -> tuple:
+def beginning(function: Callable, position: tf.Tensor) -> dict[str, Any]:
     """Returns the first seven entries of the state at a position, after one evaluation."""
     value, gradient = function(position)
-    failed = ~is_finite(value, dot(gradient, gradient))
-    counts = tf.constant(0), tf.constant(1)
-    return tf.constant(False), failed, *counts, position, value, gradient
+    return {
+        "converged": tf.constant(False),
+        "failed": ~is_finite(value, dot(gradient, gradient)),
+        "num_iterations": tf.constant(0),
+        "num_objective_evaluations": tf.constant(1),
+        "position": position,
+        "objective_value": value,
+        "objective_gradient": gradient,
+    }
 
 
 def chosen(condition: tf.Tensor, yes: Any, no: Any) -> Any:
