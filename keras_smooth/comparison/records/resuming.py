@@ -69,8 +69,11 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
     _check_same(path, "versions", changes)
     if together.epochs > stored.epochs:
         # These runs would have continued.
-        limit = Status.ITERATION_LIMIT
-        records = {run: r for run, r in records.items() if r.run.status != limit}
+        records = {
+            run: record
+            for run, record in records.items()
+            if record.run.status != Status.ITERATION_LIMIT
+        }
     return Results(together, loaded, records, seconds)
 
 
