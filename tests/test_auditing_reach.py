@@ -293,6 +293,23 @@ def test_a_guard_at_a_sample_is_a_fault_where_the_function_goes_on(name, others,
         assert "holds at samples" in row.reason
 
 
+@pytest.mark.parametrize("least, verdict", [(0.5, "checked"), (0.0, "faulty")])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: tf.reduce_prod(x, -1, keepdims=True),
+        lambda x: tf.math.cumprod(x, -1),
+        lambda x: tf.math.cumprod(x, -1, exclusive=True, reverse=True),
+        lambda x: tf.reduce_prod(tf.reshape(x, (-1, 1, 3)), [1, 2]),
+    ],
+)
+def test_products_are_at_fault_where_a_factor_is_zero(function, least, verdict, rng):
+    x = rng.uniform(0.5, 1.5, (4, 3))
+    x[1, :2] = x[2, 1:] = least
+    row = keras_smooth.audit(L.Lambda(function, dtype="float64"), x).rows[0]
+    assert row.verdict == verdict, row
+
+
 def _of_table(x):
     """Between the entries of a table, on straight lines."""
     place = tf.cast(4.0 * x, "int32")

@@ -72,8 +72,12 @@ def _squeezed(x: Jet, axes: list[int]) -> Jet:
     return mapped(x, tf.squeeze(x.primal, axes), lambda v: tf.squeeze(v, behind))
 
 
+def _factors(operation: tf.Operation, x: Any, axes: Any) -> Any:
+    return x
+
+
 # TensorFlow's second derivative of a product is wrong where a factor is 0.
-add("Prod", _product, tapes_right_to=1)
+add("Prod", _product, tapes_right_to=1, wrong_at=_factors)
 
 
 def _running(function: Callable, first: Callable) -> Callable:
@@ -116,7 +120,9 @@ def _running_logsumexp(y: Jet, axis: int) -> Jet:
     return y
 
 
-add("Cumprod", _running(jet.cumprod, lambda dtype: 1.0), tapes_right_to=0)
+add(
+    "Cumprod", _running(jet.cumprod, lambda dtype: 1.0), tapes_right_to=0, wrong_at=_factors
+)
 _rule = _running(_running_logsumexp, lambda dtype: float(dtype.min))
 add("CumulativeLogsumexp", _rule, tapes_right_to=2)
 
