@@ -303,9 +303,8 @@ def cavity(reynolds: float) -> tuple:
         lid = [np.outer(of_speed[i], of_rise[j]).ravel() for i, j in orders]
         laplacian, stiffness = xx + yy, (weights * (xx + yy)) @ (xx + yy).T
         factors = np.zeros(count**2)
-        for number in [
-            number for number in (1.0, 100.0, 200.0, 400.0) if number <= reynolds
-        ]:
+        numbers = [number for number in (1.0, 100.0, 200.0, 400.0) if number <= reynolds]
+        for number in numbers:
             for _ in range(20):
                 u_x, u_y = factors @ x + lid[0], factors @ y + lid[1]
                 u_laplacian = factors @ laplacian + lid[2] + lid[3]
@@ -1027,7 +1026,8 @@ def main() -> None:
                 line = {
                     "problem": name, "optimizer": optimizer, "seed": seed, "command": command,
                     "seconds": arguments.seconds, "reference": run.reference_error,
-                    "weights": run.model.count_params(), "points": problem.num_points, "curve": thinned(run.curve),
+                    "weights": run.model.count_params(), "points": problem.num_points,
+                    "curve": thinned(run.curve),
                 }  # fmt: skip
                 with arguments.record.open("a") as file:
                     file.write(json.dumps(line) + "\n")

@@ -1,6 +1,7 @@
 """What may be added to a comparison, and what would mix: from made-up runs."""
 
 import dataclasses
+import json
 
 import keras
 import pytest
@@ -203,6 +204,21 @@ def test_nothing_to_resume_is_warned_of(tmp_path):
         keras_smooth.compare(
             ["tanh"], 1, epochs=1, architecture="1x2", out=tmp_path, resume=True
         )
+
+
+def test_settings_may_have_the_older_names_of_results_json(stored):
+    directory, found = stored
+    path = directory / store.RUNS
+    first, *lines = path.read_bytes().split(b"\n")
+    header = json.loads(first)
+    del header["digest"]
+    older = {"baselines": "beside", "epochs": "iterations", "method": "optimizer"}
+    header["settings"] = {older.get(k, k): v for k, v in header["settings"].items()}
+    signed = {**header, "digest": store.digest(header)}
+    path.write_bytes(b"\n".join([json.dumps(signed).encode(), *lines]))
+    assert settings_of(directory) == found.settings
+    again = resuming.read(asked(found), found.problems, directory)
+    assert again.records.keys() == found.records.keys()
 
 
 def settings_of(directory, *words):

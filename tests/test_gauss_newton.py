@@ -130,6 +130,18 @@ def test_evaluations_are_counted():
     assert int(state.num_objective_evaluations) == int(counted) > 5
 
 
+def test_samples_with_strings_are_not_searched_for_inf():
+    """Models that begin with a lookup of words have them in x."""
+
+    def draw(size, seed, data):
+        return data, tf.constant(1.0)
+
+    functions = least_squares(PROBLEMS[0].residuals)._replace(draw=draw)
+    minimizer = Minimizer(functions, "gauss_newton", 1, jit_compile=False)
+    start = tf.constant(PROBLEMS[0].start, "float64")
+    assert not minimizer.sees_non_finite(start, tf.constant(["a", "b"]))
+
+
 # Residuals and their Jacobian.
 
 

@@ -41,6 +41,16 @@ class Endless(keras.utils.PyDataset):
         return X, Y
 
 
+class Single(keras.utils.PyDataset):
+    """Samples, not batches."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return X[i], Y[i, 0]
+
+
 # Name: arguments, the class of the error, words of its message.
 ARGUMENTS = {
     "epochs 0": ({"epochs": 0}, ValueError, "`epochs` must be 1 or more, received 0"),
@@ -143,6 +153,7 @@ DATA = {
         (dataset(X, Y).batch(7).repeat(),), ValueError, r"endless.*\.repeat\(\).*\.take\(n\)",
     ),
     "endless PyDataset": ((Endless(),), ValueError, "endless"),
+    "PyDataset of samples": ((Single(),), ValueError, "first batch.*y must be an array with rows"),
     "dataset of rows": ((dataset(X, Y),), ValueError, "first batch.*tf.data.Dataset.batch"),
     "y beside a dataset": (
         (dataset(X, Y).batch(7), Y), TypeError, "BatchDataset and y .* beside it",

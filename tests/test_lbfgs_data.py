@@ -15,6 +15,7 @@ from representatives import representatives
 
 from keras_smooth.lbfgs.data import data_reader, micro_batches
 from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_data
+from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 
 # The order of the sum over batches moves the last digits of each of a few iterations:
@@ -394,3 +395,39 @@ def test_targets_of_validation_may_have_another_rank(name):
     for key in ("loss", "mae"):
         # Keras computes metrics in float32.
         np.testing.assert_allclose(history[f"val_{key}"], history[key], rtol=1e-5)
+
+
+# Of validation and of training, where there are two targets.
+WEIGHTS_OF_TWO = {
+    "in validation": (LIST_WEIGHTS, None),
+    "in training": (None, LIST_WEIGHTS),
+    "in neither": (None, None),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS_OF_TWO)
+def test_each_part_of_validation_has_the_ranks_of_that_part(name):
+    """Two weights and none are no reason to leave the targets as they are."""
+    of_validation, of_training = WEIGHTS_OF_TWO[name]
+    rows = (X, [Y[:, 0], Y[:, 0]], of_validation)
+    columns = (X, [Y, Y], of_training)
+    held_out, data = (
+        TrainingData(micro_batches.map_tensors(tf.constant, parts), 20)
+        for parts in (rows, columns)
+    )
+    _, targets, _ = held_out.in_ranks_of(data).parts
+    assert [array.shape for array in targets] == [(20, 1)] * 2
+
+
+@pytest.mark.parametrize("weighted", ["training", "validation"])
+def test_weights_in_batches_or_in_their_validation_alone(weighted):
+    weights = {"training": (), "validation": (), weighted: (WEIGHTS,)}
+    held_out = (X, Y[:, 0], *weights["validation"])
+    batches = dataset(X, Y, *weights["training"])
+    model = at_start(net)
+    history = fit(model, batches, None, batch_size=20, validation_data=held_out).history
+    expected = model.evaluate(X, Y, sample_weight=None, verbose=0)
+    if weighted == "validation":
+        expected = np.average((model.predict(X, verbose=0) - Y)[:, 0] ** 2 * WEIGHTS)
+    # Keras computes losses in float32.
+    np.testing.assert_allclose(history["val_loss"][-1], expected, rtol=1e-5)

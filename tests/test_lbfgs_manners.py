@@ -299,7 +299,7 @@ SENTENCES = {
     "three for two": (LISTED, ([X, X, X], [Y, Y]), ValueError, "3 arrays, .* 2 inputs"),
     "two for one": (net, ([X, X], Y), ValueError, "2 arrays, but the model has 1 input:"),
     "two for a subclass": (sub, ([X, X], Y), ValueError, "cannot be called on x of shape"),
-    "dict for one": (net, ({"a": X}, Y), ValueError, "structure of `inputs` doesn't match"),
+    "dict for one": (net, ({"a": X}, Y), ValueError, "0 arrays with the keys a, but the model has 1 input"),
     "key": (two_nets, ({"a": X, "z": X}, TARGETS), ValueError, "1 array with the keys a, z, but .* 2 inputs: a, b"),
     "complex x": (net, (X + 1j, Y), TypeError, "x must be real, received complex128"),
     "complex y": (net, (X, (Y + 1j).astype("complex64")), TypeError, "y must be real"),
@@ -348,18 +348,33 @@ def test_data_that_does_not_fit_is_refused_in_a_sentence(name):
     assert len(str(caught.value)) < 300 and "\n\n" not in str(caught.value)
 
 
+def of_two_widths():
+    """Inputs in a list, in another order than that of their names."""
+    inputs = [
+        keras.Input((n,), name=name, dtype="float64") for name, n in (("b", 2), ("a", 1))
+    ]
+    joined = keras.layers.Concatenate(dtype="float64")(inputs)
+    model = keras.Model(inputs, dense(1, dtype="float64")(joined))
+    model.compile(loss="mse", jit_compile=False)
+    return model
+
+
 FITTING = {
     "column of weights": (net, (X, Y, np.linspace(0, 1, 20)[:, None])),
     "weights of steps": (steps, (ones(5, 2), ones(5, 1), ones(5))),
     "one weight for all steps": (steps, (ones(5, 2), ones(5, 1), ones(1))),
     "more keys": (two_nets, ({**PAIR, "c": X}, TARGETS)),
     "in a list": (net, ([X], [Y])),
+    "by names, of a list": (of_two_widths, ({"b": X, "a": X[:, :1], "c": X}, Y)),
     "no last axis": (images, (ones(4, 4), ones(8))),
 }
 
 
 @pytest.mark.parametrize(
-    "name", representatives(FITTING, ["weights of steps", "more keys", "in a list"])
+    "name",
+    representatives(
+        FITTING, ["weights of steps", "more keys", "in a list", "by names, of a list"]
+    ),
 )
 def test_data_that_fits_is_taken(name):
     make, data = FITTING[name]

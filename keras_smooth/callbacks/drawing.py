@@ -117,8 +117,11 @@ def _checked_along(along: Any, at: Any, x: Any) -> int | str:
 def curves(figure: Any, values: Values) -> None:
     """Draws curves over the only input."""
     order = np.argsort(values.x, axis=None)
-    both = zip(*values.pairs)
-    exact, network = ([a.reshape(len(a), -1)[order] for a in arrays] for arrays in both)
+
+    def in_order(arrays: Any) -> list[np.ndarray]:
+        return [array.reshape(len(array), -1)[order] for array in arrays]
+
+    exact, network = map(in_order, zip(*values.pairs))
     figures.curves(figure, np.ravel(values.x)[order], exact, network, "network")
 
 
@@ -173,8 +176,12 @@ def along_a_slice(figure: Any, x: np.ndarray, along: int, at: Any, lines: Callab
     direction = np.zeros_like(held)
     direction[along] = 1.0
     shape = x.shape[1:]
+
+    def in_columns(arrays: Any) -> list[np.ndarray]:
+        return [np.reshape(array, (_NUM_POINTS, -1)) for array in arrays]
+
     both = lines(points.reshape(-1, *shape), direction.reshape(shape))
-    exact, network = ([np.reshape(a, (_NUM_POINTS, -1)) for a in arrays] for arrays in both)
+    exact, network = map(in_columns, both)
     figures.curves(figure, points[:, along], exact, network, "network", f"x[{along}]")
     others = [f"x[{i}] = {v:.3g}" for i, v in enumerate(held) if i != along]
     if len(others) <= 5:

@@ -104,10 +104,14 @@ class Comparison(ShownAsTable):
 
     def _pictures(self) -> Sequence[str]:
         best = sorted(self.summary, key=lambda line: or_inf(line.d2y_mse))[:_MOST_CURVES]
-        names, pictures = [line.activation for line in best], []
+        names = [line.activation for line in best]
         medians = {name: self.results.median_record(name).learning for name in names}
+        pictures = []
         for derivative, error in (("y", "y_mse"), ("y''", "d2y_mse")):
-            curves = {n: svg.Curve(c["iteration"], c[error]) for n, c in medians.items()}
+            curves = {
+                name: svg.Curve(learning["iteration"], learning[error])
+                for name, learning in medians.items()
+            }
             title = f"MSE of {derivative}, median seed"
             pictures.append(svg.chart(title, curves, "iteration", logarithmic=True))
         return pictures

@@ -152,7 +152,8 @@ class Options:
             for value in getattr(self, name):
                 choice(name, value, choices)
         number = "[1-9][0-9]{0,3}"
-        if not re.fullmatch(f"{number}x{number}", str(self.architecture)):
+        is_text = isinstance(self.architecture, str)
+        if not (is_text and re.fullmatch(f"{number}x{number}", self.architecture)):
             wanted = (
                 "the numbers of hidden layers and of their units, such as "
                 f"{article.ARCHITECTURE!r}"

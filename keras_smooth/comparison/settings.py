@@ -178,9 +178,11 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
 
 
 def _name_of(function: Any) -> str:
+    if not callable(function):
+        raise TypeError(refused("activations", "names or functions", function))
     name = getattr(function, "__name__", "")
-    if not (callable(function) and re.fullmatch(r"\w[\w ,.=()+-]*", name)):
-        wanted = "names, or functions with a name that tables and files can have, by def or __name__"
+    if not re.fullmatch(r"\w[\w ,.=()+-]*", name):
+        wanted = "functions with a name that tables and files can have, by def or __name__"
         raise ValueError(refused("activations", wanted, function))
     return name
 

@@ -46,7 +46,9 @@ _NAMES_ELSEWHERE = {
     "timeout max_time": "`max_seconds`",
     "lr learning_rate": "no learning rate: a line search finds the step",
 }
-_OTHER_NAMES = {n: use for names, use in _NAMES_ELSEWHERE.items() for n in names.split()}
+_OTHER_NAMES = {
+    name: use for names, use in _NAMES_ELSEWHERE.items() for name in names.split()
+}
 
 
 @refuses(_OTHER_NAMES)
@@ -326,7 +328,8 @@ def _iterate(
 ) -> dict[str, float]:
     """Runs chunk after chunk, with callbacks and checkpoints, and returns the last logs."""
     request, model, resample = problem.request, problem.model, problem.request.resample
-    most, every = request.num_iterations, resample.every if resample else math.inf
+    most = request.num_iterations
+    every = resample.every if resample else math.inf
     seconds = math.inf if request.max_seconds is None else request.max_seconds
     deadline = time.monotonic() + seconds
     logs: dict[str, float] = {}

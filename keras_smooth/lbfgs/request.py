@@ -109,8 +109,10 @@ class Request:
             optional = type(None) in typing.get_args(field.type)
             if metadata and not (value is None and optional):
                 metadata["check"](f"`{field.name}`", value, *metadata["arguments"])
-        if (split := self.validation_split) >= 1:
-            raise ValueError(f"`validation_split` must be below 1, received {split!r}.")
+        if self.validation_split >= 1:
+            raise ValueError(
+                f"`validation_split` must be below 1, received {self.validation_split!r}."
+            )
         if self.initial_epoch >= self.epochs:
             raise ValueError(
                 f"`initial_epoch` must be below `epochs`, received {self.initial_epoch!r} and "

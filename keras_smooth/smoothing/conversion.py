@@ -82,16 +82,17 @@ def _outputs(name: str, model: Any, x: Any) -> Any:
     return outputs
 
 
+def _arrays(outputs: Any) -> list[np.ndarray]:
+    return [np.asarray(tf.cast(each, tf.float64)) for each in keras.tree.flatten(outputs)]
+
+
 def _change(before: Any, after: Any) -> OutputChange:
-    old, new = (
-        [np.asarray(tf.cast(tensor, tf.float64)) for tensor in keras.tree.flatten(outputs)]
-        for outputs in (before, after)
-    )
-    shapes = [[array.shape for array in arrays] for arrays in (old, new)]
-    if shapes[0] != shapes[1]:
+    old, new = _arrays(before), _arrays(after)
+    shapes, others = ([array.shape for array in arrays] for arrays in (old, new))
+    if shapes != others:
         raise ValueError(
             "`before` and `after` must have outputs of the same shapes, received "
-            f"{shapes[0]} and {shapes[1]}."
+            f"{shapes} and {others}."
         )
     largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in zip(old, new))
     scale = max(float(np.abs(a).max(initial=0.0)) for a in old)
@@ -175,11 +176,13 @@ def smoothen(
 
 def _checked_replacements(replacements: Any) -> Mapping:
     """Returns the replacements of the caller, with activations as functions."""
-    replacements = {} if replacements is None else replacements
-    is_dict = isinstance(replacements, Mapping)
-    for each in (*replacements, *replacements.values()) if is_dict else [replacements]:
-        if not (is_dict and (isinstance(each, str) or callable(each))):
-            wanted = "a dict of names, functions or classes, such as {'relu': 'tanh'}"
+    if replacements is None:
+        return {}
+    wanted = "a dict of names, functions or classes, such as {'relu': 'tanh'}"
+    if not isinstance(replacements, Mapping):
+        raise TypeError(refused("`replacements`", wanted, replacements))
+    for each in (*replacements, *replacements.values()):
+        if not isinstance(each, str) and not callable(each):
             raise TypeError(refused("`replacements`", wanted, each))
     return replacements
 
@@ -249,7 +252,9 @@ class _Converter:
             config = {**layer.get_config(), "sharpness": self.sharpness}
             return layers.SMOOTH_FORMS[type(layer)].from_config(config)
         function = _as_function(layer)
-        smooth = function and self.activation(function)
+        if function is None:
+            return None
+        smooth = self.activation(function)
         if smooth is function:
             return None
         kind = LambdaForm if type(layer) is keras.layers.Lambda else layers.Activation
@@ -272,7 +277,9 @@ class _Converter:
         with contextlib.suppress(TypeError):
             smooth = self._replacement(activations.partial(subject, **settings))
         how = {"order": self.order, "name": name}
-        return smooth and (lambda x: layers.Activation(smooth, dtype=x.dtype, **how)(x))
+        if smooth is None:
+            return None
+        return lambda x: layers.Activation(smooth, dtype=x.dtype, **how)(x)
 
     def _copy(self, layer: keras.Operation) -> keras.Operation:
         def change(config: Any, references: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from keras_smooth.checks import path, real_array, refused
+from keras_smooth.checks import path, real_array, refused, shown
 from keras_smooth.comparison.options import check_problem
 from keras_smooth.comparison.problems import columns, exact
 from keras_smooth.comparison.problems.exact import ExactProblem
@@ -225,15 +225,17 @@ def _loaded(source: Any) -> Problem:
 
 
 def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
-    if not isinstance(source, Mapping):
-        # Whatever is too much has a number for its name, which is none.
-        names = itertools.chain(columns.NAMES, itertools.count(len(columns.NAMES) + 1))
-        source = dict(zip(names, source))
-    if {*source} - {*columns.NAMES} or {"x", "y"} - {*source}:
+    is_named = isinstance(source, Mapping)
+    names = list(source) if is_named else list(columns.NAMES[: len(source)])
+    is_known = {"x", "y"} <= {*names} <= {*columns.NAMES}
+    if not is_known or len(names) < len(source):
+        received = f"the keys {shown(names)}" if is_named else f"{len(source)} of them"
         raise ValueError(
             "problem must have x, y and optionally dy, d2y, as keys or in this order; "
-            f"received {len(source)} of them: {', '.join(map(str, source))}."
+            f"received {received}."
         )
+    if not isinstance(source, Mapping):
+        source = dict(zip(names, source))
     known = [name for name in columns.NAMES if name in source]
     given = {name: _column(f"problem: {name}", source[name]) for name in known}
     if len({*map(len, given.values())}) > 1:

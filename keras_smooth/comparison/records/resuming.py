@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_smooth import activations, checks
+from keras_smooth.comparison.options import LIST, stored_key
 from keras_smooth.comparison.problems import Problem, load_problem
 from keras_smooth.comparison.records import environment, store
 from keras_smooth.comparison.records.results import Results
@@ -68,8 +69,11 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
     _check_same(path, "versions", changes)
     if together.epochs > stored.epochs:
         # These runs would have continued.
-        limit = Status.ITERATION_LIMIT
-        records = {run: r for run, r in records.items() if r.run.status != limit}
+        records = {
+            run: record
+            for run, record in records.items()
+            if record.run.status != Status.ITERATION_LIMIT
+        }
     return Results(together, loaded, records, seconds)
 
 
@@ -81,7 +85,13 @@ def stored_fields(directory: Path) -> dict[str, Any]:
     """
     path = directory / store.RUNS
     lines = _lines(path)
-    return _content(path, 1, lines[0])["settings"] if lines else {}
+    return _fields(_content(path, 1, lines[0])) if lines else {}
+
+
+def _fields(header: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings in the first line, which may have them by older names."""
+    names = {stored_key(name): name for name in LIST}
+    return {names.get(key, key): value for key, value in header["settings"].items()}
 
 
 def _lines(path: Path) -> list[bytes]:
@@ -123,7 +133,7 @@ def _content(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 def _read_settings(path: Path, header: dict, functions: Mapping[str, Callable]) -> Settings:
-    fields = header["settings"]
+    fields = _fields(header)
     for name in fields["activations"]:
         try:
             functions.get(name) or activations.get(name)

@@ -198,7 +198,8 @@ def write_results(results: Results, directory: Path) -> None:
     rows = [[*names, *levels]]
     for section in (content["settings"] | content, *content.get("variants", [])):
         known = [section[name] for name in levels]
-        rows += ([*(run[name] for name in names), *known] for run in section["runs"])
+        for run in section["runs"]:
+            rows.append([*(run[name] for name in names), *known])
     write_text(directory / RESULTS_TABLE, as_csv(rows))
 
 

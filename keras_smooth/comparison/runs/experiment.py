@@ -238,9 +238,12 @@ class _NetworkCurves:
 
     def curves(self) -> tuple[np.ndarray | None, ...]:
         """Returns y, y', y'' of the model as it is now; None from the lost one on."""
-        dims = () if self.problem.dim == 1 else (self.problem.dim,)
-        values = enumerate(self._evaluate(self._x))
-        curves = [np.reshape(value, (-1, *dims * order)) for order, value in values]
+        # A single input has no axis in the derivatives.
+        inputs = () if self.problem.dim == 1 else (self.problem.dim,)
+        curves = [
+            np.reshape(value, (-1, *(inputs * order)))
+            for order, value in enumerate(self._evaluate(self._x))
+        ]
         return tuple(curves + [None] * (ORDER + 1 - len(curves)))
 
     def _compiled(self, order: int = ORDER) -> Callable:

@@ -33,17 +33,20 @@ def outputs_of(model: keras.Model, x: Any) -> Any:
 def _check_inputs(expected: Any, x: Any) -> None:
     """Raises an error if x does not have the number or the shapes of the inputs of a graph."""
     inputs = keras.tree.flatten(expected)
+    is_by_key = isinstance(expected, dict)
+    names = list(expected) if is_by_key else [tensor.name for tensor in inputs]
     keys = f" with the keys {', '.join(x)}" if isinstance(x, dict) else ""
-    if isinstance(expected, dict) and isinstance(x, dict):
-        # Keras ignores additional keys of a dict.
-        x = {name: x[name] for name in expected if name in x}
+    if isinstance(x, dict):
+        # Keras ignores additional keys, and finds inputs that are in no dict by their names.
+        given = {name: x[name] for name in names if name in x}
+        x = given if is_by_key else list(given.values())
     leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
     if len(leaves) != len(inputs):
         raise ValueError(
             f"x has {len(leaves)} array{'s' * (len(leaves) != 1)}{keys}, but the model has "
             f"{len(inputs)} input{'s' * (len(inputs) != 1)}: "
-            f"{', '.join(tensor.name for tensor in inputs)}. Pass one array for each, alone or in "
-            "a list, or in a dict where the inputs of the model are in one."
+            f"{', '.join(names)}. Pass one array for each, alone or in a list, or in a dict by "
+            "these names."
         )
     for leaf, tensor in zip(leaves, inputs):
         shape, wanted = _open(leaf.shape), tf.TensorShape(_open(tensor.shape))

@@ -151,10 +151,7 @@ def _in_memory(parts: tuple, options: ReadOptions) -> TrainingData:
 
 def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
     """Returns checked data: all of a dataset, or batches that are read again in every pass."""
-    if is_own := isinstance(x, tf.data.Dataset):
-        cardinality = int(x.cardinality())
-    else:
-        cardinality = -1 if x.num_batches is None else x.num_batches
+    cardinality = _cardinality(x)
     if cardinality == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
             "The dataset is endless, but a full-batch fit needs all of it for every step. Leave "
@@ -163,7 +160,7 @@ def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
     if cardinality == 0:
         raise ValueError("The dataset is empty.")
     is_unknown = cardinality == tf.data.UNKNOWN_CARDINALITY
-    dataset = x if is_own else _of_py_dataset(x)
+    dataset = x if isinstance(x, tf.data.Dataset) else _of_py_dataset(x)
     dataset = dataset.map(lambda *batch: keras.utils.unpack_x_y_sample_weight(batch))
     first = next(iter(dataset), None)
     if first is None:
@@ -186,6 +183,13 @@ def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
     # Keras warns if a dataset ends without a known cardinality.
     known = tf.data.experimental.assert_cardinality(num_batches)
     return TrainingData(dataset.apply(known), num_rows)
+
+
+def _cardinality(x: tf.data.Dataset | keras.utils.PyDataset) -> int:
+    """Returns the number of batches, or what TensorFlow has for an unknown or endless one."""
+    if isinstance(x, tf.data.Dataset):
+        return int(x.cardinality())
+    return tf.data.INFINITE_CARDINALITY if x.num_batches is None else x.num_batches
 
 
 def _elements(dataset: tf.data.Dataset, is_unknown: bool) -> Iterator:
@@ -215,11 +219,15 @@ def _of_py_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
         return keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*parts))
 
     example = keras.tree.map_structure(tf.convert_to_tensor, batch(0))
-    spec = keras.tree.map_structure(
-        lambda leaf: tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype), example
-    )
+
+    def specification(leaf: tf.Tensor) -> tf.TensorSpec:
+        # One without rows is refused once it is read.
+        shape = (None, *leaf.shape[1:]) if leaf.shape.rank else ()
+        return tf.TensorSpec(shape, leaf.dtype)
+
     return tf.data.Dataset.from_generator(
-        lambda: map(batch, range(x.num_batches)), output_signature=spec
+        lambda: map(batch, range(x.num_batches)),
+        output_signature=keras.tree.map_structure(specification, example),
     )
 
 

@@ -85,12 +85,7 @@ class TrainingData:
         """
 
         def adapted(*parts: Any) -> tuple:
-            leaves = keras.tree.flatten(parts)
-            others = keras.tree.flatten(other.specification)
-            if len(leaves) != len(others):
-                return parts
-            leaves = list(map(_in_rank_of, leaves, others))
-            return keras.tree.pack_sequence_as(parts, leaves)
+            return tuple(map(_in_ranks_of, parts, other.specification))
 
         return self.map(adapted)
 
@@ -125,8 +120,17 @@ class ObjectivePoints(TrainingData):
         yield self.parts
 
 
+def _in_ranks_of(value: Any, other: Any) -> Any:
+    """Returns x, y or weights with the ranks of others, if the numbers of arrays agree."""
+    leaves, others = keras.tree.flatten(value), keras.tree.flatten(other)
+    if len(leaves) != len(others):
+        return value
+    return keras.tree.pack_sequence_as(value, list(map(_in_rank_of, leaves, others)))
+
+
 def _in_rank_of(leaf: Any, other: Any) -> Any:
-    if leaf is None or other is None:
+    # Of None a dataset has a specification, which has no shape.
+    if leaf is None or not hasattr(other, "shape"):
         return leaf
     if leaf.shape.rank + 1 == other.shape.rank and other.shape[-1] == 1:
         return leaf[..., None]

@@ -79,7 +79,8 @@ def empty(position: tf.Tensor) -> Memory:
     if needed > MOST_BYTES:
         raise ValueError(
             f"A dense inverse Hessian of {num_weights} weights needs {needed / 2**30:.1f} GiB, and "
-            '2 GiB are taken at most. Use method="lbfgs" with fewer pairs than weights.'
+            f"{MOST_BYTES / 2**30:.0f} GiB are taken at most. "
+            'Use method="lbfgs" with fewer pairs than weights.'
         )
     layout = _Layout(num_weights)
     zeros = functools.partial(tf.zeros, dtype=position.dtype)

@@ -134,7 +134,8 @@ def begin(function: LeastSquares, position: tf.Tensor, num_pairs: int) -> State:
     """Returns the state at a position; the number of pairs has no meaning here."""
     del num_pairs
     first = beginning(function.value_and_gradient, position)
-    return State(*first, tf.zeros([], position.dtype), num_rows=tf.constant(FIRST_ROWS))
+    damping = tf.zeros([], position.dtype)
+    return State(**first, damping=damping, num_rows=tf.constant(FIRST_ROWS))
 
 
 def move(state: State, begun: State) -> State:

@@ -140,7 +140,9 @@ class Minimizer:
             def watched(*arguments: Any) -> Any:
                 values = function(*arguments)
                 tensors = filter(tf.is_tensor, tf.nest.flatten(values))
-                seen.extend(np.all(np.isfinite(tensor)) for tensor in tensors)
+                # A sample of the data may have strings.
+                floats = [tensor for tensor in tensors if tensor.dtype.is_floating]
+                seen.extend(np.all(np.isfinite(tensor)) for tensor in floats)
                 return values
 
             return watched

@@ -15,7 +15,7 @@ References:
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -27,9 +27,6 @@ from keras_smooth.lbfgs.minimizers.shapes import Scalar
 # The cosine between a direction and steepest descent below which the direction is rounding: the
 # square root of the precision, as of a matrix with a condition of its inverse.
 LEAST_COSINE = {"float64": 2.0**-26, "float32": 2.0**-11}
-
-
-Beginning: TypeAlias = tuple[Any, Any, Any, Any, Any, Any, Any]
 
 
 class State(NamedTuple):
@@ -91,16 +88,19 @@ class QuasiNewton:
             ValueError: If a matrix would not fit into 2 GiB.
         """
         has_pairs = self.default_num_pairs and num_pairs < position.shape[0]
-        *_, value, gradient = first = beginning(function, position)
+        if has_pairs:
+            memory: Any = inverse_hessian.empty(num_pairs, position)
+        else:
+            memory = dense_inverse_hessian.empty(position)
+        first = beginning(function, position)
+        gradient = first["objective_gradient"]
         return State(
-            *first,
-            memory=inverse_hessian.empty(num_pairs, position)
-            if has_pairs
-            else dense_inverse_hessian.empty(position),
+            **first,
+            memory=memory,
             direction=-gradient,
             slope=-dot(gradient, gradient),
             # Without curvature there is no scale: the first step has length 1 at most.
-            length=1.0 / tf.maximum(tf.norm(gradient), tf.ones_like(value)),
+            length=1.0 / tf.maximum(tf.norm(gradient), tf.ones([], gradient.dtype)),
             is_newton=tf.constant(False),
         )
 
@@ -148,12 +148,18 @@ class QuasiNewton:
         return inverse_hessian if has_pairs else DenseInverseHessian(self.update)
 
 
-def beginning(function: Callable, position: tf.Tensor) -> Beginning:
+def beginning(function: Callable, position: tf.Tensor) -> dict[str, Any]:
     """Returns the first seven entries of the state at a position, after one evaluation."""
     value, gradient = function(position)
-    failed = ~is_finite(value, dot(gradient, gradient))
-    counts = tf.constant(0), tf.constant(1)
-    return tf.constant(False), failed, *counts, position, value, gradient
+    return {
+        "converged": tf.constant(False),
+        "failed": ~is_finite(value, dot(gradient, gradient)),
+        "num_iterations": tf.constant(0),
+        "num_objective_evaluations": tf.constant(1),
+        "position": position,
+        "objective_value": value,
+        "objective_gradient": gradient,
+    }
 
 
 def chosen(condition: tf.Tensor, yes: Any, no: Any) -> Any:

@@ -1,6 +1,6 @@
-"""What a step tells: whether a curvature, and how much of the old matrix stays.
+"""Updates by self-scaled members of Broyden's class: how much of the old matrix stays.
 
-Of self-scaled members of Broyden's class.
+Also whether a step tells a curvature, without which there is no update.
 
 With a step s, a change of the gradient y, the old matrix H, u = H y, q = y.u and rho = 1 / (y.s),
 

@@ -85,7 +85,9 @@ class Residuals:
             data: `(x, y, sample_weight)`, or a sample of their rows.
             terms: Those of the `layout` of the data.
         """
-        blocks = [self._jacobian(*each)(position, data) for each in enumerate(terms)]
+        blocks = [
+            self._jacobian(place, term)(position, data) for place, term in enumerate(terms)
+        ]
         return self.values(position, data), tf.concat(blocks, axis=0)
 
     def layout(self, data: tuple) -> Layout:
@@ -128,13 +130,16 @@ class Residuals:
         self._check_loss(position, data, values)
         form = str(micro_batches.form(data))
         if form not in self._layouts:
-            terms = tuple(self._tried(*each, position, data) for each in enumerate(values))
+            terms = tuple(
+                self._fastest(place, value, position, data)
+                for place, value in enumerate(values)
+            )
             self._layouts[form] = Layout(terms, _most_rows(position, values, terms))
 
-    def _tried(
+    def _fastest(
         self, place: int, value: tf.Tensor, position: tf.Tensor, data: tuple
     ) -> Term:
-        """Returns the fastest way to differentiate a term."""
+        """Returns a term with the fastest way to differentiate it."""
         function = self._term(place, self._objective.unflatten(position))
         number = value.shape[0]
         leaves = _leaves_of(data, number)
@@ -205,7 +210,8 @@ def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
     raise ValueError(
         f'method="gauss_newton" needs a Jacobian of {count} residuals by {num_weights} weights, '
         f"{count * num_bytes / 2**30:.1f} GiB, and a matrix of {min(count, num_weights)} rows. It "
-        f'has at most 2 GiB and {MOST_ROWS} rows: use fewer rows or weights, or method="lbfgs".'
+        f"has at most {MOST_BYTES / 2**30:.0f} GiB and {MOST_ROWS} rows: use fewer rows or "
+        'weights, or method="lbfgs".'
     )
 
 

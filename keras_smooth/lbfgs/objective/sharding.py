@@ -159,6 +159,7 @@ def shard(
 
     def batches(place: int) -> micro_batches.Rows:
         rows = micro_batches.piece(data.parts, place, count)
+        # A share may have a row more than another: all leave one for the rest.
         num_batches = (size // count - bool(replicas)) // batch_size
         return micro_batches.cut_into_batches(
             rows, batch_size, num_batches, total if is_average else None, dtype
@@ -168,10 +169,10 @@ def shard(
 
 
 def _is_average_over_points(points: tuple, objective: Objective, count: int) -> bool:
-    """Returns whether the points of replicas say so.
+    """Returns whether an objective is the average over the shares of replicas, or their sum.
 
     Raises:
-        ValueError: If they cannot be shared evenly.
+        ValueError: If it is neither, or the points cannot be shared evenly.
     """
     sizes = [len(leaf) for leaf in tf.nest.flatten(points) if leaf is not None]
     if any(size % count for size in sizes):
@@ -184,7 +185,10 @@ def _is_average_over_points(points: tuple, objective: Objective, count: int) -> 
 
 
 def _is_average_over_rows(data: TrainingData, objective: Objective) -> bool:
-    """Returns whether a few rows say so; that it is, if there is one row, which is never cut."""
+    """Returns whether an objective is an average over rows, by a few of them, or their sum.
+
+    A single row is never cut: of it True.
+    """
 
     def spread(sample_weight: tf.Tensor) -> tf.Tensor:
         # Weights that differ from row to row: those of the first rows may be all alike.

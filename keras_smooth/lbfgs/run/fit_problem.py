@@ -56,7 +56,8 @@ class FitProblem:
             self.worker = in_float64(model, sample[0] if terms is None else None)
         self.program = program = program_of(request, self.worker, data)
         self.objective = program.objective
-        if (dtype := self.objective.dtype) != "float64":
+        dtype = self.objective.dtype
+        if dtype != "float64":
             warn_once(
                 model,
                 f"fit_lbfgs runs in {dtype}: line searches stall at a loss near 1e-8 and y'' is "

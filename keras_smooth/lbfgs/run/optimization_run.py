@@ -139,9 +139,12 @@ class OptimizationRun:
         """Returns the result of the run."""
         status = Status.ITERATION_LIMIT if self.status is None else self.status
         message = status.in_dtype(self._dtype)
-        if at := ", ".join(map(str, self.restarts)):
-            begun = "started again with empty memory"
-            message = f"The line search died at iteration {at} and {begun}. {message}"
+        if self.restarts:
+            places = ", ".join(map(str, self.restarts))
+            message = (
+                f"The line search died at iteration {places} and started again with empty "
+                f"memory. {message}"
+            )
         return OptimizeResult(
             success=status in SUCCESSES,
             status=int(status),

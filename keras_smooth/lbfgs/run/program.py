@@ -136,8 +136,9 @@ class Program:
         return result
 
     def _made(self, jit_compile: bool) -> Minimizer:
-        function: Any = self._of_rows(jit_compile)
-        if self.residuals is not None:
+        if self.residuals is None:
+            function: Any = self._of_rows(jit_compile)
+        else:
             function = self._least_squares(self.residuals)
         # A dataset cannot be inside a program of XLA, and neither can a sum over devices: there
         # one evaluation is such a program, and the loop around it is a graph.
