@@ -439,7 +439,9 @@ def smoothened(made: RandomModel, report: Any, order: int) -> Outcome | None:
     """Holds what `smoothen` returns against the model, where nothing is to be replaced."""
     if not _is_plain(made.model):
         return None
-    if order and report.inference not in ("proven", "checked"):
+    k = report.model.smoothness
+    # It replaces by the class, also where no sample comes to a kink.
+    if order and (report.inference not in ("proven", "checked") or k is None or k < order):
         return None
     smooth = keras_smooth.smoothen(made.model, made.x, order=order)
     before, after = (_numbers(m(made.x, training=False)) for m in (made.model, smooth))
