@@ -576,7 +576,8 @@ layer's inputs. Further seeds whose model Keras itself does not build: {unbuilt}
 - *{unsure}*: a point is too near a kink or too steep a place; nothing is compared.
 - *DISAGREES*: none of these. What disagreed on the way to this page is repaired; tests of its
   classes are in `tests/test_auditing_reach.py`, `tests/test_lost_in_composition.py` and
-  `tests/test_smoothing.py`.
+  `tests/test_smoothing.py`. Left is a normalization over an axis of one number (seed 339): its
+  output is constant, and `audit` says all the same that its gradient is wrong.
 
 {head}
 {rows}
