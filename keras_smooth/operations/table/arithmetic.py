@@ -13,6 +13,7 @@ from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import between, grown
 from keras_smooth.jet.entries import minus, times, total
+from keras_smooth.operations.breakpoints import first_input
 from keras_smooth.operations.lifting import of_one_rank, whole
 from keras_smooth.operations.rows import add, add_column
 from keras_smooth.operations.table.functions import FUNCTIONS, off_poles
@@ -145,10 +146,6 @@ def _off_the_cut(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
     return [tf.where(x > 0, tf.ones_like(y), y)]
 
 
-def _first(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    return x
-
-
 def _held_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """The gradient by x is set to 0 where x is."""
     return 0 if moving[0] else math.inf
@@ -175,7 +172,7 @@ add("Xlog1py", _product_or_zero(jet.log1p), domain=lambda operation, x, y: [y + 
 add_column("Xdivy", at_edge=_where_both_are_zero(-1))
 add_column("Xlog1py Xlogy", at_edge=_where_both_are_zero(0))
 add_column("Xdivy Xlog1py Xlogy", tapes_right_to=_held_at_zero)
-add_column("Pow Xdivy Xlog1py Xlogy", wrong_at=_first)
+add_column("Pow Xdivy Xlog1py Xlogy", wrong_at=first_input)
 # Gradients that a model takes itself, as of a potential.
 add("SigmoidGrad", of_two(lambda y, dy: dy * (y - y * y)))
 add("SoftplusGrad", of_two(lambda dy, x: dy * jet.elementwise(jet.sigmoid, x)))

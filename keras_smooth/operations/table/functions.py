@@ -11,7 +11,7 @@ from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.jet.special import bessel
-from keras_smooth.operations.breakpoints import from_integer
+from keras_smooth.operations.breakpoints import first_input, from_integer
 from keras_smooth.operations.lifting import add_linear, of_last_axes, whole
 from keras_smooth.operations.rows import add, add_column
 
@@ -146,7 +146,7 @@ add_column("Acos Acosh Asin Sqrt", at_edge=0)
 add_column("BesselI1", tapes_right_to=0)
 add_column("BesselI0 BesselJ1", tapes_right_to=1)
 add_column("BesselJ0", tapes_right_to=2)
-add_column("BesselI0 BesselI1 BesselJ0 BesselJ1", wrong_at=lambda operation, x: x)
+add_column("BesselI0 BesselI1 BesselJ0 BesselJ1", wrong_at=first_input)
 add(
     "Softsign",
     of_one(_softsign),

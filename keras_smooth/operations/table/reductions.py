@@ -11,7 +11,7 @@ from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import as_jets, mapped
 from keras_smooth.jet.reductions import shifted_by
-from keras_smooth.operations.breakpoints import first_gap
+from keras_smooth.operations.breakpoints import first_gap, first_input
 from keras_smooth.operations.lifting import (
     add_linear,
     batched,
@@ -72,12 +72,8 @@ def _squeezed(x: Jet, axes: list[int]) -> Jet:
     return mapped(x, tf.squeeze(x.primal, axes), lambda v: tf.squeeze(v, behind))
 
 
-def _factors(operation: tf.Operation, x: Any, axes: Any) -> Any:
-    return x
-
-
 # TensorFlow's second derivative of a product is wrong where a factor is 0.
-add("Prod", _product, tapes_right_to=1, wrong_at=_factors)
+add("Prod", _product, tapes_right_to=1, wrong_at=first_input)
 
 
 def _running(function: Callable, first: Callable) -> Callable:
@@ -121,7 +117,10 @@ def _running_logsumexp(y: Jet, axis: int) -> Jet:
 
 
 add(
-    "Cumprod", _running(jet.cumprod, lambda dtype: 1.0), tapes_right_to=0, wrong_at=_factors
+    "Cumprod",
+    _running(jet.cumprod, lambda dtype: 1.0),
+    tapes_right_to=0,
+    wrong_at=first_input,
 )
 add(
     "CumulativeLogsumexp",
