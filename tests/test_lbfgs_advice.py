@@ -81,8 +81,8 @@ def test_warnings_that_are_made_errors_are_raised():
 
 # What the checks of a fit by a compiled loss are made of.
 BROKEN = {
-    "the size of the arguments": "keras_smooth.lbfgs.checks.scales._size",
-    "the columns of outputs": "keras_smooth.lbfgs.checks.scales._columns",
+    "the size of the arguments": "keras_smooth.lbfgs.checks.scales._root_mean_square",
+    "the columns of outputs": "keras_smooth.lbfgs.checks.scales._in_columns",
     "the size of targets": "keras_smooth.lbfgs.checks.scales._is_far",
 }
 

@@ -415,7 +415,7 @@ def test_each_part_of_validation_has_the_ranks_of_that_part(name):
         TrainingData(micro_batches.map_tensors(tf.constant, parts), 20)
         for parts in (rows, columns)
     )
-    _, targets, _ = held_out.in_ranks_of(data).parts
+    _, targets, _ = held_out.with_ranks_of(data).parts
     assert [array.shape for array in targets] == [(20, 1)] * 2
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from lbfgs_nets import X, Y, at_start, dense, fit, net, two_nets
 from representatives import representatives
 
-from keras_smooth.lbfgs.data.data_reader import weighted
+from keras_smooth.lbfgs.data.data_reader import with_class_weights
 
 # Nothing of Keras is touched.
 
@@ -448,7 +448,7 @@ TARGETS = {
 @pytest.mark.parametrize("name", TARGETS)
 def test_class_weight_is_a_weight_of_each_row(name):
     x, y = map(tf.constant, (X, TARGETS[name]))
-    of_rows = weighted((x, y, None), BY_CLASS, "float64")[2]
+    of_rows = with_class_weights((x, y, None), BY_CLASS, "float64")[2]
     np.testing.assert_array_equal(of_rows, OF_ROWS)
 
 

@@ -171,7 +171,7 @@ class Request:
             ValueError: If something does not go together, or as `read_data`.
             TypeError: As `read_data`.
         """
-        strings = data_reader.takes_strings(self.model)
+        strings = data_reader.accepts_strings(self.model)
         options = data_reader.ReadOptions(self.compute_dtype, self.batch_size, strings)
         validation = self.validation_data
         if self.terms is None:
@@ -179,7 +179,7 @@ class Request:
             data = data_reader.read_data(*rows, options, self.class_weight)
             if validation is not None:
                 held_out = data_reader.read_validation(validation, options)
-                return data, held_out.in_ranks_of(data)
+                return data, held_out.with_ranks_of(data)
             if self.validation_split:
                 return data.split(self.validation_split)
             return data, None

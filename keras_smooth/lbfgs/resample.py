@@ -94,7 +94,7 @@ class Resample:
         """
         # Seeded by the iteration, so that a resumed run needs no state of earlier draws.
         generator = np.random.default_rng([self.seed, nit])
-        options = data_reader.ReadOptions(dtype, strings=data_reader.takes_strings(model))
+        options = data_reader.ReadOptions(dtype, strings=data_reader.accepts_strings(model))
         drawn = self.draw(model, points.parts[0], generator)
         x = data_reader.read_points(drawn, options, "draw(...)")
         received, expected = form(x.parts[0]), form(points.parts[0])
