@@ -161,7 +161,7 @@ def minimization(model, data, batch_size):
 def test_value_and_gradient_are_those_of_one_batch(loss, batch_size):
     def evaluate(minimization):
         function = tf.function(minimization.objective.value_and_gradient, autograph=False)
-        return micro_batches.over_all_rows(
+        return micro_batches.evaluate_all_rows(
             function, minimization.objective.position, minimization.data
         )
 

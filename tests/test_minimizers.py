@@ -489,7 +489,7 @@ def value_and_slope(function, position):
 def search_along(function, length):
     """Searches from 0 along 1."""
     origin = tf.zeros(1, tf.float64)
-    start = line_search.Place(origin, *value_and_slope(function, origin))
+    start = line_search.Evaluation(origin, *value_and_slope(function, origin))
     length = tf.constant(length, tf.float64)
     return start, line_search.search(
         lambda position: value_and_slope(function, position),
@@ -530,7 +530,7 @@ def test_line_search_finds_a_flat_lower_step_or_says_that_there_is_none(name):
         start, found = search_along(function, length)
         assert bool(found.is_good) == (lengths is not None)
         if lengths is not None:
-            assert float(found.place.position[0]) == float(found.length)
+            assert float(found.latest.position[0]) == float(found.length)
             assert float(found.place.value) < float(start.value)
             assert abs(found.place.gradient[0]) <= 0.5 * abs(start.gradient[0])
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_smooth.checks import finite_number, function, real_array, shown, whole_number
 from keras_smooth.lbfgs.data import data_reader
-from keras_smooth.lbfgs.data.micro_batches import form
+from keras_smooth.lbfgs.data.micro_batches import shapes_and_dtypes
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 
 
@@ -97,7 +97,10 @@ class Resample:
         options = data_reader.ReadOptions(dtype, strings=data_reader.accepts_strings(model))
         drawn = self.draw(model, points.parts[0], generator)
         x = data_reader.read_points(drawn, options, "draw(...)")
-        received, expected = form(x.parts[0]), form(points.parts[0])
+        received, expected = (
+            shapes_and_dtypes(x.parts[0]),
+            shapes_and_dtypes(points.parts[0]),
+        )
         if received != expected:
             raise ValueError(
                 f"`draw` of `resample` returned {received}, but x is {expected}. The compiled "

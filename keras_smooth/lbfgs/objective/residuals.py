@@ -92,7 +92,7 @@ class Residuals:
 
     def layout(self, data: tuple) -> Layout:
         """Returns what is known of data of a form that was examined."""
-        return self._layouts[str(micro_batches.form(data))]
+        return self._layouts[str(micro_batches.shapes_and_dtypes(data))]
 
     def draw(self, data: tuple, size: tf.Tensor, seed: tf.Tensor) -> tuple:
         """Returns random rows of the data, and their share of as many as there can be.
@@ -128,7 +128,7 @@ class Residuals:
         """
         values = self._objective.residuals(self._objective.unflatten(position), data)
         self._check_loss(position, data, values)
-        form = str(micro_batches.form(data))
+        form = str(micro_batches.shapes_and_dtypes(data))
         if form not in self._layouts:
             terms = tuple(
                 self._fastest(place, value, position, data)

@@ -64,9 +64,11 @@ class Replicas:
                 results.append(make(value))
         return tuple(results)
 
-    def over_all_rows(self, function: Callable, position: tf.Tensor, data: tuple) -> tuple:
-        """Returns value and gradient over the rows of all replicas; see `micro_batches.over_all_rows`."""
-        evaluate = functools.partial(micro_batches.over_all_rows, function, position)
+    def evaluate_all_rows(
+        self, function: Callable, position: tf.Tensor, data: tuple
+    ) -> tuple:
+        """Returns value and gradient over the rows of all replicas; see `micro_batches.evaluate_all_rows`."""
+        evaluate = functools.partial(micro_batches.evaluate_all_rows, function, position)
         by_replica = self.each(evaluate, data)
         return tuple(self._sum(tf.add_n(values)) for values in zip(*by_replica))
 
@@ -141,7 +143,7 @@ def shard(
     dtype, size = objective.dtype, data.num_rows
     batch_size = batch_size or size
     if data.in_memory and not replicas and batch_size >= size:
-        return micro_batches.at_once(data.parts, dtype)
+        return micro_batches.as_one_batch(data.parts, dtype)
     count = replicas.count if replicas else 1
     if isinstance(data, ObjectivePoints):
         is_average = _is_average_over_points(data.parts, objective, count)
@@ -158,7 +160,7 @@ def shard(
         raise ValueError(f"{count} replicas need as many rows, received {total}.")
 
     def batches(place: int) -> micro_batches.Rows:
-        rows = micro_batches.piece(data.parts, place, count)
+        rows = micro_batches.share_of_rows(data.parts, place, count)
         # A share may have a row more than another: all leave one for the rest.
         num_batches = (size // count - bool(replicas)) // batch_size
         return micro_batches.cut_into_batches(
@@ -180,7 +182,7 @@ def _is_average_over_points(points: tuple, objective: Objective, count: int) -> 
             f"{count} replicas share the points of an objective evenly, but x has "
             f"{', '.join(map(str, sizes))} rows: pass multiples of {count}."
         )
-    pieces = [micro_batches.piece(points, i, count) for i in range(count)]
+    pieces = [micro_batches.share_of_rows(points, i, count) for i in range(count)]
     return _is_average(objective, points, pieces, count * [1])
 
 
@@ -201,7 +203,7 @@ def _is_average_over_rows(data: TrainingData, objective: Objective) -> bool:
     size = micro_batches.num_rows(sample)
     # Parts of unequal size tell the average of all rows from the average of averages.
     cut = max(1, (2 * size) // 3)
-    parts = [micro_batches.take(sample, *ends) for ends in ((0, cut), (cut, size))]
+    parts = [micro_batches.slice_rows(sample, *ends) for ends in ((0, cut), (cut, size))]
     return size < 2 or _is_average(objective, sample, parts, [cut, size - cut])
 
 

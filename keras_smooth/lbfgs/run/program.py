@@ -91,7 +91,7 @@ class Program:
         """
         if not self._has_terms:
             return True
-        form = str(micro_batches.form(data))
+        form = str(micro_batches.shapes_and_dtypes(data))
         is_new = form not in self._fingerprints
         again: Any = self._traced if is_new else traced(self.objective.value_and_gradient)
         trace = again.get_concrete_function(self.objective.position, data)
@@ -161,10 +161,10 @@ class Program:
                 return compiled(position, data, others)
 
         place = self._replicas or micro_batches
-        over_all_rows = functools.partial(place.over_all_rows, function)
+        evaluate_all_rows = functools.partial(place.evaluate_all_rows, function)
 
         def scaled(position: tf.Tensor, data: ScaledData) -> tuple:
-            return tuple(v / data.scale for v in over_all_rows(position, data.rows))
+            return tuple(v / data.scale for v in evaluate_all_rows(position, data.rows))
 
         return scaled
 
