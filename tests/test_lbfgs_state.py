@@ -7,7 +7,7 @@ import tensorflow as tf
 from lbfgs_nets import X, Y, dense, fit, net
 from representatives import representatives
 
-from keras_smooth.lbfgs.objective.objective import limit
+from keras_smooth.lbfgs.objective.objective import limit_of_average
 
 
 def normalization(**arguments):
@@ -168,12 +168,12 @@ def test_limit_of_an_exponential_average(momentum):
     for _ in range(2):
         values.append(momentum * values[-1] + (1.0 - momentum) * np.array([5.0, -1.0]))
     # Rounding of a step is divided by (1 - momentum)^2.
-    np.testing.assert_allclose(limit(*values), [5.0, -1.0], rtol=1e-9)
+    np.testing.assert_allclose(limit_of_average(*values), [5.0, -1.0], rtol=1e-9)
 
 
 def test_limit_of_what_is_no_average_is_the_first_step():
-    counted = limit(np.array(3.0), np.array(4.0), np.array(5.0))
-    grown = limit(np.array(1.0), np.array(2.0), np.array(4.0))
+    counted = limit_of_average(np.array(3.0), np.array(4.0), np.array(5.0))
+    grown = limit_of_average(np.array(1.0), np.array(2.0), np.array(4.0))
     assert (counted, grown) == (4.0, 2.0)
 
 

@@ -86,7 +86,7 @@ def warn_of_targets(model: keras.Model, outputs: Any, compared: list[tuple]) -> 
         outputs: Its outputs for a few rows.
         compared: Loss, target, output and weights of each loss.
     """
-    if any(loss.own_name not in _LOSSES_OF_DIFFERENCES for loss, *_ in compared):
+    if any(loss.keras_name not in _LOSSES_OF_DIFFERENCES for loss, *_ in compared):
         return None
     is_derived = isinstance(model, DerivativeModel)
     for _, target, output, _ in compared:

@@ -6,7 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth.lbfgs.objective.compiled_loss import CompiledLoss, has_own_loss, paired
+from keras_smooth.lbfgs.objective.compiled_loss import (
+    CompiledLoss,
+    has_own_loss,
+    pair_targets,
+)
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
 # Losses whose targets may be class numbers: the beginnings of their names in lower case.
@@ -84,12 +88,12 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
             "y is None, but the model is compiled with a loss that compares outputs with targets. "
             "Pass y, or compile without a loss and use add_loss."
         )
-    y, sample_weight = paired(model, y, outputs, sample_weight)
+    y, sample_weight = pair_targets(model, y, outputs, sample_weight)
     compiled = CompiledLoss(model, keras.tree.flatten(outputs)[0].dtype.name)
     compared: list | None = None
     # If Keras cannot pair them, it raises an error or returns a key instead of a tensor.
     with contextlib.suppress(ValueError, TypeError, LookupError), keras.StatelessScope():
-        compared = compiled.compared(y, outputs, sample_weight)
+        compared = compiled.compared_tensors(y, outputs, sample_weight)
     if compared is None or not all(
         tf.is_tensor(target) and (weight is None or tf.is_tensor(weight))
         for _, target, _, weight in compared
@@ -105,12 +109,12 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
         )
     for loss, target, output, weight in compared:
         # A user's own loss may compare outputs and targets of different shapes; ctc does.
-        if loss.own_name in ("", "ctc"):
+        if loss.keras_name in ("", "ctc"):
             continue
         shape, without_last_axis = tuple(output.shape), tuple(output.shape[:-1])
         # Keras compares these shapes without broadcasting.
         shapes = [shape, (*shape, 1)]
-        if shape[-1:] == (1,) or loss.own_name.startswith(_CLASS_LOSSES):
+        if shape[-1:] == (1,) or loss.keras_name.startswith(_CLASS_LOSSES):
             shapes += [without_last_axis, (*without_last_axis, 1)]
         if tuple(target.shape) not in shapes:
             raise ValueError(

@@ -12,8 +12,8 @@ is not estimated from the ratio of actual and predicted decrease. It is multipli
 until the damping with the lowest loss has a larger and a smaller one next to it.
 
 The equation is that of a random sample of the rows, which is new in each iteration. A step must
-always lower the loss of all rows. For a smooth function, a few hundred rows tell a network as much
-as a thousand, at a tenth of the cost. The next sample is larger by half, up to all rows, if the
+always lower the loss of all rows. For a smooth function, about a hundred rows determine what a network
+can learn from a thousand, at a tenth of the cost. The next sample is larger by half, up to all rows, if the
 sample limits the step: the step lowers the loss of all rows too little for its share of the rows,
 and the loss of the sample by more.
 
@@ -168,7 +168,8 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     residuals, jacobian = function.linearized(state.position, rows)
     system = DampedSystem(residuals, jacobian)
     before = function.value(state.position)
-    # A smaller damping is lost in rounding beside the trace, and the step of a larger one is lost.
+    # A smaller damping is lost in rounding when it is added to the matrix; with a larger one, the
+    # step is lost when it is added to the position.
     eps = 2.0**-52 if residuals.dtype == tf.float64 else 2.0**-23
     first_damping = tf.where(
         state.damping > 0.0, state.damping, FIRST_DAMPING * system.trace

@@ -78,7 +78,7 @@ class FitProblem:
             scales.warn_of_targets(model, *checked)
         else:
             scales.warn_of_terms(model, self.objective, terms.weights, data.parts)
-        self.moving = [v for v, _ in self.objective.after_training(sample)]
+        self.moving = [v for v, _ in self.objective.updates_in_training(sample)]
         # A variable may have a copy on each device.
         local = strategy_of(self.worker).experimental_local_results
         known = [each for v in self.objective.others for each in local(v.value)]

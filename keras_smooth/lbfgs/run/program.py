@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.minimizers import MINIMIZERS, LeastSquares, Minimizer, num_pairs_of
-from keras_smooth.lbfgs.objective.exact_losses import compilation
+from keras_smooth.lbfgs.objective.exact_losses import compile_signature
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.residuals import Residuals
 from keras_smooth.lbfgs.objective.sharding import replicas_of
@@ -206,7 +206,7 @@ def program_of(request: Request, model: keras.Model, data: TrainingData) -> Prog
     num_pairs = num_pairs_of(method, given, data.num_rows, num_weights, dtype)
     key = method, num_pairs, request.jit_compile, data.in_memory
     # Layers may have changed between two calls of `compile`.
-    signature = [*compilation(request.model), *map(id, model.trainable_variables)]
+    signature = [*compile_signature(request.model), *map(id, model.trainable_variables)]
     if terms is not None:
         signature += terms.signature
     programs = _programs.setdefault(model, {})
