@@ -16,7 +16,7 @@ from keras_smooth import Status, fit_lbfgs
 from keras_smooth.lbfgs.minimizers import LeastSquares, Minimizer, gauss_newton
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.residuals import Residuals
-from keras_smooth.lbfgs.objective.sharding import moved
+from keras_smooth.lbfgs.objective.sharding import perturbed
 from keras_smooth.lbfgs.objective.terms import ResidualTerms
 
 GAUSS_NEWTON = {"method": "gauss_newton", "jit_compile": False, "verbose": 0}
@@ -289,10 +289,10 @@ def test_jacobian(name):
     weights = {"equation": 4.0} if name == "an equation" else None
     terms = None if function is None else ResidualTerms(function, weights)
     objective = Objective(model, terms)
-    residuals, position = Residuals(objective), moved(objective.position)
+    residuals, position = Residuals(objective), perturbed(objective.position)
     residuals.examine(position, data)
     terms = residuals.layout(data).terms
-    assert [term.way for term in terms] == ways
+    assert [term.method for term in terms] == ways
     values, jacobian = linearized(residuals, position, data)
     value, gradient = objective.value_and_gradient(position, data)
     assert float(tf.reduce_sum(values**2)) == pytest.approx(float(value), rel=1e-12)
@@ -316,7 +316,7 @@ def test_a_sample_has_residuals_and_a_jacobian_that_all_rows_have(name):
     make, function, data, ways = OBJECTIVES[name]
     model, data = make(), as_tensors(data)
     objective = Objective(model, function and ResidualTerms(function, None))
-    residuals, position = Residuals(objective), moved(objective.position)
+    residuals, position = Residuals(objective), perturbed(objective.position)
     residuals.examine(position, data)
     rows, share = residuals.draw(data, tf.constant(3), tf.constant(1))
     if "entries" in ways:
@@ -358,15 +358,15 @@ def test_code_for_one_number_of_rows_has_no_samples():
     model, data = oscillator_net(), as_tensors((POINTS, None, None))
     objective = Objective(model, ResidualTerms(needs_its_number_of_rows, None))
     residuals = Residuals(objective)
-    residuals.examine(moved(objective.position), data)
+    residuals.examine(perturbed(objective.position), data)
     layout = residuals.layout(data)
-    assert layout.terms[0].way == "rows" and layout.most_rows == 0
+    assert layout.terms[0].method == "rows" and layout.most_rows == 0
     assert residuals.draw(data, tf.constant(3), tf.constant(1))[0] is data
 
 
 def jacobian_of(model, data):
     objective = Objective(model)
-    residuals, position = Residuals(objective), moved(objective.position)
+    residuals, position = Residuals(objective), perturbed(objective.position)
     residuals.examine(position, data)
     return linearized(residuals, position, data)[1]
 
@@ -390,7 +390,7 @@ def test_spectral_normalization():
     inner = dense(3, "tanh", dtype="float64")
     model = net(keras.layers.SpectralNormalization(inner, dtype="float64"))
     objective, data = Objective(model), as_tensors((X, Y, None))
-    residuals, position = Residuals(objective), moved(objective.position)
+    residuals, position = Residuals(objective), perturbed(objective.position)
     residuals.examine(position, data)
     values, jacobian = linearized(residuals, position, data)
     # Keras stops the gradient of its power iteration: there are no differences to compare with.

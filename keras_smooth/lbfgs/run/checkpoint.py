@@ -174,7 +174,7 @@ class Resumable:
         # A run of an older version, which did not save them, goes on without.
         self._read = {n: v for n, v in read.items() if saved is None or n in saved}
         # Before anything that may raise an error on one worker only, since others would wait.
-        if replicas and replicas.several_workers:
+        if replicas and replicas.has_several_workers:
             replicas.check_same(checkpoint=digest((self._saved or {}).values()))
         self._start = self._checked_start()
 

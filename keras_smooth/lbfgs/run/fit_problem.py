@@ -10,7 +10,7 @@ from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
 from keras_smooth.lbfgs.objective.objective import recalibrate
-from keras_smooth.lbfgs.objective.sharding import moved, replicas_of, shard, strategy_of
+from keras_smooth.lbfgs.objective.sharding import perturbed, replicas_of, shard, strategy_of
 from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.program import program_of
@@ -69,7 +69,7 @@ class FitProblem:
         if program.residuals is not None:
             self._check_at_once()
             start = self.objective.position
-            program.residuals.examine(moved(start), data.parts)
+            program.residuals.examine(perturbed(start), data.parts)
             # A variable of TensorFlow keeps the values at which an objective is evaluated.
             self.objective.assign(start)
         if terms is None:
@@ -97,7 +97,7 @@ class FitProblem:
         self.points = points
         batch_size = self.request.batch_size
         self.data = shard(points, self.objective, self.replicas, batch_size)
-        if self.replicas and self.replicas.several_workers:
+        if self.replicas and self.replicas.has_several_workers:
             weights = digest([*self.worker.variables, *self.objective.variables])
             self.replicas.check_same(data=points.digest, weights=weights)
 
@@ -160,6 +160,6 @@ class FitProblem:
 
     def on_any_worker(self, *flags: bool) -> list[bool]:
         """Returns which flags are set on some worker, on every worker the same."""
-        if self.replicas and self.replicas.several_workers:
+        if self.replicas and self.replicas.has_several_workers:
             return self.replicas.any_of(*flags)
         return list(flags)
