@@ -116,7 +116,7 @@ def test_what_cannot_be_shown_ends_no_fit(monkeypatch, fault):
     if fault == "output":
         broken.write = lambda text: (_ for _ in ()).throw(BrokenPipeError())
     else:
-        monkeypatch.setattr(progress.Progress, "_words", lambda *_: 1 / 0)
+        monkeypatch.setattr(progress.Progress, "_format_line", lambda *_: 1 / 0)
     monkeypatch.setattr(sys, "stdout", broken)
     assert train(verbose=1, epochs=3).result.nit == 3
 
@@ -137,7 +137,9 @@ def test_what_is_left(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     lines = []
-    monkeypatch.setattr(progress, "_writer", lambda _: lambda *a: lines.append(a[:2]))
+    monkeypatch.setattr(
+        progress, "_choose_writer", lambda _: lambda *a: lines.append(a[:2])
+    )
     best = types.SimpleNamespace(fun=1.0, grad_norm=1.0)
     for max_seconds in (None, 500.0):
         request = types.SimpleNamespace(

@@ -71,9 +71,9 @@ def _remedy(model: keras.Model) -> str:
             "keras_smooth.standardized, and as model the network without its scales."
         )
     return (
-        "Fit keras_smooth.standardized(model, x, y), whose network gets x and y without their "
-        "means, in parts of their deviations, and which returns y and its derivatives by x as "
-        "they are."
+        "Fit keras_smooth.standardized(model, x, y): its network gets x and y minus their means, "
+        "divided by their standard deviations, and it returns y and its derivatives by x in the "
+        "units of the data."
     )
 
 

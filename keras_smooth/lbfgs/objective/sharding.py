@@ -158,14 +158,16 @@ def shard(
         stream = micro_batches.Stream(data.parts, tf.constant(is_average * size, dtype))
         if not replicas:
             return stream
-        shards = [data.parts.shard(count, place) for place in replicas.replica_ids]
+        shards = [
+            data.parts.shard(count, replica_id) for replica_id in replicas.replica_ids
+        ]
         return tuple(stream._replace(dataset=dataset) for dataset in shards)
     total = micro_batches.num_rows(data.parts)
     if total < count:
         raise ValueError(f"{count} replicas need as many rows, received {total}.")
 
-    def batches(place: int) -> micro_batches.Rows:
-        rows = micro_batches.share_of_rows(data.parts, place, count)
+    def batches(replica_id: int) -> micro_batches.Rows:
+        rows = micro_batches.share_of_rows(data.parts, replica_id, count)
         # A share may have one row more than another, so that all leave a row for the rest.
         num_batches = (size // count - bool(replicas)) // batch_size
         return micro_batches.cut_into_batches(
