@@ -542,5 +542,5 @@ def test_every_method_has_a_title_of_its_own_in_figures():
     recorder = Recorder()
     fit(at_start(), method="broyden", epochs=1, callbacks=[recorder])
     fits = Fits()
-    fits.epoch(0, recorder.model, recorder.params)
+    fits.count(0, recorder.model, recorder.params)
     assert fits.name_of(0) == titles["broyden"] == "Broyden"
