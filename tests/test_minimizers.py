@@ -519,8 +519,8 @@ def test_line_search_passes_a_kink(slopes, length):
 
     start, found = search_along(kink, length)
     assert bool(found.is_good)
-    assert float(found.place.value) < float(start.value) and float(found.length) >= 1.0
-    assert float(found.place.gradient[0]) == behind
+    assert float(found.latest.value) < float(start.value) and float(found.length) >= 1.0
+    assert float(found.latest.gradient[0]) == behind
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -531,8 +531,8 @@ def test_line_search_finds_a_flat_lower_step_or_says_that_there_is_none(name):
         assert bool(found.is_good) == (lengths is not None)
         if lengths is not None:
             assert float(found.latest.position[0]) == float(found.length)
-            assert float(found.place.value) < float(start.value)
-            assert abs(found.place.gradient[0]) <= 0.5 * abs(start.gradient[0])
+            assert float(found.latest.value) < float(start.value)
+            assert abs(found.latest.gradient[0]) <= 0.5 * abs(start.gradient[0])
 
 
 # First step along (t - 1)^2, and the trials until the cubic step, which is exact: 10 times the

@@ -114,8 +114,8 @@ def evaluate_all_rows(
     start = (tf.zeros((), position.dtype), tf.zeros_like(position))
 
     def add(total: tuple, batch: Any, share: tf.Tensor) -> tuple:
-        parts = function(position, batch)
-        return tuple(t + share * part for t, part in zip(total, parts))
+        values = function(position, batch)
+        return tuple(t + share * value for t, value in zip(total, values))
 
     if isinstance(data, Stream):
 
