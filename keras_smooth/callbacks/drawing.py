@@ -1,4 +1,4 @@
-"""The panels of `DerivativeMonitor.plot` below the learning curves, with one function for each kind."""
+"""The panels of `DerivativeMonitor.plot` below the learning curves, one function for each kind."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +58,7 @@ class Values(NamedTuple):
 
 
 def _entry_index(name: str, index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the index of an entry as a tuple, with that of a single output, which may be left out."""
+    """Returns the index of an entry as a tuple; the index of a single output may be left out."""
     entry_index = tuple(index) if isinstance(index, tuple | list) else (index,)
     if len(entry_index) == len(shape) - 1 and shape[0] == 1:
         entry_index = (0, *entry_index)

@@ -79,7 +79,7 @@ class Measurement:
         return [_joined(leaves) for leaves in self._exact]
 
     def values(self) -> list[np.ndarray]:
-        """Returns y, y', ... of the model as it is now, with the arrays of a structure concatenated."""
+        """Returns y, y', ... of the model as it is now; arrays of a structure are concatenated."""
         return [_joined(leaves) for leaves in self._model_leaves()]
 
     def pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -107,7 +107,7 @@ class Measurement:
         return Values(self.x, self.names, self.pairs())
 
     def slice_values(self, x: np.ndarray, direction: np.ndarray) -> list[list[np.ndarray]]:
-        """Returns y and its derivatives along a direction, the exact ones and those of the model."""
+        """Returns y and its derivatives along a direction, exact ones and those of the model."""
         if self._function is None or self._model is None:
             raise ValueError(
                 "A slice needs exact values between the samples: pass a function as `reference`, "

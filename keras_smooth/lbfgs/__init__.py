@@ -13,9 +13,9 @@ history.py     the `History` that fit_lbfgs returns
 logs.py        the logs of callbacks and `History`
 result.py      how a fit ended
 
-A fit uses these classes in this order: `Request`, `TrainingData`, `Objective`, `Program`, `OptimizationRun`,
-`History`. After each chunk of iterations, the weights are written to the model, the logs and the
-checkpoints.
+A fit uses these classes in this order: `Request`, `TrainingData`, `Objective`, `Program`,
+`OptimizationRun`, `History`. After each chunk of iterations, the weights are written to the model,
+the logs and the checkpoints.
 """
 
 from keras_smooth.lbfgs.fit import fit_lbfgs

@@ -32,12 +32,12 @@ _NAMES_ELSEWHERE = {
         "`num_correction_pairs`, how many pairs of vectors are remembered"
     ),
     "gtol tol tolerance_grad pgtol": (
-        "`tolerance`, the largest entry of the gradient at which the fit is done, relative to that "
-        "at the start"
+        "`tolerance`, the largest entry of the gradient at which the fit is done, relative to "
+        "that at the start"
     ),
     "ftol f_tol tolerance_change factr": (
-        "`target`, the loss at which the fit is done, relative to that at the start, or `tolerance` "
-        "for the gradient"
+        "`target`, the loss at which the fit is done, relative to that at the start, or "
+        "`tolerance` for the gradient"
     ),
     "loss loss_fn fun closure": (
         "`objective`, a function of the model and x, or `model.compile(loss=...)`"

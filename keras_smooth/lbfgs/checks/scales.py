@@ -62,7 +62,7 @@ def warn_of_inputs(model: keras.Model, fitted_model: keras.Model, x: Any) -> str
 
 
 def _remedy(model: keras.Model) -> str:
-    """Returns the advice to standardize, which depends on whether the model has Rescaling layers."""
+    """Returns the advice to standardize, which differs for a model with Rescaling layers."""
     if isinstance(model, DerivativeModel):
         model = model.model
     if any(isinstance(layer, keras.layers.Rescaling) for layer in model.layers):

@@ -40,7 +40,7 @@ class TrainingData:
         return digest(leaf for leaf in leaves if leaf is not None)
 
     def sample(self, size: int) -> Any:
-        """Returns `size` rows or fewer: evenly spaced ones of arrays, the first ones of a dataset."""
+        """Returns at most `size` rows: evenly spaced ones of arrays, the first of a dataset."""
         size = min(size, self.num_rows)
         if not self.in_memory:
             return next(iter(self.parts.rebatch(size)))

@@ -25,11 +25,12 @@ from keras_smooth.lbfgs.minimizers.line_search import dot
 from keras_smooth.lbfgs.minimizers.shapes import Scalar, Vector
 from keras_smooth.lbfgs.minimizers.updates import curvature_of
 
-# Rows of a block, at most. Larger blocks store more numbers above the diagonal, and smaller ones are
-# slower to multiply. Of 128, 256 and 512 rows, 512 were fastest with 2,001 and 3,001 weights.
+# Largest number of rows of a block. Larger blocks store more numbers above the diagonal, and
+# smaller ones are slower to multiply. Of 128, 256 and 512 rows, 512 were fastest with 2,001 and
+# 3,001 weights.
 BLOCK_ROWS = 512
 MOST_BYTES = 2**31
-# Number of updates that are stored separately. With 16 of them, writing the matrix is a tenth of the
+# Number of updates that are stored separately. With 16, writing the matrix takes a tenth of the
 # time of an iteration with 3,001 weights.
 UPDATES = 16
 

@@ -12,10 +12,10 @@ is not estimated from the ratio of actual and predicted decrease. It is multipli
 until the damping with the lowest loss has a larger and a smaller one next to it.
 
 The equation is that of a random sample of the rows, which is new in each iteration. A step must
-always lower the loss of all rows. For a smooth function, about a hundred rows determine what a network
-can learn from a thousand, at a tenth of the cost. The next sample is larger by half, up to all rows, if the
-sample limits the step: the step lowers the loss of all rows too little for its share of the rows,
-and the loss of the sample by more.
+always lower the loss of all rows. For a smooth function, about a hundred rows determine what a
+network can learn from a thousand, at a tenth of the cost. The next sample is larger by half, up to
+all rows, if the sample limits the step: the step lowers the loss of all rows too little for its
+share of the rows, and the loss of the sample by more.
 
 References:
     Marquardt, 1963, "An algorithm for least-squares estimation of nonlinear parameters", Journal
@@ -47,16 +47,16 @@ PACKAGES = ()
 # The first damping, as a fraction of the trace of J'J, and the factor from one damping to the next.
 FIRST_DAMPING = 1e-3
 DAMPING_FACTOR = 10.0
-# Largest number of corrections with one matrix. On the article's net, 4 need twice as many iterations
-# as 12, and 40 need as many as 12.
+# Largest number of corrections with one matrix. On the article's net, 4 need twice as many
+# iterations as 12, and 40 need as many as 12.
 MOST_CORRECTIONS = 12
-# Another correction, or less damping, is worth its cost if it reduces the sum of squares at least by
-# this factor.
+# Another correction, or less damping, is worth its cost if it reduces the sum of squares by at
+# least this factor.
 WORTHWHILE_RATIO = 0.9
 # Number of rows of the first sample.
 FIRST_ROWS = 100
-# A step with all rows multiplies the loss by about this factor. A step with a share of the rows, and
-# so of the cost, is worth it if its factor is at most this one to the power of the share.
+# A step with all rows multiplies the loss by about this factor. A step with a share of the rows,
+# and so of the cost, is worth it if its factor is at most this one to the power of the share.
 LOSS_RATIO_OF_ALL_ROWS = 0.1
 # If a step is not worth it, and its factor for the loss of the sample is less than this times its
 # factor for the loss of all rows, the sample grows by half.
@@ -377,8 +377,8 @@ def _call_one(condition: bool | tf.Tensor, yes: Callable, no: Callable) -> tf.Te
 
 def _lu_solver(matrix: tf.Tensor) -> Callable:
     """Returns a function that multiplies a vector by the inverse of a matrix."""
-    # If rounding makes the matrix indefinite, TensorFlow raises an error in a Cholesky decomposition,
-    # but not in this one. The resulting step is judged by its loss, as any other.
+    # If rounding makes the matrix indefinite, a Cholesky decomposition of TensorFlow raises an
+    # error, and this one does not. The resulting step is judged by its loss, as any other.
     upper, places = tf.linalg.lu(matrix)
     # tf.linalg.lu_solve would copy the matrix for each vector.
     lower = tf.linalg.band_part(upper, -1, 0)

@@ -147,7 +147,7 @@ def _too_short_and_too_long(
 def _next_step(
     last: Trial, trial: Trial, low: Trial, high: Trial, is_strong: Scalar
 ) -> Scalar:
-    """Returns the next step to try: between the bounds, or beyond the lower one if it is the only."""
+    """Returns the next step to try: between the bounds, or beyond a lower one without an upper."""
     bounded = tf.math.is_finite(high[0])
     cubic = minimum_of_cubic(tf.where(bounded, low, last), tf.where(bounded, high, trial))
     width = high[0] - low[0]

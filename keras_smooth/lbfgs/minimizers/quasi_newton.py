@@ -165,7 +165,7 @@ def initial_entries(function: Callable, position: tf.Tensor) -> dict[str, Any]:
 
 
 def select(condition: tf.Tensor, yes: Any, no: Any) -> Any:
-    """Returns one of two nests of tensors, without a conditional, into which XLA would copy them."""
+    """Returns one of two nests of tensors, without a conditional, for which XLA copies tensors."""
     return tf.nest.map_structure(lambda a, b: tf.where(condition, a, b), yes, no)
 
 

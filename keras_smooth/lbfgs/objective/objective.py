@@ -159,7 +159,7 @@ class Objective:
             return self._loss.residuals(self._model(), data)
 
     def updates_in_training(self, data: tuple) -> list[tuple[keras.Variable, tf.Tensor]]:
-        """Returns the floating variables that a training step would change, with their new values."""
+        """Returns the floating variables that a training step changes, with their new values."""
         floating = [v for v in self.others if v.dtype.startswith("float")]
         if not floating:
             return []
@@ -180,8 +180,8 @@ class Objective:
     def _substitute_values(
         self, weights: list[tf.Tensor], others: list | None = None
     ) -> SubstituteValues:
-        # The scope drops changes of non-trainable variables: the seed of Dropout does not advance, so
-        # that the whole run has one mask.
+        # The scope drops changes of non-trainable variables. So the seed of Dropout does not
+        # advance, and the whole run has one mask.
         variables = [*self.variables, *(self.others if others else ())]
         return SubstituteValues(variables, [*weights, *(others or ())])
 

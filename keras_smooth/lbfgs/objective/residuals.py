@@ -268,7 +268,7 @@ def _residuals_by_rows(
 
 
 def _is_close(rows: tf.Tensor, whole: tf.Tensor) -> bool:
-    """Returns whether residuals are equal up to rounding; equal NaN and infinities count as equal."""
+    """Returns whether residuals are equal up to rounding; NaN equals NaN."""
     tolerance, rows, whole = _rounding_tolerance(whole), np.asarray(rows), np.asarray(whole)
     scale = np.max(np.abs(whole), initial=0.0, where=np.isfinite(whole))
     return rows.shape == whole.shape and np.allclose(

@@ -68,7 +68,7 @@ class Replicas:
     def evaluate_all_rows(
         self, function: Callable, position: tf.Tensor, data: tuple
     ) -> tuple:
-        """Returns value and gradient over the rows of all replicas; see `micro_batches.evaluate_all_rows`."""
+        """Returns value and gradient over the rows of all replicas, as in micro_batches.py."""
         evaluate = functools.partial(micro_batches.evaluate_all_rows, function, position)
         by_replica = self.on_each_device(evaluate, data)
         return tuple(
@@ -217,7 +217,7 @@ def _is_average_over_rows(data: TrainingData, objective: Objective) -> bool:
 
 
 def _is_average(objective: Objective, whole: Any, parts: list, sizes: list[int]) -> bool:
-    """Returns True if the loss of all rows is the average of the losses of parts, False for the sum.
+    """Returns True if the loss of all rows is the average of those of parts, False for the sum.
 
     Raises:
         ValueError: If it is neither.

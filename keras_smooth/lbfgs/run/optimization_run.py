@@ -12,8 +12,8 @@ from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.program import ScaledData
 
 # A gradient counts as rounding error up to so many times the change that rounding of the weights
-# makes in it. In float32, rounding along a steep direction may hide the slope along a flat one, as in
-# problem 10 of More, Garbow and Hillstrom.
+# makes in it. In float32, rounding along a steep direction may hide the slope along a flat one, as
+# in problem 10 of More, Garbow and Hillstrom.
 _GRADIENT_ROUNDINGS = {"float64": 10.0, "float32": 1.0}
 
 
@@ -64,19 +64,17 @@ class OptimizationRun:
     def __init__(self, problem: FitProblem, position: tf.Tensor):
         self._problem, self._request = problem, problem.request
         self._minimize = problem.program.minimize
+        # Iterations and evaluations before the current state of the minimizer began.
         self._finished_counts = [0, 1]
         # The iterations at which a failed line search was restarted.
         self.restarts: list[int] = []
         self.status: Status | None = None
         self._dtype = position.dtype.name
         unscaled = ScaledData(problem.data, tf.ones((), position.dtype))
-        initial = self._minimize("begin", position, unscaled)
-        loss, gradient = (
-            float(initial.objective_value),
-            _largest(initial.objective_gradient),
-        )
+        first = self._minimize("begin", position, unscaled)
+        loss, gradient = float(first.objective_value), _largest(first.objective_gradient)
         # There may be no memory for two dense matrices.
-        del initial
+        del first
         self._start = Sizes(abs(loss), gradient)
         self.state: Any = self._minimize("begin", position, self._data)
         self._record_start()
@@ -111,7 +109,7 @@ class OptimizationRun:
         return ScaledData(self._problem.data, tf.constant(self._scale, self._dtype))
 
     def advance(self, nit: int) -> None:
-        """Iterates until `self.nit == nit` or the run ends; writes the best position to the model."""
+        """Iterates until `self.nit == nit` or an end, and writes the best position to the model."""
         while self.status is None and self.nit < nit:
             before = self.state
             tolerance = self._tolerance / self._scale
@@ -124,13 +122,11 @@ class OptimizationRun:
 
     def continue_on_new_points(self) -> None:
         """Continues from the best position on new data, with the memory that is useful there."""
-        self._continue_from(
-            self._minimize("move", self.state, self.best.position, self._data)
-        )
+        self._switch_to(self._minimize("move", self.state, self.best.position, self._data))
 
     def restart_at(self, position: tf.Tensor) -> None:
         """Continues from another position with an empty memory, also if the run has ended."""
-        self._continue_from(self._minimize("begin", position, self._data))
+        self._switch_to(self._minimize("begin", position, self._data))
 
     def interrupt(self) -> None:
         """Ends the run, and writes the best position to the model."""
@@ -200,7 +196,7 @@ class OptimizationRun:
             self.status = None
             self.state = self.state._replace(converged=tf.constant(False))
 
-    def _continue_from(self, state: Any) -> None:
+    def _switch_to(self, state: Any) -> None:
         """Continues from a new state, which took one evaluation, also if the run has ended."""
         nit, nfev = self.nit, self.nfev + 1
         self.state, self._finished_counts = state, [0, 0]
@@ -245,7 +241,7 @@ class OptimizationRun:
             self.state = self._minimize("begin", self.best.position, self._data)
 
     def _is_at_rounding_level(self) -> bool:
-        """Returns whether the loss is not lower than at the start, and the gradient is rounding error.
+        """Returns whether the loss is that of the start, and the gradient is rounding error.
 
         The gradient is rounding error if rounding the weights changes it by about its own size.
         """

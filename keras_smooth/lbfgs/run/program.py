@@ -124,7 +124,7 @@ class Program:
         self.read_variables = [v for v, was in zip(variables, before) if digest([v]) == was]
 
     def minimize(self, name: str, *arguments: Any) -> Any:
-        """Calls a method of `Minimizer`; once XLA has refused, this and later calls do without it."""
+        """Calls a method of `Minimizer`; without XLA from the first call that XLA refuses."""
         try:
             return getattr(self._minimizer, name)(*arguments)
         except _REFUSALS as error:
