@@ -136,12 +136,12 @@ class DenseInverseHessian:
         inner = tf.where(is_kept, inner, tf.zeros_like(inner))
         pair = tf.where(is_kept, tf.stack([step, u]), tf.zeros_like([step, u]))
         slot, count = memory.num_updates, tf.cast(is_kept, tf.int32)
-        place = tf.one_hot(slot, UPDATES, dtype=step.dtype)[:, None, None]
+        in_slot = tf.one_hot(slot, UPDATES, dtype=step.dtype)[:, None, None]
         return memory._replace(
             scale=memory.scale / tau,
             shift=memory.shift / tau,
             basis=tf.tensor_scatter_nd_update(memory.basis, [[slot]], pair[None]),
-            inner=memory.inner / tau + place * inner,
+            inner=memory.inner / tau + in_slot * inner,
             num_updates=slot + count,
             product=product / tau + _times_updates(pair, inner, gradient),
             num_pairs=num_pairs + count,

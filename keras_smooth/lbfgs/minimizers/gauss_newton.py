@@ -36,7 +36,7 @@ from keras_smooth.lbfgs.minimizers.line_search import LOSS_ROUNDINGS, Evaluation
 from keras_smooth.lbfgs.minimizers.quasi_newton import (
     gradient_is_below,
     initial_entries,
-    iterate_until,
+    iterate_at_most,
     select,
 )
 
@@ -156,7 +156,7 @@ def advance(
     function: LeastSquares, state: State, num_iterations: tf.Tensor, tolerance: tf.Tensor
 ) -> State:
     """Returns the state after at most `num_iterations` more iterations."""
-    return iterate_until(
+    return iterate_at_most(
         lambda now: _iterate(function, now, tolerance), state, num_iterations
     )
 

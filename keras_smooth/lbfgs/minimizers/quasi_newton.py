@@ -139,7 +139,7 @@ class QuasiNewton:
     ) -> State:
         """Returns the state after at most `num_iterations` more iterations."""
         matrix = self._inverse_hessian(state)
-        return iterate_until(
+        return iterate_at_most(
             lambda state: _iterate(matrix, function, state, tolerance),
             state,
             num_iterations,
@@ -169,7 +169,7 @@ def select(condition: tf.Tensor, yes: Any, no: Any) -> Any:
     return tf.nest.map_structure(lambda a, b: tf.where(condition, a, b), yes, no)
 
 
-def iterate_until(iterate: Callable, state: Any, num_iterations: tf.Tensor) -> Any:
+def iterate_at_most(iterate: Callable, state: Any, num_iterations: tf.Tensor) -> Any:
     """Returns the state after `num_iterations` more iterations, or when it converges or fails."""
     limit = state.num_iterations + num_iterations
 
