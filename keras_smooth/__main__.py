@@ -1,4 +1,4 @@
-"""`python -m keras_smooth`: the command `keras-smooth`, except that TensorFlow is imported first."""
+"""`python -m keras_smooth`: the command `keras-smooth`, which here imports TensorFlow first."""
 
 import sys
 

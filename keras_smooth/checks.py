@@ -104,7 +104,7 @@ def function(name: str, value: Any, *arguments: str) -> Any:
         inspect.signature(value).bind(*arguments)
     except TypeError as error:
         raise TypeError(
-            f"{name} must be {what}, received {shown(value)}, which does not take that: "
+            f"{name} must be {what}, received {shown(value)}, which does not accept these: "
             f"{error}."
         ) from None
     # A builtin may have no signature.

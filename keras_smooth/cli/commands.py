@@ -107,7 +107,7 @@ def _how_to_resume(out: Path) -> str:
 
 
 def default_out(resume: bool) -> str:
-    """Returns the first free name of comparison, comparison-2, ...; to resume, the last used one."""
+    """Returns the first free name of comparison, comparison-2, ..., or to resume the last one."""
     names = [DEFAULT_OUT, *(f"{DEFAULT_OUT}-{number}" for number in range(2, 10_000))]
     free = next(i for i, name in enumerate(names) if not Path(name).exists())
     return names[max(free - 1, 0)] if resume else names[free]

@@ -59,7 +59,7 @@ def _run(arguments: argparse.Namespace, before: Callable[[], None]) -> int:
 
 @contextlib.contextmanager
 def _start_up_lines_hidden() -> Iterator[None]:
-    """Hides the lines that TensorFlow writes when it starts, unless its log level is set or it fails.
+    """Hides the lines that TensorFlow writes at its start, unless it fails or its log level is set.
 
     The log level alone does not hide them: TensorFlow writes the first lines before it reads it.
     """

@@ -56,8 +56,8 @@ class Settings(Options):
     """The options of one comparison, with the functions and runs that they stand for.
 
     Args:
-        functions: The functions of activations by name. They are not stored or compared;
-            their names stand for them.
+        functions: The functions of activations by name. They are not stored or compared, but
+            their names are.
     """
 
     functions: Mapping[str, Callable] = dataclasses.field(

@@ -35,9 +35,8 @@ _LARGEST_TOLERANCE = 2e-3
 class Agreement:
     """The agreement of two ways to compute one derivative.
 
-    Every sample and output has a limit of its own. `difference`, `error` and `limit` are
-    those of the number with the largest bound or, where some exceed their limits, of the
-    worst of these.
+    Every sample and output has its own limit. `difference`, `error` and `limit` belong to the
+    number with the largest bound or, if bounds exceed their limits, to the worst of these.
 
     Args:
         name: `"y"`, `"dy"`, `"d2y"`, ..., or `"laplacian"`.

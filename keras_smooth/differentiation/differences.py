@@ -36,10 +36,10 @@ _DEGREES = (14, 12, 10)
 _MIDDLE = 0.2
 # Positions, in steps, at which the size of a derivative near a point is measured.
 _NEARBY = _MIDDLE + np.linspace(-0.4, 0.4, 9)
-# The ladder is dense near the length on which an input varies: so many steps, a factor apart.
-# From there it reaches, with a larger factor, up to a few times the size of the points, and down
-# to many spacings of the floating-point numbers there. Lengths, steps and nodes are dyadic, so
-# that points on lines along the axes are exact.
+# The ladder is dense near the length on which an input varies, with _NUM_DENSE steps that differ
+# by _FACTOR. From there it reaches, by a larger factor, up to a few times the size of the points,
+# and down to many spacings of the floating-point numbers there. Lengths, steps and nodes are
+# dyadic, so that points on lines along the axes are exact.
 _FACTOR, _NUM_DENSE, _SPARSE_FACTOR = 4.0, 8, 16.0
 _LONGEST, _NUM_SPACINGS = 4.0, 2.0**10
 _NODE_PARTS = 2**8

@@ -92,7 +92,7 @@ def partials(
 def _evaluation(
     model: Callable, x: Any, which: Any, names: Any, engine: str, batch_size: int | None
 ) -> tuple[Evaluation, Axes, list[MultiIndex]]:
-    """Returns the evaluation of the distinct partial derivatives, the axes, and all multi-indices."""
+    """Returns the evaluation of the distinct partials, the axes, and all multi-indices."""
     points = checked_points(model, x)
     axes = named_axes(points, names)
     indices = checked_which(axes, which)

@@ -33,7 +33,7 @@ def checked_order(layer: object, order: int, *activations: Callable) -> int:
             smooth = ", ".join(registry.recommended(order))
             raise ValueError(
                 f"{owner} received activation={name!r}, which is {kind}, but order={order} "
-                f"asks for C^{order}{reason}. Take a smooth activation ({smooth}), or allow "
+                f"asks for C^{order}{reason}. Use a smooth activation ({smooth}), or allow "
                 f"the loss with order={max(smoothness, 0)}."
             )
         # A function may be smoother than its operations show.

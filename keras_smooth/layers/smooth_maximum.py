@@ -3,10 +3,10 @@
 The maximum of x_1, ..., x_n becomes log(sum_i exp(sharpness x_i)) / sharpness. It is larger than
 the maximum by log(n) / sharpness at most, and by almost nothing if one value is much larger than
 the others, which is the usual case. With the mean in place of the sum, it would be smaller by
-log(n) / sharpness in that case. For 4 standard normal values and sharpness 10, the form with the sum
-differs from the maximum by 0.009 on average and by 0.13 at most, the form with the mean by 0.13
-and 0.14. For two values the form is x_1 + softplus(x_2 - x_1) with that sharpness, so the smooth
-maximum of x and 0 is the smooth ReLU of `smoothen`.
+log(n) / sharpness in that case. For 4 standard normal values and sharpness 10, the form with the
+sum differs from the maximum by 0.009 on average and by 0.13 at most, the form with the mean by
+0.13 and 0.14. For two values the form is x_1 + softplus(x_2 - x_1) with that sharpness, so the
+smooth maximum of x and 0 is the smooth ReLU of `smoothen`.
 """
 
 import functools

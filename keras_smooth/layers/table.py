@@ -22,7 +22,7 @@ def ordered(kind: type) -> type:
 
 
 def exact(kind: type) -> type:
-    """Registers a class with the outputs of its base class, a layer of Keras, and exact derivatives."""
+    """Registers a class with the outputs of its base class, a layer of Keras, but exact."""
     return _registered(kind, EXACT_FORMS)
 
 

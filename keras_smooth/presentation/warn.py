@@ -39,7 +39,7 @@ def warn_once(subject: object, message: str, topic: str = "") -> None:
     """
     try:
         messages = _given.setdefault(subject, set())
-    # A subject without a hash or weak references has a warning each time; Python filters repetitions.
+    # Without a hash or weak references there is a warning each time; Python filters repetitions.
     except TypeError:
         messages = set()
     if (topic or message) not in messages:

@@ -1,4 +1,4 @@
-"""The look-up: how smooth a function, layer or model is, and what to recommend."""
+"""The smoothness of functions, layers and models, by the table or by reading; names; advice."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping

@@ -128,7 +128,7 @@ class _Worker:
 
     Attributes:
         run: The run that the worker executes.
-        left: The runs that are left of the worker's program. Workers of one program share them.
+        left: The waiting runs of the worker's program, which its workers share.
     """
 
     def __init__(self, start: bytes, events: queue.Queue):

@@ -55,9 +55,9 @@ def _gaussian(dim: int) -> ExactProblem:
     )
 
 
-# Franke, A Critical Comparison of Some Methods for Interpolation of Scattered Data (1979): a sum of
-# terms a exp(-g), where g is the sum of (9 x + b)^n / c over both coordinates and n is 1 or 2. A row
-# has a, and (b, n, c) of each coordinate.
+# Franke, A Critical Comparison of Some Methods for Interpolation of Scattered Data (1979): a sum
+# of terms a exp(-g), where g is the sum of (9 x + b)^n / c over both coordinates and n is 1 or 2.
+# A row has a, and (b, n, c) of each coordinate.
 _FRANKE = (
     (0.75, (-2.0, 2, 4.0), (-2.0, 2, 4.0)),
     (0.75, (1.0, 2, 49.0), (1.0, 1, 10.0)),

@@ -311,7 +311,7 @@ def check_precision(learned: Mapping[str, Problem], dtypes: Sequence[str]) -> No
                 raise ValueError(
                     f"{problem.shown()}: {dtype} has too few numbers between {key} = "
                     f"{column.min()} and {column.max()}. Subtract a constant from {key}"
-                    f"{'' if dtype == 'float64' else ', or take float64'}."
+                    f"{'' if dtype == 'float64' else ', or use float64'}."
                 )
         largest = MAX_SIZE[dtype]
         for order, derivative in enumerate(("y", "y'", "y''")):

@@ -5,7 +5,7 @@ seeds.py             a test of whether seeds distinguish two activations
 findings.py          other findings, as text and rows of tables
 figures.py           figures as PNG
 charts.py            the numbers that the charts of report.html show
-pages.py             report.html, report.md and tables, from the templates, style and script in page/
+pages.py             report.html, report.md and tables, from templates, style and script in page/
 writing.py           writes all of these into a directory
 
 Sentences are plain text here. Each page escapes them in its own way, since names of files, columns

@@ -141,7 +141,7 @@ class Experiment:
         return model
 
     def _dense(self, run: RunId, layer: int) -> layers.Dense:
-        """Returns a layer with its seeded initializer; the layer after the hidden ones is linear."""
+        """Returns a layer with its seeded initializer; the last layer is linear."""
         depth, width = self.settings.depth_and_width()
         last = layer == depth
         linear = activations.get("linear")
@@ -193,8 +193,8 @@ class Experiment:
 
 
 def _rescaling(scale: float, offset: float, dtype: str) -> keras.layers.Layer:
-    # TensorFlow would first convert Python floats to float32. If x is large compared with its range,
-    # this would move all points out of the range.
+    # TensorFlow would first convert Python floats to float32. If x is large compared with its
+    # range, this would move all points out of the range.
     numbers = np.float64(scale), np.float64(offset)
     return keras.layers.Rescaling(*numbers, dtype=dtype)
 
