@@ -161,7 +161,7 @@ class Evaluation:
             values = self._values_by(engine)
             is_our_choice = engine == "tape" != self.engine
             return (
-                self._with_checked_gradient(values)
+                self._without_wrong_gradient(values)
                 if is_our_choice and self.order
                 else values
             )
@@ -172,7 +172,7 @@ class Evaluation:
             # AutoGraph can only re-raise errors of Python.
             raise ValueError(str(error)) from error
 
-    def _with_checked_gradient(self, derivatives: Any) -> Any:
+    def _without_wrong_gradient(self, derivatives: Any) -> Any:
         """Returns the derivatives, which raise an error if their own gradient would be wrong.
 
         An example is the gradient of the first derivative of LayerNormalization by tapes.

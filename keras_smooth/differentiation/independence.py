@@ -140,7 +140,7 @@ def _fixed_samples_stay(y: Jet, order: int, masks: tf.Tensor) -> Any:
     is_fixed = tf.reshape(~masks, [4, -1, *[1] * (y.shape.rank - 1)])
     largest_of_fixed = tf.reduce_max(tf.where(is_fixed, entry, tf.zeros_like(entry)))
     largest = tf.reduce_max(entry)
-    # Half of the digits: far above rounding, far below the effect of other samples.
+    # Half of the digits: far above rounding, and far below the effect of other samples.
     tolerance = EPSILON[y.dtype.name] ** 0.5
     return (largest_of_fixed <= tolerance * largest) | ~tf.math.is_finite(largest)
 

@@ -133,7 +133,7 @@ _HALF_OF_DIGITS = {2: 0.1, 4: 3e-4, 8: 1e-8}
 def _is_complete(seed: tf.Tensor, total: tf.Tensor, row: tf.Tensor) -> bool:
     """Returns whether no path is missing in the derivative of a gradient by its seed.
 
-    The gradient is linear in its seed, so it has to be the sum of the products of both.
+    The gradient is linear in its seed. So it must equal the sum of the seed times this derivative.
 
     Args:
         seed: The seed of the gradient, `(batch, ...)`.
