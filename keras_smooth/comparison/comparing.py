@@ -225,8 +225,8 @@ def compare(
     Example:
 
     >>> import keras_smooth
-    >>> found = keras_smooth.compare(["tanh"], seeds=1, epochs=20, verbose=0)
-    >>> found.summary[0].activation, found.summary[0].smoothness
+    >>> comparison = keras_smooth.compare(["tanh"], seeds=1, epochs=20, verbose=0)
+    >>> comparison.summary[0].activation, comparison.summary[0].smoothness
     ('tanh', 'inf')
     """
     if beside is not None:

@@ -160,7 +160,11 @@ def load_problem(
         ValueError: If the name is unknown, or the data cannot be used.
     """
     is_function = callable(source)
-    problem = _problem_of_function(source, domain) if is_function else _loaded(source)
+    problem = (
+        _problem_of_function(source, domain)
+        if is_function
+        else _problem_of_name_or_data(source)
+    )
     if not noise:
         return problem
 
@@ -209,7 +213,7 @@ def _scale_of(y: np.ndarray) -> tuple[float, float]:
     return float(y.mean()), float(y.std()) or 1.0
 
 
-def _loaded(source: Any) -> Problem:
+def _problem_of_name_or_data(source: Any) -> Problem:
     if isinstance(source, str | os.PathLike):
         name = os.fspath(path("problem", source))
         check_problem(name)
