@@ -1,4 +1,4 @@
-"""The bodies of control flow and of functions: their operations, from their definitions."""
+"""The bodies of control flow and of called functions, imported from their definitions."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -8,13 +8,13 @@ import tensorflow as tf
 
 from keras_smooth.operations.program import Program
 
-# For each kind of operation its outputs: their names, and the attribute that says how many
-# tensors one is, or "". They are known from the first operation of the kind on.
+# The output arguments of each kind of operation: the name of each, and the attribute with its
+# number of tensors, or "" for a single tensor. Known once an operation of the kind is imported.
 _outputs: dict[str, tuple[tuple[str, str], ...]] = {}
 
 
 def library(graph: tf.Graph) -> Callable[[str], Program]:
-    """Returns a function that gives the body of a name, a `Program`."""
+    """Returns a function from the name of a function in a graph to its body, a `Program`."""
 
     @functools.cache
     def definitions() -> tuple:
@@ -40,11 +40,12 @@ def library(graph: tf.Graph) -> Callable[[str], Program]:
 
 
 class _Import:
-    """The nodes of a function as operations of a graph of their own.
+    """The nodes of a function definition, imported as operations of a new graph.
 
-    A definition calls a tensor `node:output:index`, a graph `node:place`. To tell the place
-    takes the outputs of the kind, which are known once such a node has been imported: nodes
-    are imported in batches, each with what is known by then.
+    A function definition refers to a tensor as `node:output:index`, a graph as `node:index`.
+    To convert one into the other, one needs the output arguments of the kind of operation,
+    which are known only after an operation of this kind is imported. So the nodes are
+    imported in batches: each has the nodes whose inputs can be converted by then.
     """
 
     def __init__(self, function: Any, definition: Any) -> None:
@@ -63,12 +64,12 @@ class _Import:
             pending = [node for node in pending if node.name not in self.operations]
 
     def tensor(self, reference: str) -> tf.Tensor:
-        """Returns the tensor that a definition calls by some reference."""
+        """Returns the tensor that a reference in the definition stands for."""
         node, *output = reference.split(":")
         return self.operations[node].outputs[self._place(node, *output) if output else 0]
 
     def _place(self, node: str, output: str, index: str) -> int:
-        """Returns the place among the outputs of a node of entry `index` of one of them."""
+        """Returns the index among all outputs of a node, from that in one output argument."""
         place, attributes = 0, self.nodes[node].attr
         for name, count in _outputs[self.nodes[node].op]:
             if name == output:
@@ -78,7 +79,7 @@ class _Import:
         raise ValueError(f"{node} has no output {output}")
 
     def _next_batch(self, pending: Sequence) -> list:
-        """Returns nodes of whose inputs the places are known, in order."""
+        """Returns the pending nodes whose inputs can be converted, in order."""
         batch: dict[str, Any] = {}
         for node in pending:
             producers = [_producer(name) for name in node.input]
@@ -100,15 +101,15 @@ class _Import:
             copy = graph_def.node.add()
             copy.CopyFrom(node)
             del copy.input[:]
-            # On which device it runs; the other node may be in another batch.
+            # It asks for the device of another node, which may be in another batch.
             copy.attr.pop("_class", None)
             for reference in node.input:
                 producer = _producer(reference)
                 if producer in own:
                     copy.input.append(self._own(reference))
-                # That something imported before has to run first is known by the order.
+                # The order of the operations replaces dependencies on earlier batches.
                 elif not reference.startswith("^"):
-                    # No node of TensorFlow's own has such a name.
+                    # TensorFlow itself gives no node such a name.
                     key = f"outer.{len(outer)}"
                     outer[f"{key}:0"] = self.tensor(reference)
                     copy.input.append(key)
@@ -138,7 +139,7 @@ def _producer(reference: str) -> str:
 
 
 def _placeholder(argument: Any, known: Any) -> Any:
-    """Returns the node of an argument, with its shape where the definition says it."""
+    """Returns a placeholder for an argument, with its shape if the definition has it."""
     node = tf.compat.v1.NodeDef(name=argument.name, op="Placeholder")
     node.attr["dtype"].type = argument.type
     shapes = known.attr["_output_shapes"].list.shape

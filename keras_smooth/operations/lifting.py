@@ -1,5 +1,8 @@
-"""How a function of tensors is applied to the entries of a jet, whose first axis is that of
-the directions."""
+"""How operations are applied to the entries of a jet.
+
+An entry has an axis of directions in front of the axes of the primal. To lift an operation is to
+apply it to such a tensor, along each direction.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,14 +20,14 @@ _MOST_FOLDED = 1000
 
 
 def run(operation: tf.Operation, inputs: Sequence) -> Any:
-    """Evaluates an operation for other inputs.
+    """Runs a traced operation on other inputs.
 
     Args:
         operation: A traced operation.
         inputs: Tensors, or variables in the place of their handles.
 
     Returns:
-        Its output, or a list of several.
+        Its output, or a list if it has several outputs.
     """
     if operation.type == "Const":
         return tf.constant(tf.make_ndarray(operation.get_attr("value")))
@@ -56,9 +59,9 @@ def listed(results: Any) -> list:
 
 
 def run_folded(operation: tf.Operation, inputs: Sequence) -> Any:
-    """Evaluates an operation; in a graph, integers that depend on constants only are constants.
+    """Runs an operation, and in a graph replaces integers that are known by constants.
 
-    XLA has the gradient of a loop only where its number of steps is a constant.
+    XLA can differentiate a loop only if its number of steps is a constant.
     """
     values = None if tf.executing_eagerly() else _constants(operation, inputs)
     if values is None:
@@ -71,7 +74,7 @@ def run_folded(operation: tf.Operation, inputs: Sequence) -> Any:
 
 
 def _constants(operation: tf.Operation, inputs: Sequence) -> list | None:
-    """Returns the inputs of an operation of a few integers, if they are constants."""
+    """Returns the values of the inputs if all are constant and few integers, else None."""
     if operation.op_def.is_stateful or not operation.inputs or not operation.outputs:
         return None
     tensors = (*operation.inputs, *operation.outputs)
@@ -85,19 +88,19 @@ def _constants(operation: tf.Operation, inputs: Sequence) -> list | None:
 
 
 def run_primals(operation: tf.Operation, inputs: Sequence) -> Any:
-    """Evaluates an operation for the primals of its inputs."""
+    """Runs an operation on the primals of its inputs."""
     return run(operation, list(map(primal, inputs)))
 
 
 def whole(x: Any) -> Any:
-    """Returns a jet whose entries are as large as its primal, also where samples agree."""
+    """Returns a jet whose entries have all samples, also entries that all samples share."""
     if not isinstance(x, Jet):
         return x
     return mapped(x, x.primal, lambda v: written_out(x, v, v.shape[0]))
 
 
 def expanded(x: Jet, rank: int) -> Jet:
-    """Returns a jet with axes of size 1 in front, so many that it has a rank."""
+    """Returns a jet of a higher rank, with axes of size 1 in front."""
     ones = [1] * (rank - x.shape.rank)
     if not ones:
         return x
@@ -106,24 +109,25 @@ def expanded(x: Jet, rank: int) -> Jet:
 
 
 def of_one_rank(*xs: Any, least: int = 0) -> list[Jet]:
-    """Returns jets and tensors as jets of the largest rank among them, with the same curves."""
+    """Returns jets and tensors as jets along the same curves, all of their largest rank."""
     jets = as_jets(*xs)
     rank = max(least, *(x.shape.rank for x in jets))
     return [expanded(x, rank) for x in jets]
 
 
 def batched(function: Callable[[Jet], Jet], x: Jet) -> Jet:
-    """Applies a function of jets with a batch axis to a jet that has none of its own."""
+    """Applies a function that expects a batch axis to a jet that has none."""
     y = function(expanded(whole(x), x.shape.rank + 1))
     return mapped(y, tf.squeeze(y.primal, 0), lambda v: tf.squeeze(v, 1))
 
 
 def linear(lift: Callable | None = None, places: slice = slice(1)) -> Callable:
-    """Returns the rule of an operation that is linear in some of its inputs together.
+    """Returns the rule of an operation that is jointly linear in some of its inputs.
 
     Args:
-        lift: `lift(operation, *inputs)` applies it to entries in the places of these inputs,
-            an axis of directions in front. None applies it to one direction after the other.
+        lift: `lift(operation, *inputs)` applies the operation to entries, which have an axis
+            of directions in front, in the places of these inputs. None applies the operation
+            to one direction after the other.
         places: Which of its inputs these are; by default the first.
     """
 
@@ -131,7 +135,7 @@ def linear(lift: Callable | None = None, places: slice = slice(1)) -> Callable:
         others = list(inputs)
         del others[places]
         if any(isinstance(other, Jet) for other in others):
-            # As boxes of an image that move: not what the table speaks of.
+            # An example is boxes that depend on x, in which an image is cropped.
             return NotImplemented
 
         def applied(function: Callable, values: Sequence) -> Any:
@@ -159,42 +163,45 @@ def linear(lift: Callable | None = None, places: slice = slice(1)) -> Callable:
 def add_linear(
     kinds: str, lift: Callable | None, places: slice = slice(1), **columns: Any
 ) -> None:
-    """Adds the rows of operations that are linear in some of their inputs, see `linear`."""
+    """Adds rows of operations that are linear in some of their inputs, see `linear_rule`."""
     add(kinds, linear(lift, places), exact=True, **columns)
 
 
 def folded_linear(operation: tf.Operation, x: Any, *others: Any) -> Any:
-    """The rule of an operation that is linear in its first input, axis 0 of which is a batch."""
+    """The rule of an operation that is linear in its first input and works on batches.
+
+    The directions are folded into the batch, which is axis 0.
+    """
     if not isinstance(x, Jet) or any(isinstance(other, Jet) for other in others):
         return NotImplemented
     return jet.linear(lambda v: run(operation, [v, *others]), x)
 
 
 def of_last_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
-    """Applies an operation on the last axes to an entry: axes in front are only more of them."""
+    """Applies an operation on the last axes to an entry. It accepts any axes in front."""
     return run(operation, [v, *others])
 
 
 def of_first_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    """Applies an operation on the first axes to an entry."""
+    """Applies an operation on the first axes to an entry, with the directions moved last."""
     return behind(lambda z: run(operation, [z, *others]), v)
 
 
 def of_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
-    """Applies an operation on the axes that its last input names to an entry."""
+    """Applies an operation on axes, which its last input names, to an entry."""
     *settings, axes = others
     return run(operation, [v, *settings, shifted(axes)])
 
 
 def behind(function: Callable, *values: tf.Tensor) -> tf.Tensor:
-    """Applies a function that works along leading axes, with the directions as the last."""
+    """Applies a function that works along leading axes, with the directions moved last."""
     y = function(*(tf.transpose(v, [*range(1, v.shape.rank), 0]) for v in values))
     last = y.shape.rank - 1
     return tf.transpose(y, [last, *range(last)])
 
 
 def shifted(axes: Any) -> tf.Tensor:
-    """Returns axes of a tensor as those of an entry, constants where they are constants."""
+    """Returns axes of a tensor as axes of an entry. Constants stay constants."""
     known = tf.get_static_value(axes)
     if known is not None:
         return tf.constant(known + (known >= 0), tf.int32)
@@ -203,7 +210,7 @@ def shifted(axes: Any) -> tf.Tensor:
 
 
 def static_axes(axes: Any, rank: int) -> list[int]:
-    """Returns axes as numbers of at least 0."""
+    """Returns axes as a list of integers that are not negative."""
     value = tf.get_static_value(axes)
     if value is None:
         raise ValueError("an axis depends on values")

@@ -1,4 +1,8 @@
-"""The operations between inputs and outputs."""
+"""The operations on the paths from inputs to outputs.
+
+In each function, `moving` says for each input of a program whether it moves: whether it is
+differentiated with respect to. Inputs that do not move are held.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,17 +17,12 @@ from keras_smooth.operations.walk import State, Step, Walk, states_of, steps
 
 
 def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
-    """Returns for each output whether it depends on some inputs.
-
-    Args:
-        program: Operations.
-        moving: For each input whether it counts.
-    """
+    """Returns for each output of a program whether it depends on an input that moves."""
     return [state != State.HELD for state in Walk().along(program, states_of(moving))]
 
 
 def unchanged(body: Program) -> list[bool]:
-    """Returns for each variable of a loop whether a step returns it unchanged."""
+    """Returns for each variable of a loop whether the body returns it unchanged."""
     sources = {name: name for name in body.inputs}
     for operation, inputs, outputs, _ in body.instructions:
         if operation.type == "Identity" and inputs[0] in sources:
@@ -35,7 +34,7 @@ def unchanged(body: Program) -> list[bool]:
 
 
 def kept_in_variables(program: Program, moving: Sequence[bool]) -> tf.Operation | None:
-    """Returns an operation that writes a value that depends on some inputs to a variable, if any."""
+    """Returns an operation that assigns a value that moves to a variable, or None."""
     names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
     for operation, inputs, outputs, _ in program.instructions:
         if operation.type in WITHOUT_VALUES or names.isdisjoint(inputs):
@@ -47,9 +46,9 @@ def kept_in_variables(program: Program, moving: Sequence[bool]) -> tf.Operation 
 
 
 def between(program: Program, moving: Sequence[bool]) -> list[tf.Operation]:
-    """Returns the operations that some inputs reach and that lead to the outputs.
+    """Returns the operations that depend on inputs that move and lead to the outputs.
 
-    Those of the bodies of control flow come with what runs them.
+    The operations of a body follow the operation that runs the body.
     """
     return [step.operation for step in steps(program, moving)]
 
@@ -58,13 +57,13 @@ def smoothness(program: Program, moving: Sequence[bool], at_edges: bool = False)
     """Returns the class C^k of a program: the smallest class on any path.
 
     Args:
-        program: Operations.
-        moving: For each input whether it is differentiated by. Others are held.
-        at_edges: Whether the edges of domains count, as 0 of a square root.
+        program: The program.
+        moving: For each input whether it moves.
+        at_edges: Whether the edges of domains count, such as 0 for a square root.
 
     Returns:
-        k of the class C^k, -1 where it jumps or gives nothing but integers and booleans,
-        None where an operation on the way is unknown.
+        k of the class C^k. It is -1 if the program jumps, or returns only integers and
+        booleans, and None if an operation on a path is unknown.
     """
     known = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
     if not any(rows.is_smooth(known[name].dtype) for name in program.outputs):
@@ -75,11 +74,11 @@ def smoothness(program: Program, moving: Sequence[bool], at_edges: bool = False)
 def classes(
     program: Program, moving: Sequence[bool], at_edges: bool = False
 ) -> list[tuple[tf.Operation, Class]]:
-    """Returns the operations on the way from some inputs to the outputs, with their classes.
+    """Returns the operations on the paths to the outputs, with the class of each.
 
     Args:
-        program: Operations.
-        moving: For each input whether it is differentiated by. Others are held.
+        program: The program.
+        moving: For each input whether it moves.
         at_edges: Whether the edges of domains count.
     """
     walk = _Classes(at_edges)
@@ -88,9 +87,10 @@ def classes(
 
 
 class _Classes(Walk):
-    """The classes of all operations on the way.
+    """Collects the classes of all operations on the paths.
 
-    Integers and booleans have none of their own: what they decide jumps, if they move.
+    An operation that returns only integers and booleans has no class. But if these move, what
+    they decide jumps.
     """
 
     def __init__(self, at_edges: bool) -> None:
@@ -108,7 +108,7 @@ class _Classes(Walk):
         smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
         if any(smooth):
             self.classes.append((operation, k))
-        # For example, whether a number is finite does not change near a point.
+        # `IsFinite` is one of those that are constant near each point.
         steps = State.HELD if k == math.inf else State.STEPS
         return [State.MOVES if is_smooth else steps for is_smooth in smooth]
 

@@ -1,6 +1,6 @@
 """Functions and layers with registered facts that their operations do not show.
 
-In a trace they have names of their own.
+A trace calls each of them by a unique name, under which the facts are kept.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from keras_smooth.presentation.warn import warn_once
 _NAME = "keras_smooth_rule"
 _calls: dict[str, "Facts"] = {}
 _numbers = itertools.count()
-# Half of the digits: above rounding, and below the error of a wrong rule.
+# Relative tolerances of half the digits: above rounding, and below the error of a wrong rule.
 _TOLERANCES = {"bfloat16": 0.1, "float16": 3e-2, "float32": 3e-4, "float64": 1e-8}
 
 
@@ -31,9 +31,10 @@ class Facts:
     """Registered facts of a function or a layer.
 
     Args:
-        jet: Rule of jets, with the same arguments; None where its operations carry them.
-        tapes_right_to: Up to which order TensorFlow's derivatives of it are right.
-        smoothness: k of the class C^k; None where its operations tell.
+        jet: Rule for jets, with the arguments of the function; None if its operations are
+            evaluated on jets.
+        tapes_right_to: The highest order up to which TensorFlow's derivatives are right.
+        smoothness: k of the class C^k; None if its operations determine it.
     """
 
     jet: Callable | None = None
@@ -42,11 +43,11 @@ class Facts:
 
 
 def marked(function: Callable, facts: Facts) -> Callable:
-    """Returns a function that has a name of its own in a trace.
+    """Returns a function that a trace calls by a unique name, which leads to its facts.
 
     Args:
-        function: Of tensors.
-        facts: What is known of it.
+        function: A function of tensors.
+        facts: The facts that are registered for it.
     """
     rule = facts.jet
 
@@ -81,12 +82,12 @@ def _accepts(rule: Callable, args: tuple, kwargs: dict) -> bool:
 
 
 def applied(name: str, inputs: list, computed: Callable[[], list]) -> list:
-    """Returns the result of the call of a function, by its rule if it has one.
+    """Returns the outputs of a called function, by its rule if it has one.
 
     Args:
-        name: Of the function that is called.
-        inputs: Its arguments, and what it captures.
-        computed: Returns what its operations give, by which a rule is checked.
+        name: Name of the function that is called.
+        inputs: Its arguments and the tensors that it captures.
+        computed: Returns the outputs of its operations, with which the rule is compared.
     """
     rule = facts(name).jet
     if rule is None or not any(isinstance(x, Jet) for x in inputs):
@@ -115,7 +116,7 @@ def facts(name: str) -> Facts:
 
 
 def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:
-    """Returns whether values differ by rounding only; in a graph, a tensor."""
+    """Returns whether values differ by rounding only: a boolean, or a tensor in a graph."""
     if not exact.dtype.is_floating:
         return True
     tolerance = _TOLERANCES[exact.dtype.name]
@@ -127,8 +128,10 @@ def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:
 
 
 def _checked(y: Any, exact: Any, agree: Any) -> Any:
-    """Returns a jet with the value of the function, in a graph without numbers if it is not
-    that of the rule."""
+    """Returns a jet with the value of the function and the derivatives of the rule.
+
+    In a graph the derivatives are NaN if the rule has another value.
+    """
     if not isinstance(y, Jet):
         return exact
     if isinstance(agree, bool):

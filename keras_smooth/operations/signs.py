@@ -1,6 +1,6 @@
-"""Tensors that are positive, or never negative, for all inputs.
+"""Tensors that are positive, or never negative, for all inputs of a program.
 
-The square root has an edge at 0, which 1 + x^2 does not reach for any x.
+For example, the domain of the square root ends at 0, which 1 + x^2 does not reach for any x.
 """
 
 import enum
@@ -20,23 +20,23 @@ class Sign(enum.IntEnum):
 
 Rule = Callable[[tf.Operation, Sequence[Sign]], Sign]
 
-# The input at whose 0 the domain of an operation ends.
+# The position of the input that is 0 at the edge of the domain.
 _EDGE = {"DivNoNan": 1, "Pow": 0, "Sqrt": 0, "Xdivy": 1, "Xlogy": 1}
 
 
 def keeps_off_its_edge(operation: tf.Operation, signs: Mapping[str, Sign]) -> bool:
-    """Returns whether no inputs lead to the edge of an operation's domain.
+    """Returns whether an operation has an edge of its domain that no inputs reach.
 
     Args:
-        operation: What has an edge, or none.
-        signs: What is known of the tensors around it, by name.
+        operation: Any operation.
+        signs: The known signs of the tensors of its program, by name.
     """
     place = _EDGE.get(operation.type)
     return place is not None and signs.get(operation.inputs[place].name) is Sign.POSITIVE
 
 
 def of_outputs(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
-    """Returns what is known of the outputs of an operation from its inputs."""
+    """Returns the sign of the outputs of an operation, from the signs of its inputs."""
     if not operation.outputs or not operation.outputs[0].dtype.is_floating:
         return Sign.UNKNOWN
     rule = _RULES.get(operation.type)
@@ -51,7 +51,7 @@ def _of_constant(operation: tf.Operation) -> Sign:
 
 
 def _least(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
-    """Of products, quotients and what puts its inputs together."""
+    """Returns the sign of a minimum, a sum of products, or tensors that are joined."""
     floats = [s for x, s in zip(operation.inputs, signs) if x.dtype.is_floating]
     return min(floats)
 
@@ -71,7 +71,7 @@ def _power(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
     return Sign.NEVER_NEGATIVE if is_even else signs[0]
 
 
-# UNKNOWN counts as false: where it is, nothing is known of a sum or a quotient.
+# UNKNOWN is 0, which is false: if a term or factor is unknown, so is the sum or quotient.
 _RULES: dict[str, Rule] = {
     kind: rule
     for kinds, rule in (

@@ -1,7 +1,8 @@
-"""TensorFlow's own derivatives of operations: up to which order they are right, and their use.
+"""TensorFlow's own derivatives of operations: up to which order they are right, and jets from them.
 
-A gradient may leave out an input or an output, without an error where another path leads from x
-as well. Nested tapes around a single operation make jets of what has no rule for them.
+TensorFlow's gradient of an operation may ignore an input or an output. That is no error if another
+path leads from x to the result. Operations without a rule for jets are differentiated by nested
+tapes, each by itself.
 """
 
 import contextlib
@@ -36,8 +37,8 @@ def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
 def wrong_by_tapes(
     program: Program, moving: Sequence[bool], order: int
 ) -> tf.Operation | None:
-    """Returns the first operation of which TensorFlow's derivatives up to an order are not
-    known to be right, if any."""
+    """Returns the first operation whose derivatives by tapes, up to an order, are not known to
+    be right, or None."""
     wrong = (step for step in steps(program, moving) if of_step(step) < order)
     return next((step.operation for step in wrong), None)
 
@@ -57,7 +58,8 @@ def of_operation(
 ) -> float:
     """Returns the order up to which TensorFlow's own derivatives of an operation are right.
 
-    What has a rule for jets has it in its row, since measuring takes some milliseconds.
+    The row of an operation with a rule for jets has this order, since to measure it takes some
+    milliseconds. It is measured for operations without a rule.
 
     Args:
         operation: A traced operation.
@@ -65,7 +67,7 @@ def of_operation(
         used: For each of its outputs whether its derivatives count.
 
     Returns:
-        The order, 0 where they leave out an input that depends on x.
+        The order. It is 0 if the derivatives ignore an input that depends on x.
     """
     row = rows.row(operation.type)
     if row is None or row.jet is None:
@@ -79,9 +81,9 @@ def _kept(operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool])
     dtypes = tuple(x.dtype for x in operation.inputs)
     key = operation.type, dtypes, tuple(moving), tuple(used)
     if key not in _known:
-        # A gradient may have an operation of the same kind, which changes nothing.
+        # The gradient may contain the same kind of operation: then infinity ends the recursion.
         _known[key] = math.inf
-        # What TensorFlow cannot derive, or run by itself, is told where it is derived.
+        # If TensorFlow cannot differentiate or run it, the differentiation raises an error.
         with contextlib.suppress(Exception):
             _known[key] = measured(operation, moving, used)
     return _known[key]
@@ -90,7 +92,7 @@ def _kept(operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool])
 def measured(
     operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]
 ) -> float:
-    """Returns the same as TensorFlow has it, from the operations of its gradient."""
+    """Returns the order as measured, from the operations in TensorFlow's gradient."""
     inputs = _numbers(operation.inputs, moving)
     outputs = _numbers(operation.outputs, used)
     if not inputs or not outputs or signature(operation).function is None:
@@ -116,7 +118,7 @@ def measured(
         places = range(num_inputs + len(seeds))
         return [*(n in moving for n in places), *[False] * num_captured]
 
-    # The gradient is linear in what comes back from each output.
+    # The gradient is linear in the seed of each output, on which it has to depend.
     for seed in range(num_inputs, num_inputs + len(seeds)):
         reached = Walk().along(traced.program, states_of(states({seed})))
         if any(n < 0 or not reached[n] for n in traced.places):
@@ -134,17 +136,17 @@ def _numbers(tensors: Sequence[tf.Tensor], chosen: Sequence[bool]) -> list[int]:
 
 @dataclasses.dataclass(frozen=True)
 class Lost:
-    """An output without derivatives, of an operation that has others with derivatives.
+    """Stands for an output whose derivatives are lost, while other outputs have theirs.
 
     Args:
-        message: Says so.
+        message: The message of the error that is raised if the output is used.
     """
 
     message: str
 
 
 def known(value: Any) -> Any:
-    """Returns a value that is used.
+    """Returns a value, which is used in the computation.
 
     Raises:
         ValueError: If its derivatives are lost.
@@ -155,12 +157,13 @@ def known(value: Any) -> Any:
 
 
 def apply(operation: tf.Operation, inputs: list) -> list:
-    """Evaluates an operation without a rule on jets.
+    """Evaluates an operation without a rule on jets, by nested tapes.
 
-    Along each direction it is a function of a number t, which is differentiated at 0.
+    Along each direction, the outputs are functions of a number t. Tapes differentiate them at
+    t = 0.
 
     Returns:
-        For each output a jet, a tensor of what has no derivatives, or `Lost`.
+        For each output a jet, a tensor if its dtype has no derivatives, or `Lost`.
 
     Raises:
         ValueError: If TensorFlow has no such derivative of the operation.
@@ -202,7 +205,7 @@ def _jet_of(inputs: list) -> Jet:
 
 
 def _right_to(operation: tf.Operation, inputs: list) -> dict[int, float]:
-    """Returns up to which order TensorFlow's derivatives of each output of numbers are right."""
+    """Returns the order up to which TensorFlow's derivatives are right, by output of numbers."""
     moving, places = [isinstance(x, Jet) for x in inputs], range(len(operation.outputs))
     return {
         n: of_operation(operation, moving, [n == m for m in places])
@@ -212,13 +215,13 @@ def _right_to(operation: tf.Operation, inputs: list) -> dict[int, float]:
 
 
 def _series(operation: tf.Operation, inputs: list, wanted: list[int]) -> list[list]:
-    """Returns the derivatives of each wanted output, for the directions of its inputs."""
+    """Returns the derivatives of each wanted output along the directions of the inputs."""
     leader = _jet_of(inputs)
     order, lead = leader.order, max(x.directions for x in inputs if isinstance(x, Jet))
     curves = [_curves(x, order - leader.collapsed) for x in inputs]
     along = functools.partial(_along, operation, inputs, wanted)
     rays = [along(curves, order, place) for place in range(lead)]
-    # The sums over the directions go through the linear part of the operation.
+    # Collapsed entries of the inputs are mapped by the first derivative, which is linear.
     last = [_curves(x, order)[-1:] for x in inputs]
     num_sums = leader.lead(order) if leader.collapsed else 0
     lines = [along(last, 1, place) for place in range(num_sums)]
@@ -233,7 +236,7 @@ def _series(operation: tf.Operation, inputs: list, wanted: list[int]) -> list[li
 
 
 def _curves(x: Any, order: int) -> list[tf.Tensor]:
-    """Returns the entries of a jet up to an order, none of what is no jet."""
+    """Returns entries 1 to order of a jet, or an empty list for a tensor."""
     return [x.entry(k) for k in range(1, order + 1)] if isinstance(x, Jet) else []
 
 
@@ -250,14 +253,14 @@ def _along(
     Args:
         operation: The operation.
         inputs: Jets and tensors.
-        wanted: The places of these outputs.
-        curves: For each input the entries of curves through it, none of what stays.
+        wanted: The positions of these outputs.
+        curves: For each input the entries of the curves through it, none if it is constant.
         order: Number of derivatives.
-        place: Which of the curves.
+        place: The number of the curve.
     """
 
     def outputs(t: Any, most: int | None = None) -> list:
-        """Returns the outputs at a number t, with so many entries of the curves at most."""
+        """Returns the outputs at t, from at most so many entries of the curves."""
         moved = [
             _moved(x, [entry[place % entry.shape[0]] for entry in entries[:most]], t)
             for x, entries in zip(inputs, curves)
@@ -281,25 +284,26 @@ def _along(
 
 
 def _moved(x: Any, entries: list, t: Any) -> Any:
-    """Returns an input at a number t of a curve through it."""
+    """Returns the point at t on a curve through an input."""
     if not entries:
         return primal(x)
     terms = [entry / math.factorial(k) for k, entry in enumerate(entries, 1)]
     t = tf.cast(t, x.dtype)
-    # Horner's scheme: the derivatives of powers at 0 are no numbers.
+    # Horner's scheme, since TensorFlow's derivatives of powers of t are NaN at 0.
     return x.primal + t * functools.reduce(
         lambda total, term: term + t * total, terms[::-1]
     )
 
 
-# Far above what rounding leaves of a second difference, in float32 as well.
+# Far above the relative rounding error of a second difference, in float32 as well.
 _ROUNDING = 1e-5
 
 
 def _is_zero(outputs: Callable, order: int, number: int) -> bool:
-    """Returns whether values on a line tell that a derivative of an output is 0.
+    """Returns whether values on a line show that a derivative of an output is 0.
 
-    At order 1 they are equal, above that on a straight line: of nothing else is it asked.
+    For order 1 the output has to be constant, for higher orders linear. No other functions are
+    recognized, and none in a graph.
     """
     if not tf.executing_eagerly():
         return False
@@ -309,17 +313,17 @@ def _is_zero(outputs: Callable, order: int, number: int) -> bool:
 
 
 def nested_tapes(function: Callable, x: Any, order: int, step: Callable) -> list:
-    """Returns [y, y', ...]: each tape differentiates what the tapes inside it return.
+    """Returns [y, y', ...]: each tape differentiates the result of the tapes inside it.
 
-    A step defines the derivative and handles a derivative that TensorFlow does not have.
+    `step` defines the derivative, and what to do if TensorFlow does not have it.
 
     Args:
-        function: Of x.
+        function: A function of x.
         x: A tensor or a structure of tensors.
         order: Number of derivatives.
-        step: `step(value, x, order)` is called where the tape records, with the derivative
-            of one order less, and returns a function of the tape, which returns that of
-            this order.
+        step: `step(value, x, order)` is called while the tape records. `value` is the
+            derivative of one order less. It returns a function of the tape that returns the
+            derivative of this order.
     """
     if order == 0:
         return [function(x)]
@@ -331,9 +335,10 @@ def nested_tapes(function: Callable, x: Any, order: int, step: Callable) -> list
 
 
 def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Tensor) -> Any:
-    """Returns the derivative of a tensor by a number, None where TensorFlow finds none.
+    """Returns the derivative of a tensor with respect to a number, or None if there is none.
 
-    It is the gradient of what is linear in a seed, by the seed (Townsend, 2017).
+    The gradient of a tensor is linear in its seed. The derivative is the gradient of this linear
+    function with respect to the seed (Townsend, 2017).
     """
     seed = tf.ones_like(value)
     try:
@@ -341,7 +346,7 @@ def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Ten
             inner.watch(seed)
             total = tape.gradient(value, t, seed)
         slope = None if total is None else inner.gradient(total, seed)
-        # What is gathered has the gradient of the rows that are used.
+        # The gradient of a gather is a tf.IndexedSlices.
         return None if slope is None else tf.convert_to_tensor(slope)
     except LookupError as error:
         raise ValueError(_lost(operation, error.args[0])) from error

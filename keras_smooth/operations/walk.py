@@ -1,4 +1,4 @@
-"""The walk along the operations of a program and of its bodies."""
+"""The walk through the operations of a program and of its bodies."""
 
 import dataclasses
 import enum
@@ -13,17 +13,18 @@ from keras_smooth.operations.rows import WITHOUT_VALUES
 
 
 class State(enum.IntEnum):
-    """How a tensor depends on the inputs. Several together have the largest state."""
+    """How a tensor depends on the inputs. A tensor of several states has the largest."""
 
+    # It does not depend on them.
     HELD = 0
-    # Piecewise constant, as integers and booleans are.
+    # Piecewise constant, such as integers and booleans.
     STEPS = 1
     # With derivatives.
     MOVES = 2
 
 
 def states_of(moving: Sequence[bool]) -> list[State]:
-    """Returns the states of inputs of which it is known whether they are differentiated by."""
+    """Returns the states of inputs, from whether each is differentiated with respect to."""
     return [State.MOVES if moves else State.HELD for moves in moving]
 
 
@@ -32,13 +33,13 @@ class Step:
     """An operation that depends on a moving input and leads to the outputs.
 
     Args:
-        operation: What it is.
-        program: What it is an operation of.
+        operation: The operation.
+        program: The program, or body, to which it belongs.
         given: The states of its inputs.
-        around: The operations that have it in their bodies, the outermost first.
+        around: The operations in whose bodies it is, the outermost first.
         used: For each of its outputs whether it leads to the outputs of the program.
-        derived: Whether derivatives of the outputs go through it. What is only compared has
-            none of them.
+        derived: Whether derivatives of the outputs go through it. If its outputs are only
+            compared, they do not.
     """
 
     operation: tf.Operation
@@ -50,23 +51,24 @@ class Step:
 
     @property
     def top(self) -> tf.Operation:
-        """What runs it in the outermost program: an operation with it in its body, or it."""
+        """The operation of the outermost program that runs it, or is it."""
         return (*self.around, self.operation)[0]
 
 
 class Walk:
-    """Follows what moves from the inputs of a program to its outputs.
+    """Follows the dependence on the inputs of a program through its operations.
 
-    A subclass overrides what it makes of an operation, of a function that the program calls
-    and of what decides between bodies.
+    A subclass overrides how it handles an operation, a called function, and a value that decides
+    between bodies. It may take notes.
 
-    A loop is followed until another turn changes nothing, and then once more for the notes.
+    The body of a loop is visited without notes until the states no longer change, and then once
+    more with notes.
     """
 
     def __init__(self) -> None:
         # Names of the tensors that depend on the inputs, in all programs.
         self.moving: set[str] = set()
-        # The operations on the way, whether they have bodies or not.
+        # The operations on the paths, with and without bodies.
         self.steps: list[Step] = []
 
     def operation(self, step: Step) -> Sequence[State]:
@@ -74,14 +76,14 @@ class Walk:
         return [State.MOVES] * len(step.operation.outputs)
 
     def function(self, step: Step, name: str) -> Sequence[State] | None:
-        """Returns the states of the outputs of a function, None where its body tells them."""
+        """Returns the states of the outputs of a function, or None to visit its body."""
         return None
 
     def decision(self, step: Step) -> None:
-        """Notes that what moves decides which body runs, or how often."""
+        """Notes that a value that moves decides which body runs, or how often."""
 
     def quiet(self) -> "Walk":
-        """Returns a walk by the same rules whose notes are not kept."""
+        """Returns a walk by the same rules whose notes are discarded."""
         return type(self)()
 
     def along(
@@ -93,9 +95,9 @@ class Walk:
         """Visits the operations of a program; returns the states of its outputs.
 
         Args:
-            program: Operations.
+            program: The program, or a body.
             given: The states of its inputs.
-            around: The operations that have the program in their bodies.
+            around: The operations in whose bodies it is, the outermost first.
         """
         states = dict(zip(program.inputs, given, strict=True))
         self.moving |= {name for name, state in states.items() if state}
@@ -139,7 +141,7 @@ class Walk:
     def _after_some_turns(
         self, body: Program, states: Sequence[State], around: tuple[tf.Operation, ...]
     ) -> Sequence[State]:
-        """Returns the states of the variables of a loop from which on no turn changes them."""
+        """Returns the states of the variables of a loop after any number of turns."""
         quiet, before = self.quiet(), None
         while states != before:
             before = states
@@ -148,14 +150,14 @@ class Walk:
 
 
 def steps(program: Program, moving: Sequence[bool]) -> list[Step]:
-    """Returns the operations on the way from some inputs of a program to its outputs."""
+    """Returns the operations on the paths from the moving inputs of a program to its outputs."""
     walk = Walk()
     walk.along(program, states_of(moving))
     return walk.steps
 
 
 def all_operations(program: Program) -> Iterator[tf.Operation]:
-    """Yields the operations that lead to the outputs of a program, and those in bodies."""
+    """Yields the operations that lead to the outputs of a program, bodies included."""
     for operation, *_ in program.instructions_to_outputs:
         yield operation
         for name in bodies_of(operation):
@@ -163,9 +165,9 @@ def all_operations(program: Program) -> Iterator[tf.Operation]:
 
 
 def _needed(program: Program) -> set[str]:
-    """Returns the tensors that outputs depend on.
+    """Returns the names of the tensors on which the outputs depend.
 
-    The maximum that is held within a log-sum-exp is none of them: whatever it is, it cancels.
+    The maximum that a log-sum-exp subtracts and adds again is not among them: it cancels.
     """
     needed = set(program.outputs)
     for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
@@ -178,7 +180,7 @@ def _needed(program: Program) -> set[str]:
 
 
 def _derived(program: Program) -> set[str]:
-    """Returns the tensors through which derivatives of the outputs go."""
+    """Returns the names of the tensors through which derivatives of the outputs go."""
     derived = set(program.outputs)
     for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
         smooth = {
@@ -191,7 +193,7 @@ def _derived(program: Program) -> set[str]:
     return derived
 
 
-# Attributes that name the functions that an operation runs, with state or without.
+# The attributes with the names of the functions that an operation runs, stateful or stateless.
 _BODIES = {
     "PartitionedCall": ("f",),
     "If": ("then_branch", "else_branch"),
@@ -203,7 +205,7 @@ _BODIES = {
 def bodies_of(operation: tf.Operation) -> list[str]:
     """Returns the names of the functions that an operation runs."""
     if rows.row(operation.type) is None and signature(operation).function is None:
-        # In the bodies of control flow a call of a function is an operation of its name.
+        # In a body, the type of an operation that calls a function is the function's name.
         return [operation.type]
     kind = operation.type.removeprefix("Stateless").removeprefix("Stateful")
     attributes = [operation.get_attr(name) for name in _BODIES.get(kind, ())]

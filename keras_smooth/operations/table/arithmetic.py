@@ -20,12 +20,12 @@ from keras_smooth.operations.table.functions import FUNCTIONS, off_poles
 
 
 def of_two(function: Callable) -> Callable:
-    """Returns the rule of a function of two numbers, from one of jets of one rank."""
+    """Returns the rule of a function of two numbers, from a function of two jets of one rank."""
     return lambda operation, x, y: function(*of_one_rank(x, y))
 
 
 def _quotient(x: Jet, y: Jet) -> Jet:
-    """x / y: z y = x, so that z_k y_0 = x_k less the other terms of entry k of z y."""
+    """Returns z = x / y. From z y = x, z_k y_0 is x_k minus the other terms of entry k of z y."""
     z, s = [x.primal / y.primal], y.entries
     for k in range(1, y.order + 1):
         known = total([times(s[k], z[0]), between(y, s, z, k)])
@@ -35,7 +35,7 @@ def _quotient(x: Jet, y: Jet) -> Jet:
 
 
 def _raised(operation: tf.Operation, x: Any, y: Any) -> Jet:
-    """x^y; by a constant, its derivatives are y (y - 1) ... (y - n + 1) x^(y - n)."""
+    """The rule of x^y. For a constant y, derivative n is y (y - 1) ... (y - n + 1) x^(y - n)."""
     is_constant = not isinstance(y, Jet)
     x, y = of_one_rank(x, y)
     if not is_constant:
@@ -43,14 +43,14 @@ def _raised(operation: tf.Operation, x: Any, y: Any) -> Jet:
     values, factor = [], tf.ones_like(y.primal)
     for n in range(x.order + 1):
         power = tf.pow(x.primal, y.primal - n)
-        # Where the factor is 0 the power may be infinite.
+        # If the factor is 0, the power may be infinite.
         values.append(tf.where(factor == 0, tf.zeros_like(power), factor * power))
         factor = factor * (y.primal - n)
     return jet.composed(values, x)
 
 
 def _atan2(operation: tf.Operation, y: Any, x: Any) -> Jet:
-    """The angle: atan(y / x), or -atan(x / y) where y is the larger, up to a constant."""
+    """The rule of the angle, up to a constant: atan(y / x), or -atan(x / y) if |y| > |x|."""
     y, x = of_one_rank(y, x)
     flat = tf.abs(x.primal) >= tf.abs(y.primal)
     ones = tf.ones_like(x.primal + y.primal)
@@ -61,7 +61,7 @@ def _atan2(operation: tf.Operation, y: Any, x: Any) -> Jet:
 
 
 def _product_or_zero(function: Callable) -> Callable:
-    """Returns x f(y), and 0 where x is and f(y) is no number."""
+    """Returns the rule of x f(y), which is 0 if x is 0 and f(y) is not finite."""
 
     def apply(x: Jet, y: Jet) -> Jet:
         is_number = tf.math.is_finite(function(Jet(y.primal, [])).primal)
@@ -72,14 +72,14 @@ def _product_or_zero(function: Callable) -> Callable:
 
 
 def _no_nan(x: Jet, y: Jet) -> Jet:
-    """x / y, and 0 where y is."""
+    """Returns x / y, and 0 where y is 0."""
     zero = y.primal == 0
     ratio = _quotient(x, jet.where(zero, tf.ones_like(y.primal), y))
     return jet.where(zero, tf.zeros_like(ratio.primal), ratio)
 
 
 def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
-    """psi_n(x), whose derivative is psi_(n + 1)(x)."""
+    """The rule of psi_n(x), whose derivative is psi_(n + 1)(x)."""
     if isinstance(n, Jet):
         return NotImplemented
     n, x = of_one_rank(n, x)
@@ -94,12 +94,15 @@ def _product_no_nan(x: Jet, y: Jet) -> Jet:
 
 
 def divisor_off_zero(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
-    """Quotients are defined where the divisor is not 0."""
+    """The domain of quotients: the divisor is not 0."""
     return [tf.abs(y)]
 
 
 def _base(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
-    """The numbers that can be raised to a power: all, for one that is whole."""
+    """The domain of x^y: all x for an integer y, without 0 if y < 0; otherwise x > 0.
+
+    A complex x only has to differ from 0.
+    """
     if tf.get_static_value(operation.inputs[1]) is None:
         return [x]
     size, power = tf.abs(x), tf.math.real(y)
@@ -109,9 +112,9 @@ def _base(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
 
 
 def _power_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | None:
-    """A power that is not whole has as many derivatives at 0 as it is large.
+    """Returns the class of x^y at x = 0: floor(y) for a positive y that is no integer.
 
-    A negative one is not finite there.
+    For a negative y the function is not finite there, so that 0 is not an edge.
     """
     base, exponents = map(tf.get_static_value, operation.inputs)
     if exponents is None:
@@ -122,12 +125,15 @@ def _power_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | N
 
 
 def _real(exponents: np.ndarray) -> np.ndarray:
-    """Returns those of some exponents that are real."""
+    """Returns the real ones among exponents."""
     return np.real(exponents[np.imag(exponents) == 0])
 
 
 def _right_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """At 0 the gradient of the power 0 is 0 times infinity: tapes end with a whole power."""
+    """Returns the order up to which tapes are right at x = 0: y itself for an integer y.
+
+    The derivative of this order is a power 0, whose gradient there is 0 times infinity.
+    """
     exponents = tf.get_static_value(operation.inputs[1])
     if exponents is None:
         return math.inf
@@ -137,17 +143,17 @@ def _right_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
 
 
 def _where_both_are_zero(smoothness: float) -> Callable:
-    """Returns the class of what is finite at the edge only where x is 0 too, as x log(x)."""
+    """Returns the class at an edge where the function is finite only if x is 0 too, as x log(x)."""
     return lambda operation, moving: smoothness if all(moving) else math.inf
 
 
 def _off_the_cut(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
-    """An angle jumps where y is 0 and x is not positive."""
+    """The breakpoints of the angle, which jumps where y is 0 and x is not positive."""
     return [tf.where(x > 0, tf.ones_like(y), y)]
 
 
 def _held_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """The gradient by x is set to 0 where x is."""
+    """TensorFlow's gradient with respect to x is 0 where x is 0, which is wrong."""
     return 0 if moving[0] else math.inf
 
 
@@ -173,7 +179,7 @@ add_column("Xdivy", at_edge=_where_both_are_zero(-1))
 add_column("Xlog1py Xlogy", at_edge=_where_both_are_zero(0))
 add_column("Xdivy Xlog1py Xlogy", tapes_right_to=_held_at_zero)
 add_column("Pow Xdivy Xlog1py Xlogy", wrong_at=first_input)
-# Gradients that a model takes itself, as of a potential.
+# Gradients that a model computes itself, for example those of a potential.
 add("SigmoidGrad", of_two(lambda y, dy: dy * (y - y * y)))
 add("SoftplusGrad", of_two(lambda dy, x: dy * jet.elementwise(jet.sigmoid, x)))
 add("TanhGrad", of_two(lambda y, dy: dy - dy * y * y))

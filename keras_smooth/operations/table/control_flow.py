@@ -1,4 +1,4 @@
-"""Branches, loops, calls of functions, and lists of tensors, which loops keep."""
+"""Branches, loops, calls of functions, and the lists of tensors that loops use."""
 
 import functools
 import itertools
@@ -18,12 +18,12 @@ from keras_smooth.operations.walk import bodies_of
 
 
 class JetList(Jet):
-    """A list of tensors that move: a jet whose entries are lists.
+    """The jet of a list of tensors: each entry is a list.
 
     Args:
-        primal: The list.
-        series: Lists, for each order.
-        element: Any jet along the same curves.
+        primal: The list at the point.
+        series: A list for each order.
+        element: Any jet of a tensor along the same curves.
     """
 
     def __init__(self, primal: Any, series: Sequence, element: Jet) -> None:
@@ -43,11 +43,11 @@ class JetList(Jet):
 def _call(
     operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
 ) -> list:
-    """A function that is called: its operations take its place, or the rule of a user."""
+    """Runs a called function, by its operations or by the rule of a user."""
     (name,) = bodies_of(operation)
 
     def computed() -> list:
-        # Some kernels, as that of a grouped convolution's gradient, are XLA's alone.
+        # Some kernels exist in XLA only, such as the gradient of a grouped convolution.
         attributes = operation.node_def.attr
         if tf.executing_eagerly() and attributes["_XlaMustCompile"].b:
             return _compiled(bodies(name), inputs, evaluate)
@@ -57,6 +57,7 @@ def _call(
 
 
 def _compiled(body: Any, inputs: list, evaluate: Callable) -> list:
+    """Evaluates a body within a function that XLA compiles, which has flat lists of tensors."""
     leader = _leader(inputs)
     given = [_filled(x, _moves(x), leader) for x in inputs]
     tensors_given = [x for x in given if not isinstance(x, tf.Variable)]
@@ -82,7 +83,7 @@ add("PartitionedCall StatefulPartitionedCall", program=_call)
 def _branched(
     operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
 ) -> list:
-    """One of several functions: the first of two if a condition holds, or that of an index."""
+    """Runs one of several branches: the first of two if a condition holds, or that of an index."""
     choice, *values = inputs
     branches = list(map(bodies, bodies_of(operation)))
     if operation.type.endswith("If"):
@@ -92,7 +93,7 @@ def _branched(
         index = tf.where((choice < 0) | (choice > last), last, choice)
     if tf.executing_eagerly():
         return evaluate(branches[int(index)], values)
-    # In a graph the outputs of all branches are made alike.
+    # In a graph all branches have to return alike: an output that moves in one of them is a jet.
     moves = list(map(_moves, values))
     moving = list(map(any, zip(*(reached(branch, moves) for branch in branches))))
     leader = _leader(values)
@@ -115,6 +116,7 @@ add("If StatelessIf Case StatelessCase", program=_branched)
 def _loop(
     operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
 ) -> list:
+    """Runs a loop. In a graph, variables that its body returns unchanged are captured instead."""
     condition, body = map(bodies, bodies_of(operation))
     if tf.executing_eagerly():
         while bool(evaluate(condition, list(map(primal, inputs)))[0]):
@@ -147,7 +149,7 @@ def _loop(
 
 
 def _bound(inputs: list) -> int | None:
-    """Returns the number of steps that a loop has at most, its second variable, if known.
+    """Returns the largest number of steps of a loop, its second variable, or None if unknown.
 
     XLA needs it for the gradient of a loop.
     """
@@ -163,7 +165,7 @@ add("StatelessWhile While", program=_loop)
 
 
 def _steady(body: Any, inputs: list) -> list:
-    """Returns the variables of a loop, as jets all that depend on x in some step."""
+    """Returns the variables of a loop. Those that depend on x after any step are jets."""
     before, moving = None, list(map(_moves, inputs))
     while moving != before:
         before = moving
@@ -177,17 +179,17 @@ def _moves(value: Any) -> bool:
 
 
 def _leader(values: Sequence) -> Any:
-    """Returns a jet, or a list of jets, along the curves of all, None without one."""
+    """Returns the first jet or list of jets among values, or None. All have the same curves."""
     return next(filter(_moves, values), None)
 
 
 def _element(leader: Jet) -> Jet:
-    """Returns a jet of single tensors along the same curves."""
+    """Returns a jet of a tensor along the same curves."""
     return (leader.element if isinstance(leader, JetList) else leader).unframed()
 
 
 def _filled(value: Any, moves: bool, leader: Any) -> Any:
-    """Returns a value as a jet with all entries written out, where it has to be one."""
+    """Returns a value as a jet in which every entry is a tensor of full shape, if it moves."""
     if not moves:
         return value
     if not _moves(value):
@@ -201,7 +203,7 @@ def _filled(value: Any, moves: bool, leader: Any) -> Any:
 
 
 def _still(value: Any, like: Jet) -> Any:
-    """Returns the jet of what does not move, or the list of such jets."""
+    """Returns the jet of a value that does not move, a tensor or a list."""
     if value.dtype != tf.variant:
         return like.like(value, [None] * like.order)
     shape, length = _shape_and_length(value)
@@ -212,8 +214,9 @@ def _still(value: Any, like: Jet) -> Any:
 def _shape_and_length(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the shape of the elements of a list, and their number.
 
-    XLA knows neither of a list that is still empty: the operation that reserved it does. A
-    list of length 0 will grow, which XLA ignores without an error: there it has to refuse.
+    XLA knows neither for a list without elements, but the inputs of the operation that reserved
+    the list are both. If the reserved length is 0, the list will grow. XLA compiles such a list
+    without an error and ignores what is added; asked for its shape, XLA refuses, as it should.
     """
     if not tf.executing_eagerly() and value.op.type == "TensorListReserve":
         shape, length = value.op.inputs
@@ -238,7 +241,7 @@ def _tensors(value: Any) -> list[tf.Tensor]:
 
 
 def _packed(templates: list, tensors: Any) -> list:
-    """Returns values from their tensors, in the form of templates."""
+    """Returns values of the kinds of templates, from their tensors in one flat sequence."""
     remaining, values = iter(tensors), []
     for template in templates:
         first, *series = itertools.islice(remaining, len(_tensors(template)))
@@ -249,14 +252,14 @@ def _packed(templates: list, tensors: Any) -> list:
 def _of_entries(
     has_shape: bool = False, before: Callable | None = None, after: Callable | None = None
 ) -> Callable:
-    """Returns the rule of what reads or writes a list: it does so with the list of each entry.
+    """Returns the rule of an operation on a list, which is applied to the list of each entry.
 
     Args:
-        has_shape: Whether the last input is the shape of elements, which get an axis of
-            directions in front.
-        before: Makes the first input from an entry.
-        after: `after(value, lead, shape)` makes an entry from a tensor that is returned, of the
-            number of directions and the shape of its primal.
+        has_shape: Whether the last input is the shape of the elements, to which an axis of
+            directions is added in front.
+        before: Converts an entry to the first input.
+        after: `after(value, lead, shape)` converts a tensor that is returned to an entry.
+            `lead` is the number of directions, and `shape` the shape of the primal.
     """
 
     def rule(operation: tf.Operation, *inputs: Any) -> list:
@@ -275,7 +278,7 @@ def _of_entries(
 
 
 def _of_output(results: Sequence, element: Jet, after: Callable | None) -> Jet:
-    """Returns the jet, or the list of jets, of the results for the primal and each entry."""
+    """Returns a jet, or a jet of a list, from the results for the primal and for each entry."""
     y, *series = results
     if y.dtype == tf.variant:
         return JetList(y, series, element)
@@ -284,7 +287,7 @@ def _of_output(results: Sequence, element: Jet, after: Callable | None) -> Jet:
 
 
 def _shape_in_front(shape: Any, lead: int) -> Any:
-    """Returns the shape of elements with an axis of directions; an unknown one stays so."""
+    """Returns the shape of elements with an axis of directions. An unknown shape stays unknown."""
     shape = tf.convert_to_tensor(shape)
     return shape if shape.shape.rank == 0 else tf.concat([[lead], shape], axis=0)
 
@@ -298,12 +301,12 @@ def _stacked(value: tf.Tensor, lead: int, shape: tf.TensorShape) -> tf.Tensor:
 
 
 def _swapped(value: tf.Tensor) -> tf.Tensor:
-    """Returns an entry with its first two axes the other way round."""
+    """Returns a tensor with its first two axes swapped."""
     return tf.transpose(value, [1, 0, *range(2, value.shape.rank)])
 
 
 def _sum(operation: tf.Operation, *xs: Any) -> Any:
-    """The gradient of a loop adds lists as well."""
+    """The rule of AddN, with which the gradient of a loop adds lists as well."""
     rule = _of_entries() if xs[0].dtype == tf.variant else sum_of_all
     return rule(operation, *xs)
 
@@ -319,6 +322,6 @@ add(
     exact=True,
 )
 
-# Python functions: of the gradient of one TensorFlow knows nothing.
+# Functions in Python. TensorFlow has a gradient of the last kind only.
 add("PyFunc PyFuncStateless", smoothness=None, tapes_right_to=0)
 add("EagerPyFunc", smoothness=None, tapes_right_to=1)

@@ -17,16 +17,17 @@ from keras_smooth.operations.rows import add, add_column
 
 
 def of_one(function: Callable[[Jet], Jet]) -> Callable:
-    """Returns the rule of a function of single numbers, from one of jets."""
+    """Returns the rule of a function of single numbers, from a function of jets."""
     return lambda operation, x: jet.elementwise(function, x)
 
 
 def _square_plus(x: Jet, constant: float, sign: float = 1.0) -> Jet:
+    """Returns sign x^2 + constant."""
     return sign * jet.square(x) + constant
 
 
 def _hyperbolic(first: Callable, second: Callable) -> Callable[[Jet], Jet]:
-    """Returns a function whose derivatives are two functions in turns."""
+    """Returns a function of jets whose derivatives alternate between two functions."""
 
     def function(x: Jet) -> Jet:
         values = [first(x.primal), second(x.primal)]
@@ -36,7 +37,7 @@ def _hyperbolic(first: Callable, second: Callable) -> Callable[[Jet], Jet]:
 
 
 def _inverse(function: Callable, slope: Callable[[Jet], Jet]) -> Callable[[Jet], Jet]:
-    """Returns a function whose derivative is a known function of jets."""
+    """Returns a function of jets, from its values and from its derivative as a function of jets."""
     return lambda x: jet.primitive(x, function(x.primal), slope)
 
 
@@ -45,7 +46,7 @@ def _reciprocal_root(x: Jet) -> Jet:
 
 
 def _solution(function: Callable, slope: Callable[[Jet, Jet], Jet]) -> Callable:
-    """Returns a function that obeys y' = slope(x, y) x'."""
+    """Returns the function of jets that solves y' = slope(x, y) x'."""
 
     def apply(x: Jet) -> Jet:
         def entry(y: list, k: int) -> Any:
@@ -57,7 +58,7 @@ def _solution(function: Callable, slope: Callable[[Jet, Jet], Jet]) -> Callable:
 
 
 def _polygammas(x: tf.Tensor, number: int) -> list[tf.Tensor]:
-    """Returns the digamma function and its derivatives."""
+    """Returns the digamma function and its derivatives, `number` functions in all."""
     orders = (tf.cast(n, x.dtype) * tf.ones_like(x) for n in range(1, number))
     return [tf.math.digamma(x), *(tf.math.polygamma(n, x) for n in orders)]
 
@@ -120,18 +121,18 @@ FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
 
 
 def itself(operation: tf.Operation, x: tf.Tensor) -> list:
-    """A domain above 0, or a breakpoint there."""
+    """Returns the input, for a domain of positive numbers or a breakpoint at 0."""
     return [x]
 
 
 def off_poles(operation: tf.Operation, x: tf.Tensor) -> list:
-    """Of the gamma function, at 0 and all integers below."""
+    """Returns the distance from the poles of the gamma function: 0 and the negative integers."""
     return [tf.where(x < 0.5, tf.abs(from_integer(x)), x)]
 
 
 for _kind, _function in FUNCTIONS.items():
     add(_kind, of_one(_function))
-# Where a function is not defined everywhere: tensors that are positive inside the domain.
+# The domains of functions that are not defined everywhere.
 add_column("Acos Asin Atanh Erfinv", domain=lambda operation, x: [1.0 - tf.abs(x)])
 add_column("Acosh", domain=lambda operation, x: [x - 1.0])
 add_column("Digamma Lgamma", domain=off_poles)
@@ -140,9 +141,9 @@ add_column("Inv Reciprocal", domain=lambda operation, x: [tf.abs(x)])
 add_column("Log1p", domain=lambda operation, x: [x + 1.0])
 add_column("Ndtri", domain=lambda operation, x: [x, 1.0 - x])
 add_column("Tan", domain=lambda operation, x: [tf.abs(tf.cos(x))])
-# They have a value at the edge, and an infinite slope.
+# These functions are finite at the edge of their domain, and their slopes are infinite there.
 add_column("Acos Acosh Asin Sqrt", at_edge=0)
-# At 0 TensorFlow's higher derivatives are wrong, or no numbers.
+# At 0 TensorFlow's higher derivatives are wrong or NaN.
 add_column("BesselI1", tapes_right_to=0)
 add_column("BesselI0 BesselJ1", tapes_right_to=1)
 add_column("BesselJ0", tapes_right_to=2)
@@ -154,14 +155,14 @@ add(
     breakpoints=itself,
     tapes_right_to=1,
 )
-# At 1 the gradient of Spence's function is a constant.
+# At 1 TensorFlow's gradient of Spence's function is a constant, whose derivative is 0.
 add_column("Spence", tapes_right_to=1, wrong_at=lambda operation, x: x - 1.0)
 add("Neg", lambda operation, x: -x, exact=True)
 add_linear("Conj Imag Real", of_last_axes)
 
 
 def _parts(x: Jet) -> list[Jet]:
-    """Returns the real and the imaginary part."""
+    """Returns the real and the imaginary part of a complex jet."""
     x = whole(x)
     return [
         mapped(x, function(x.primal), function) for function in (tf.math.real, tf.math.imag)
@@ -178,7 +179,7 @@ def _angle(operation: tf.Operation, x: Jet) -> Jet:
 
 
 def _off_the_cut(operation: tf.Operation, x: tf.Tensor) -> list:
-    """An angle jumps at the negative real numbers."""
+    """The breakpoints of the angle, which jumps at the negative real numbers."""
     real, imaginary = tf.math.real(x), tf.math.imag(x)
     return [tf.where(real > 0, tf.ones_like(real), imaginary)]
 

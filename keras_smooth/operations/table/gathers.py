@@ -53,7 +53,7 @@ add_linear("ScatterNd", _scatter, slice(1, 2))
 def _written(
     operation: tf.Operation, old: tf.Tensor, indices: Any, new: tf.Tensor
 ) -> tf.Tensor:
-    """Values that are put or added in places of a tensor."""
+    """Applies an operation that puts or adds values at indices of a tensor."""
     return behind(lambda *values: run(operation, [values[0], indices, values[1]]), old, new)
 
 
@@ -63,7 +63,7 @@ add_linear(
 
 
 def _extreme_of_segments(operation: tf.Operation, x: Jet, ids: Any, *number: Any) -> Jet:
-    """The largest or smallest of each segment; the mean of several that are equal."""
+    """The rule of the largest or smallest number of each segment; if several, their mean."""
     x = whole(x)
     largest = run(operation, [x.primal, ids, *number])
     size = number[0] if number else tf.shape(largest)[0]
@@ -97,7 +97,7 @@ add(
 )
 
 
-# As of all products, the second derivative is wrong where a factor is 0.
+# TensorFlow's second derivative of any product is wrong where a factor is 0.
 add_column(
     "SegmentProd UnsortedSegmentProd",
     tapes_right_to=1,

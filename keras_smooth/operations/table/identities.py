@@ -1,4 +1,4 @@
-"""What gives its inputs back: identities, casts, and what declares or stops a gradient."""
+"""Operations that return their inputs: identities, casts, declared and stopped gradients."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from keras_smooth.operations.rows import add, is_number, is_smooth
 
 
 def _same(operation: tf.Operation, *xs: Any) -> list:
-    """The rule of what gives its inputs back, whatever its gradient is declared to be."""
+    """The rule of an operation that returns its inputs, whatever gradient it declares."""
     return list(xs[: len(operation.outputs)])
 
 
@@ -26,13 +26,16 @@ def _cast(operation: tf.Operation, x: Jet) -> Jet:
 
 
 def _cast_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Rounding is left out of account, but for floats of 8 bits: these are steps."""
+    """Returns the class of a cast: smooth, except to integers, booleans and floats of 8 bits.
+
+    The rounding of other casts does not count.
+    """
     dtype = operation.get_attr("DstT")
     return math.inf if is_smooth(dtype) and dtype.size > 1 else -1
 
 
 def _where_a_cast_jumps(operation: tf.Operation, x: tf.Tensor) -> list:
-    """A cast to integers rounds towards 0, one to booleans asks for 0."""
+    """A cast to integers rounds towards 0, and a cast to booleans compares with 0."""
     dtype = operation.get_attr("DstT")
     if is_smooth(dtype) or not x.dtype.is_floating:
         return []
@@ -40,15 +43,16 @@ def _where_a_cast_jumps(operation: tf.Operation, x: tf.Tensor) -> list:
 
 
 def _bits_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """The bits of a number are no steps: what is computed from them may be smooth again."""
+    """The bits of a number are integers, but what is computed from them may be smooth again."""
     return 0 if is_number(operation.inputs[0].dtype) else math.inf
 
 
 def _declared_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Returns up to which order a gradient that is declared is taken to be the true one.
+    """Returns the order up to which a declared gradient is assumed to be the true one.
 
-    That of a function's author holds at order 1, as for `tf.custom_gradient`; the one that
-    TensorFlow declares for x sigmoid(x), which saves memory, holds at all.
+    The gradient that the author of a function declares, as by `tf.custom_gradient`, is assumed
+    to be right at order 1. TensorFlow itself declares one for x sigmoid(x), to save memory; it is
+    right at all orders.
     """
     if "_gradient_op_type" not in operation.node_def.attr:
         return math.inf
@@ -58,10 +62,10 @@ def _declared_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
 
 
 def _stopped_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Returns up to which order a gradient that is stopped is taken to be the true one.
+    """Returns the order up to which derivatives are assumed right although a gradient is stopped.
 
-    The mean that a variance holds is right at order 1. The largest number that
-    `tf.reduce_logsumexp` subtracts within and adds again changes nothing: right at all.
+    A variance stops the gradient of its mean and is right at order 1. `tf.reduce_logsumexp` stops
+    that of the largest number, which it subtracts and adds again: it is right at all orders.
     """
     uses = operation.outputs[0].consumers()
     within = [each for use in uses if use.type == "Sub" for each in _next(use)]
@@ -83,8 +87,8 @@ add(
     _same,
     exact=True,
 )
-# What a model declares about its gradient, a mean that is held among them, is right at order
-# 1 if at all.
+# Where a model declares or stops a gradient, as at the mean of a variance, its derivatives are
+# right at order 1 if at all.
 add("PreventGradient", _same, exact=True, tapes_right_to=1)
 add("StopGradient", _same, exact=True, tapes_right_to=_stopped_to)
 add("IdentityN", _same, exact=True, tapes_right_to=_declared_to)

@@ -1,4 +1,4 @@
-"""Pooling, resizing and other operations on images, axis 0 of which is a batch."""
+"""Pooling, resizing and other operations on images, whose axis 0 is the batch."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from keras_smooth.operations.rows import add, add_column
 
 
 def _kinks_in_places(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Linear in the images; where between two pixels they are read has kinks."""
+    """Returns the class: linear in the images, with kinks in the positions that are read."""
     return 0 if any(moving[1:]) else math.inf
 
 
@@ -24,26 +24,26 @@ add(
     folded_linear,
     exact=True,
 )
-# The gradients of these have none.
+# TensorFlow's gradients of these have no gradient.
 add_column(_RESIZED, tapes_right_to=1)
 add_column("ResizeArea", tapes_right_to=0)
 add_column("ScaleAndTranslate", smoothness=_kinks_in_places)
 
 
 def _by_pixels(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Linear in the images; between two pixels of another slope in where these are read."""
+    """Returns the class: linear in the images, with jumps or kinks in the transform."""
     nearest = b"NEAREST" in bytes(operation.node_def.attr["interpolation"].s)
     return -1 if nearest and any(moving[1:]) else _kinks_in_places(operation, moving)
 
 
 def _unfilled(operation: tf.Operation, images: tf.Tensor, *others: Any) -> tf.Tensor:
-    """Applies an operation without the number that it has where there is no image."""
+    """Applies an operation to entries, with 0 in the place of the value outside of the image."""
     filling = run(operation, [tf.zeros_like(images[0]), *others])
     moved = [run(operation, [image, *others]) - filling for image in tf.unstack(images)]
     return tf.stack(moved)
 
 
-# Their gradients are those of the inverse transform, between pixels.
+# TensorFlow's gradients are those of the inverse transform, which differ between pixels.
 add_linear(
     "ImageProjectiveTransformV2 ImageProjectiveTransformV3",
     _unfilled,
@@ -56,7 +56,7 @@ _SETTINGS = ("ksize", "strides", "padding", "data_format")
 
 
 def _largest(second: Any) -> Any:
-    """Returns the rule of a maximum over windows: entries are taken where the maximum is."""
+    """Returns the rule of a maximum over windows, which selects entries where the maximum is."""
 
     def rule(operation: tf.Operation, x: Jet) -> Jet:
         y = run(operation, [x.primal])
@@ -80,12 +80,12 @@ def _largest(second: Any) -> Any:
 
 
 def _gap(operation: tf.Operation, x: tf.Tensor) -> list:
-    """How far the largest number of each window is above the second largest."""
+    """Returns the difference between the largest and the second largest number of each window."""
     size, strides = operation.get_attr("ksize"), operation.get_attr("strides")
     if operation.get_attr("data_format").startswith(b"NC"):
         x = tf.transpose(x, [0, *range(2, x.shape.rank), 1])
         size, strides = ([s[0], *s[2:], s[1]] for s in (size, strides))
-    # What is filled in at the border is 0, and here the smallest of all.
+    # Padding at the border is 0, which is now smaller than all numbers.
     x = x - tf.reduce_min(x) + 1.0
     padding = operation.get_attr("padding").decode()
     patches = (

@@ -22,7 +22,7 @@ from keras_smooth.operations.rows import add, add_column
 
 
 def _spread(x: Any) -> Any:
-    """Returns a jet with all entries written out, for each direction."""
+    """Returns a jet whose entries have all samples and each direction."""
     return whole(x).unframed() if isinstance(x, Jet) else x
 
 
@@ -31,7 +31,7 @@ def _adjoint(value: Entry) -> Entry:
 
 
 def _inverse(operation: tf.Operation, x: Jet) -> Jet:
-    """Y X = 1, so that Y_k = -sum_(j >= 1) binomial(k, j) Y_(k - j) X_j Y_0."""
+    """The rule of the inverse Y: Y X = 1, so Y_k = -sum_(j >= 1) binomial(k, j) Y_(k - j) X_j Y_0."""
     x = _spread(x)
     entries = (
         [_adjoint(v) for v in x.entries] if operation.get_attr("adjoint") else x.entries
@@ -41,7 +41,13 @@ def _inverse(operation: tf.Operation, x: Jet) -> Jet:
 
 
 def _inverse_entries(x: Jet, y: tf.Tensor, s: Sequence[Entry]) -> list[Entry]:
-    """Returns the entries of an inverse y of a series s with the directions of x."""
+    """Returns the entries of the inverse of a series s, whose primal is y.
+
+    Args:
+        x: A jet with the directions of the series.
+        y: The inverse at the points.
+        s: The entries of the matrix.
+    """
     inverse = [y]
     for k in range(1, x.order + 1):
         terms = [(inverse[k - j], s[j], math.comb(k, j)) for j in range(1, k)]
@@ -58,7 +64,7 @@ add("MatrixInverse", _inverse, exact=True, domain=_regular)
 
 
 def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
-    """A Y = B, so that Y_k = A^-1 (B_k - sum_(j >= 1) binomial(k, j) A_j Y_(k - j))."""
+    """The rule of A Y = B: Y_k = A^-1 (B_k - sum_(j >= 1) binomial(k, j) A_j Y_(k - j))."""
     a, b = of_one_rank(_spread(a), _spread(b))
     matrices = _entries(operation, a)
     y = [run_primals(operation, [a, b])]
@@ -71,7 +77,7 @@ def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
 
 
 def _entries(operation: tf.Operation, a: Jet) -> list:
-    """Returns the entries of the matrix that is inverted: a triangle, or its adjoint."""
+    """Returns the entries of the matrix of the equations: a triangle, or the adjoint."""
     entries = a.entries
     if operation.type.endswith("TriangularSolve"):
         below = (-1, 0) if operation.get_attr("lower") else (0, -1)
@@ -82,7 +88,7 @@ def _entries(operation: tf.Operation, a: Jet) -> list:
 
 
 def _as_many(matrix: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """Returns a matrix for each of several others."""
+    """Returns a matrix broadcast to the leading axes of other matrices."""
     shape = tf.concat([tf.shape(others)[:-2], tf.shape(matrix)[-2:]], axis=0)
     return tf.broadcast_to(matrix, shape)
 
@@ -96,7 +102,10 @@ add("MatrixTriangularSolve", _solve, exact=True, domain=_triangle_is_regular)
 
 
 def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
-    """L L^T = X, so that L_k = L_0 phi(L_0^-1 R L_0^-T), R = X_k less the inner terms."""
+    """The rule of the factor L of L L^T = X: L_k = L_0 phi(L_0^-1 R L_0^-T).
+
+    R is X_k minus the inner terms of L L^T, and phi the lower triangle with half the diagonal.
+    """
     x = _spread(x)
     factors = [run(operation, [x.primal])]
     root = factors[0]
@@ -109,7 +118,7 @@ def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
 
 
 def _symmetric(value: Entry) -> Entry:
-    """Returns the symmetric matrix of which the operation reads the lower triangle."""
+    """Returns the symmetric matrix whose lower triangle the operation reads."""
     if value is None:
         return None
     lower = tf.linalg.band_part(value, -1, 0)
@@ -117,6 +126,7 @@ def _symmetric(value: Entry) -> Entry:
 
 
 def _half_of(root: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
+    """Returns root phi(root^-1 rest root^-T), see `_cholesky`."""
     wide = _as_many(root, rest)
     left = tf.linalg.triangular_solve(wide, rest)
     both = tf.linalg.adjoint(tf.linalg.triangular_solve(wide, tf.linalg.adjoint(left)))
@@ -124,19 +134,19 @@ def _half_of(root: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
     return tf.matmul(wide, half)
 
 
-# Eigenvalues are read from the lower triangle, as the factor is.
+# `eigvalsh` reads the lower triangle, as the operation does.
 add("Cholesky", _cholesky, exact=True, domain=lambda operation, x: [tf.linalg.eigvalsh(x)])
 
 
 def _log_determinant(operation: tf.Operation, x: Jet) -> list:
-    """The logarithm l of |det X| obeys l' = tr(X^-1 X')."""
+    """The rule of the logarithm l of |det X|: l' = tr(X^-1 X')."""
     x = _spread(x)
     sign, logarithm = run(operation, [x.primal])
     return [sign, x.like(logarithm, _traces(x))]
 
 
 def _traces(x: Jet) -> list[Entry]:
-    """Returns the entries of the logarithm of |det X|, from those of the inverse."""
+    """Returns the derivatives of the logarithm of |det X|, from the entries of the inverse."""
     below = Jet(x.primal, x.series[:-1])
     inverse = _inverse_entries(below, tf.linalg.inv(x.primal), below.entries)
     series = []
@@ -151,7 +161,7 @@ def _traces(x: Jet) -> list[Entry]:
 
 
 def _determinant(operation: tf.Operation, x: Jet) -> Jet:
-    """det X obeys d' = d tr(X^-1 X')."""
+    """The rule of d = det X: d' = d tr(X^-1 X')."""
     x = _spread(x)
     value = run(operation, [x.primal])
     logarithm = x.like(tf.zeros_like(value), _traces(x))
@@ -160,16 +170,17 @@ def _determinant(operation: tf.Operation, x: Jet) -> Jet:
 
 
 add("LogMatrixDeterminant", _log_determinant, exact=True, domain=_regular)
-# Its derivatives go through the inverse.
+# The derivatives use the inverse, so that singular matrices are outside of the domain.
 add("MatrixDeterminant", _determinant, domain=_regular)
 
 
 def _spectrum(x: Jet) -> tuple[Jet, Jet]:
-    """A V = V L of symmetric matrices with different eigenvalues.
+    """Returns eigenvalues and eigenvectors of symmetric matrices, from A V = V L.
 
-    With V_k = V C, order k of both sides is (L C - C L) = L_k + V^T S, whose diagonal gives
-    L_k and the rest C; the diagonal of C follows from V^T V = 1. Where two eigenvalues are
-    equal and turn into each other, C has no numbers.
+    With V_k = V C, order k of both sides is L C - C L = L_k + V^T S, where S has the terms that
+    are known. The diagonal gives L_k and the other entries C, if the eigenvalues differ. The
+    diagonal of C follows from V^T V = 1. C is NaN where two eigenvalues are equal and the
+    derivative mixes their eigenvectors.
     """
     x = _spread(x)
     values, vectors = tf.linalg.eigh(x.primal)
@@ -187,7 +198,7 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
         product = tf.matmul(vectors, rest, transpose_a=True)
         w.append(-tf.linalg.diag(tf.linalg.diag_part(product)))
         mixed = tf.math.divide_no_nan(product, gaps * tf.ones_like(product))
-        # A constant: NaN times a number would make the gradients of all entries NaN.
+        # NaN is a constant here: NaN times a number would make all gradients NaN.
         no_number = tf.cast(math.nan, mixed.dtype)
         mixed = tf.where(_turns(product, gaps), no_number, mixed)
         scale = between(x, list(map(_adjoint, v)), v, k, tf.matmul)
@@ -199,7 +210,7 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
 
 
 def _turns(product: tf.Tensor, gaps: tf.Tensor) -> tf.Tensor:
-    """Returns which entries turn equal eigenvalues into each other, beyond rounding."""
+    """Returns which entries mix the eigenvectors of equal eigenvalues by more than rounding."""
     size = tf.abs(tf.linalg.set_diag(product, tf.zeros_like(product[..., 0])))
     largest = tf.reduce_max(tf.abs(product), axis=[-2, -1], keepdims=True)
     half_of_digits = np.finfo(size.dtype.as_numpy_dtype).eps ** 0.5
@@ -207,7 +218,7 @@ def _turns(product: tf.Tensor, gaps: tf.Tensor) -> tf.Tensor:
 
 
 def _singular(operation: tf.Operation, x: Jet) -> Any:
-    """Singular values of A are the eigenvalues of [[0, A], [A^T, 0]] that are not negative."""
+    """The rule of the singular values of A: the largest eigenvalues of [[0, A], [A^T, 0]]."""
     if operation.get_attr("compute_uv"):
         return NotImplemented
     x, number = whole(x), min(x.shape[-2:])
@@ -218,6 +229,7 @@ def _singular(operation: tf.Operation, x: Jet) -> Any:
 
 
 def _beside_its_transpose(v: tf.Tensor) -> tf.Tensor:
+    """Returns [[0, A], [A^T, 0]]."""
     turned = tf.linalg.adjoint(v)
     above = tf.concat([tf.zeros_like(tf.matmul(v, turned)), v], axis=-1)
     below = tf.concat([turned, tf.zeros_like(tf.matmul(turned, v))], axis=-1)
@@ -235,13 +247,13 @@ def _either(attribute: str, if_set: float, otherwise: float) -> Callable:
 
 
 def _smallest(distances: Callable) -> Callable:
-    """Returns the smallest distance of all, which belongs to all outputs."""
+    """Returns a column with the smallest of some distances, since each affects all outputs."""
     return lambda operation, x: tf.reduce_min(
         [tf.reduce_min(each) for each in distances(operation, x)]
     )
 
 
-# Where the rank changes factors jump, and singular values have a kink.
+# Where the rank changes, the factors jump and singular values have a kink.
 add("Qr", smoothness=-1, breakpoints=_singular_values_apart)
 add(
     "Svd",
@@ -250,7 +262,7 @@ add(
     breakpoints=_singular_values_apart,
     tapes_right_to=_either("compute_uv", math.inf, 1),
 )
-# Where the largest entry of a column changes.
+# The factors jump where another entry of a column becomes the largest, that is the pivot.
 add("Lu", smoothness=-1)
 
 
@@ -262,10 +274,10 @@ def _eigenvalues_apart(operation: tf.Operation, x: tf.Tensor) -> list:
 add(
     "SelfAdjointEigV2",
     lambda operation, x: list(_spectrum(x)),
-    # Where two eigenvalues meet, these have a kink and the vectors jump.
+    # Where two eigenvalues meet, they have a kink and their eigenvectors jump.
     smoothness=_either("compute_v", -1, 0),
     breakpoints=_eigenvalues_apart,
-    # There the gradient leaves out how they turn into each other.
+    # There TensorFlow's gradient ignores how the eigenvectors mix.
     tapes_right_to=_either("compute_v", 0, 1),
 )
 add_column("SelfAdjointEigV2", wrong_at=_smallest(_eigenvalues_apart))

@@ -1,4 +1,4 @@
-"""Matrix products, convolutions, what is linear in each of two inputs; Fourier transforms."""
+"""Matrix products, convolutions and other bilinear operations; Fourier transforms."""
 
 import functools
 import itertools
@@ -30,7 +30,7 @@ from keras_smooth.operations.rows import add
 def _matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
     first, second = operation.get_attr("transpose_a"), operation.get_attr("transpose_b")
     if not isinstance(y, Jet) and not first:
-        # One product of all rows; a narrow layer takes fewer directions from here on.
+        # One product of all rows. After a narrow layer, fewer directions are needed.
         return jet.linear(lambda v: run(operation, [v, y]), x).framed()
     product = functools.partial(tf.matmul, transpose_a=first, transpose_b=second)
     return jet.bilinear(product, whole(x), whole(y))
@@ -65,7 +65,7 @@ def _einsum(operation: tf.Operation, *inputs: Any) -> Any:
 def _transposed_convolution(
     operation: tf.Operation, sizes: Any, kernel: Any, x: Any
 ) -> Any:
-    """A convolution's gradient by its input, which is how layers transpose one."""
+    """The rule of a transposed convolution: the gradient of a convolution by its input."""
     if isinstance(kernel, Jet):
         return _one_by_one(lambda a, b: run(operation, [sizes, b, a]), x, kernel)
 
@@ -79,14 +79,14 @@ def _transposed_convolution(
 
 
 def _kernel(operation: tf.Operation, x: Any, kernel: Any) -> Any:
-    """The rule of a convolution: of all directions at once if the kernel stays as it is."""
+    """The rule of a convolution. If the kernel is constant, all directions are one batch."""
     if not isinstance(kernel, Jet):
         return folded_linear(operation, x, kernel)
     return _one_by_one(lambda a, b: run(operation, [a, b]), x, kernel)
 
 
 def _one_by_one(product: Callable, x: Any, y: Any) -> Jet:
-    """Applies a product that takes no axis of directions, along one after the other."""
+    """Applies a product that accepts no axis of directions, along one after the other."""
     ranks = [primal(x).shape.rank, primal(y).shape.rank]
 
     def applied(*values: tf.Tensor) -> tf.Tensor:
@@ -120,7 +120,7 @@ def _cross(operation: tf.Operation, x: Any, y: Any) -> Jet:
 def _normalized(
     operation: tf.Operation, x: Jet, scale: Any, offset: Any, mean: Any, variance: Any
 ) -> Any:
-    """Batch normalization by statistics that are given."""
+    """The rule of batch normalization by given statistics; tapes if they move."""
     statistics = (scale, offset, mean, variance)
     if operation.get_attr("is_training") or any(isinstance(v, Jet) for v in statistics):
         return taped.apply(operation, [x, *statistics])
@@ -149,12 +149,12 @@ add("Cross", _cross)
 
 
 def _right_for_held_statistics(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """The gradient's gradient has none by the statistics of the batch."""
+    """TensorFlow's second derivative has no gradient with respect to the batch statistics."""
     return 2 if operation.get_attr("is_training") else math.inf
 
 
-# The gradient is that of the first output by the first three inputs: a mean and a variance have
-# none.
+# TensorFlow has the gradient of the first output with respect to the first three inputs: there is
+# none for the mean and the variance, neither as inputs nor as outputs.
 add(
     "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3",
     _normalized,

@@ -24,7 +24,7 @@ from keras_smooth.operations.rows import add, add_column
 
 
 def summed(x: Jet, axes: list[int], keepdims: bool = True) -> Jet:
-    """Returns the sum over axes, which are numbers of at least 0."""
+    """Returns the sum over axes, which are integers that are not negative."""
     x = whole(x)
     behind = [axis + 1 for axis in axes]
     point = tf.reduce_sum(x.primal, axes, keepdims=keepdims)
@@ -35,7 +35,7 @@ add_linear("Cumsum Mean Sum", of_axes)
 
 
 def _extreme(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
-    """The largest or smallest entries; of several that are equal, the mean, as tapes have it."""
+    """The rule of the largest or smallest number; if several, their mean, as for tapes."""
     x = whole(x)
     axes = static_axes(axes, x.shape.rank)
     keep = operation.get_attr("keep_dims")
@@ -77,12 +77,12 @@ add("Prod", _product, tapes_right_to=1, wrong_at=first_input)
 
 
 def _running(function: Callable, first: Callable) -> Callable:
-    """Returns the rule of what joins the entries along an axis up to each of them.
+    """Returns the rule of a cumulative operation, such as the product of all entries so far.
 
     Args:
-        function: `function(x, axis)` joins them, from the first on.
-        first: Returns from the dtype what an operation gives in the first place that leaves out
-            each entry itself.
+        function: `function(x, axis)` combines each entry with all entries before it.
+        first: Returns for a dtype the first result of an exclusive operation, which does not
+            include the entry itself.
     """
 
     def rule(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
@@ -105,7 +105,7 @@ def _running(function: Callable, first: Callable) -> Callable:
 
 
 def _running_logsumexp(y: Jet, axis: int) -> Jet:
-    """By sums of more and more neighbours (Hillis and Steele, 1986)."""
+    """Returns the cumulative log-sum-exp, by parallel prefix sums (Hillis and Steele, 1986)."""
     shift = 1
     while shift < y.shape[axis]:
         others = shifted_by(y, axis, shift, -math.inf)
@@ -130,7 +130,7 @@ add(
 
 
 def _cross_entropy(operation: tf.Operation, logits: Any, shares: Any) -> list:
-    """The loss of each row, and its derivative by the logits."""
+    """The rule of the loss of each row and of its derivative with respect to the logits."""
     logits, shares = as_jets(logits, shares)
     logs = batched(jet.log_softmax, logits)
     loss = -summed(shares * logs, [1], keepdims=False)
@@ -143,7 +143,7 @@ def _cross_entropy_of_classes(operation: tf.Operation, logits: Jet, classes: Any
 
 
 def _right_for_held_labels(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """The gradient has the second output, of which the derivative by labels is left out."""
+    """TensorFlow's gradient uses the second output, whose gradient by the labels it ignores."""
     return 1 if moving[1] else math.inf
 
 
@@ -169,7 +169,7 @@ def _off_zero(operation: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> list:
 
 
 add("L2Loss", _half_square)
-# The gradient divides by that of what comes behind, which may be 0.
+# TensorFlow's gradient divides by the incoming gradient, which may be 0.
 add("EuclideanNorm", _length, at_edge=0, domain=_off_zero, tapes_right_to=1)
 add_column(
     "EuclideanNorm", wrong_at=lambda operation, x, axes: _off_zero(operation, x, axes)[0]

@@ -1,9 +1,10 @@
-"""The axis of the samples in each tensor, a column of the table, and operations that mix samples.
+"""The axis of the samples in each tensor, a column of the table; operations that mix samples.
 
-A tensor has an axis of the samples where its entries at index i depend on sample i alone. A function
-of the column says so of the outputs of an operation, from the axes of its inputs, at least one of
-which has samples; None is a tensor that depends on no sample. `NotImplemented` says that the
-operation mixes samples, or that it cannot be told.
+A tensor has an axis of the samples if its entries at index i of this axis depend on sample i alone.
+Each function of the column returns the axis in the outputs of some kinds of operations, from the
+axes in the inputs, at least one of which has samples. None stands for a tensor that depends on no
+sample. A function returns `NotImplemented`, or raises an error, if the operation mixes samples, or if
+that is not known.
 """
 
 import string
@@ -23,7 +24,7 @@ Axes = Sequence[int | None]
 
 
 class MixedError(Exception):
-    """An error that says that an operation mixes samples, or may mix them."""
+    """An operation mixes samples, or may mix them."""
 
     def __init__(self, operation: tf.Operation) -> None:
         super().__init__(f"{operation.type} in {layer_of(operation)}")
@@ -34,11 +35,11 @@ def axes_of_samples(program: Program, axes: Axes) -> list[int | None]:
     """Returns the axis of the samples in each output of a program.
 
     Args:
-        program: What is computed.
-        axes: Those of its inputs.
+        program: The program.
+        axes: The axis of the samples in each input.
 
     Raises:
-        MixedError: If an operation mixes samples, or it cannot be told whether it does.
+        MixedError: If an operation mixes samples, or it is not known whether it does.
     """
     known = dict(zip(program.inputs, axes, strict=True))
     for operation, inputs, outputs, _ in program.instructions:
@@ -56,7 +57,7 @@ def _of_outputs(operation: tf.Operation, axes: list, program: Program) -> list:
         raise MixedError(operation)
     try:
         axes_of_outputs = known.samples(operation, axes, program)
-    # Nothing is known of a tensor of unknown rank.
+    # These errors come from tensors of unknown rank, too.
     except (IndexError, TypeError, ValueError):
         axes_of_outputs = NotImplemented
     if axes_of_outputs is NotImplemented:
@@ -75,25 +76,25 @@ def _static(operation: tf.Operation, place: int) -> Any:
 
 
 def _touched(operation: tf.Operation, place: int, of: int = 0) -> set[int]:
-    """Returns the axes of one input that another one names."""
+    """Returns the axes of one input that the input at `place` names."""
     return set(static_axes(operation.inputs[place], _shape(operation, of).rank))
 
 
 def _only(axes: Iterable[Any]) -> Any:
-    """Returns the one axis, or letter, that there is among some; several, or none, are an error."""
+    """Returns the single axis, or letter, in a sequence with None. Several or none are an error."""
     (axis,) = {axis for axis in axes if axis is not None}
     return axis
 
 
 def _apart(axis: int | None, touched: Container[int] = ()) -> int:
-    """Returns the axis of the samples if it is none of some that are mixed."""
+    """Returns the axis of the samples. It is an error if it is among axes that are mixed."""
     if axis is None or axis in touched:
         raise ValueError("the samples are mixed")
     return axis
 
 
 def _broadcast(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """Of operations on single numbers, which broadcast from the last axis on."""
+    """For operations on single numbers, which broadcast from the last axis on."""
     shape = operation.outputs[0].shape
     pairs = [(x.shape, a) for x, a in zip(operation.inputs, axes) if a is not None]
     axis = shape.rank - _only(each.rank - a for each, a in pairs)
@@ -101,11 +102,12 @@ def _broadcast(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _each(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+    """For operations that return their inputs."""
     return list(axes[: len(operation.outputs)])
 
 
 def _batch_of(place: int) -> Callable:
-    """Of operations axis 0 of one of whose inputs is a batch."""
+    """For operations on a batch: axis 0 of the input at `place`."""
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         known = {i: axis for i, axis in enumerate(axes) if axis is not None}
@@ -115,17 +117,17 @@ def _batch_of(place: int) -> Callable:
 
 
 def _kept(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """Of operations whose output has the axes of the first input."""
+    """For operations whose output has the axes of the first input."""
     return axes[0] if all(axis is None for axis in axes[1:]) else NotImplemented
 
 
 def _along(place: int, of: int = 0) -> Callable:
-    """Of operations that mix along the axes of one input that another one names alone."""
+    """For operations that mix one input only along the axes that the input at `place` names."""
     return lambda operation, axes, program: _apart(axes[of], _touched(operation, place, of))
 
 
 def _last(number: int) -> Callable:
-    """Of operations that mix along the last axes alone."""
+    """For operations that mix only along the last axes."""
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         ranks = [x.shape.rank for x in operation.inputs]
@@ -137,12 +139,14 @@ def _last(number: int) -> Callable:
 
 
 def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+    """For a reshape that keeps the axis of the samples."""
+
     def around(shape: tf.TensorShape, axis: int) -> list[int | None]:
         return [shape[:axis].num_elements(), shape[axis + 1 :].num_elements()]
 
     old, new, axis = _shape(operation), operation.outputs[0].shape, _apart(axes[0])
     sizes = around(old, axis)
-    # Of an open size, what is before and behind it tells the place.
+    # The size of the axis may be unknown: the sizes before and after it determine its position.
     if None in sizes:
         return NotImplemented
     candidates = (
@@ -151,17 +155,17 @@ def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return next(candidates, NotImplemented)
 
 
-# In the place of an open size: more samples than a slice names, and of another axis so few that
-# NumPy has an array of them all, which may have 2**63 numbers.
+# What replaces unknown sizes: more samples than a slice can name, and so few entries of other axes
+# that NumPy, which allows 2**63 numbers, can make an array.
 _OPEN_SAMPLES, _OPEN_SIZE = 2**31, 2**8
 
 
 def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | None:
-    """Returns where an axis is in a view of an array, None if it is not whole there."""
+    """Returns the position of an axis in a view of an array, or None if it is not whole there."""
     open_sizes = [_OPEN_SAMPLES if i == axis else _OPEN_SIZE for i in range(shape.rank)]
     sizes = [default if n is None else n for n, default in zip(shape, open_sizes)]
-    # Nothing of it may be read but its strides, as it has the memory of a single entry. Entries
-    # along this axis alone are apart.
+    # Only the strides of this array may be read, since it has the memory of a single entry. The
+    # stride is 1 along this axis and 0 along all others, which identifies it in the view.
     steps = [int(i == axis) for i in range(shape.rank)]
     array = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), sizes, steps)
     result = view(array)
@@ -171,7 +175,7 @@ def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | Non
 
 
 def _viewed(view: Callable) -> Callable:
-    """Of operations whose output NumPy has as a view of the first input, given the others."""
+    """For operations whose output is a view of the first input in NumPy, given the others."""
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         others = [_static(operation, i) for i in range(1, len(operation.inputs))]
@@ -186,15 +190,15 @@ def _viewed(view: Callable) -> Callable:
 
 
 def _reduced(operation: tf.Operation, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """Returns the first entries along some axes, which a reduction has in its place."""
-    # What finds the place of the largest has no such attribute.
+    """Returns the first entries along the reduced axes, in the place of their reduction."""
+    # ArgMax and ArgMin have no such attribute.
     first = slice(1) if operation.node_def.attr["keep_dims"].b else 0
     touched = {int(axis) % x.ndim for axis in axes.ravel()}
     return x[tuple(first if i in touched else slice(None) for i in range(x.ndim))]
 
 
 def _index(operation: tf.Operation, *numbers: Any) -> tuple:
-    """Returns a slice with steps as NumPy writes it."""
+    """Returns the index of a strided slice in NumPy."""
     names = ("ellipsis", "new_axis", "shrink_axis", "begin", "end")
     masks = [operation.get_attr(f"{name}_mask") for name in names]
     index: list[Any] = []
@@ -211,12 +215,12 @@ def _index(operation: tf.Operation, *numbers: Any) -> tuple:
         else:
             begin, end = None if is_from_start else first, None if is_to_end else last
             index.append(slice(begin, end, step))
-    # NumPy returns a view of a single entry, too, and does not read it, behind an ellipsis.
+    # With an ellipsis, NumPy returns a view of a single entry as well, without reading it.
     return tuple(index) if masks[0] else (*index, Ellipsis)
 
 
 def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """Of slices that leave the axis whole."""
+    """For slices that leave the axis of the samples whole."""
     axis, begin = axes[0], _static(operation, 1)
     whole = _shape(operation)[axis] == operation.outputs[0].shape[axis]
     fine = begin is not None and begin[axis] == 0
@@ -224,7 +228,7 @@ def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _strided_back(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """Of the gradient of a slice with steps: the axis that it brings to that of the slice."""
+    """For the gradient of a strided slice: the axis that the slice moves to the given one."""
     *others, axis = axes
     index = _index(operation, *(_static(operation, place) for place in (1, 2, 3)))
     shape = operation.outputs[0].shape
@@ -252,7 +256,7 @@ def _gathered(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     indices = _shape(operation, 1).rank
     dims %= indices + 1
     if axes[0] is None:
-        # A table that no sample changes.
+        # Entries of a table that depends on no sample are gathered by indices that do.
         axis = _apart(axes[1])
         return place + axis - dims if axis >= dims else axis
     if axes[1] is not None and not (axes[0] == axes[1] < dims) or axes[0] == place:
@@ -278,9 +282,9 @@ def _widened(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _by_letters(terms: Sequence[str], result: str, axes: Axes) -> int:
-    """Returns the axis of a product whose inputs and output have a letter for each axis.
+    """Returns the axis of the samples in a product whose axes have letters.
 
-    A letter that the result does not have is summed over, which is an error.
+    It is an error if the result does not have the letter: it is summed over.
     """
     pairs = zip(terms, axes)
     return result.index(_only(term[axis] for term, axis in pairs if axis is not None))
@@ -316,7 +320,7 @@ def _of_branches(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _joined(*several: Axes) -> list[int | None]:
-    """Returns the axes of what is one of several, all along one or without samples."""
+    """Returns the common axes of several alternatives. Each may be without samples."""
     return [None if set(axes) == {None} else _only(axes) for axes in zip(*several)]
 
 
@@ -330,7 +334,7 @@ def _of_loop(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _set_in_list(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    # The axis of a list is that of its elements stacked.
+    # The axis of a list is the axis in its stacked elements.
     item = None if axes[-1] is None else axes[-1] + 1
     return _joined([axes[0]], [item])
 

@@ -19,7 +19,7 @@ from keras_smooth.operations.table.functions import itself, of_one
 
 
 def _straight(slope: Callable) -> Callable:
-    """Returns the rule of straight pieces, from the slope at a point."""
+    """Returns the rule of a piecewise linear function, from its slope at a point."""
 
     def rule(operation: tf.Operation, x: Jet) -> Jet:
         factor = tf.cast(slope(operation, x.primal), x.dtype)
@@ -38,7 +38,7 @@ def _leak_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
 
 
 _KINK_AT_0 = {"exact": True, "smoothness": 0, "breakpoints": itself}
-# At the kinks as TensorFlow's own gradients have it.
+# The slope at a kink is that of TensorFlow's own gradient.
 add("Relu", _straight(lambda operation, x: x > 0), **_KINK_AT_0)
 add("Relu6", _straight(lambda operation, x: (x > 0) & (x < 6)), **_KINK_AT_0)
 add_column("Relu6", breakpoints=lambda operation, x: [x, x - 6.0])
@@ -47,7 +47,7 @@ add("LeakyRelu", _straight(_leak), **_KINK_AT_0 | {"smoothness": _leak_class})
 
 
 def _exponential(x: Jet, factor: float = 1.0) -> Jet:
-    """exp(x) - 1 for negative numbers, whose exponential sees no positive one."""
+    """Returns factor (exp(x) - 1) for negative x, and 0 for others: exp does not overflow."""
     return factor * jet.expm1(jet.where(x.primal > 0, tf.zeros_like(x.primal), x))
 
 
@@ -70,11 +70,12 @@ def _difference(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
     return [x - y]
 
 
-# Casts are cut off there: beyond are no numbers of float32.
+# Saturating casts clip at this number, beyond which float32 has none.
 _LARGEST = float(np.finfo("float32").max)
 
 
 def _choice_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Returns 0, a kink, unless all bounds are constants that no number reaches."""
     pairs = zip(operation.inputs, moving, strict=True)
     held = [tf.get_static_value(x) for x, moves in pairs if not moves]
     far = [v is not None and np.all(np.abs(v) >= _LARGEST) for v in held]
@@ -99,22 +100,22 @@ add_column("ClipByValue", breakpoints=lambda operation, x, low, high: [x - low, 
 def _select(operation: tf.Operation, condition: tf.Tensor, x: Any, y: Any) -> Jet:
     x, y = of_one_rank(x, y, least=condition.shape.rank)
     if operation.type == "Select" and condition.shape.rank == 1:
-        # The first version chooses whole rows.
+        # The first version of the operation selects whole rows.
         condition = tf.reshape(condition, [-1] + [1] * (x.shape.rank - 1))
     return jet.where(condition, x, y)
 
 
-# A condition that depends on x makes it jump, see rows.smoothness.
+# It jumps if the condition depends on x, see `rows.smoothness`.
 add("Select SelectV2", _select)
 
 
 def _remainder(quotients: Callable) -> Callable:
-    """Returns the rule of x - y q(x / y) with a whole number q."""
+    """Returns the rule of x - y q(x / y), where q rounds to an integer."""
     return of_two(lambda x, y: x - y * quotients(x.primal / y.primal))
 
 
 def _multiples(distance: Callable) -> Callable:
-    """Returns how far x is from the multiples of y, by how far x / y is from integers."""
+    """Returns the distance of x from multiples of y, from that of x / y from integers."""
     return lambda operation, x, y: [distance(x / y) * tf.abs(y)]
 
 
@@ -127,7 +128,7 @@ add("Mod TruncateMod", _remainder(lambda q: tf.sign(q) * tf.floor(tf.abs(q))), *
 
 
 def _constant(operation: tf.Operation, *inputs: Any) -> Any:
-    """The rule of what is constant near almost every point."""
+    """The rule of an operation that is constant near almost every point."""
     return run_primals(operation, inputs)
 
 
@@ -147,7 +148,7 @@ add("FloorDiv", _constant, exact=True, **_TO_FLOOR)
 add("TruncateDiv", _constant, exact=True, **_TO_ZERO)
 
 
-# What gives integers and booleans has no derivative: what these decide jumps.
+# Operations that return integers or booleans have no derivative, and what these decide jumps.
 def _off_boundaries(operation: tf.Operation, x: tf.Tensor) -> list:
     return [x - boundary for boundary in operation.get_attr("boundaries")]
 
@@ -160,12 +161,12 @@ _COMPARISONS = "Equal Greater GreaterEqual Less LessEqual NotEqual"
 add(_COMPARISONS, smoothness=-1, breakpoints=_difference)
 add("Bucketize", smoothness=-1, breakpoints=_off_boundaries)
 add("LowerBound UpperBound", smoothness=-1, breakpoints=_off_places)
-# Near every point these stay as they are.
+# These are constant near every point.
 add("IsFinite IsInf IsNan")
 
 
 def _top(operation: tf.Operation, x: Jet, k: Any) -> list:
-    """The largest entries along the last axis, by their places."""
+    """The rule of the largest entries along the last axis, which are gathered by index."""
     values, places = run(operation, [x.primal, k])
     rank = x.shape.rank
 
@@ -177,7 +178,7 @@ def _top(operation: tf.Operation, x: Jet, k: Any) -> list:
 
 
 def _gaps(operation: tf.Operation, x: tf.Tensor, k: tf.Tensor) -> list:
-    """How far each of the largest entries is from the next one."""
+    """Returns the difference between each of the largest entries and the next one."""
     ordered = tf.sort(x, direction="DESCENDING")
     return [ordered[..., :-1][..., :k] - ordered[..., 1:][..., :k]]
 

@@ -21,12 +21,13 @@ from keras_smooth.operations.rows import add
 
 
 def _in_front(value: tf.Tensor, shape: Any) -> tf.Tensor:
-    """Returns a shape of a tensor as that of an entry."""
+    """Returns the shape of an entry, from the shape of its primal."""
     shape = tf.convert_to_tensor(shape)
     return tf.concat([tf.cast(tf.shape(value)[:1], shape.dtype), shape], axis=0)
 
 
 def _zero_in_front(numbers: Any, first: int = 0) -> tf.Tensor:
+    """Returns numbers by axis with another number in front, for the axis of directions."""
     numbers = tf.convert_to_tensor(numbers)
     row = tf.fill(tf.concat([[1], tf.shape(numbers)[1:]], axis=0), first)
     return tf.concat([tf.cast(row, numbers.dtype), numbers], axis=0)
@@ -47,7 +48,7 @@ def _reshape(operation: tf.Operation, x: Jet, shape: Any) -> Jet:
 
 
 def _keeps_samples(x: Jet, y: tf.Tensor) -> bool:
-    """Returns whether each row stays a row, so that entries need not be written out."""
+    """Returns whether each sample stays a sample: then entries may still be shared by all."""
     old, new = x.shape, y.shape
     if not old.rank or not new.rank or None in old[1:] or None in new[1:]:
         return False
@@ -88,7 +89,7 @@ def _strided_back(
 
 
 def _behind(operation: tf.Operation, begin: Any, end: Any, strides: Any) -> dict[str, Any]:
-    """Returns the arguments of a slice with steps behind an axis that stays whole."""
+    """Returns the arguments of a strided slice that leaves a first axis, of directions, whole."""
     masks = {name: operation.get_attr(name) << 1 for name in _MASKS}
     masks["begin_mask"] |= 1
     masks["end_mask"] |= 1
@@ -120,7 +121,7 @@ add_linear("StridedSliceGrad", _strided_back, slice(4, 5))
 
 
 def _filling(lift: Callable, last: int) -> Callable:
-    """Returns the rule of what is linear in its first input and filled up with its last."""
+    """Returns the rule of an operation that is linear in its first input and pads with its last."""
     held, both = linear(lift), linear(None, slice(0, None, last))
 
     def rule(operation: tf.Operation, *inputs: Any) -> Any:
@@ -163,12 +164,12 @@ add_linear("ConcatV2", _concatenated, slice(-1))
 add_linear("Pack", _stacked, slice(None))
 add_linear("BatchToSpaceND SpaceToBatchND", of_first_axes)
 
-# Matrices are the last axes: axes in front are only more of them.
+# The last axes are matrices, and any axes in front are accepted.
 add_linear("MatrixBandPart MatrixDiag MatrixDiagPart", of_last_axes)
 
 
 def _of_matrices(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    # What is filled in is constant.
+    # The padding is constant, so that its derivatives are 0.
     *settings, value = others
     return run(operation, [v, *settings, tf.zeros_like(value)])
 
