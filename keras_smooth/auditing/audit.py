@@ -20,7 +20,7 @@ from keras_smooth.checks import function, refused, whole_number
 from keras_smooth.differentiation import independence
 from keras_smooth.models import calls, checked_inputs, copies, graph, references
 from keras_smooth.models.sample_inputs import prepared
-from keras_smooth.operations.rows import least
+from keras_smooth.operations.rows import smallest_class
 
 # The number of numbers of x that are used.
 _NUMBERS = 4096
@@ -192,7 +192,9 @@ class _Examined:
         known = None if layer is None else plan.known_class(layer)
         if known is not None:
             return known
-        return least(k for numbers, k in self.plan.classes if self._belongs(layer, numbers))
+        return smallest_class(
+            k for numbers, k in self.plan.classes if self._belongs(layer, numbers)
+        )
 
     def is_reached(self, layer: keras.Operation) -> bool:
         """Returns whether a layer gets something that moves."""
@@ -308,7 +310,7 @@ def _whole(question: Question, judged: list[report.Judged], modes: _Modes) -> re
         findings = {mode: worst([own[mode], _worst_of(judged, mode)]) for mode in MODES}
         moving = [each for each in judged if each.findings["inference"].reason != _NOTHING]
         classes = [each.smoothness for each in moving]
-        smoothness = least([*classes, modes["inference"].smoothness(None)])
+        smoothness = smallest_class([*classes, modes["inference"].smoothness(None)])
     if not any(calls.is_float(leaf) for leaf in keras.tree.flatten(x)):
         findings = {
             m: dataclasses.replace(f, reason=_INTEGERS) for m, f in findings.items()

@@ -17,7 +17,7 @@ from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.lost import LostError
 from keras_smooth.differentiation.points import Points, random_directions
 from keras_smooth.models import calls, own_call
-from keras_smooth.operations.trace import openings
+from keras_smooth.operations.trace import chosen_leaves
 
 _SEED = 1
 # The numbers of samples and of calls of a layer that are measured.
@@ -72,7 +72,7 @@ def as_function(
 
     It is the part itself if possible: in float64, differences have twice the digits.
     """
-    tensors, filled = openings(call.arguments(), tf.is_tensor)
+    tensors, filled = chosen_leaves(call.arguments(), tf.is_tensor)
     is_layer = isinstance(layer, keras.layers.Layer)
     says = any(v is not None for name, v in call.kwargs.items() if name != "training")
     if not training and is_layer and len(call.args) == 1 and not says:

@@ -82,8 +82,8 @@ class Judge:
         if orders is None:
             return afar if is_afar else by_row
         if not orders:
-            is_smooth = rows.is_smooth(step.operation.outputs[0].dtype)
-            return by_row if is_smooth and not self.nearby else afar
+            is_differentiable = rows.is_differentiable(step.operation.outputs[0].dtype)
+            return by_row if is_differentiable and not self.nearby else afar
         if orders[-1] is not None:
             return dataclasses.replace(by_row, order=max(orders[-1], 1))
         words = f"the pieces of {kind} join smoothly where samples come to them"

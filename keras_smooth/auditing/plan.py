@@ -16,7 +16,7 @@ from keras_smooth.auditing.traced import Traced, numbers_of
 from keras_smooth.models import calls, graph, references
 from keras_smooth.operations import registered, rows, taped, walk
 from keras_smooth.operations.program import Program
-from keras_smooth.operations.signs import keeps_off_its_edge
+from keras_smooth.operations.signs import never_reaches_edge
 from keras_smooth.operations.walk import State, Step
 
 # Operations that declare another gradient than that of their function.
@@ -119,7 +119,7 @@ def plan(traced: Traced, order: int, nearby: bool) -> Plan:
     every = walk.all_operations(program)
     made.is_random = any(op.op_def.is_stateful and "Random" in op.type for op in every)
     reader = _Reader(made)
-    reader.along(program, walk.states_of(traced.moving))
+    reader.follow(program, walk.initial_states(traced.moving))
     moving, given = reader.moving, traced.arguments.items()
     made.reached = {id(traced.parts[n]) for n, names in given if moving & {*names}}
     return made
@@ -128,7 +128,7 @@ def plan(traced: Traced, order: int, nearby: bool) -> Plan:
 def _with_derivatives(program: Program) -> Program:
     """Returns a program without outputs of integers and booleans, if it has others."""
     tensors = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
-    outputs = tuple(n for n in program.outputs if rows.is_smooth(tensors[n].dtype))
+    outputs = tuple(n for n in program.outputs if rows.is_differentiable(tensors[n].dtype))
     return dataclasses.replace(program, outputs=outputs or program.outputs)
 
 
@@ -141,11 +141,11 @@ class _Reader(walk.Walk):
         # Whether it is in a function with a registered smoothness.
         self.is_known = False
 
-    def quiet(self) -> walk.Walk:
+    def without_notes(self) -> walk.Walk:
         plan = self.plan
         return _Reader(Plan(plan.traced, plan.program, plan.order, plan.nearby))
 
-    def function(self, step: Step, name: str) -> Sequence[State] | None:
+    def visit_function(self, step: Step, name: str) -> Sequence[State] | None:
         facts, within = registered.facts(name), _in_layers(step)
         if self.plan.nearby and facts.tapes_right_to < self.plan.order:
             # A registered class holds at all points, of which few are special.
@@ -158,13 +158,13 @@ class _Reader(walk.Walk):
         body = step.program.bodies(name)
         self._piece(_first_of_pieces(within, body), facts.smoothness, known=True)
         self.is_known, before = True, self.is_known
-        states = self.along(body, step.given, (*step.around, step.operation))
+        states = self.follow(body, step.given, (*step.around, step.operation))
         self.is_known = before
         return states
 
-    def operation(self, step: Step) -> Sequence[State]:
+    def visit_operation(self, step: Step) -> Sequence[State]:
         operation, within = step.operation, _in_layers(step)
-        smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
+        smooth = [rows.is_differentiable(output.dtype) for output in operation.outputs]
         moves = State.MOVES in step.given
         if moves and not any(smooth):
             if rows.tapes_right_to(operation, [True]) == 0:
@@ -180,18 +180,23 @@ class _Reader(walk.Walk):
         if not moves or not any(smooth):
             return [State.STEPS] * len(smooth)
         self._read(within)
-        return [State.MOVES if is_smooth else State.STEPS for is_smooth in smooth]
+        return [
+            State.MOVES if is_differentiable else State.STEPS
+            for is_differentiable in smooth
+        ]
 
     def _read(self, step: LayerStep) -> None:
         """Reads an operation with derivatives by something that moves."""
         operation, row = step.operation, rows.row(step.operation.type)
         # Decisions by integers and booleans are judged where these come from.
         pairs = zip(step.given, operation.inputs)
-        inputs = [state == State.MOVES and rows.is_smooth(x.dtype) for state, x in pairs]
+        inputs = [
+            state == State.MOVES and rows.is_differentiable(x.dtype) for state, x in pairs
+        ]
         k = rows.smoothness(operation, inputs)
-        right_to = taped.of_operation(operation, inputs, step.used)
+        right_to = taped.right_order(operation, inputs, step.used)
         has_jet = row is not None and row.jet is not None
-        if k is None or row is None or not (has_jet or row.program):
+        if k is None or row is None or not (has_jet or row.control_flow):
             if right_to > 0:
                 self._measure(step, f"{operation.type} is not in the table of operations")
                 self.plan.classes.append((step.parts, None))
@@ -204,7 +209,7 @@ class _Reader(walk.Walk):
             self._piece(step, k)
         self._gradient(step, right_to, has_jet)
         is_known = self.is_known or self.plan.known_of(step) is not None
-        is_known |= keeps_off_its_edge(operation, step.program.signs)
+        is_known |= never_reaches_edge(operation, step.program.signs)
         if row is not None and row.domain is not None and not is_known:
             self._leave_to_samples(step, Role.DOMAIN)
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]

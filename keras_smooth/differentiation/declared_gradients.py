@@ -19,7 +19,7 @@ from keras_smooth.differentiation.points import Points, drawn
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.models import calls
 from keras_smooth.models.agreement import EPSILON
-from keras_smooth.operations.program import layer_of
+from keras_smooth.operations.program import layer_path
 from keras_smooth.operations.rows import tapes_right_to
 from keras_smooth.presentation.warn import warn_once
 
@@ -42,7 +42,7 @@ def change_first_derivative(traces: Traces, points: Points) -> bool:
     """
     declaring = (
         operation
-        for operation in traces.of_program(operations.between, points)
+        for operation in traces.of_program(operations.on_paths, points)
         if operation.type in _KINDS and tapes_right_to(operation, [True]) < 2
     )
     operation = next(declaring, None)
@@ -54,7 +54,7 @@ def change_first_derivative(traces: Traces, points: Points) -> bool:
     if _known[traced]:
         warn_once(
             traces.model,
-            f"{traces.name}: {_KINDS[operation.type]} in {layer_of(operation)} declares another "
+            f"{traces.name}: {_KINDS[operation.type]} in {layer_path(operation)} declares another "
             "gradient than that of the function it computes. Its derivatives are those of the "
             'function; engine="tape" returns those that are declared.',
         )

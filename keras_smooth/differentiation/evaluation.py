@@ -16,7 +16,7 @@ from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.tasks import Task
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.models import calls
-from keras_smooth.operations.program import layer_of
+from keras_smooth.operations.program import layer_path
 from keras_smooth.presentation.warn import warn_once
 
 
@@ -133,12 +133,12 @@ class Evaluation:
         """Returns the place where TensorFlow's derivatives up to an order may be wrong, or None."""
         try:
             operation = self.traces.of_program(
-                operations.wrong_by_tapes, self.points, order
+                operations.first_wrong_by_tapes, self.points, order
             )
         # Without a trace, nothing is known.
         except NotTraceableError:
             return None
-        return operation and f"{operation.type} in {layer_of(operation)}"
+        return operation and f"{operation.type} in {layer_path(operation)}"
 
     @functools.cached_property
     def traces(self) -> Traces:
@@ -241,7 +241,7 @@ class Evaluation:
     def _jets_are_faster(self) -> bool:
         # XLA compiles loops of jets, whose number of steps is known, but not those of tapes.
         if not tf.executing_eagerly():
-            way = self.traces.of_program(operations.between, self.points)
+            way = self.traces.of_program(operations.on_paths, self.points)
             if any("While" in operation.type for operation in way):
                 return True
         outputs = keras.tree.flatten(self.traces.at(self.points).structure)

@@ -150,7 +150,7 @@ class Traces:
             ) from error
         self._checked(outputs[-1])
         moving = [*[True] * len(points.flat), *[False] * len(traced.captured)]
-        if operations.kept_in_variables(traced.program, moving) is not None:
+        if operations.assignment_that_moves(traced.program, moving) is not None:
             raise NotTraceableError("It writes what depends on x to a variable")
         return traced
 
@@ -164,7 +164,7 @@ class Traces:
         """Returns a function of the program, and of which of its inputs move.
 
         Args:
-            function: Such as `operations.between`.
+            function: Such as `operations.on_paths`.
             points: The inputs.
             *arguments: Further ones of the function.
         """
@@ -197,5 +197,5 @@ class Traces:
 
     def reached(self, points: Points) -> list[bool]:
         """Returns for each output whether the inputs that move lead to it."""
-        reached = self.of_program(operations.reached, points)
+        reached = self.of_program(operations.dependent_outputs, points)
         return [reached[place] for place in self.at(points).places if place >= 0]

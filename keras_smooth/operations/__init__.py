@@ -21,13 +21,13 @@ operation by the rule in the row of the operation.
 from keras_smooth.operations import table
 from keras_smooth.operations.evaluation import evaluate
 from keras_smooth.operations.paths import (
-    between,
+    assignment_that_moves,
     classes,
-    kept_in_variables,
-    reached,
+    dependent_outputs,
+    on_paths,
     smoothness,
 )
 from keras_smooth.operations.rows import Row, all_rows, row
 from keras_smooth.operations.table.sample_axes import MixedError, axes_of_samples
-from keras_smooth.operations.taped import tapes_right_to, wrong_by_tapes
+from keras_smooth.operations.taped import first_wrong_by_tapes, tapes_right_to
 from keras_smooth.operations.trace import Trace, trace

@@ -10,10 +10,10 @@ from keras_smooth.operations.program import Program
 
 # The output arguments of each kind of operation: the name of each, and the attribute with its
 # number of tensors, or "" for a single tensor. Known once an operation of the kind is imported.
-_outputs: dict[str, tuple[tuple[str, str], ...]] = {}
+_output_arguments: dict[str, tuple[tuple[str, str], ...]] = {}
 
 
-def library(graph: tf.Graph) -> Callable[[str], Program]:
+def body_lookup(graph: tf.Graph) -> Callable[[str], Program]:
     """Returns a function from the name of a function in a graph to its body, a `Program`."""
 
     @functools.cache
@@ -26,7 +26,7 @@ def library(graph: tf.Graph) -> Callable[[str], Program]:
     def body(name: str) -> Program:
         definition, functions = definitions()
         function = functions[name]
-        imported = _Import(function, definition)
+        imported = _ImportedFunction(function, definition)
         inputs = (each.name for each in function.signature.input_arg)
         outputs = (function.ret[each.name] for each in function.signature.output_arg)
         return Program(
@@ -39,7 +39,7 @@ def library(graph: tf.Graph) -> Callable[[str], Program]:
     return body
 
 
-class _Import:
+class _ImportedFunction:
     """The nodes of a function definition, imported as operations of a new graph.
 
     A function definition refers to a tensor as `node:output:index`, a graph as `node:index`.
@@ -54,49 +54,53 @@ class _Import:
         self.nodes = {node.name: node for node in function.node_def}
         self.operations: dict[str, tf.Operation] = {}
         arguments = function.signature.input_arg
-        self._import(
+        self._import_batch(
             [_placeholder(x, function.arg_attr[i]) for i, x in enumerate(arguments)]
         )
         pending = list(function.node_def)
         while pending:
-            batch = self._next_batch(pending)
-            self._import(batch)
+            batch = self._importable(pending)
+            self._import_batch(batch)
             pending = [node for node in pending if node.name not in self.operations]
 
     def tensor(self, reference: str) -> tf.Tensor:
         """Returns the tensor that a reference in the definition stands for."""
         node, *output = reference.split(":")
-        return self.operations[node].outputs[self._place(node, *output) if output else 0]
+        return self.operations[node].outputs[
+            self._output_index(node, *output) if output else 0
+        ]
 
-    def _place(self, node: str, output: str, index: str) -> int:
+    def _output_index(self, node: str, output: str, index: str) -> int:
         """Returns the index among all outputs of a node, from that in one output argument."""
         place, attributes = 0, self.nodes[node].attr
-        for name, count in _outputs[self.nodes[node].op]:
+        for name, count in _output_arguments[self.nodes[node].op]:
             if name == output:
                 return place + int(index)
             sizes = attributes[count] if count else None
             place += 1 if sizes is None else sizes.i or len(sizes.list.type)
         raise ValueError(f"{node} has no output {output}")
 
-    def _next_batch(self, pending: Sequence) -> list:
+    def _importable(self, pending: Sequence) -> list:
         """Returns the pending nodes whose inputs can be converted, in order."""
         batch: dict[str, Any] = {}
         for node in pending:
-            producers = [_producer(name) for name in node.input]
+            producers = [_node_name(name) for name in node.input]
             ready = (
-                each in self.operations or each in batch and batch[each].op in _outputs
+                each in self.operations
+                or each in batch
+                and batch[each].op in _output_arguments
                 for each in producers
             )
             if all(ready):
                 batch[node.name] = node
         return list(batch.values())
 
-    def _import(self, nodes: Sequence) -> None:
+    def _import_batch(self, nodes: Sequence) -> None:
         own = {node.name for node in nodes}
         graph_def = tf.compat.v1.GraphDef(
             versions=self.definition.versions, library=self.definition.library
         )
-        outer = {}
+        earlier = {}
         for node in nodes:
             copy = graph_def.node.add()
             copy.CopyFrom(node)
@@ -104,37 +108,37 @@ class _Import:
             # It asks for the device of another node, which may be in another batch.
             copy.attr.pop("_class", None)
             for reference in node.input:
-                producer = _producer(reference)
+                producer = _node_name(reference)
                 if producer in own:
-                    copy.input.append(self._own(reference))
+                    copy.input.append(self._graph_reference(reference))
                 # The order of the operations replaces dependencies on earlier batches.
                 elif not reference.startswith("^"):
                     # TensorFlow itself gives no node such a name.
-                    key = f"outer.{len(outer)}"
-                    outer[f"{key}:0"] = self.tensor(reference)
+                    key = f"earlier.{len(earlier)}"
+                    earlier[f"{key}:0"] = self.tensor(reference)
                     copy.input.append(key)
-        for key, tensor in outer.items():
+        for key, tensor in earlier.items():
             place = graph_def.node.add()
             place.name, place.op = key.split(":")[0], "Placeholder"
             place.attr["dtype"].type = tensor.dtype.as_datatype_enum
         with self.graph.as_default():
             names = [node.name for node in nodes]
             operations = tf.import_graph_def(
-                graph_def, input_map=outer, return_elements=names, name=""
+                graph_def, input_map=earlier, return_elements=names, name=""
             )
         self.operations.update(zip(names, operations, strict=True))
         for operation in operations:
-            _outputs[operation.type] = tuple(
+            _output_arguments[operation.type] = tuple(
                 (each.name, each.number_attr or each.type_list_attr)
                 for each in operation.op_def.output_arg
             )
 
-    def _own(self, reference: str) -> str:
+    def _graph_reference(self, reference: str) -> str:
         node, *output = reference.split(":")
-        return f"{node}:{self._place(node, *output)}" if output else reference
+        return f"{node}:{self._output_index(node, *output)}" if output else reference
 
 
-def _producer(reference: str) -> str:
+def _node_name(reference: str) -> str:
     return reference.lstrip("^").split(":")[0]
 
 

@@ -11,18 +11,20 @@ def first_input(operation: tf.Operation, x: tf.Tensor, *others: tf.Tensor) -> tf
     return x
 
 
-def from_integer(x: tf.Tensor) -> tf.Tensor:
+def integer_distance(x: tf.Tensor) -> tf.Tensor:
     """Returns the signed distance to the nearest integer."""
     return x - tf.round(x)
 
 
-def from_other_integer(x: tf.Tensor) -> tf.Tensor:
+def nonzero_integer_distance(x: tf.Tensor) -> tf.Tensor:
     """Returns the signed distance to the nearest integer that is not 0."""
     sign = tf.where(x < 0, -tf.ones_like(x), tf.ones_like(x))
     return x - tf.where(tf.abs(x) < 1, sign, tf.round(x))
 
 
-def first_gap(x: tf.Tensor, largest: Callable, spread: Callable, count: Callable) -> Any:
+def gap_to_second_largest(
+    x: tf.Tensor, largest: Callable, spread: Callable, count: Callable
+) -> Any:
     """Returns the difference between the largest and the second largest number of each group.
 
     It is 0 if several numbers are the largest, and infinite if a group has only one number.

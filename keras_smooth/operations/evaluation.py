@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.operations import taped
-from keras_smooth.operations.lifting import listed, run_folded, run_primals
+from keras_smooth.operations.lifting import as_list, run_primals, run_with_known_integers
 from keras_smooth.operations.program import Program, signature
-from keras_smooth.operations.rows import is_smooth, row, tapes_right_to
+from keras_smooth.operations.rows import is_differentiable, row, tapes_right_to
 
 
 def evaluate(
@@ -53,16 +53,16 @@ def _apply(
         # In a body, the type of an operation that calls a function is the function's name.
         return run_body(bodies(operation.type), inputs)
     if not any(isinstance(x, Jet) for x in inputs):
-        return listed(run_folded(operation, inputs))
-    is_rounded = not any(is_smooth(output.dtype) for output in operation.outputs)
+        return as_list(run_with_known_integers(operation, inputs))
+    is_rounded = not any(is_differentiable(output.dtype) for output in operation.outputs)
     if is_rounded and tapes_right_to(operation, [isinstance(x, Jet) for x in inputs]) > 0:
-        return listed(run_primals(operation, inputs))
+        return as_list(run_primals(operation, inputs))
     if columns is None or columns.jet is None:
         return taped.apply(operation, inputs)
     result = columns.jet(operation, *inputs)
     if result is NotImplemented:
         return taped.apply(operation, inputs)
     if columns.exact:
-        return listed(result)
-    pairs = zip(listed(result), listed(run_primals(operation, inputs)), strict=True)
+        return as_list(result)
+    pairs = zip(as_list(result), as_list(run_primals(operation, inputs)), strict=True)
     return [y.like(z, y.series) if isinstance(y, Jet) else z for y, z in pairs]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_smooth.operations.signs import Sign, of_outputs
+from keras_smooth.operations.signs import Sign, sign_of_outputs
 
 # Kinds that TensorFlow calls stateful, though they change nothing.
 _ONLY_READ = frozenset({"Placeholder", "ReadVariableOp", "ResourceGather", "VarHandleOp"})
@@ -45,13 +45,15 @@ def signature(operation: tf.Operation) -> Signature:
         function = getattr(tf.raw_ops, kind, None)
         parameters = list(inspect.signature(function).parameters) if function else []
         counts = tuple(e.number_attr or e.type_list_attr for e in definition.input_arg)
-        names, attributes = _names(definition, [p for p in parameters if p != "name"])
+        names, attributes = _names_in_raw_ops(
+            definition, [p for p in parameters if p != "name"]
+        )
         has_effects = definition.is_stateful and kind not in _ONLY_READ
         _signatures[kind] = Signature(names, counts, attributes, function, has_effects)
     return _signatures[kind]
 
 
-def _names(definition: Any, parameters: list[str]) -> tuple[tuple, tuple]:
+def _names_in_raw_ops(definition: Any, parameters: list[str]) -> tuple[tuple, tuple]:
     """Returns the names of the inputs in `tf.raw_ops`, and pairs for the attributes.
 
     Some names differ between `tf.raw_ops` and the operation, but their order is the same.
@@ -119,7 +121,7 @@ class Program:
         known: dict[str, Sign] = {}
         for operation, inputs, outputs, _ in self.instructions_to_outputs:
             given = [known.get(name, Sign.UNKNOWN) for name in inputs]
-            known.update(dict.fromkeys(outputs, of_outputs(operation, given)))
+            known.update(dict.fromkeys(outputs, sign_of_outputs(operation, given)))
         return known
 
     def _instructions(self, with_effects: bool) -> list[Instruction]:
@@ -138,7 +140,7 @@ class Program:
         return instructions[::-1]
 
 
-def layer_of(operation: tf.Operation) -> str:
+def layer_path(operation: tf.Operation) -> str:
     """Returns the path of the layer in which an operation is, from its name scopes."""
     scopes = operation.name.split("/")[:-1]
     return "/".join(scopes[1:] or scopes) or "the function itself"

@@ -15,12 +15,12 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped, primal
-from keras_smooth.operations.trace import openings
+from keras_smooth.jet.arithmetic import map_entries, primal
+from keras_smooth.operations.trace import chosen_leaves
 from keras_smooth.presentation.warn import warn_once
 
 _NAME = "keras_smooth_rule"
-_calls: dict[str, "Facts"] = {}
+_facts_by_name: dict[str, "Facts"] = {}
 _numbers = itertools.count()
 # Relative tolerances of half the digits: above rounding, and below the error of a wrong rule.
 _TOLERANCES = {"bfloat16": 0.1, "float16": 3e-2, "float32": 3e-4, "float64": 1e-8}
@@ -42,7 +42,7 @@ class Facts:
     smoothness: float | None = None
 
 
-def marked(function: Callable, facts: Facts) -> Callable:
+def with_facts(function: Callable, facts: Facts) -> Callable:
     """Returns a function that a trace calls by a unique name, which leads to its facts.
 
     Args:
@@ -55,7 +55,7 @@ def marked(function: Callable, facts: Facts) -> Callable:
     def call(*args: Any, **kwargs: Any) -> Any:
         if rule is not None and not _accepts(rule, args, kwargs):
             return function(*args, **kwargs)
-        tensors, filled = openings((args, kwargs), tf.is_tensor)
+        tensors, filled = chosen_leaves((args, kwargs), tf.is_tensor)
         name = f"{_NAME}_{next(_numbers)}"
 
         def body(*values: tf.Tensor) -> Any:
@@ -67,7 +67,9 @@ def marked(function: Callable, facts: Facts) -> Callable:
             return rule(*positional, **named)  # type: ignore[misc]
 
         body.__name__ = name
-        _calls[name] = facts if rule is None else dataclasses.replace(facts, jet=jets)
+        _facts_by_name[name] = (
+            facts if rule is None else dataclasses.replace(facts, jet=jets)
+        )
         return tf.function(body, autograph=False)(*tensors)
 
     return call
@@ -81,7 +83,7 @@ def _accepts(rule: Callable, args: tuple, kwargs: dict) -> bool:
     return True
 
 
-def applied(name: str, inputs: list, computed: Callable[[], list]) -> list:
+def apply_by_rule(name: str, inputs: list, computed: Callable[[], list]) -> list:
     """Returns the outputs of a called function, by its rule if it has one.
 
     Args:
@@ -105,14 +107,14 @@ def applied(name: str, inputs: list, computed: Callable[[], list]) -> list:
             "operations of the function are used in its place.",
         )
         return exact
-    return [_checked(*each) for each in zip(results, exact, agree)]
+    return [_jet_of_rule(*each) for each in zip(results, exact, agree)]
 
 
 def facts(name: str) -> Facts:
     """Returns the registered facts of a function that a trace calls."""
     start = name.find(_NAME)
     key = name[start:].rpartition("_")[0] if start >= 0 else ""
-    return _calls.get(key, Facts())
+    return _facts_by_name.get(key, Facts())
 
 
 def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:
@@ -127,7 +129,7 @@ def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:
     return bool(agree) if tf.executing_eagerly() else agree
 
 
-def _checked(y: Any, exact: Any, agree: Any) -> Any:
+def _jet_of_rule(y: Any, exact: Any, agree: Any) -> Any:
     """Returns a jet with the value of the function and the derivatives of the rule.
 
     In a graph the derivatives are NaN if the rule has another value.
@@ -137,7 +139,7 @@ def _checked(y: Any, exact: Any, agree: Any) -> Any:
     if isinstance(agree, bool):
         return y.like(primal(exact), y.series)
     lost = tf.where(agree, tf.zeros([], y.dtype), tf.constant(float("nan"), y.dtype))
-    y = mapped(y, primal(exact), lambda v: v + lost)
+    y = map_entries(y, primal(exact), lambda v: v + lost)
     if y.series[0] is None:
         y.series[0] = tf.reshape(lost, [1] * (y.shape.rank + 1))
     return y

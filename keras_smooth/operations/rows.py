@@ -55,12 +55,12 @@ class Row:
     tapes_right_to: float | Callable[..., float] = math.inf
     wrong_at: Callable[..., tf.Tensor] | None = None
     left_out: tuple[tuple[int, int], ...] = ()
-    program: Callable | None = None
-    samples: Callable | None = None
+    control_flow: Callable | None = None
+    sample_axes: Callable | None = None
 
 
 # Operations that depend only on the shape of an input: the derivative by its values is 0.
-WITHOUT_VALUES = frozenset(
+OF_SHAPES_ONLY = frozenset(
     "OnesLike Rank Shape ShapeN Size TensorListElementShape TensorListLength "
     "ZerosLike".split()
 )
@@ -71,8 +71,8 @@ _rows: dict[str, Row] = {}
 def add(kinds: str, jet: Rule | None = None, **columns: object) -> None:
     """Adds the same row for several kinds, whose names are separated by spaces."""
     for kind in kinds.split():
-        samples = _rows[kind].samples if kind in _rows else None
-        _rows[kind] = Row(kind, jet, samples=samples, **columns)  # type: ignore[arg-type]
+        sample_axes = _rows[kind].sample_axes if kind in _rows else None
+        _rows[kind] = Row(kind, jet, sample_axes=sample_axes, **columns)  # type: ignore[arg-type]
 
 
 def add_column(kinds: str, **columns: object) -> None:
@@ -99,17 +99,17 @@ def tapes_right_to(operation: Any, moving: Sequence[bool]) -> float:
     return right_to(operation, moving) if callable(right_to) else right_to
 
 
-def is_number(dtype: tf.DType) -> bool:
+def is_inexact(dtype: tf.DType) -> bool:
     """Returns whether a dtype is one of real or complex floating-point numbers."""
     return dtype.is_floating or dtype.is_complex
 
 
-def is_smooth(dtype: tf.DType) -> bool:
+def is_differentiable(dtype: tf.DType) -> bool:
     """Returns whether tensors of a dtype can have derivatives, unlike integers.
 
     A tf.variant may hold a list of floating-point tensors.
     """
-    return is_number(dtype) or dtype == tf.variant
+    return is_inexact(dtype) or dtype == tf.variant
 
 
 def smoothness(
@@ -127,16 +127,16 @@ def smoothness(
         table does not know it.
     """
     pairs = zip(operation.inputs, moving, strict=True)
-    if any(moves and not is_smooth(x.dtype) for x, moves in pairs):
+    if any(moves and not is_differentiable(x.dtype) for x, moves in pairs):
         return -1
     known = row(operation.type)
     if known is None:
         return None
     columns = [known.smoothness, known.at_edge] if at_edges else [known.smoothness]
-    return least(c(operation, moving) if callable(c) else c for c in columns)
+    return smallest_class(c(operation, moving) if callable(c) else c for c in columns)
 
 
-def least(classes: Iterable[Class]) -> Class:
+def smallest_class(classes: Iterable[Class]) -> Class:
     """Returns the smoothness of a composition: the smallest, or None if any is unknown."""
     smallest = math.inf
     for k in classes:

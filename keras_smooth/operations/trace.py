@@ -76,7 +76,7 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
             inputs=tuple(tensor.name for tensor in concrete.inputs),
             outputs=tuple(tensor.name for tensor in tensors),
             operations=tuple(concrete.graph.get_operations()),
-            bodies=bodies.library(concrete.graph),
+            bodies=bodies.body_lookup(concrete.graph),
         ),
         captured=_captured(concrete),
         structure=structure,
@@ -84,7 +84,7 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
     )
 
 
-def openings(structure: Any, is_open: Callable) -> tuple[list, Callable]:
+def chosen_leaves(structure: Any, is_chosen: Callable) -> tuple[list, Callable]:
     """Returns chosen leaves of a structure, and a function that replaces them by others.
 
     Args:
@@ -92,7 +92,7 @@ def openings(structure: Any, is_open: Callable) -> tuple[list, Callable]:
         is_open: Returns whether a leaf is chosen.
     """
     leaves = keras.tree.flatten(structure)
-    places = [place for place, leaf in enumerate(leaves) if is_open(leaf)]
+    places = [place for place, leaf in enumerate(leaves) if is_chosen(leaf)]
 
     def filled(values: Sequence) -> Any:
         new = list(leaves)

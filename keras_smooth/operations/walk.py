@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth.operations import rows
 from keras_smooth.operations.program import Program, signature
-from keras_smooth.operations.rows import WITHOUT_VALUES
+from keras_smooth.operations.rows import OF_SHAPES_ONLY
 
 
 class State(enum.IntEnum):
@@ -23,7 +23,7 @@ class State(enum.IntEnum):
     MOVES = 2
 
 
-def states_of(moving: Sequence[bool]) -> list[State]:
+def initial_states(moving: Sequence[bool]) -> list[State]:
     """Returns the states of inputs, from whether each is differentiated with respect to."""
     return [State.MOVES if moves else State.HELD for moves in moving]
 
@@ -71,22 +71,22 @@ class Walk:
         # The operations on the paths, with and without bodies.
         self.steps: list[Step] = []
 
-    def operation(self, step: Step) -> Sequence[State]:
+    def visit_operation(self, step: Step) -> Sequence[State]:
         """Returns the states of the outputs of an operation without bodies."""
         return [State.MOVES] * len(step.operation.outputs)
 
-    def function(self, step: Step, name: str) -> Sequence[State] | None:
+    def visit_function(self, step: Step, name: str) -> Sequence[State] | None:
         """Returns the states of the outputs of a function, or None to visit its body."""
         return None
 
-    def decision(self, step: Step) -> None:
+    def visit_decision(self, step: Step) -> None:
         """Notes that a value that moves decides which body runs, or how often."""
 
-    def quiet(self) -> "Walk":
+    def without_notes(self) -> "Walk":
         """Returns a walk by the same rules whose notes are discarded."""
         return type(self)()
 
-    def along(
+    def follow(
         self,
         program: Program,
         given: Sequence[State],
@@ -101,9 +101,9 @@ class Walk:
         """
         states = dict(zip(program.inputs, given, strict=True))
         self.moving |= {name for name, state in states.items() if state}
-        needed, derived = _needed(program), _derived(program)
+        needed, derived = _tensors_needed(program), _tensors_derived(program)
         for operation, inputs, outputs, _ in program.instructions_to_outputs:
-            if operation.type in WITHOUT_VALUES or needed.isdisjoint(outputs):
+            if operation.type in OF_SHAPES_ONLY or needed.isdisjoint(outputs):
                 continue
             before = tuple(states.get(name, State.HELD) for name in inputs)
             if not any(before):
@@ -112,47 +112,47 @@ class Walk:
             is_derived = not derived.isdisjoint(outputs)
             step = Step(operation, program, before, around, used, is_derived)
             self.steps.append(step)
-            names = bodies_of(operation)
-            after = self._bodies(step, names) if names else self.operation(step)
+            names = body_names(operation)
+            after = self._visit_bodies(step, names) if names else self.visit_operation(step)
             states.update(zip(outputs, after))
             self.moving |= {name for name, state in zip(outputs, after) if state}
         return [states.get(name, State.HELD) for name in program.outputs]
 
-    def _bodies(self, step: Step, names: Sequence[str]) -> Sequence[State]:
+    def _visit_bodies(self, step: Step, names: Sequence[str]) -> Sequence[State]:
         bodies = [step.program.bodies(name) for name in names]
         around = (*step.around, step.operation)
         if "While" in step.operation.type:
             condition, body = bodies
-            states = self._after_some_turns(body, step.given, around)
-            if any(self.along(condition, states, around)):
-                self.decision(step)
-            self.along(body, states, around)
+            states = self._steady_states(body, step.given, around)
+            if any(self.follow(condition, states, around)):
+                self.visit_decision(step)
+            self.follow(body, states, around)
             return states
         if len(bodies) == 1:
-            known = self.function(step, names[0])
-            return self.along(bodies[0], step.given, around) if known is None else known
+            known = self.visit_function(step, names[0])
+            return self.follow(bodies[0], step.given, around) if known is None else known
         decides, *given = step.given
         if decides:
-            self.decision(step)
+            self.visit_decision(step)
         least = State.STEPS if decides else State.HELD
-        columns = zip(*(self.along(body, given, around) for body in bodies))
+        columns = zip(*(self.follow(body, given, around) for body in bodies))
         return [max(*column, least) for column in columns]
 
-    def _after_some_turns(
+    def _steady_states(
         self, body: Program, states: Sequence[State], around: tuple[tf.Operation, ...]
     ) -> Sequence[State]:
         """Returns the states of the variables of a loop after any number of turns."""
-        quiet, before = self.quiet(), None
+        quiet, before = self.without_notes(), None
         while states != before:
             before = states
-            states = tuple(map(max, before, quiet.along(body, before, around)))
+            states = tuple(map(max, before, quiet.follow(body, before, around)))
         return states
 
 
 def steps(program: Program, moving: Sequence[bool]) -> list[Step]:
     """Returns the operations on the paths from the moving inputs of a program to its outputs."""
     walk = Walk()
-    walk.along(program, states_of(moving))
+    walk.follow(program, initial_states(moving))
     return walk.steps
 
 
@@ -160,11 +160,11 @@ def all_operations(program: Program) -> Iterator[tf.Operation]:
     """Yields the operations that lead to the outputs of a program, bodies included."""
     for operation, *_ in program.instructions_to_outputs:
         yield operation
-        for name in bodies_of(operation):
+        for name in body_names(operation):
             yield from all_operations(program.bodies(name))
 
 
-def _needed(program: Program) -> set[str]:
+def _tensors_needed(program: Program) -> set[str]:
     """Returns the names of the tensors on which the outputs depend.
 
     The maximum that a log-sum-exp subtracts and adds again is not among them: it cancels.
@@ -179,22 +179,26 @@ def _needed(program: Program) -> set[str]:
     return needed
 
 
-def _derived(program: Program) -> set[str]:
+def _tensors_derived(program: Program) -> set[str]:
     """Returns the names of the tensors through which derivatives of the outputs go."""
     derived = set(program.outputs)
     for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
         smooth = {
-            name for name, x in zip(outputs, operation.outputs) if rows.is_smooth(x.dtype)
+            name
+            for name, x in zip(outputs, operation.outputs)
+            if rows.is_differentiable(x.dtype)
         }
         if not derived.isdisjoint(smooth):
             derived.update(
-                name for name, x in zip(inputs, operation.inputs) if rows.is_smooth(x.dtype)
+                name
+                for name, x in zip(inputs, operation.inputs)
+                if rows.is_differentiable(x.dtype)
             )
     return derived
 
 
 # The attributes with the names of the functions that an operation runs, stateful or stateless.
-_BODIES = {
+_BODY_ATTRIBUTES = {
     "PartitionedCall": ("f",),
     "If": ("then_branch", "else_branch"),
     "Case": ("branches",),
@@ -202,11 +206,11 @@ _BODIES = {
 }
 
 
-def bodies_of(operation: tf.Operation) -> list[str]:
+def body_names(operation: tf.Operation) -> list[str]:
     """Returns the names of the functions that an operation runs."""
     if rows.row(operation.type) is None and signature(operation).function is None:
         # In a body, the type of an operation that calls a function is the function's name.
         return [operation.type]
     kind = operation.type.removeprefix("Stateless").removeprefix("Stateful")
-    attributes = [operation.get_attr(name) for name in _BODIES.get(kind, ())]
+    attributes = [operation.get_attr(name) for name in _BODY_ATTRIBUTES.get(kind, ())]
     return [each.name for each in tf.nest.flatten(attributes)]

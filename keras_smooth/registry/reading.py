@@ -18,7 +18,7 @@ from keras_smooth.models import calls, copies, own_call, references, sample_inpu
 from keras_smooth.models.identity import identity
 from keras_smooth.operations import registered
 from keras_smooth.operations.registered import Facts
-from keras_smooth.operations.trace import openings
+from keras_smooth.operations.trace import chosen_leaves
 from keras_smooth.registry import functions_of_keras, layers
 from keras_smooth.registry.rows import Class, row, unbound, version
 
@@ -140,15 +140,15 @@ def of_call(
         kwargs: Its keyword arguments, with symbols in place of tensors.
         marks_of: A function that returns the registered facts of a part.
     """
-    symbols, filled = openings((args, kwargs), _is_symbol)
+    symbols, filled = chosen_leaves((args, kwargs), _is_symbol)
     symbols = list(map(_specification, symbols))
     mode = own_call.in_mode(subject, False)
 
-    with named(subject, marks_of) as marked:
+    with named(subject, marks_of) as with_facts:
 
         def function(*tensors: tf.Tensor) -> Any:
             positional, keywords = filled(tensors)
-            return marked(*positional, **{**mode, **keywords})
+            return with_facts(*positional, **{**mode, **keywords})
 
         traced = calls.without_trace(operations.trace, function, symbols)
     return _of_program(traced, [symbol.dtype.is_floating for symbol in symbols])
@@ -174,15 +174,15 @@ def named(subject: Any, facts_of: Callable) -> Iterator[Callable]:
                 held["activation"] = activation, facts_of(activation)
             for name, (function, facts) in held.items():
                 if facts is not None:
-                    call = registered.marked(function, facts)
+                    call = registered.with_facts(function, facts)
                     stack.enter_context(calls.attribute(layer, name, call))
         facts = None if is_part else facts_of(subject)
-        yield subject if facts is None else registered.marked(subject, facts)
+        yield subject if facts is None else registered.with_facts(subject, facts)
 
 
 def _of_program(traced: operations.Trace, floats: list[bool]) -> Reading:
     moving = [*floats, *[False] * len(traced.captured)]
-    if operations.kept_in_variables(traced.program, moving) is not None:
+    if operations.assignment_that_moves(traced.program, moving) is not None:
         return Reading()
     right_to = operations.tapes_right_to(traced.program, moving)
     # A function of integers only has no derivative.

@@ -7,12 +7,12 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped
-from keras_smooth.operations.lifting import add_linear, folded_linear, run, whole
+from keras_smooth.jet.arithmetic import map_entries
+from keras_smooth.operations.lifting import add_linear, folded_linear_rule, full_jet, run
 from keras_smooth.operations.rows import add, add_column
 
 
-def _kinks_in_places(operation: tf.Operation, moving: Sequence[bool]) -> float:
+def _resampling_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """Returns the class: linear in the images, with kinks in the positions that are read."""
     return 0 if any(moving[1:]) else math.inf
 
@@ -21,22 +21,24 @@ _RESIZED = "ResizeBicubic ResizeBilinear ResizeNearestNeighbor ScaleAndTranslate
 add(
     "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches ResizeArea "
     f"SpaceToDepth {_RESIZED}",
-    folded_linear,
+    folded_linear_rule,
     exact=True,
 )
 # TensorFlow's gradients of these have no gradient.
 add_column(_RESIZED, tapes_right_to=1)
 add_column("ResizeArea", tapes_right_to=0)
-add_column("ScaleAndTranslate", smoothness=_kinks_in_places)
+add_column("ScaleAndTranslate", smoothness=_resampling_class)
 
 
-def _by_pixels(operation: tf.Operation, moving: Sequence[bool]) -> float:
+def _transform_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """Returns the class: linear in the images, with jumps or kinks in the transform."""
     nearest = b"NEAREST" in bytes(operation.node_def.attr["interpolation"].s)
-    return -1 if nearest and any(moving[1:]) else _kinks_in_places(operation, moving)
+    return -1 if nearest and any(moving[1:]) else _resampling_class(operation, moving)
 
 
-def _unfilled(operation: tf.Operation, images: tf.Tensor, *others: Any) -> tf.Tensor:
+def _without_fill_value(
+    operation: tf.Operation, images: tf.Tensor, *others: Any
+) -> tf.Tensor:
     """Applies an operation to entries, with 0 in the place of the value outside of the image."""
     filling = run(operation, [tf.zeros_like(images[0]), *others])
     moved = [run(operation, [image, *others]) - filling for image in tf.unstack(images)]
@@ -46,8 +48,8 @@ def _unfilled(operation: tf.Operation, images: tf.Tensor, *others: Any) -> tf.Te
 # TensorFlow's gradients are those of the inverse transform, which differ between pixels.
 add_linear(
     "ImageProjectiveTransformV2 ImageProjectiveTransformV3",
-    _unfilled,
-    smoothness=_by_pixels,
+    _without_fill_value,
+    smoothness=_transform_class,
     tapes_right_to=0,
 )
 
@@ -55,7 +57,7 @@ add_linear(
 _SETTINGS = ("ksize", "strides", "padding", "data_format")
 
 
-def _largest(second: Any) -> Any:
+def _max_pool_rule(select: Any) -> Any:
     """Returns the rule of a maximum over windows, which selects entries where the maximum is."""
 
     def rule(operation: tf.Operation, x: Jet) -> Jet:
@@ -65,7 +67,7 @@ def _largest(second: Any) -> Any:
         def selected(v: tf.Tensor) -> tf.Tensor:
             copies = [v.shape[0], *[1] * (x.shape.rank - 1)]
             flat = tf.reshape(v, tf.concat([[-1], tf.shape(v)[2:]], axis=0))
-            chosen = second(
+            chosen = select(
                 orig_input=tf.tile(x.primal, copies),
                 orig_output=tf.tile(y, copies),
                 grad=flat,
@@ -74,12 +76,12 @@ def _largest(second: Any) -> Any:
             shape = tf.concat([tf.shape(v)[:1], tf.shape(y)], axis=0)
             return tf.ensure_shape(tf.reshape(chosen, shape), [v.shape[0], *y.shape])
 
-        return mapped(whole(x), y, selected)
+        return map_entries(full_jet(x), y, selected)
 
     return rule
 
 
-def _gap(operation: tf.Operation, x: tf.Tensor) -> list:
+def _gap_in_windows(operation: tf.Operation, x: tf.Tensor) -> list:
     """Returns the difference between the largest and the second largest number of each window."""
     size, strides = operation.get_attr("ksize"), operation.get_attr("strides")
     if operation.get_attr("data_format").startswith(b"NC"):
@@ -99,11 +101,19 @@ def _gap(operation: tf.Operation, x: tf.Tensor) -> list:
     return [top[..., 0] - top[..., -1]] if math.prod(size) > 1 else []
 
 
-for _kind, _second in (
+for _kind, _select in (
     ("MaxPool", tf.raw_ops.MaxPoolGradGrad),
     ("MaxPool3D", tf.raw_ops.MaxPool3DGradGrad),
 ):
-    add(_kind, _largest(_second), exact=True, smoothness=0, breakpoints=_gap)
+    add(
+        _kind,
+        _max_pool_rule(_select),
+        exact=True,
+        smoothness=0,
+        breakpoints=_gap_in_windows,
+    )
 
 
-add_linear("CropAndResize", _unfilled, smoothness=_kinks_in_places, tapes_right_to=1)
+add_linear(
+    "CropAndResize", _without_fill_value, smoothness=_resampling_class, tapes_right_to=1
+)
