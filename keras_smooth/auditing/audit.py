@@ -22,7 +22,7 @@ from keras_smooth.models import calls, checked_inputs, copies, graph, references
 from keras_smooth.models.sample_inputs import prepared
 from keras_smooth.operations.rows import smallest_class
 
-# The number of numbers of x that are used.
+# At most so many numbers of x are used.
 _NUMBERS = 4096
 _NOTHING = "no floating-point input leads here: there is nothing to differentiate"
 _INTEGERS = (
@@ -115,13 +115,13 @@ def _audited(question: Question, progress: Callable[[str, int, int], None] | Non
 
 
 def _in_modes(modes: "_Modes", function: Callable) -> dict[str, Finding]:
-    """Returns what a function of a model finds in each mode, once where both are the same."""
+    """Returns the finding of a function in each mode. It is called once if both are the same."""
     results = {each: function(each) for each in dict.fromkeys(modes.values())}
     return {mode: results[each] for mode, each in modes.items()}
 
 
 def _with_zeros(x: Any) -> Any:
-    """Returns drawn inputs, with zeros as the last sample."""
+    """Returns inputs with zeros in the place of the last sample."""
     return keras.tree.map_structure(
         lambda t: tf.concat([t[:-1], tf.zeros_like(t[-1:])], 0) if calls.is_float(t) else t,
         x,
@@ -129,7 +129,7 @@ def _with_zeros(x: Any) -> Any:
 
 
 def _traces(question: Question) -> dict[str, "traced.Traced | _Untraced"]:
-    """Returns the traces of a model in both modes; one object if both are the same."""
+    """Returns the trace of a model in each mode, the same object if the operations are the same."""
     by_mode: dict[str, traced.Traced | _Untraced] = {}
     for mode in MODES:
         training = mode == "training"
@@ -146,12 +146,12 @@ def _traces(question: Question) -> dict[str, "traced.Traced | _Untraced"]:
 
 
 class _Examined:
-    """A model in one mode, described by its operations.
+    """A model in one mode that TensorFlow has traced, judged by its operations.
 
     Args:
-        question: What is audited.
-        trace: Its operations.
-        places: Of all layers with a row, `id(layer)`.
+        question: The model, its inputs and the order.
+        trace: The trace in this mode.
+        places: `id(layer)` of all layers with a row.
     """
 
     def __init__(self, question: Question, trace: traced.Traced, places: set[int]) -> None:
@@ -161,7 +161,7 @@ class _Examined:
         self.judge = Judge(self.plan, question)
 
     def findings(self, layer: keras.Operation | None) -> Finding:
-        """Returns the worst finding of a layer, or of the model's own code, which None stands for."""
+        """Returns the worst finding of a layer, or of the model's own code if `layer` is None."""
         belongs = functools.partial(self._belongs, layer)
         findings = [finding for numbers, finding in self.plan.findings if belongs(numbers)]
         findings += self.judge.findings(belongs)
@@ -188,7 +188,7 @@ class _Examined:
         return next((each for each in layers if id(each) in self.places), None) is layer
 
     def smoothness(self, layer: keras.Operation | None) -> float | None:
-        """Returns the class C^k of a layer, or of the model's own code."""
+        """Returns the class C^k of a layer, or of the model's own code if `layer` is None."""
         known = None if layer is None else plan.known_class(layer)
         if known is not None:
             return known
@@ -197,11 +197,11 @@ class _Examined:
         )
 
     def is_reached(self, layer: keras.Operation) -> bool:
-        """Returns whether a layer gets something that moves."""
+        """Returns whether a layer receives a tensor that depends on a floating-point input."""
         return id(layer) in self.plan.reached
 
     def refused(self) -> Finding | None:
-        """Returns why the operators refuse the model whatever its layers are, None if they do not."""
+        """Returns why operators refuse the model, whatever its layers are, or None."""
         outputs = keras.tree.flatten(self.trace.trace.structure)
         if any(y is not None and y.dtype.is_complex for y in outputs):
             return Finding(Cause.COMPLEX)
@@ -209,7 +209,7 @@ class _Examined:
         return Finding(Cause.MIXED, reason=words) if words else None
 
     def _mixes(self) -> str:
-        """Returns the operation that mixes samples, and its layer; "" where none does."""
+        """Returns the operation that mixes samples and its layer in words, or ""."""
         axes = [0 if moves else None for moves in self.trace.moving]
         if all(axis is None for axis in axes) or self.trace.x[0].shape[:1] == [1]:
             return ""
@@ -226,12 +226,14 @@ class _Examined:
 
 
 class _Untraced:
-    """A model that TensorFlow cannot trace: its layers one by one, and the whole measured.
+    """A model in one mode that TensorFlow cannot trace.
+
+    Its layers are traced one by one, and the whole model is measured.
 
     Args:
-        question: What is audited.
+        question: The model, its inputs and the order.
         training: The mode.
-        error: What tracing raised.
+        error: The error that tracing raised.
     """
 
     def __init__(self, question: Question, training: bool, error: Exception) -> None:
@@ -241,7 +243,7 @@ class _Untraced:
         self.called = {key for key, recorded in self._calls.items() if recorded}
 
     def findings(self, layer: keras.Operation | None) -> Finding:
-        """Returns the worst finding of a layer, or what the whole model is measured to be."""
+        """Returns the worst finding of a layer, or the measured finding of the whole model."""
         if layer is None or layer is self.question.model:
             words = f"TensorFlow cannot trace it ({type(self.error).__name__})"
             return self._measured(self.question.model).because(words)
@@ -274,7 +276,7 @@ _Modes = dict[str, _Examined | _Untraced]
 
 
 def _mixes(question: Question, has_rules: bool) -> bool:
-    """Returns whether numbers show that the output for a sample depends on the others."""
+    """Returns whether values show that the output for a sample depends on other samples."""
     run = functools.partial(calls.call_without_trace, question.model)
     return independence.mixes(run, question.x, by_values=not has_rules)
 
@@ -301,7 +303,7 @@ def _judged(
 
 
 def _whole(question: Question, judged: list[report.Judged], modes: _Modes) -> report.Judged:
-    """Returns what is known of the model: of its own code, and the worst of its layers."""
+    """Returns the findings on the model: the worst of those on its own code and its layers."""
     model, x, _, _ = question
     if not graph.is_composed(model):
         _, _, smoothness, findings = judged[0]
@@ -322,7 +324,7 @@ def _whole(question: Question, judged: list[report.Judged], modes: _Modes) -> re
 
 
 def _worst_of(judged: list[report.Judged], mode: str) -> Finding:
-    """Returns the worst finding of layers in a mode, as that of the model that has them."""
+    """Returns the worst finding on the layers in a mode, as a finding on the model."""
     return gravest(
         dataclasses.replace(each.findings[mode], reason=f"see {each.name}")
         for each in judged

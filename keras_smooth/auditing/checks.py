@@ -1,4 +1,7 @@
-"""Nested tapes compared with differences of a layer, for operations without a row."""
+"""The derivatives of a layer by nested tapes, compared with differences of its values.
+
+This examines operations that the table does not have.
+"""
 
 import dataclasses
 import functools
@@ -33,7 +36,7 @@ def measured(
         question: The model and its inputs.
         layer: A layer or operation in it, or the model itself.
         training: The mode.
-        most: How many samples are measured at most; None is all.
+        most: The largest number of samples that are measured; None is all.
 
     Returns:
         A finding for each call of the layer.
@@ -50,7 +53,7 @@ def measured(
 
 
 def points(x: Any) -> Points:
-    """Returns inputs, of which those of floats move."""
+    """Returns inputs as points. Floating-point inputs move."""
     flat = keras.tree.flatten(x)
     places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
     return Points(x=x, places=places, single=len(flat) == 1)
@@ -59,7 +62,7 @@ def points(x: Any) -> Points:
 def along(
     function: Callable, points: Points, order: int, directions: tuple | None = None
 ) -> Evaluation:
-    """Returns the derivatives of a function by nested tapes, along drawn directions if none are given."""
+    """Returns how a function is differentiated by nested tapes, by default along random directions."""
     directions = directions or random_directions(points, _SEED)
     task = tasks.directional(order)
     return Evaluation(task, function, points, "tape", directions=directions)
@@ -70,7 +73,8 @@ def as_function(
 ) -> tuple[Any, Callable]:
     """Returns the tensors of a call and a function of them.
 
-    It is the part itself if possible: in float64, differences have twice the digits.
+    The function is the layer itself if possible, which can be copied in float64. There differences
+    have twice the digits.
     """
     tensors, filled = chosen_leaves(call.arguments(), tf.is_tensor)
     is_layer = isinstance(layer, keras.layers.Layer)
@@ -92,7 +96,7 @@ def _compared(evaluation: Evaluation) -> Finding:
     try:
         values, lost = by_tapes(evaluation)
         if 1 < lost <= evaluation.order:
-            # Derivatives that exist are compared in float64.
+            # The derivatives of lower orders exist, and are compared in float64.
             task = tasks.directional(int(lost) - 1)
             below = _compared(dataclasses.replace(evaluation, task=task))
             if below.cause.verdict == Verdict.FAULTY:
@@ -120,9 +124,9 @@ def _compared(evaluation: Evaluation) -> Finding:
 
 
 def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
-    """Returns the derivatives by nested tapes, and from which order on there are none.
+    """Returns the derivatives by nested tapes, and the first order that TensorFlow does not have.
 
-    Derivatives that TensorFlow does not have are 0, as some are in truth.
+    Derivatives that TensorFlow does not have are 0 in the result. Some of them are 0 in truth.
     """
     entries, lost = list(_along(evaluation, 0)), math.inf
     for order in range(1, evaluation.order + 1):
@@ -144,14 +148,14 @@ def _along(evaluation: Evaluation, order: int) -> tuple:
 
 
 def not_finite(question: Question, training: bool) -> int | None:
-    """Returns the lowest order of which a derivative by nested tapes is not finite.
+    """Returns the lowest order at which a derivative by nested tapes is not finite.
 
     Args:
         question: The model and its inputs.
         training: The mode.
 
     Returns:
-        The order, 0 for y itself, or None where all are finite.
+        The order, 0 for y itself, or None if all are finite.
     """
 
     def function(x: Any) -> Any:
@@ -169,7 +173,7 @@ def not_finite(question: Question, training: bool) -> int | None:
 
 
 def are_finite(values: Iterable) -> bool:
-    """Returns whether all floats among some tensors or weights are finite."""
+    """Returns whether all floating-point numbers in some tensors or weights are finite."""
     tensors = map(tf.convert_to_tensor, values)
     floats = (tensor for tensor in tensors if tensor.dtype.is_floating)
     return all(bool(tf.reduce_all(tf.math.is_finite(tensor))) for tensor in floats)

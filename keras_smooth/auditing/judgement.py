@@ -1,4 +1,4 @@
-"""Verdicts from samples on operations with breakpoints or edges of domains."""
+"""Findings on operations with breakpoints or edges of domains, from samples."""
 
 import contextlib
 import dataclasses
@@ -15,13 +15,13 @@ from keras_smooth.auditing.samples import Samples
 from keras_smooth.auditing.traced import Question
 from keras_smooth.operations import rows
 
-# At most so many operations are examined in one model. One in a loop counts as several: all
-# that leads to it runs without a graph.
+# At most so many operations are examined in one model. An operation in a loop counts as several,
+# since all operations that lead to it run without a graph.
 _MOST, _IN_LOOPS = 64, 8
 
 
 class Judge:
-    """Judges the operations of pieces of a model in one mode.
+    """Judges the operations of a model in one mode that the plan leaves to samples.
 
     Args:
         plan: The plan of the model.
@@ -33,7 +33,7 @@ class Judge:
         training = plan.traced.training
         # The first order of a derivative that is not finite at the samples, or None.
         self.not_finite = functools.cache(lambda: checks.not_finite(question, training))
-        # What measuring the model at all samples finds.
+        # The finding of a measurement of the model at all samples.
         self.measured = functools.cache(
             lambda: worst(checks.measured(question, question.model, training, None))
         )
@@ -43,7 +43,8 @@ class Judge:
         """Yields the findings on the operations of a layer.
 
         Args:
-            belongs: Whether an operation in the layers of some numbers belongs to it.
+            belongs: Returns whether an operation belongs to the layer, from the numbers of the
+                layers that it is in.
         """
         steps = [step for step in self.plan.steps if belongs(step.parts)]
         for role, judged in (
@@ -55,7 +56,7 @@ class Judge:
             yield from (judged(step) for step in steps if step.role is role)
 
     def _words(self, step: LayerStep) -> str:
-        """Returns where a layer is rough, as its row says or as its operation tells."""
+        """Returns where a layer is rough, from the row of its activation or its operation."""
         layers = (self.plan.traced.parts[number] for number in reversed(step.parts))
         known = (words_of(layer, self.plan.order) for layer in layers)
         words = next(filter(None, known), "")
@@ -64,7 +65,7 @@ class Judge:
         return "; ".join(filter(None, (words, sides))) if words else self._meets(step)
 
     def _of_pieces(self, step: LayerStep) -> Finding:
-        """Returns the finding of an operation with breakpoints in unknown code."""
+        """Returns the finding on an operation with breakpoints in code of unknown smoothness."""
         kind, by_row = step.operation.type, self._rough(step)
         row = rows.row(kind)
         if row is None or row.breakpoints is None:
@@ -90,12 +91,12 @@ class Judge:
         return Finding(Cause.MEASURED, reason=words)
 
     def _on_one_side(self, step: LayerStep) -> bool:
-        """Returns whether no sample is where pieces meet, and none beyond."""
+        """Returns whether all samples are on one side of the breakpoints, and none is at one."""
         distances = self.samples.of(step)
         return bool(len(distances)) and bool(np.all(distances > 0) or np.all(distances < 0))
 
     def _of_domain(self, step: LayerStep) -> Finding:
-        """Returns the finding of an operation that is not defined everywhere."""
+        """Returns the finding on an operation that is not defined everywhere."""
         if np.all(self.samples.of(step) > 0):
             return self._of_edge(step)
         words = f"{step.operation.type} is at the edge of its domain or beyond at samples"
@@ -107,24 +108,24 @@ class Judge:
         return Finding(Cause.NAN, max(order, 1), words)
 
     def _of_equality(self, step: LayerStep) -> Finding:
-        """Returns the finding of a comparison for equality, as in a mask or a guard.
+        """Returns the finding on a comparison for equality, as in a mask or a guard.
 
-        What a mask leaves out jumps as soon as it is no longer left out, and is held. Behind a
-        guard of a single point the function goes on, and its derivatives have to be those.
+        A value that a mask removes would jump if it changed, and is held. A guard replaces a
+        function at a single point, where the derivatives have to be those of the function.
         """
         if self.plan.is_random or not np.any(self.samples.of(step) == 0.0):
             return FINE
         return self._of_guard(step) or FINE
 
     def _is_guard(self, step: LayerStep) -> bool:
-        """Returns whether a piece is there at samples only."""
+        """Returns whether the samples meet a piece that consists of single points."""
         with contextlib.suppress(Exception):
             return not self.plan.is_random and self.samples.is_left_at_once(step)
         # An operation cannot be run at other inputs.
         return False
 
     def _of_guard(self, step: LayerStep) -> Finding | None:
-        """Returns what is wrong with what holds at samples only, None if nothing is."""
+        """Returns the fault of a piece that consists of single points, or None if it has none."""
         order = None
         # An operation may have no rule for jets.
         with contextlib.suppress(Exception):
@@ -135,10 +136,10 @@ class Judge:
         return finding if finding.cause.verdict == Verdict.FAULTY else None
 
     def _of_edge(self, step: LayerStep) -> Finding:
-        """Returns the finding of an operation that comes to the edge between samples.
+        """Returns the finding on an operation that may reach the edge of its domain between samples.
 
-        There a root has a kink, and its derivatives are finite on both sides; a pole is
-        nothing that samples come to.
+        A root has a kink there, with finite derivatives on both sides. A pole does not count,
+        since samples do not come near it.
         """
         row, kind = rows.row(step.operation.type), step.operation.type
         nearest = self.samples.of(step).min(initial=math.inf)
@@ -155,9 +156,10 @@ class Judge:
         return Finding(Cause.ROUGH, orders[-1], f"{kind} {words}")
 
     def _jumps(self, step: LayerStep) -> list[int | None] | None:
-        """Returns what jumps where an operation's pieces meet, up to the first jump.
+        """Returns the lowest order that jumps at each place where pieces meet, None if smooth.
 
-        It is None if that cannot be examined, or enough others were.
+        The list ends with the first jump. It is None if the operation cannot be examined, or
+        enough others were.
         """
         if self.plan.is_random or not self.plan.has_rules or self._looked >= _MOST:
             return None
@@ -176,7 +178,7 @@ class Judge:
         return None
 
     def _rough(self, step: LayerStep) -> Finding:
-        """Returns the finding of a layer that is rough as its class tells."""
+        """Returns the finding on an operation whose class is too low."""
         order = max(int(step.smoothness) + 1, 1)
         return Finding(Cause.ROUGH, order, self._words(step))
 
@@ -187,7 +189,7 @@ class Judge:
         return f"{kind} {words}" + (f": {sides}" if sides else "")
 
     def _sides(self, step: LayerStep) -> str:
-        """Returns a text with the numbers of values on either side, and the smallest distance."""
+        """Returns in words how many values are on either side, and the smallest distance."""
         distances = self.samples.of(step) if self.nearby else np.zeros(0)
         distances = distances[np.isfinite(distances)]
         if not len(distances):

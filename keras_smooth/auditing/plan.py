@@ -1,4 +1,4 @@
-"""What the table of operations says about a trace, and what samples have to decide."""
+"""What the table of operations says about a trace, and what it leaves to samples."""
 
 import dataclasses
 import enum
@@ -21,27 +21,27 @@ from keras_smooth.operations.walk import State, Step
 
 # Operations that declare another gradient than that of their function.
 _DECLARING = frozenset(("IdentityN", "PreventGradient", "StopGradient"))
-# Layers of Keras of which samples tell whether they are smooth: their code is the user's, or
-# they have a kink at 0 alone.
+# Layers of Keras whose smoothness samples decide: they run code of a user, or have a kink at 0
+# only.
 _TOLD_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
-# Operations, apart from the inputs, from which a mask may be made.
+# Operations that may come between an input and the comparison that makes a mask of it.
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
 
-# Of the layers that an operation is in, the outermost first.
+# The numbers of the layers that an operation is in, the outermost first.
 Numbers = tuple[int, ...]
 
 
 class Role(enum.Enum):
     """What samples have to decide about an operation."""
 
-    # Its pieces meet somewhere, in a layer or function that is known to be rough.
+    # It has breakpoints, in a layer or function that is known to be rough.
     SETTLED = enum.auto()
-    # Its pieces meet somewhere, in code of which no more is known.
+    # It has breakpoints, in code of unknown smoothness.
     PIECES = enum.auto()
     # It is not defined everywhere.
     DOMAIN = enum.auto()
-    # A comparison of user's code that makes a mask, or guards single points.
+    # It compares for equality in code of a user, to make a mask or to guard single points.
     EQUALITY = enum.auto()
 
 
@@ -51,8 +51,8 @@ class LayerStep(Step):
 
     Args:
         parts: The numbers of the layers, the outermost first.
-        smoothness: k of the class C^k, of pieces; `math.inf` where it has none.
-        role: What samples decide about it, if anything.
+        smoothness: k of the class C^k if it has breakpoints, else `math.inf`.
+        role: What samples have to decide about it, or None.
     """
 
     parts: Numbers
@@ -62,21 +62,22 @@ class LayerStep(Step):
 
 @dataclasses.dataclass
 class Plan:
-    """The reading of a trace.
+    """What the table says about a trace, and what is left to samples and measurements.
 
     Args:
         traced: The trace.
         program: Its operations that lead to outputs with derivatives.
         order: The highest order.
         nearby: Whether only the samples count.
-        findings: What is known without samples: numbers of layers and a finding each.
-        classes: The class C^k of operations of pieces: numbers of layers, and k of each.
-        steps: What samples have to decide.
-        measured: What no row tells: the numbers of the layers, and why.
-        reached: `id(layer)` of the layers that get something that moves.
-        is_random: Whether each run gives other numbers.
+        findings: Findings that need no samples, each with the numbers of its layers.
+        classes: The class C^k of each operation with breakpoints, with the numbers of its
+            layers.
+        steps: The operations about which samples decide.
+        measured: The reasons to measure layers, each with the numbers of the layers.
+        reached: `id(layer)` of the layers that receive a tensor that moves.
+        is_random: Whether each run returns other numbers.
         has_rules: Whether Taylor mode has a rule for each operation.
-        has_masks: Whether a mask is made of the inputs: what is 0 there is held.
+        has_masks: Whether a mask is made of the inputs. Then inputs that are 0 are held.
     """
 
     traced: Traced
@@ -94,19 +95,19 @@ class Plan:
 
     @functools.cached_property
     def size(self) -> int:
-        """The bytes of a number of the outputs, at least those of float32."""
+        """The bytes of the largest dtype among the outputs, at least those of float32."""
         outputs = set(self.program.outputs)
         tensors = (t for op in self.program.operations for t in op.outputs)
         return max(4, *(t.dtype.real_dtype.size for t in tensors if t.name in outputs), 0)
 
     def known_of(self, step: LayerStep) -> float | None:
-        """Returns the class of the innermost layer around an operation that has one."""
+        """Returns the class of the innermost layer around an operation whose class is known."""
         layers = (self.traced.parts[number] for number in reversed(step.parts))
         return next((k for k in map(known_class, layers) if k is not None), None)
 
 
 def plan(traced: Traced, order: int, nearby: bool) -> Plan:
-    """Reads a trace.
+    """Returns the plan of a trace.
 
     Args:
         traced: A model in one mode.
@@ -133,12 +134,12 @@ def _with_derivatives(program: Program) -> Program:
 
 
 class _Reader(walk.Walk):
-    """Fills a plan along the operations of a program."""
+    """A walk along the operations of a program that fills a plan."""
 
     def __init__(self, made: Plan) -> None:
         super().__init__()
         self.plan = made
-        # Whether it is in a function with a registered smoothness.
+        # Whether the walk is in a function with a registered smoothness.
         self.is_known = False
 
     def without_notes(self) -> walk.Walk:
@@ -148,7 +149,7 @@ class _Reader(walk.Walk):
     def visit_function(self, step: Step, name: str) -> Sequence[State] | None:
         facts, within = registered.facts(name), _in_layers(step)
         if self.plan.nearby and facts.tapes_right_to < self.plan.order:
-            # A registered class holds at all points, of which few are special.
+            # What is registered holds for all points. At the samples, tapes may be right.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
             self._measure(within, reason)
         else:
@@ -186,9 +187,9 @@ class _Reader(walk.Walk):
         ]
 
     def _read(self, step: LayerStep) -> None:
-        """Reads an operation with derivatives by something that moves."""
+        """Notes what the table says about an operation that has derivatives."""
         operation, row = step.operation, rows.row(step.operation.type)
-        # Decisions by integers and booleans are judged where these come from.
+        # Integers and booleans are judged at the operations that compute them.
         pairs = zip(step.given, operation.inputs)
         inputs = [
             state == State.MOVES and rows.is_differentiable(x.dtype) for state, x in pairs
@@ -202,7 +203,7 @@ class _Reader(walk.Walk):
                 self.plan.classes.append((step.parts, None))
                 self.plan.has_rules = False
                 return
-        # A comparison tells where the pieces of what it compares meet, unless that jumps.
+        # Of a tensor that is only compared, jumps count, but no kinks.
         elif k >= 0 and not step.derived:
             return
         elif k < math.inf and not _is_of_bounds(operation):
@@ -218,7 +219,7 @@ class _Reader(walk.Walk):
             self._note(step, Finding(Cause.IMPRECISE, reason=words))
 
     def _gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
-        """Notes an operation for which TensorFlow lacks a derivative."""
+        """Notes an operation if TensorFlow lacks a right derivative up to the order."""
         operation, row = step.operation, rows.row(step.operation.type)
         kind, first = operation.type, int(min(right_to, self.plan.order)) + 1
         if first > self.plan.order:
@@ -243,7 +244,7 @@ class _Reader(walk.Walk):
         self.plan.steps.append(dataclasses.replace(step, smoothness=k, role=role))
 
     def _piece(self, step: LayerStep, k: float, known: bool = False) -> None:
-        """Notes an operation with breakpoints, unless its layer is known to be smooth enough."""
+        """Notes an operation with breakpoints, unless its function has a registered smoothness."""
         if self.is_known:
             return
         of_layer = self.plan.known_of(step)
@@ -254,7 +255,7 @@ class _Reader(walk.Walk):
             self._leave_to_samples(step, Role.SETTLED if is_settled else Role.PIECES, k)
 
     def _is_of_masks(self, step: LayerStep) -> bool:
-        """Returns whether an operation makes a mask: what is left out stays so near x."""
+        """Returns whether an operation makes a mask, which is constant near x."""
         if step.operation.type not in _EQUALITIES:
             return False
         self.plan.has_masks |= _is_input(step.operation.inputs[0])
@@ -274,7 +275,7 @@ def _in_layers(step: Step) -> LayerStep:
 
 
 def known_class(layer: keras.Operation) -> float | None:
-    """Returns the class C^k of a layer of which more is known than its operations tell."""
+    """Returns the class C^k of a layer if more is known than its operations show, else None."""
     if not isinstance(layer, keras.layers.Layer) or graph.is_composed(layer):
         return None
     registered = registry.registered_smoothness(layer)
@@ -284,7 +285,7 @@ def known_class(layer: keras.Operation) -> float | None:
 
 
 def _is_stock(layer: keras.Operation) -> bool:
-    """Returns whether a layer is one of Keras, without a function of the user."""
+    """Returns whether a layer is one of Keras' own, without a function of a user."""
     if not isinstance(layer, keras.layers.Layer) or type(layer) in _TOLD_BY_SAMPLES:
         return False
     is_of_keras = type(layer).__module__.partition(".")[0] == "keras"
@@ -293,7 +294,7 @@ def _is_stock(layer: keras.Operation) -> bool:
 
 
 def words_of(layer: keras.Operation, order: int) -> str:
-    """Returns where the activations of a layer are not smooth enough, as far as is known."""
+    """Returns where the activations of a layer are not smooth enough, as their rows say."""
     activation = registry.as_activation(layer) or (None,)
     functions = [*references.functions(layer, "activation"), activation[0]]
     functions.append(registry.function_of(layer))
@@ -306,7 +307,10 @@ def words_of(layer: keras.Operation, order: int) -> str:
 
 
 def _first_of_pieces(step: LayerStep, body: Program) -> LayerStep:
-    """Returns the first operation of pieces in a function, which tells where samples lie."""
+    """Returns the first operation with breakpoints in a function, or the call of the function.
+
+    The distances of samples are measured from these breakpoints.
+    """
     around = (*step.around, step.operation)
     for each in body.operations:
         row = rows.row(each.type)
@@ -316,14 +320,14 @@ def _first_of_pieces(step: LayerStep, body: Program) -> LayerStep:
 
 
 def _is_input(tensor: tf.Tensor) -> bool:
-    """Returns whether a tensor has unchanged numbers of an input."""
+    """Returns whether the numbers of a tensor are those of an input, unchanged."""
     while tensor.op.type in _SHAPING:
         tensor = tensor.op.inputs[0]
     return bool(tensor.op.type == "Placeholder")
 
 
 def _is_of_bounds(operation: tf.Operation) -> bool:
-    """Returns whether an operation cuts off what no number of its dtype is beyond."""
+    """Returns whether an operation clips at bounds that no number of its dtype exceeds."""
     if operation.type not in ("ClipByValue", "Maximum", "Minimum"):
         return False
     values = [tf.get_static_value(x) for x in operation.inputs]
@@ -332,9 +336,10 @@ def _is_of_bounds(operation: tf.Operation) -> bool:
 
 
 def _is_mean_of_moments(operation: tf.Operation) -> bool:
-    """Returns whether a gradient is stopped at the mean of a variance.
+    """Returns whether an operation stops the gradient of the mean in a variance.
 
-    The derivative of a variance by the mean is 0 there: one derivative is right, and no more.
+    The derivative of a variance with respect to its mean is 0. So the first derivative is right,
+    and no higher one.
     """
     consumers = operation.outputs[0].consumers()
     return operation.inputs[0].op.type == "Mean" and all(

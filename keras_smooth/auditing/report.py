@@ -17,7 +17,7 @@ from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.smoothing import is_replaced
 
 _MOST_PICTURES = 4
-# The part of a reason that describes the samples.
+# The clause of a reason that describes the samples.
 _SIDES = re.compile("[:;] [0-9]+ values of the samples lie .*?(?=;|$)")
 
 
@@ -28,8 +28,8 @@ class LayerAudit:
     Args:
         name: Path of the layer: its name after those of the models it is nested in.
         layer: Name of its class.
-        smoothness: k of the class C^k wherever its inputs are, as the table of operations and
-            what is registered tell it; None if unknown.
+        smoothness: k of the class C^k for any inputs, from the table of operations and
+            registered facts; None if unknown.
         verdict: `"proven"`, `"checked"`, `"not examined"` or `"faulty"`, the worse of those
             in inference and in training.
         cause: Why: `""` for what is proven; `"measured"`; `"not called"`, `"unknown"`,
@@ -37,10 +37,10 @@ class LayerAudit:
             `"rough"`, of a class below the order, `"wrong"`, where TensorFlow's own derivative
             is wrong or missing, and `"nan"` for what is faulty.
         order: The first order that is lost, 0 if none is.
-        mode: `"inference"` or `"training"`: where the cause is.
+        mode: `"inference"` or `"training"`: the mode with the cause.
         engine: `"tape"` where nested tapes have the derivatives, `"jet"` where only Taylor
             mode has them, else `""`.
-        reason: The operation, and what is known beside the words of the cause.
+        reason: The operation, and what is known in addition to the words of the cause.
         remedy: What to do.
         inference: The verdict in inference.
         training: The verdict in training.
@@ -61,13 +61,13 @@ class LayerAudit:
 
 
 class Judged(NamedTuple):
-    """What is known of a layer or model.
+    """The findings on a layer or model.
 
     Args:
         name: Its path.
         layer: The layer, operation or model.
-        smoothness: Its class, None if unknown.
-        findings: The worst of each mode.
+        smoothness: k of its class C^k, None if unknown.
+        findings: The worst finding in each mode.
     """
 
     name: str
@@ -100,7 +100,7 @@ def layer_audit(judged: Judged, order: int) -> LayerAudit:
 
 
 def remedy(layer: keras.Operation, finding: Finding, order: int) -> str:
-    """Returns the advice for a layer or model with a finding, or ""."""
+    """Returns the advice for a layer or model with a finding, or "" if there is none."""
     cause = finding.cause
     if cause not in (Cause.ROUGH, Cause.WRONG, Cause.NAN):
         return cause.remedy
@@ -121,7 +121,7 @@ def remedy(layer: keras.Operation, finding: Finding, order: int) -> str:
 
 
 def _of_layers_within(layer: keras.Operation) -> str:
-    """Returns the advice for a part that is made of layers with an exact form, else nothing."""
+    """Returns the advice for a layer that contains layers with an exact form, else ""."""
     kinds = {type(each) for each in references.parts_within(layer)[1:]}
     exact = {kind.__name__: layers.exact_form(kind) for kind in kinds}
     names = sorted(name for name, form in exact.items() if form not in kinds)
@@ -132,7 +132,7 @@ def _of_layers_within(layer: keras.Operation) -> str:
 
 
 def _of_functions(layer: keras.Operation, order: int) -> str:
-    """Returns the advice for a part whose activations are at fault, else nothing."""
+    """Returns the advice for a layer whose activations are at fault, else ""."""
     smoothen = "keras_smooth.smoothen" if is_replaced(layer, order) else ""
     functions = references.functions(layer, "activation")
     if all(registry.has_derivatives(each, order) for each in functions):
@@ -171,7 +171,7 @@ class Audit(ShownAsTable):
     )
 
     def __getstate__(self) -> dict:
-        """Returns the state of a copy, without the model, which pictures need."""
+        """Returns the state for copies and files, without `draw`, which holds the model."""
         return {**vars(self), "draw": None}
 
     @property
@@ -238,7 +238,7 @@ class Audit(ShownAsTable):
         )
 
     def _shown(self) -> list[list[LayerAudit]]:
-        """Returns groups of rows with the same content; a single layer is the model."""
+        """Returns groups of rows with the same content, or one row if the model is one layer."""
         if len(self.rows) == 1 and self.rows[0].layer == self.model.layer:
             return [[self.model]]
         return [*_groups(self.rows), [self.model]]
@@ -276,15 +276,15 @@ def _name(group: list[LayerAudit]) -> str:
 
 
 def _finding(group: list[LayerAudit]) -> list[str]:
-    """Returns lines that say what is wrong with some layers, why, and what to do."""
+    """Returns lines that say what is wrong with a group of layers, why, and what to do."""
     row = group[0]
     # The samples differ between layers.
     reason = row.reason if len(group) == 1 else _SIDES.sub("", row.reason)
     since = f", from order {row.order} on" if row.order else ""
-    # The model does not repeat the text of a layer.
+    # The row of the model does not repeat the text of a layer.
     words = "" if row.reason.startswith("see ") else row.cause.words
     sentences = [f"{words}{since}" if words else "", *reason.split("; ")]
-    # Two modes may have one reason.
+    # Both modes may have the same reason.
     why = "; ".join(dict.fromkeys(filter(None, sentences)))
     lines = [f"{_name(group)}: {why}."] if why else []
     return [*lines, f"    To do: {row.remedy}."] if row.remedy else lines

@@ -1,4 +1,4 @@
-"""The distances of samples from breakpoints and edges of domains, and jumps at these."""
+"""Distances of samples from breakpoints and edges of domains, and jumps of derivatives there."""
 
 import collections
 import dataclasses
@@ -16,32 +16,33 @@ from keras_smooth.models.tracing import traced_if_possible
 from keras_smooth.operations import rows
 from keras_smooth.operations.program import Program
 
-# Places along the way from one sample to the next, and cuts of the interval of two of them.
+# The number of points on the line from one sample to the next, and of bisections between two.
 _PLACES, _CUTS = 17, 24
-# A value below this fraction of the largest one along the way counts as 0.
+# A distance below this fraction of the largest one on the line counts as 0.
 _ZERO = 1e-4
-# How far from a place derivatives are compared, and what of them is rounding or the rest of a
-# series that stands for a function near 0, by the bytes of a number.
+# By the bytes of a number: how far from a place derivatives are compared, and their relative error,
+# which comes from rounding, or from a truncated series that computes a function near 0.
 _BESIDE = {8: (1e-6, 1e-7)}
 _BESIDE_ELSE = (1e-4, 1e-4)
-# What changes by so many times what it changes on either side jumps.
+# A derivative jumps if it changes by more than so many times its change on either side.
 _JUMPS = 10.0
 _SEED = 2
-# If so many cuts do not halve a distance, it is not 0.
+# If so many steps do not halve a distance, its minimum is not 0.
 _PATIENCE = 6
-# Elements of which the way to 0 is followed, and the most of them that are looked at.
+# The number of distances whose zeros are searched, and the largest number of distances that are
+# computed on the line.
 _FOLLOWED, _MOST_ELEMENTS = 8, 2**17
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A point on the line from each sample to the next, or along a direction.
+    """A point on a line through each sample, for all samples at once.
 
     Args:
-        x: Inputs there.
-        direction: How they move.
-        at_sample: Whether it is at the samples themselves.
-        is_zero: Whether a distance from a breakpoint is 0 there, and does not jump to the
+        x: The inputs there.
+        direction: The direction of the lines, None for inputs that do not move.
+        at_sample: Whether the points are the samples themselves.
+        is_zero: Whether a distance from a breakpoint is 0 there. Otherwise it jumps to the
             other sign.
     """
 
@@ -51,13 +52,13 @@ class Place:
     is_zero: bool = True
 
     def moved(self, t: float) -> list:
-        """Returns inputs near the place."""
+        """Returns the inputs at t along the direction."""
         pairs = zip(self.x, self.direction)
         return [x if v is None else x + tf.cast(t, x.dtype) * v for x, v in pairs]
 
 
 class Samples:
-    """The values of a program at samples, along ways between them, and derivatives there.
+    """Distances from breakpoints at samples and on lines between them, and derivatives there.
 
     Args:
         plan: The plan of the program.
@@ -70,13 +71,13 @@ class Samples:
 
     @functools.cached_property
     def values(self) -> dict[int, tf.Tensor]:
-        """By `id` of operations, vectors of how far samples are from their places."""
+        """The distances of the samples from breakpoints or edges, a vector by `id(operation)`."""
         roles = [Role.SETTLED] if not self.plan.traced.training else []
         return self._at((Role.PIECES, *roles, Role.DOMAIN, Role.EQUALITY), self.x)
 
     @functools.cached_property
     def _values_beside(self) -> list[dict[int, tf.Tensor]]:
-        """The same of pieces, a little on either side of the samples."""
+        """The distances from breakpoints close to the samples, on either side."""
         sides = (self._at_samples.moved(sign * self._beside[0]) for sign in (-1.0, 1.0))
         return [self._at([Role.PIECES], x) for x in sides]
 
@@ -85,16 +86,16 @@ class Samples:
         return self._distances(steps, self.plan.program, x) if steps else {}
 
     def is_left_at_once(self, step: LayerStep) -> bool:
-        """Returns whether a sample is on a piece that ends next to it, on both sides.
+        """Returns whether a sample is a piece of its own, so that both sides are another piece.
 
-        As `maximum(r**2, 1e-24)` at r = 0: the guard of a root, which no other point comes to.
+        An example is r = 0 in `maximum(r**2, 1e-24)`, the guard of a root.
         """
         before, after = (values[id(step.operation)] for values in self._values_beside)
         before, after = np.sign(before), np.sign(after)
         return bool(np.any((before == after) & (before != np.sign(self.of(step)))))
 
     def of(self, step: LayerStep) -> np.ndarray:
-        """Returns the distances of the samples from the breakpoints of an operation, as a vector."""
+        """Returns the distances of the samples from the breakpoints of an operation, a vector."""
         return np.asarray(self.values.get(id(step.operation), np.zeros(0)))
 
     def _distances(
@@ -109,7 +110,7 @@ class Samples:
                 return
             function = row.domain if step.role is Role.DOMAIN else row.breakpoints
             for each in function(operation, *inputs) if function else ():
-                # Complex numbers leave a domain at 0.
+                # The edge of a domain of complex numbers is 0.
                 real = tf.abs(each) if each.dtype.is_complex else each
                 distances[id(operation)].append(tf.reshape(tf.cast(real, "float64"), [-1]))
 
@@ -117,9 +118,9 @@ class Samples:
         return {key: tf.concat(each, axis=0) for key, each in distances.items()}
 
     def places(self, step: LayerStep) -> Iterator[Place]:
-        """Yields where an operation comes to where its pieces meet.
+        """Yields places where the pieces of an operation meet.
 
-        That is at samples, or on the way from each sample to the next.
+        They are at samples, or on the lines from each sample to the next.
         """
         distances = self.of(step)
         if (distances == 0.0).any():
@@ -134,7 +135,7 @@ class Samples:
         def distances_at(*x: tf.Tensor) -> tf.Tensor:
             return self._distances([step], program, x)[id(step.operation)]
 
-        # A step of a loop has no value in a graph.
+        # A graph has no values of the operations in a loop, and cannot be used for them.
         run = traced_if_possible(distances_at, *way.x)
         for t, is_zero in _changes(lambda t: run(*way.moved(t)).numpy()):
             yield dataclasses.replace(way, x=way.moved(t), is_zero=is_zero)
@@ -154,18 +155,18 @@ class Samples:
 
     @functools.cached_property
     def jump_at_samples(self) -> int | None:
-        """The lowest order of a derivative that differs at samples from that near them."""
+        """The lowest order of a derivative that differs at samples from near them, or None."""
         return self.jump(self._at_samples)
 
     @functools.cached_property
     def _beside(self) -> tuple[float, float]:
-        """How far from a place derivatives are compared, and how far they differ by rounding."""
+        """How far from a place derivatives are compared, and their relative error."""
         sizes = [x.dtype.size for x, moves in zip(self.x, self.moves) if moves]
         # Inputs of float64 may go through layers of float32.
         return _BESIDE.get(min(self.plan.size, *sizes), _BESIDE_ELSE)
 
     def _held(self, directions: list) -> list:
-        """Returns directions in which what a mask may leave out, zeros, stays as it is."""
+        """Returns directions in which zeros, which a mask may remove, stay as they are."""
         if not self.plan.has_masks:
             return directions
         pairs = zip(directions, self.x)
@@ -194,7 +195,7 @@ class Samples:
         return None
 
     def _derivatives(self, place: Place, t: float) -> list[np.ndarray]:
-        """Returns y and its derivatives along a direction, each flat."""
+        """Returns y and its derivatives at t along the direction, each as a flat array."""
         entries = self._run(place.moved(t), place.direction)
         return [np.concatenate([np.ravel(_array(y)) for y in each]) for each in entries]
 
@@ -223,10 +224,11 @@ def _array(value: tf.Tensor) -> np.ndarray:
 
 
 def _changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float, bool]]:
-    """Yields where some of several functions on [0, 1] change their sign, and whether by a zero.
+    """Yields where some of several functions on [0, 1] change sign, and whether they are 0 there.
 
-    What is compared may jump, and so does the distance from the nearest of several places. In
-    a loop there is one for each turn, and where the number of turns changes is a place too.
+    A distance may also jump to the other sign: one from the nearest of several breakpoints, or of
+    numbers that jump themselves. An operation in a loop has distances for each turn. The points
+    where the number of turns changes are yielded as well.
     """
     at = np.linspace(0.0, 1.0, _PLACES)
     measured = [along(t) for t in at]
@@ -239,7 +241,7 @@ def _changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float, bool
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
     changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
     crossings = np.argwhere(changes)
-    # Some from all over: of what is computed beside not all need be used.
+    # Crossings from all distances, since not all of them may lead to the outputs.
     for row, column in crossings[:: 1 + len(crossings) // _FOLLOWED]:
         t = _bisected(along, column, at[row], at[row + 1])
         yield t, abs(along(t)[column]) <= _ZERO * sizes[column]
@@ -262,12 +264,12 @@ def _bisected(along: Callable, column: int, low: float, high: float) -> float:
 
 
 def _end_of_turns(along: Callable, turns: int, low: float, high: float) -> float:
-    """Returns where a loop no longer makes as many turns as at the lower end."""
+    """Returns where the number of turns of a loop changes from that at the lower end."""
     return _last(lambda t: len(along(t)) == turns, low, high)
 
 
 def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """Returns where something ends that holds at the lower end alone."""
+    """Returns by bisection where a condition ends, which holds at the lower end only."""
     for _ in range(_CUTS):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
@@ -275,9 +277,9 @@ def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
 
 
 def _least(along: Callable, column: int, low: float, high: float) -> float:
-    """Returns where a function is smallest in size, by the golden section.
+    """Returns where the absolute value of a function is smallest, by golden-section search.
 
-    It ends early if that is not 0.
+    The search ends early if the minimum is not 0.
     """
     ratio, least = (np.sqrt(5.0) - 1.0) / 2.0, []
     while len(least) < 2 * _CUTS:

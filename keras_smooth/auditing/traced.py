@@ -1,4 +1,4 @@
-"""A model in one mode as the operations that TensorFlow traces, each with its layers."""
+"""The trace of a model in one mode, and the layers that each operation is in."""
 
 import contextlib
 import dataclasses
@@ -17,19 +17,19 @@ from keras_smooth.models import calls, graph, own_call, references
 from keras_smooth.operations import registered
 
 Parts = list[tuple[str, keras.Operation]]
-# Each layer is traced in a scope of its own, which has its number.
+# Each layer is traced in a name scope with its number.
 _SCOPE = "keras_smooth_part"
 _NUMBERS = re.compile(f"{_SCOPE}([0-9]+)")
 
 
 class Question(NamedTuple):
-    """What is audited.
+    """A model to audit, with its inputs and the order.
 
     Args:
         model: A model or layer that is built.
         x: Its inputs, a structure of tensors.
         order: The highest order of derivatives.
-        nearby: Whether x is the user's, so that only its samples count.
+        nearby: Whether only the samples in x count, since the user has passed x.
     """
 
     model: keras.layers.Layer
@@ -40,15 +40,15 @@ class Question(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Traced:
-    """The operations of a model in one mode.
+    """The trace of a model in one mode.
 
     Args:
         training: The mode.
-        trace: Its operations.
+        trace: The trace, in which each operation has the numbers of its layers.
         x: The flat inputs, tensors.
-        parts: All layers and operations in it, by the numbers that the operations have.
-        arguments: For each of them, by number, the names of the tensors that it was called
-            with.
+        parts: The model and all layers and keras.Operations in it, by number.
+        arguments: For each of them that is called, by number, the names of the tensors that
+            it receives.
     """
 
     training: bool
@@ -63,12 +63,12 @@ class Traced:
 
     @property
     def called(self) -> set[int]:
-        """Of the layers and operations that are called, `id(layer)`."""
+        """`id(layer)` of the layers and keras.Operations that are called."""
         return {id(self.parts[number]) for number in self.arguments}
 
     @functools.cached_property
     def moving(self) -> list[bool]:
-        """For each input of the program whether derivatives are taken by it."""
+        """For each input of the program whether it moves: whether it is a floating-point input."""
         floats = [x.dtype.is_floating for x in self.x]
         return [*floats, *[False] * len(self.trace.captured)]
 
@@ -80,7 +80,7 @@ class Traced:
 def numbers_of(operation: tf.Operation) -> tuple[int, ...]:
     """Returns the numbers of the layers that an operation is in, the outermost first.
 
-    One of a gradient that a model computes itself is in the layer that has the tape.
+    The operations of a gradient that a model computes itself are in the layer with the tape.
     """
     name = operation.name.partition("gradient_tape/")[0]
     return tuple(map(int, _NUMBERS.findall(name)))
@@ -129,11 +129,11 @@ def are_same(first: Traced, second: Traced) -> bool:
 
 
 def _facts_of(layer: Any) -> registered.Facts | None:
-    """Returns the registered facts of a part that its operations do not show."""
+    """Returns the registered facts of a layer or function that its operations do not show."""
     facts = rules.facts_of(layer)
     if facts is None or facts.jet is not None or facts.tapes_right_to < math.inf:
         return facts
-    # The operations of Keras' own activations tell it; a name of its own takes time.
+    # The operations of Keras' own activations show the smoothness, and to name them takes time.
     module = getattr(layer, "__module__", None) or type(layer).__module__
     return None if module.partition(".")[0] == "keras" else facts
 
@@ -151,14 +151,15 @@ def _within_scope(number: int, arguments: dict[int, list[str]], call: Callable) 
 
 
 def rows_of(model: keras.layers.Layer, called: set[int]) -> Parts:
-    """Returns the layers and operations that have a row, with their paths.
+    """Returns the paths and the layers that have a row in the report.
 
-    A layer without calls may be used by a method, as a network by `network.velocity(x)`: the
-    layers in it that are called come in its place. The code of the method is the model's.
+    A layer that is never called may be used by a method, such as a network by
+    `network.velocity(x)`. Then the called layers in it have rows instead, and the code of the method
+    counts as the model's own.
 
     Args:
         model: The model.
-        called: Of the layers that are called, `id(layer)`.
+        called: `id(layer)` of the layers that are called.
     """
     opened = [
         each
