@@ -11,11 +11,18 @@ import tensorflow as tf
 
 from keras_smooth import operations
 from keras_smooth.auditing import checks, plan, report, traced
-from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, gravest, worst
+from keras_smooth.auditing.findings import (
+    MODES,
+    Cause,
+    Finding,
+    Verdict,
+    worst,
+    worst_alone,
+)
 from keras_smooth.auditing.judgement import Judge
 from keras_smooth.auditing.pictures import picture
 from keras_smooth.auditing.report import Audit
-from keras_smooth.auditing.traced import Question
+from keras_smooth.auditing.traced import Subject
 from keras_smooth.checks import function, refused, whole_number
 from keras_smooth.differentiation import independence
 from keras_smooth.models import calls, checked_inputs, copies, graph, references
@@ -23,7 +30,7 @@ from keras_smooth.models.sample_inputs import prepared
 from keras_smooth.operations.rows import smallest_class
 
 # At most so many numbers of x are used.
-_NUMBERS = 4096
+_MAX_NUMBERS = 4096
 _NOTHING = "no floating-point input leads here: there is nothing to differentiate"
 _INTEGERS = (
     "no input is floating-point: there is nothing to differentiate; to audit what follows the "
@@ -85,42 +92,48 @@ def audit(
     if progress is not None:
         function("`progress`", progress, "path", "number", "total")
     with calls.preserved_random_state():
-        model, (inputs,) = prepared(model, x, copies.fresh_copy, _NUMBERS)
-        inputs = inputs if x is not None else _with_zeros(inputs)
+        model, (inputs,) = prepared(model, x, copies.fresh_copy, _MAX_NUMBERS)
+        inputs = inputs if x is not None else _with_zero_sample(inputs)
         num_samples = keras.tree.flatten(inputs)[0].shape[0]
         with checked_inputs.explained_batch(model, num_samples):
-            return _audited(Question(model, inputs, order, x is not None), progress)
+            return _audit_built(Subject(model, inputs, order, x is not None), progress)
 
 
-def _audited(question: Question, progress: Callable[[str, int, int], None] | None) -> Audit:
+def _audit_built(
+    subject: Subject, progress: Callable[[str, int, int], None] | None
+) -> Audit:
     """Returns the audit of a built model at inputs that fit it."""
-    traces = _traces(question)
+    traces = _traces(subject)
     called = set().union(*(each.called for each in traces.values()))
-    layers = traced.rows_of(question.model, called)
+    layers = traced.layers_with_rows(subject.model, called)
     places = {id(layer) for _, layer in layers}
     readings = {
-        each: _Examined(question, each, places) if isinstance(each, traced.Traced) else each
+        each: _TracedMode(subject, each, places)
+        if isinstance(each, traced.ModelTrace)
+        else each
         for each in dict.fromkeys(traces.values())
     }
     modes = {mode: readings[each] for mode, each in traces.items()}
-    judged = []
+    judgements = []
     for number, (path, layer) in enumerate(layers, 1):
         if progress is not None:
             progress(path, number, len(layers))
-        judged.append(report.Judged(path, layer, *_judged(layer, modes, question.order)))
-    rows = tuple(report.layer_audit(each, question.order) for each in judged)
-    whole = report.layer_audit(_whole(question, judged, modes), question.order)
-    draw = functools.partial(picture, question, dict(layers))
-    return Audit(question.order, rows, whole, draw)
+        judgements.append(
+            report.Judgement(path, layer, *_judge_layer(layer, modes, subject.order))
+        )
+    rows = tuple(report.layer_audit(each, subject.order) for each in judgements)
+    whole = report.layer_audit(_judge_model(subject, judgements, modes), subject.order)
+    draw = functools.partial(picture, subject, dict(layers))
+    return Audit(subject.order, rows, whole, draw)
 
 
-def _in_modes(modes: "_Modes", function: Callable) -> dict[str, Finding]:
+def _findings_by_mode(modes: "_Modes", function: Callable) -> dict[str, Finding]:
     """Returns the finding of a function in each mode. It is called once if both are the same."""
     results = {each: function(each) for each in dict.fromkeys(modes.values())}
     return {mode: results[each] for mode, each in modes.items()}
 
 
-def _with_zeros(x: Any) -> Any:
+def _with_zero_sample(x: Any) -> Any:
     """Returns inputs with zeros in the place of the last sample."""
     return keras.tree.map_structure(
         lambda t: tf.concat([t[:-1], tf.zeros_like(t[-1:])], 0) if calls.is_float(t) else t,
@@ -128,24 +141,24 @@ def _with_zeros(x: Any) -> Any:
     )
 
 
-def _traces(question: Question) -> dict[str, "traced.Traced | _Untraced"]:
+def _traces(subject: Subject) -> dict[str, "traced.ModelTrace | _UntracedMode"]:
     """Returns the trace of a model in each mode, the same object if the operations are the same."""
-    by_mode: dict[str, traced.Traced | _Untraced] = {}
+    by_mode: dict[str, traced.ModelTrace | _UntracedMode] = {}
     for mode in MODES:
         training = mode == "training"
         try:
-            trace = traced.trace(question.model, question.x, training)
+            trace = traced.trace(subject.model, subject.x, training)
         # Tracing can raise any error.
         except Exception as error:
-            by_mode[mode] = _Untraced(question, training, error)
+            by_mode[mode] = _UntracedMode(subject, training, error)
             continue
         first = by_mode.get("inference")
-        is_same = isinstance(first, traced.Traced) and traced.are_same(first, trace)
+        is_same = isinstance(first, traced.ModelTrace) and traced.are_same(first, trace)
         by_mode[mode] = first if first and is_same else trace
     return by_mode
 
 
-class _Examined:
+class _TracedMode:
     """A model in one mode that TensorFlow has traced, judged by its operations.
 
     Args:
@@ -154,11 +167,13 @@ class _Examined:
         places: `id(layer)` of all layers with a row.
     """
 
-    def __init__(self, question: Question, trace: traced.Traced, places: set[int]) -> None:
-        self.question, self.trace, self.places = question, trace, places
+    def __init__(
+        self, subject: Subject, trace: traced.ModelTrace, places: set[int]
+    ) -> None:
+        self.subject, self.trace, self.places = subject, trace, places
         self.called = trace.called
-        self.plan = plan.plan(trace, question.order, question.nearby)
-        self.judge = Judge(self.plan, question)
+        self.plan = plan.plan(trace, subject.order, subject.samples_only)
+        self.judge = Judge(self.plan, subject)
 
     def findings(self, layer: keras.Operation | None) -> Finding:
         """Returns the worst finding of a layer, or of the model's own code if `layer` is None."""
@@ -173,18 +188,20 @@ class _Examined:
         reasons = [reason for numbers, reason in self.plan.measured if belongs(numbers)]
         if not reasons:
             return []
-        subject = self.question.model if layer is None else layer
-        findings = checks.measured(self.question, subject, self.trace.training)
+        measured_layer = self.subject.model if layer is None else layer
+        findings = checks.measured_findings(
+            self.subject, measured_layer, self.trace.training
+        )
         words = "; ".join(dict.fromkeys(reasons))
         return [
             dataclasses.replace(
-                f.because(words), by_jets=f.cause == Cause.WRONG and self.plan.has_rules
+                f.with_reason(words), by_jets=f.cause == Cause.WRONG and self.plan.has_rules
             )
             for f in findings
         ]
 
     def _belongs(self, layer: keras.Operation | None, numbers: Sequence[int]) -> bool:
-        layers = (self.trace.parts[number] for number in reversed(numbers))
+        layers = (self.trace.layers[number] for number in reversed(numbers))
         return next((each for each in layers if id(each) in self.places), None) is layer
 
     def smoothness(self, layer: keras.Operation | None) -> float | None:
@@ -200,15 +217,15 @@ class _Examined:
         """Returns whether a layer receives a tensor that depends on a floating-point input."""
         return id(layer) in self.plan.reached
 
-    def refused(self) -> Finding | None:
+    def why_refused(self) -> Finding | None:
         """Returns why operators refuse the model, whatever its layers are, or None."""
         outputs = keras.tree.flatten(self.trace.trace.structure)
         if any(y is not None and y.dtype.is_complex for y in outputs):
             return Finding(Cause.COMPLEX)
-        words = self._mixes()
+        words = self._mixing_operation()
         return Finding(Cause.MIXED, reason=words) if words else None
 
-    def _mixes(self) -> str:
+    def _mixing_operation(self) -> str:
         """Returns the operation that mixes samples and its layer in words, or ""."""
         axes = [0 if moves else None for moves in self.trace.moving]
         if all(axis is None for axis in axes) or self.trace.x[0].shape[:1] == [1]:
@@ -219,13 +236,13 @@ class _Examined:
                 return ""
             words = "an output"
         except operations.MixedError as error:
-            numbers = traced.numbers_of(error.operation)
-            layer = self.trace.parts[numbers[-1]] if numbers else self.question.model
+            numbers = traced.numbers_of_layers(error.operation)
+            layer = self.trace.layers[numbers[-1]] if numbers else self.subject.model
             words = f"{error.operation.type} in {layer.name}"
-        return words if _mixes(self.question, self.plan.has_rules) else ""
+        return words if _mixes(self.subject, self.plan.has_rules) else ""
 
 
-class _Untraced:
+class _UntracedMode:
     """A model in one mode that TensorFlow cannot trace.
 
     Its layers are traced one by one, and the whole model is measured.
@@ -236,30 +253,32 @@ class _Untraced:
         error: The error that tracing raised.
     """
 
-    def __init__(self, question: Question, training: bool, error: Exception) -> None:
-        self.question, self.training, self.error = question, training, error
-        layers = references.parts_within(question.model)
-        self._calls = calls.record(question.model, layers, (question.x,), training)
+    def __init__(self, subject: Subject, training: bool, error: Exception) -> None:
+        self.subject, self.training, self.error = subject, training, error
+        layers = references.parts_within(subject.model)
+        self._calls = calls.record(subject.model, layers, (subject.x,), training)
         self.called = {key for key, recorded in self._calls.items() if recorded}
 
     def findings(self, layer: keras.Operation | None) -> Finding:
         """Returns the worst finding of a layer, or the measured finding of the whole model."""
-        if layer is None or layer is self.question.model:
+        if layer is None or layer is self.subject.model:
             words = f"TensorFlow cannot trace it ({type(self.error).__name__})"
-            return self._measured(self.question.model).because(words)
-        return worst([self._of_call(layer, call) for call in self._calls[id(layer)]])
+            return self._measured(self.subject.model).with_reason(words)
+        return worst(
+            [self._finding_of_call(layer, call) for call in self._calls[id(layer)]]
+        )
 
-    def _of_call(self, layer: keras.Operation, call: calls.Call) -> Finding:
+    def _finding_of_call(self, layer: keras.Operation, call: calls.Call) -> Finding:
         try:
             (x,) = call.args
             trace = traced.trace(layer, x, self.training)
         except Exception:
             return self._measured(layer)
-        question = self.question._replace(model=layer, x=x)
-        return _Examined(question, trace, {id(layer)}).findings(layer)
+        subject = self.subject._replace(model=layer, x=x)
+        return _TracedMode(subject, trace, {id(layer)}).findings(layer)
 
     def _measured(self, layer: keras.Operation) -> Finding:
-        return worst(checks.measured(self.question, layer, self.training))
+        return worst(checks.measured_findings(self.subject, layer, self.training))
 
     def smoothness(self, layer: keras.Operation | None) -> float | None:
         return None if layer is None else plan.known_class(layer)
@@ -267,21 +286,21 @@ class _Untraced:
     def is_reached(self, layer: keras.Operation) -> bool:
         return True
 
-    def refused(self) -> Finding | None:
-        mixes = _mixes(self.question, has_rules=False)
+    def why_refused(self) -> Finding | None:
+        mixes = _mixes(self.subject, has_rules=False)
         return Finding(Cause.MIXED, reason="the model") if mixes else None
 
 
-_Modes = dict[str, _Examined | _Untraced]
+_Modes = dict[str, _TracedMode | _UntracedMode]
 
 
-def _mixes(question: Question, has_rules: bool) -> bool:
+def _mixes(subject: Subject, has_rules: bool) -> bool:
     """Returns whether values show that the output for a sample depends on other samples."""
-    run = functools.partial(calls.call_without_trace, question.model)
-    return independence.mixes(run, question.x, by_values=not has_rules)
+    run = functools.partial(calls.call_without_trace, subject.model)
+    return independence.mixes(run, subject.x, by_values=not has_rules)
 
 
-def _judged(
+def _judge_layer(
     layer: keras.Operation, modes: _Modes, order: int
 ) -> tuple[float | None, dict[str, Finding]]:
     """Returns the class C^k of a layer, and the finding of each mode."""
@@ -292,7 +311,7 @@ def _judged(
         smoothness = math.inf if smoothness is None else smoothness
         findings = dict.fromkeys(MODES, Finding(Cause.NONE, reason=_NOTHING))
     else:
-        findings = _in_modes(modes, lambda each: each.findings(layer))
+        findings = _findings_by_mode(modes, lambda each: each.findings(layer))
     if not checks.are_finite(getattr(layer, "weights", [])):
         spoilt = Finding(Cause.NAN, 1, "its weights are not finite")
         findings = {mode: worst([each, spoilt]) for mode, each in findings.items()}
@@ -302,15 +321,21 @@ def _judged(
     return smoothness, findings
 
 
-def _whole(question: Question, judged: list[report.Judged], modes: _Modes) -> report.Judged:
+def _judge_model(
+    subject: Subject, judgements: list[report.Judgement], modes: _Modes
+) -> report.Judgement:
     """Returns the findings on the model: the worst of those on its own code and its layers."""
-    model, x, _, _ = question
+    model, x, _, _ = subject
     if not graph.is_composed(model):
-        _, _, smoothness, findings = judged[0]
+        _, _, smoothness, findings = judgements[0]
     else:
-        own = _in_modes(modes, lambda each: each.findings(None))
-        findings = {mode: worst([own[mode], _worst_of(judged, mode)]) for mode in MODES}
-        moving = [each for each in judged if each.findings["inference"].reason != _NOTHING]
+        own = _findings_by_mode(modes, lambda each: each.findings(None))
+        findings = {
+            mode: worst([own[mode], _worst_of_layers(judgements, mode)]) for mode in MODES
+        }
+        moving = [
+            each for each in judgements if each.findings["inference"].reason != _NOTHING
+        ]
         classes = [each.smoothness for each in moving]
         smoothness = smallest_class([*classes, modes["inference"].smoothness(None)])
     if not any(calls.is_float(leaf) for leaf in keras.tree.flatten(x)):
@@ -318,15 +343,15 @@ def _whole(question: Question, judged: list[report.Judged], modes: _Modes) -> re
             m: dataclasses.replace(f, reason=_INTEGERS) for m, f in findings.items()
         }
     if all(each.cause.verdict != Verdict.FAULTY for each in findings.values()):
-        refused = modes["inference"].refused()
+        refused = modes["inference"].why_refused()
         findings = dict.fromkeys(MODES, refused) if refused else findings
-    return report.Judged(model.name, model, smoothness, findings)
+    return report.Judgement(model.name, model, smoothness, findings)
 
 
-def _worst_of(judged: list[report.Judged], mode: str) -> Finding:
+def _worst_of_layers(judgements: list[report.Judgement], mode: str) -> Finding:
     """Returns the worst finding on the layers in a mode, as a finding on the model."""
-    return gravest(
+    return worst_alone(
         dataclasses.replace(each.findings[mode], reason=f"see {each.name}")
-        for each in judged
+        for each in judgements
         if each.findings[mode].cause not in (Cause.NONE, Cause.NOT_CALLED)
     )

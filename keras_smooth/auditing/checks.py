@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.auditing.findings import Cause, Finding, Verdict
-from keras_smooth.auditing.traced import Question
+from keras_smooth.auditing.traced import Subject
 from keras_smooth.differentiation import tapes, tasks, verification
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.lost import LostError
@@ -27,8 +27,8 @@ _SEED = 1
 _SAMPLES, _CALLS = 4, 4
 
 
-def measured(
-    question: Question, layer: keras.Operation, training: bool, most: int | None = _SAMPLES
+def measured_findings(
+    subject: Subject, layer: keras.Operation, training: bool, most: int | None = _SAMPLES
 ) -> list[Finding]:
     """Measures the derivatives of a layer in a model.
 
@@ -41,28 +41,31 @@ def measured(
     Returns:
         A finding for each call of the layer.
     """
-    x = keras.tree.map_structure(lambda t: t[:most], question.x)
+    x = keras.tree.map_structure(lambda t: t[:most], subject.x)
     try:
-        recorded = calls.record(question.model, [layer], (x,), training)[id(layer)]
+        recorded = calls.record(subject.model, [layer], (x,), training)[id(layer)]
     # The code of a model can raise any error, for example for another size of batch.
     except Exception as error:
         return [Finding(Cause.UNKNOWN, reason=_first_line(error))]
     functions = [as_function(layer, call, training) for call in recorded[:_CALLS]]
-    moving = [(x, function) for x, function in functions if points(x).places]
-    return [_compared(along(call, points(x), question.order)) for x, call in moving]
+    moving = [(x, function) for x, function in functions if as_points(x).places]
+    return [
+        _comparison_finding(tape_evaluation(call, as_points(x), subject.order))
+        for x, call in moving
+    ]
 
 
-def points(x: Any) -> Points:
+def as_points(x: Any) -> Points:
     """Returns inputs as points. Floating-point inputs move."""
     flat = keras.tree.flatten(x)
     places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
     return Points(x=x, places=places, single=len(flat) == 1)
 
 
-def along(
+def tape_evaluation(
     function: Callable, points: Points, order: int, directions: tuple | None = None
 ) -> Evaluation:
-    """Returns how a function is differentiated by nested tapes, by default along random directions."""
+    """Returns the evaluation of a function by nested tapes, by default in random directions."""
     directions = directions or random_directions(points, _SEED)
     task = tasks.directional(order)
     return Evaluation(task, function, points, "tape", directions=directions)
@@ -73,13 +76,13 @@ def as_function(
 ) -> tuple[Any, Callable]:
     """Returns the tensors of a call and a function of them.
 
-    The function is the layer itself if possible, which can be copied in float64. There differences
+    The function is the layer itself if possible: a layer can be copied in float64, where differences
     have twice the digits.
     """
     tensors, filled = chosen_leaves(call.arguments(), tf.is_tensor)
     is_layer = isinstance(layer, keras.layers.Layer)
-    says = any(v is not None for name, v in call.kwargs.items() if name != "training")
-    if not training and is_layer and len(call.args) == 1 and not says:
+    has_more = any(v is not None for name, v in call.kwargs.items() if name != "training")
+    if not training and is_layer and len(call.args) == 1 and not has_more:
         return call.args[0], layer
     has_mode = "training" in call.kwargs or not is_layer
     mode = {} if has_mode else own_call.in_mode(layer, training)
@@ -91,14 +94,14 @@ def as_function(
     return tensors, function
 
 
-def _compared(evaluation: Evaluation) -> Finding:
+def _comparison_finding(evaluation: Evaluation) -> Finding:
     """Returns the finding of a comparison of nested tapes with differences."""
     try:
         values, lost = by_tapes(evaluation)
         if 1 < lost <= evaluation.order:
             # The derivatives of lower orders exist, and are compared in float64.
             task = tasks.directional(int(lost) - 1)
-            below = _compared(dataclasses.replace(evaluation, task=task))
+            below = _comparison_finding(dataclasses.replace(evaluation, task=task))
             if below.cause.verdict == Verdict.FAULTY:
                 return below
         comparison = calls.without_trace(verification.compared, evaluation, values)
@@ -124,14 +127,14 @@ def _compared(evaluation: Evaluation) -> Finding:
 
 
 def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
-    """Returns the derivatives by nested tapes, and the first order that TensorFlow does not have.
+    """Returns the derivatives by nested tapes, and the first order that TensorFlow lacks.
 
-    Derivatives that TensorFlow does not have are 0 in the result. Some of them are 0 in truth.
+    Derivatives that TensorFlow lacks are 0 in the result, as some of them are in truth.
     """
-    entries, lost = list(_along(evaluation, 0)), math.inf
+    entries, lost = list(_entries_by_tapes(evaluation, 0)), math.inf
     for order in range(1, evaluation.order + 1):
         try:
-            entries.append(_along(evaluation, order)[-1])
+            entries.append(_entries_by_tapes(evaluation, order)[-1])
         # An operation has no gradient, or its gradient has none.
         except (LostError, LookupError):
             lost = order
@@ -140,14 +143,14 @@ def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
     return (*entries, *[zeros] * (evaluation.order + 1 - len(entries))), lost
 
 
-def _along(evaluation: Evaluation, order: int) -> tuple:
+def _entries_by_tapes(evaluation: Evaluation, order: int) -> tuple:
     by_tapes = functools.partial(tapes.along, order=order)
     return calls.without_trace(
         by_tapes, evaluation.traces, evaluation.points, *evaluation.directions
     )
 
 
-def not_finite(question: Question, training: bool) -> int | None:
+def lowest_not_finite(subject: Subject, training: bool) -> int | None:
     """Returns the lowest order at which a derivative by nested tapes is not finite.
 
     Args:
@@ -159,12 +162,12 @@ def not_finite(question: Question, training: bool) -> int | None:
     """
 
     def function(x: Any) -> Any:
-        return own_call.call(question.model, x, training)
+        return own_call.call(subject.model, x, training)
 
-    evaluation = along(function, points(question.x), question.order)
-    for k in range(question.order + 1):
+    evaluation = tape_evaluation(function, as_points(subject.x), subject.order)
+    for k in range(subject.order + 1):
         try:
-            entries = _along(evaluation, k)
+            entries = _entries_by_tapes(evaluation, k)
         except Exception:
             return None
         if not are_finite(keras.tree.flatten(entries[-1])):

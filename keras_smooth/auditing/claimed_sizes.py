@@ -1,7 +1,7 @@
 """The sizes that a model file claims, compared with the size of the file before memory is used.
 
-A few bytes of a config can ask for any number of weights. A few bytes of an archive, or of HDF5, can
-stand for any number of zeros.
+A few bytes of a config can ask for any number of weights. A few bytes of an archive, or of HDF5,
+can stand for any number of zeros.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from keras_smooth.models import graph, sample_inputs
 
 _WEIGHTS = "model.weights.h5"
 # Compression hardly makes weights smaller, and makes text less than a hundred times smaller.
-_MOST_PACKED = 100
+_MAX_COMPRESSION = 100
 # A layer may have weights that are not in the file, since it computes them. Small ones are allowed.
-_MOST_BESIDE = 4
+_MAX_COMPUTED = 4
 _SMALL = 2**26
 # The largest number of numbers in one tensor: 2 GiB in float64.
-_MOST_NUMBERS = 2**28
+_MAX_NUMBERS = 2**28
 
 
 class TooLarge(ValueError):
@@ -40,17 +40,19 @@ def bytes_of_weights(path: Path) -> int:
     """
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            _check(member.filename, member.file_size, _MOST_PACKED * member.compress_size)
+            _check_claim(
+                member.filename, member.file_size, _MAX_COMPRESSION * member.compress_size
+            )
         if _WEIGHTS not in archive.namelist():
             return path.stat().st_size
         sizes: list[int] = []
         with archive.open(_WEIGHTS) as content, h5py.File(content, "r") as weights:
             weights.visititems(lambda name, member: sizes.append(_bytes_of(member)))
-        _check(_WEIGHTS, sum(sizes), archive.getinfo(_WEIGHTS).file_size)
+        _check_claim(_WEIGHTS, sum(sizes), archive.getinfo(_WEIGHTS).file_size)
     return sum(sizes)
 
 
-def _check(what: str, claimed: int, most: int) -> None:
+def _check_claim(what: str, claimed: int, most: int) -> None:
     if claimed > _SMALL + most:
         raise TooLarge(
             f"its {what} claims {claimed:,} bytes, more than the {_SMALL + most:,} that the file "
@@ -79,7 +81,7 @@ def limited_to(size: int) -> Iterator[None]:
         nonlocal asked, refused
         asked += _bytes_of_variable(**kwargs)
         try:
-            _check("config", asked, _MOST_BESIDE * size)
+            _check_claim("config", asked, _MAX_COMPUTED * size)
         except TooLarge as error:
             refused = error
             raise
@@ -116,10 +118,10 @@ def check_tensors(model: keras.Model) -> None:
     for path, layer in graph.unique(model):
         for tensor in keras.tree.flatten(_outputs(layer)):
             numbers = sample_inputs.SAMPLES * math.prod(tensor.shape[1:])
-            if numbers > _MOST_NUMBERS:
+            if numbers > _MAX_NUMBERS:
                 raise TooLarge(
                     f"{path} makes {numbers:,} numbers of {sample_inputs.SAMPLES} samples, "
-                    f"and {_MOST_NUMBERS:,} is the most that is looked at"
+                    f"and {_MAX_NUMBERS:,} is the most that is looked at"
                 )
 
 

@@ -146,7 +146,7 @@ class Finding:
     reason: str = ""
     by_jets: bool = False
 
-    def because(self, words: str) -> "Finding":
+    def with_reason(self, words: str) -> "Finding":
         """Returns the finding with words before its reason."""
         reason = "; ".join(filter(None, (words, self.reason)))
         return dataclasses.replace(self, reason=reason)
@@ -162,14 +162,14 @@ def worst(findings: Sequence[Finding]) -> Finding:
 
     Of faults it is the one of the lowest order, and of these the most severe one.
     """
-    chosen = gravest(findings)
+    chosen = worst_alone(findings)
     same = [
         f.reason for f in findings if (f.cause, f.order) == (chosen.cause, chosen.order)
     ]
     return dataclasses.replace(chosen, reason="; ".join(filter(None, dict.fromkeys(same))))
 
 
-def gravest(findings: Iterable[Finding]) -> Finding:
+def worst_alone(findings: Iterable[Finding]) -> Finding:
     """Returns the worst finding, with its own reason only."""
     return max(findings, key=severity, default=FINE)
 

@@ -18,7 +18,7 @@ from keras_smooth.smoothing import is_replaced
 
 _MOST_PICTURES = 4
 # The clause of a reason that describes the samples.
-_SIDES = re.compile("[:;] [0-9]+ values of the samples lie .*?(?=;|$)")
+_SAMPLES_CLAUSE = re.compile("[:;] [0-9]+ values of the samples lie .*?(?=;|$)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class LayerAudit:
     training: Verdict
 
 
-class Judged(NamedTuple):
+class Judgement(NamedTuple):
     """The findings on a layer or model.
 
     Args:
@@ -76,7 +76,7 @@ class Judged(NamedTuple):
     findings: dict[str, Finding]
 
 
-def layer_audit(judged: Judged, order: int) -> LayerAudit:
+def layer_audit(judged: Judgement, order: int) -> LayerAudit:
     """Returns the row of a layer or model, for derivatives up to an order."""
     name, layer, smoothness, findings = judged
     mode = max(MODES, key=lambda mode: severity(findings[mode]))
@@ -115,12 +115,12 @@ def remedy(layer: keras.Operation, finding: Finding, order: int) -> str:
         return f"keras_smooth.layers.{exact.__name__}"
     if smooth := layers.SMOOTH_FORMS.get(type(layer)):
         return f"keras_smooth.layers.{smooth.__name__}, or keras_smooth.smoothen"
-    within = _of_layers_within(layer) if cause != Cause.ROUGH else ""
+    within = _advice_on_layers_within(layer) if cause != Cause.ROUGH else ""
     by_jets = 'engine="auto" or "jet" has it right' if finding.by_jets else ""
-    return within or _of_functions(layer, order) or by_jets or cause.remedy
+    return within or _advice_on_activations(layer, order) or by_jets or cause.remedy
 
 
-def _of_layers_within(layer: keras.Operation) -> str:
+def _advice_on_layers_within(layer: keras.Operation) -> str:
     """Returns the advice for a layer that contains layers with an exact form, else ""."""
     kinds = {type(each) for each in references.parts_within(layer)[1:]}
     exact = {kind.__name__: layers.exact_form(kind) for kind in kinds}
@@ -131,7 +131,7 @@ def _of_layers_within(layer: keras.Operation) -> str:
     )
 
 
-def _of_functions(layer: keras.Operation, order: int) -> str:
+def _advice_on_activations(layer: keras.Operation, order: int) -> str:
     """Returns the advice for a layer whose activations are at fault, else ""."""
     smoothen = "keras_smooth.smoothen" if is_replaced(layer, order) else ""
     functions = references.functions(layer, "activation")
@@ -208,8 +208,8 @@ class Audit(ShownAsTable):
             "ok": self.ok,
             "inference": self.inference,
             "training": self.training,
-            "model": _plain(self.model),
-            "rows": [_plain(row) for row in self.rows],
+            "model": _as_json(self.model),
+            "rows": [_as_json(row) for row in self.rows],
         }
         return json.dumps(content, indent=2, allow_nan=False)
 
@@ -222,13 +222,13 @@ class Audit(ShownAsTable):
         return f"up to order {self.order}, {' and '.join(ends)}"
 
     def _table(self) -> Table:
-        groups = self._shown()
+        groups = self._row_groups()
         everything = [row for group in groups for row in group]
         verdicts = {getattr(row, mode) for row in everything for mode in MODES}
         legend = [f"{v}: {v.words}." for v in Verdict if v in verdicts]
         pages = sorted({row.cause.page for row in everything} - {""})
         see = [f"See {' and '.join(pages)} in the documentation."] if pages else []
-        findings = [line for group in groups for line in _finding(group)]
+        findings = [line for group in groups for line in _lines_on_finding(group)]
         return Table(
             head=("layer", "class", "C^k", *MODES, "cause", "order"),
             rows=[_cells(group) for group in groups],
@@ -237,7 +237,7 @@ class Audit(ShownAsTable):
             tones={str(verdict): verdict.tone for verdict in Verdict},
         )
 
-    def _shown(self) -> list[list[LayerAudit]]:
+    def _row_groups(self) -> list[list[LayerAudit]]:
         """Returns groups of rows with the same content, or one row if the model is one layer."""
         if len(self.rows) == 1 and self.rows[0].layer == self.model.layer:
             return [[self.model]]
@@ -245,7 +245,7 @@ class Audit(ShownAsTable):
 
     def _pictures(self) -> Sequence[str]:
         drawn = []
-        for group in self._shown():
+        for group in self._row_groups():
             if self.draw is None or len(drawn) == _MOST_PICTURES:
                 break
             # An error in a picture must not hide the table.
@@ -258,7 +258,7 @@ def _groups(rows: tuple[LayerAudit, ...]) -> list[list[LayerAudit]]:
     """Returns groups of rows with the same content for layers of one class."""
     groups: dict[tuple, list[LayerAudit]] = {}
     for row in rows:
-        same = dataclasses.replace(row, name="", reason=_SIDES.sub("", row.reason))
+        same = dataclasses.replace(row, name="", reason=_SAMPLES_CLAUSE.sub("", row.reason))
         groups.setdefault(dataclasses.astuple(same), []).append(row)
     return list(groups.values())
 
@@ -275,11 +275,11 @@ def _name(group: list[LayerAudit]) -> str:
     return group[0].name + (f" and {more} more" if more else "")
 
 
-def _finding(group: list[LayerAudit]) -> list[str]:
+def _lines_on_finding(group: list[LayerAudit]) -> list[str]:
     """Returns lines that say what is wrong with a group of layers, why, and what to do."""
     row = group[0]
     # The samples differ between layers.
-    reason = row.reason if len(group) == 1 else _SIDES.sub("", row.reason)
+    reason = row.reason if len(group) == 1 else _SAMPLES_CLAUSE.sub("", row.reason)
     since = f", from order {row.order} on" if row.order else ""
     # The row of the model does not repeat the text of a layer.
     words = "" if row.reason.startswith("see ") else row.cause.words
@@ -290,7 +290,7 @@ def _finding(group: list[LayerAudit]) -> list[str]:
     return [*lines, f"    To do: {row.remedy}."] if row.remedy else lines
 
 
-def _plain(row: LayerAudit) -> dict:
+def _as_json(row: LayerAudit) -> dict:
     content = dataclasses.asdict(row)
     content["smoothness"] = "inf" if row.smoothness == math.inf else row.smoothness
     return content

@@ -17,21 +17,21 @@ from keras_smooth.operations import rows
 from keras_smooth.operations.program import Program
 
 # The number of points on the line from one sample to the next, and of bisections between two.
-_PLACES, _CUTS = 17, 24
+_NUM_POINTS, _NUM_BISECTIONS = 17, 24
 # A distance below this fraction of the largest one on the line counts as 0.
 _ZERO = 1e-4
 # By the bytes of a number: how far from a place derivatives are compared, and their relative error,
 # which comes from rounding, or from a truncated series that computes a function near 0.
-_BESIDE = {8: (1e-6, 1e-7)}
-_BESIDE_ELSE = (1e-4, 1e-4)
+_OFFSETS = {8: (1e-6, 1e-7)}
+_DEFAULT_OFFSET = (1e-4, 1e-4)
 # A derivative jumps if it changes by more than so many times its change on either side.
-_JUMPS = 10.0
+_JUMP_RATIO = 10.0
 _SEED = 2
 # If so many steps do not halve a distance, its minimum is not 0.
 _PATIENCE = 6
 # The number of distances whose zeros are searched, and the largest number of distances that are
 # computed on the line.
-_FOLLOWED, _MOST_ELEMENTS = 8, 2**17
+_NUM_SEARCHED, _MAX_DISTANCES = 8, 2**17
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,33 +70,38 @@ class Samples:
         self.moves = plan.traced.moving[: len(self.x)]
 
     @functools.cached_property
-    def values(self) -> dict[int, tf.Tensor]:
+    def distances(self) -> dict[int, tf.Tensor]:
         """The distances of the samples from breakpoints or edges, a vector by `id(operation)`."""
         roles = [Role.SETTLED] if not self.plan.traced.training else []
-        return self._at((Role.PIECES, *roles, Role.DOMAIN, Role.EQUALITY), self.x)
+        return self._distances_at((Role.PIECES, *roles, Role.DOMAIN, Role.EQUALITY), self.x)
 
     @functools.cached_property
-    def _values_beside(self) -> list[dict[int, tf.Tensor]]:
+    def _distances_beside(self) -> list[dict[int, tf.Tensor]]:
         """The distances from breakpoints close to the samples, on either side."""
-        sides = (self._at_samples.moved(sign * self._beside[0]) for sign in (-1.0, 1.0))
-        return [self._at([Role.PIECES], x) for x in sides]
+        sides = (
+            self._samples_place.moved(sign * self._offset_and_error[0])
+            for sign in (-1.0, 1.0)
+        )
+        return [self._distances_at([Role.PIECES], x) for x in sides]
 
-    def _at(self, roles: Sequence[Role], x: list) -> dict[int, tf.Tensor]:
+    def _distances_at(self, roles: Sequence[Role], x: list) -> dict[int, tf.Tensor]:
         steps = [step for role in roles for step in self.plan.steps if step.role is role]
         return self._distances(steps, self.plan.program, x) if steps else {}
 
-    def is_left_at_once(self, step: LayerStep) -> bool:
+    def is_single_point(self, step: LayerStep) -> bool:
         """Returns whether a sample is a piece of its own, so that both sides are another piece.
 
         An example is r = 0 in `maximum(r**2, 1e-24)`, the guard of a root.
         """
-        before, after = (values[id(step.operation)] for values in self._values_beside)
+        before, after = (values[id(step.operation)] for values in self._distances_beside)
         before, after = np.sign(before), np.sign(after)
-        return bool(np.any((before == after) & (before != np.sign(self.of(step)))))
+        return bool(
+            np.any((before == after) & (before != np.sign(self.distances_of(step))))
+        )
 
-    def of(self, step: LayerStep) -> np.ndarray:
+    def distances_of(self, step: LayerStep) -> np.ndarray:
         """Returns the distances of the samples from the breakpoints of an operation, a vector."""
-        return np.asarray(self.values.get(id(step.operation), np.zeros(0)))
+        return np.asarray(self.distances.get(id(step.operation), np.zeros(0)))
 
     def _distances(
         self, steps: Sequence[LayerStep], program: Program, x: Sequence
@@ -122,13 +127,17 @@ class Samples:
 
         They are at samples, or on the lines from each sample to the next.
         """
-        distances = self.of(step)
+        distances = self.distances_of(step)
         if (distances == 0.0).any():
-            yield Place(self.x, self._held(self._random()), at_sample=True)
-        if not 0 < len(distances) <= _MOST_ELEMENTS or self.x[0].shape[0] < 2:
+            yield Place(
+                self.x, self._without_masked(self._random_directions()), at_sample=True
+            )
+        if not 0 < len(distances) <= _MAX_DISTANCES or self.x[0].shape[0] < 2:
             return
-        steps = [None if x is None else tf.roll(x, 1, axis=0) - x for x in self._moving()]
-        way = Place(self.x, self._held(steps), at_sample=False)
+        steps = [
+            None if x is None else tf.roll(x, 1, axis=0) - x for x in self._moving_inputs()
+        ]
+        way = Place(self.x, self._without_masked(steps), at_sample=False)
         outputs = tuple(tensor.name for tensor in step.top.outputs)
         program = dataclasses.replace(self.plan.program, outputs=outputs)
 
@@ -137,55 +146,55 @@ class Samples:
 
         # A graph has no values of the operations in a loop, and cannot be used for them.
         run = traced_if_possible(distances_at, *way.x)
-        for t, is_zero in _changes(lambda t: run(*way.moved(t)).numpy()):
+        for t, is_zero in _sign_changes(lambda t: run(*way.moved(t)).numpy()):
             yield dataclasses.replace(way, x=way.moved(t), is_zero=is_zero)
 
-    def _moving(self) -> list:
+    def _moving_inputs(self) -> list:
         return [x if moves else None for x, moves in zip(self.x, self.moves)]
 
-    def _random(self) -> list:
+    def _random_directions(self) -> list:
         def draw(x: Any) -> Any:
             return tf.cast(np.random.default_rng(_SEED).normal(size=x.shape), x.dtype)
 
-        return [None if x is None else draw(x) for x in self._moving()]
+        return [None if x is None else draw(x) for x in self._moving_inputs()]
 
     @functools.cached_property
-    def _at_samples(self) -> Place:
-        return Place(self.x, self._random(), at_sample=True)
+    def _samples_place(self) -> Place:
+        return Place(self.x, self._random_directions(), at_sample=True)
 
     @functools.cached_property
     def jump_at_samples(self) -> int | None:
         """The lowest order of a derivative that differs at samples from near them, or None."""
-        return self.jump(self._at_samples)
+        return self.lowest_jump(self._samples_place)
 
     @functools.cached_property
-    def _beside(self) -> tuple[float, float]:
+    def _offset_and_error(self) -> tuple[float, float]:
         """How far from a place derivatives are compared, and their relative error."""
         sizes = [x.dtype.size for x, moves in zip(self.x, self.moves) if moves]
         # Inputs of float64 may go through layers of float32.
-        return _BESIDE.get(min(self.plan.size, *sizes), _BESIDE_ELSE)
+        return _OFFSETS.get(min(self.plan.size, *sizes), _DEFAULT_OFFSET)
 
-    def _held(self, directions: list) -> list:
+    def _without_masked(self, directions: list) -> list:
         """Returns directions in which zeros, which a mask may remove, stay as they are."""
         if not self.plan.has_masks:
             return directions
         pairs = zip(directions, self.x)
         return [v if v is None else tf.where(x == 0, tf.zeros_like(v), v) for v, x in pairs]
 
-    def jump(self, place: Place) -> int | None:
+    def lowest_jump(self, place: Place) -> int | None:
         """Returns the lowest order of a derivative that jumps at a place, or None.
 
         Raises:
             ValueError: If Taylor mode does not have the derivatives.
         """
-        width, rounding = self._beside
+        width, rounding = self._offset_and_error
         sides = [self._derivatives(place, n * width) for n in (-2, -1, 1, 2)]
         middle = self._derivatives(place, 0.0) if place.at_sample else None
         for k in range(self.plan.order + 1):
             left, before, after, right = (each[k] for each in sides)
             scale = max(np.abs(each[k]).max(initial=0.0) for each in sides)
             change = np.maximum(np.abs(before - left), np.abs(right - after))
-            limit = _JUMPS * change + rounding * scale
+            limit = _JUMP_RATIO * change + rounding * scale
             jumps = [np.abs(after - before)]
             if middle is not None:
                 jumps.append(np.abs(middle[k] - (before + after) / 2))
@@ -196,11 +205,11 @@ class Samples:
 
     def _derivatives(self, place: Place, t: float) -> list[np.ndarray]:
         """Returns y and its derivatives at t along the direction, each as a flat array."""
-        entries = self._run(place.moved(t), place.direction)
+        entries = self._derivatives_of(place.moved(t), place.direction)
         return [np.concatenate([np.ravel(_array(y)) for y in each]) for each in entries]
 
     @functools.cached_property
-    def _run(self) -> Callable:
+    def _derivatives_of(self) -> Callable:
         """A function of inputs and a direction that returns y and its derivatives."""
         order = self.plan.order
 
@@ -210,7 +219,7 @@ class Samples:
             outputs = operations.evaluate(self.plan.program, self.plan.traced.values(jets))
             return [[_entry(y, k) for y in outputs] for k in range(order + 1)]
 
-        return traced_if_possible(run, self.x, self._random())
+        return traced_if_possible(run, self.x, self._random_directions())
 
 
 def _entry(y: Any, k: int) -> tf.Tensor:
@@ -223,66 +232,66 @@ def _array(value: tf.Tensor) -> np.ndarray:
     return tf.cast(value, "complex128" if value.dtype.is_complex else "float64").numpy()
 
 
-def _changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float, bool]]:
+def _sign_changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float, bool]]:
     """Yields where some of several functions on [0, 1] change sign, and whether they are 0 there.
 
     A distance may also jump to the other sign: one from the nearest of several breakpoints, or of
     numbers that jump themselves. An operation in a loop has distances for each turn. The points
     where the number of turns changes are yielded as well.
     """
-    at = np.linspace(0.0, 1.0, _PLACES)
+    at = np.linspace(0.0, 1.0, _NUM_POINTS)
     measured = [along(t) for t in at]
     turns = [len(each) for each in measured]
     for before, after, low, high in zip(turns, turns[1:], at, at[1:]):
         if before != after:
-            yield _end_of_turns(along, before, low, high), True
+            yield _change_of_turns(along, before, low, high), True
     values = np.stack([each[: min(turns)] for each in measured])
     sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
     changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
     crossings = np.argwhere(changes)
     # Crossings from all distances, since not all of them may lead to the outputs.
-    for row, column in crossings[:: 1 + len(crossings) // _FOLLOWED]:
-        t = _bisected(along, column, at[row], at[row + 1])
+    for row, column in crossings[:: 1 + len(crossings) // _NUM_SEARCHED]:
+        t = _sign_change(along, column, at[row], at[row + 1])
         yield t, abs(along(t)[column]) <= _ZERO * sizes[column]
     # Zeros without a change of sign, such as those of a distance.
     rows = 1 + np.argmin(np.abs(values[1:-1]), axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         least = np.abs(values[rows, np.arange(len(sizes))]) / sizes
     least = np.where(usable & ~changes.any(axis=0), least, np.inf)
-    for column in np.argsort(least)[:_FOLLOWED]:
+    for column in np.argsort(least)[:_NUM_SEARCHED]:
         row = rows[column]
         if np.isfinite(least[column]):
-            t = _least(along, column, at[row - 1], at[row + 1])
+            t = _minimum(along, column, at[row - 1], at[row + 1])
             if abs(along(t)[column]) <= _ZERO * sizes[column]:
                 yield t, True
 
 
-def _bisected(along: Callable, column: int, low: float, high: float) -> float:
+def _sign_change(along: Callable, column: int, low: float, high: float) -> float:
     sign = np.sign(along(low)[column])
-    return _last(lambda t: np.sign(along(t)[column]) == sign, low, high)
+    return _bisect(lambda t: np.sign(along(t)[column]) == sign, low, high)
 
 
-def _end_of_turns(along: Callable, turns: int, low: float, high: float) -> float:
+def _change_of_turns(along: Callable, turns: int, low: float, high: float) -> float:
     """Returns where the number of turns of a loop changes from that at the lower end."""
-    return _last(lambda t: len(along(t)) == turns, low, high)
+    return _bisect(lambda t: len(along(t)) == turns, low, high)
 
 
-def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
+def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
     """Returns by bisection where a condition ends, which holds at the lower end only."""
-    for _ in range(_CUTS):
+    for _ in range(_NUM_BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return (low + high) / 2
 
 
-def _least(along: Callable, column: int, low: float, high: float) -> float:
+def _minimum(along: Callable, column: int, low: float, high: float) -> float:
     """Returns where the absolute value of a function is smallest, by golden-section search.
 
     The search ends early if the minimum is not 0.
     """
     ratio, least = (np.sqrt(5.0) - 1.0) / 2.0, []
-    while len(least) < 2 * _CUTS:
+    while len(least) < 2 * _NUM_BISECTIONS:
         first, second = high - ratio * (high - low), low + ratio * (high - low)
         sizes = [abs(along(t)[column]) for t in (first, second)]
         low, high = (low, second) if sizes[0] < sizes[1] else (first, high)

@@ -16,13 +16,13 @@ from keras_smooth.differentiation import rules
 from keras_smooth.models import calls, graph, own_call, references
 from keras_smooth.operations import registered
 
-Parts = list[tuple[str, keras.Operation]]
+LayersByPath = list[tuple[str, keras.Operation]]
 # Each layer is traced in a name scope with its number.
 _SCOPE = "keras_smooth_part"
 _NUMBERS = re.compile(f"{_SCOPE}([0-9]+)")
 
 
-class Question(NamedTuple):
+class Subject(NamedTuple):
     """A model to audit, with its inputs and the order.
 
     Args:
@@ -35,18 +35,18 @@ class Question(NamedTuple):
     model: keras.layers.Layer
     x: Any
     order: int
-    nearby: bool
+    samples_only: bool
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Traced:
+class ModelTrace:
     """The trace of a model in one mode.
 
     Args:
         training: The mode.
         trace: The trace, in which each operation has the numbers of its layers.
         x: The flat inputs, tensors.
-        parts: The model and all layers and keras.Operations in it, by number.
+        layers: The model and all layers and keras.Operations in it, by number.
         arguments: For each of them that is called, by number, the names of the tensors that
             it receives.
     """
@@ -54,7 +54,7 @@ class Traced:
     training: bool
     trace: operations.Trace
     x: tuple[tf.Tensor, ...]
-    parts: tuple[keras.Operation, ...]
+    layers: tuple[keras.Operation, ...]
     arguments: dict[int, list[str]]
 
     @property
@@ -64,7 +64,7 @@ class Traced:
     @property
     def called(self) -> set[int]:
         """`id(layer)` of the layers and keras.Operations that are called."""
-        return {id(self.parts[number]) for number in self.arguments}
+        return {id(self.layers[number]) for number in self.arguments}
 
     @functools.cached_property
     def moving(self) -> list[bool]:
@@ -77,7 +77,7 @@ class Traced:
         return [*x, *self.trace.captured]
 
 
-def numbers_of(operation: tf.Operation) -> tuple[int, ...]:
+def numbers_of_layers(operation: tf.Operation) -> tuple[int, ...]:
     """Returns the numbers of the layers that an operation is in, the outermost first.
 
     The operations of a gradient that a model computes itself are in the layer with the tape.
@@ -86,7 +86,7 @@ def numbers_of(operation: tf.Operation) -> tuple[int, ...]:
     return tuple(map(int, _NUMBERS.findall(name)))
 
 
-def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
+def trace(model: keras.layers.Layer, x: Any, training: bool) -> ModelTrace:
     """Traces a model.
 
     Args:
@@ -111,13 +111,13 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
             within = functools.partial(_within_scope, number, arguments)
             stack.enter_context(calls.replaced(layer, within))
         traced = calls.without_trace(operations.trace, function, flat)
-    return Traced(training, traced, flat, layers, arguments)
+    return ModelTrace(training, traced, flat, layers, arguments)
 
 
-def are_same(first: Traced, second: Traced) -> bool:
+def are_same(first: ModelTrace, second: ModelTrace) -> bool:
     """Returns whether two traces of a model have the same operations."""
 
-    def definition(traced: Traced) -> Any:
+    def definition(traced: ModelTrace) -> Any:
         operation = next(iter(traced.program.operations), None)
         if operation is None:
             return None
@@ -150,12 +150,12 @@ def _within_scope(number: int, arguments: dict[int, list[str]], call: Callable) 
     return traced
 
 
-def rows_of(model: keras.layers.Layer, called: set[int]) -> Parts:
+def layers_with_rows(model: keras.layers.Layer, called: set[int]) -> LayersByPath:
     """Returns the paths and the layers that have a row in the report.
 
     A layer that is never called may be used by a method, such as a network by
-    `network.velocity(x)`. Then the called layers in it have rows instead, and the code of the method
-    counts as the model's own.
+    `network.velocity(x)`. Then the called layers in it have rows instead, and the code of the
+    method counts as the model's own.
 
     Args:
         model: The model.
