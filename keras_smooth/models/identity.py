@@ -1,4 +1,4 @@
-"""What tells whether arrays, traced functions and models are the same as before."""
+"""Whether arrays, traced functions and models are the same as before."""
 
 import hashlib
 import weakref
@@ -10,16 +10,17 @@ import numpy as np
 import tensorflow as tf
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
-# Whose code does not change: nothing else in it decides what a layer computes.
+# Packages whose code does not change. Only the attributes of their objects can change.
 _KNOWN = ("keras", "keras_smooth", "tensorflow", "numpy", "builtins", "inspect")
-# What Keras notes of calls that have been.
+# Attributes in which Keras notes calls, and which do not change what a layer computes.
 _NOTES = ("_called",)
-# Names that TensorFlow counts up in a process; what they lead to is in the trace as well.
+# Attributes with names that TensorFlow numbers within a process. The functions that they name are
+# in the trace as well.
 _COUNTED = ("_gradient_op_type", "forward_function_name", "backward_function_name")
 
 
 class _Same:
-    """An object by its identity, which another one at its address later has not."""
+    """The identity of an object. It differs from that of a later object at the same address."""
 
     def __init__(self, value: Any) -> None:
         self.get: Callable[[], Any]
@@ -40,15 +41,15 @@ class _Same:
 
 
 class _UnknownError(Exception):
-    """Says that something may decide what a model computes of which nothing is known."""
+    """The computation of a model depends on an object of which nothing is known."""
 
 
 def identity(model: Any) -> tuple | None:
-    """Returns what decides the computation of a model, None if that cannot be known.
+    """Returns all that determines the computation of a model, or None if that is not known.
 
     A model of Keras' own layers and functions computes the same as long as all of their
-    attributes are the same. Code of a user may read anything: of that nothing is known.
-    Values of variables are no part of it.
+    attributes are the same. Code of a user may read anything, so that nothing is known of it.
+    The values of variables are not part of the identity.
 
     Args:
         model: Model, layer or function.
@@ -75,12 +76,12 @@ def identity(model: Any) -> tuple | None:
 
 
 def _collect(value: Any, entries: list, seen: set[int]) -> None:
-    """Adds what identifies a value."""
+    """Appends the identity of a value to the entries."""
     if isinstance(value, _PLAIN):
         entries.append((type(value), value))
     elif isinstance(value, keras.Variable):
         if not hasattr(value.value, "assign"):
-            # A scope has put a tensor in its place.
+            # In a scope, a tensor takes the place of its value.
             raise _UnknownError
         entries.append(_Same(value))
     elif isinstance(value, (list, tuple, set, frozenset)):
@@ -122,10 +123,10 @@ def digest(arrays: Iterable[Any]) -> str:
 
 
 def fingerprint(function: Any) -> str:
-    """Returns a hash of what a traced function computes, and of what.
+    """Returns a hash of the operations of a traced function and of the tensors that it captures.
 
-    Equal ones are of the same operations on the same constants, variables and tensors, as
-    long as the variables live. Operations that call Python differ in every trace.
+    Equal hashes mean the same operations on the same constants, variables and tensors, as
+    long as the variables exist. Operations that call Python differ in each trace.
 
     Args:
         function: `tf.types.experimental.ConcreteFunction`.
@@ -135,13 +136,13 @@ def fingerprint(function: Any) -> str:
     total = hashlib.sha256(_Hashes(library).of_nodes(graph.node))
     for tensor in function.captured_inputs:
         of_values = tensor.dtype not in (tf.resource, tf.variant)
-        # A resource, as a variable, is itself and no other.
+        # A resource, such as a variable, is identified by its handle, not by its value.
         total.update((digest([tensor]) if of_values else f"{id(tensor)}").encode())
     return total.hexdigest()
 
 
 class _Hashes:
-    """Hashes of the functions of a graph, whatever they and their nodes are called."""
+    """Hashes of the functions of a graph, which do not depend on names of functions and nodes."""
 
     def __init__(self, library: dict):
         self._library = library
@@ -150,7 +151,7 @@ class _Hashes:
     def of_nodes(
         self, nodes: Iterable, inputs: Iterable = (), results: Iterable[str] = ()
     ) -> bytes:
-        """Returns a hash of nodes in their order, given inputs and references to results."""
+        """Returns a hash of nodes in their order, of their inputs and of their results."""
         named = [each.name for each in (*inputs, *nodes)]
         places = {name: str(place) for place, name in enumerate(named)}
         total = hashlib.sha256(str([each.type for each in inputs]).encode())
@@ -185,7 +186,7 @@ class _Hashes:
 
 
 def _renamed(reference: str, places: dict[str, str]) -> str:
-    """Returns a reference such as "^name" or "name:out:0" with the place of its node."""
+    """Returns a reference such as "^name" or "name:out:0" with the number of its node."""
     control = reference.startswith("^") * "^"
     name, *outputs = reference.removeprefix("^").split(":")
     return ":".join([control + places.get(name, name), *outputs])

@@ -1,4 +1,4 @@
-"""A network between scales of its inputs and outputs: what it computes has the units of the data."""
+"""A model that scales the inputs and outputs of a network, and so has the units of the data."""
 
 from typing import Any
 
@@ -11,9 +11,10 @@ from keras_smooth.models.checked_inputs import flat, packed_as
 from keras_smooth.models.input_uses import input_uses
 from keras_smooth.presentation.warn import warn
 
-# A column that differs by less than so many units in the last place is a constant.
+# A column that varies by less than so many units in the last place counts as constant.
 _ROUNDING = 16
-# A network learns a function no better than so much of the deviation of what is rounded.
+# The rounding error, relative to the deviation, from which on there is a warning: a network learns
+# rounded data no better.
 _LOST = 1e-3
 
 
@@ -95,7 +96,7 @@ def _symbol(model: keras.layers.Layer, array: checked_inputs.Input) -> keras.Ker
 def _called(model: keras.layers.Layer, inputs: Any) -> Any:
     try:
         return calls.without_trace(model, inputs)
-    # Whatever the model's own code raises is the reason.
+    # The code of the model can raise any error.
     except Exception as error:
         raise ValueError(
             "`model` cannot be called on symbolic inputs, as a part of another model: "
@@ -106,14 +107,14 @@ def _called(model: keras.layers.Layer, inputs: Any) -> Any:
 def _in_units_of_the_network(
     word: str, values: Any, symbol: keras.KerasTensor, masking: keras.layers.Masking | None
 ) -> keras.KerasTensor:
-    """Returns a symbolic input less its mean, over its deviation; padded steps as they are."""
+    """Returns (x - mean) / deviation for a symbolic input. Padded steps stay as they are."""
     mean, deviation = _mean_and_deviation(word, values, symbol, masking)
     _warn_of_rounding(word, mean, deviation, symbol.dtype)
-    # By turns: near the mean a difference is exact.
+    # The mean is subtracted first, since differences near the mean are exact.
     scaled = _rescaled(_rescaled(symbol, 1.0, -mean), 1.0 / deviation, 0.0)
     if masking is None:
         return scaled
-    # A step of data that has the mask value now, as 0 at the mean, is none of padding.
+    # Scaled data may have the mask value, such as 0 at the mean, and is moved away from it.
     size = max(1.0, float(np.max(np.abs(masking.mask_value))))
     moved = scaled + 4.0 * agreement.EPSILON[masking.compute_dtype] * size
     is_seen = keras.ops.expand_dims(_is_data(masking, scaled), -1)
@@ -122,12 +123,12 @@ def _in_units_of_the_network(
 
 
 def _is_data(masking: keras.layers.Masking, x: Any) -> Any:
-    """Returns which steps of x are no padding, as the layer sees them."""
+    """Returns which steps of x the Masking does not count as padding."""
     return masking.compute_mask(keras.ops.cast(x, masking.compute_dtype), None)
 
 
 def _in_units_of(y: Any, outputs: Any) -> Any:
-    """Returns symbolic outputs with the means and deviations of y."""
+    """Returns symbolic outputs, scaled to the means and deviations of y."""
     if isinstance(outputs, dict) and isinstance(y, dict) and set(y) < set(outputs):
         y = {key: y.get(key) for key in outputs}
     symbols = keras.tree.flatten(outputs)
@@ -156,7 +157,7 @@ def _in_units_of_targets(values: Any, symbol: keras.KerasTensor) -> keras.KerasT
 def _warn_of_rounding(
     name: str, mean: np.ndarray, deviation: np.ndarray, dtype: str
 ) -> None:
-    """Warns if numbers lose digits before their mean is subtracted, or after it is added."""
+    """Warns if the dtype rounds numbers, with their mean, by too much of their deviation."""
     lost = np.max(agreement.EPSILON[dtype] * np.abs(mean / deviation))
     if lost > _LOST:
         warn(
@@ -169,7 +170,7 @@ def _warn_of_rounding(
 def _mean_and_deviation(
     name: str, values: Any, symbol: keras.KerasTensor, masking: Any = None
 ) -> tuple:
-    """Returns mean and standard deviation of each column; 1 for that of a constant.
+    """Returns the mean and the standard deviation of each column, which is 1 for a constant.
 
     Padded steps do not count.
     """
@@ -192,7 +193,7 @@ def _mean_and_deviation(
             raise ValueError(f"{name} has padded steps only, of {masking.mask_value}.")
     columns = array.reshape(-1, (expected or (1,))[-1] or 1)
     mean = columns.mean(axis=0)
-    # Squares of what is very large or small would be inf or 0.
+    # Divided by the largest number: squares of very large or small numbers are inf or 0.
     largest = np.abs(columns - mean).max(axis=0)
     rounding = _ROUNDING * np.finfo("float64").eps * np.abs(columns).max(axis=0)
     varies = largest > rounding
@@ -202,8 +203,8 @@ def _mean_and_deviation(
 
 
 def _rescaled(symbol: keras.KerasTensor, scale: Any, offset: Any) -> keras.KerasTensor:
-    """Returns `scale * symbol + offset`, which half precision would spoil."""
+    """Returns `scale * symbol + offset`, not in half precision, which has too few digits."""
     dtype = "float64" if symbol.dtype == "float64" else "float32"
-    # Of a number of Python the layer keeps float32 only.
+    # The layer would round Python floats to float32.
     scale, offset = np.asarray(scale, "float64"), np.asarray(offset, "float64")
     return keras.layers.Rescaling(scale, offset, dtype=dtype)(symbol)

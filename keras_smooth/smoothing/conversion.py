@@ -68,7 +68,7 @@ def output_change(before: Callable, after: Callable, x: Any) -> OutputChange:
 
 
 def _outputs(name: str, model: Any, x: Any) -> Any:
-    """Returns the outputs of a model that fits x, as tensors of numbers."""
+    """Returns the outputs of a model for x, after checking that x fits the model."""
     checked_inputs.check_callable(model, f"`{name}`")
     try:
         x = checked_inputs.tensors(model, x)
@@ -160,7 +160,7 @@ def smoothen(
     order = whole_number("`order`", order, 0)
     sharpness = finite_number("`sharpness`", sharpness, 0.0, above=True)
     replacements = _checked_replacements(replacements)
-    # Layers that are made draw seeds for weights, which are replaced.
+    # New layers draw seeds for their first weights.
     with calls.preserved_random_state():
         model, args = prepared(model, x, copies.fresh_copy)
         _check_copy(model, args)
@@ -175,7 +175,7 @@ def smoothen(
 
 
 def _checked_replacements(replacements: Any) -> Mapping:
-    """Returns the replacements of the caller, with activations as functions."""
+    """Returns the replacements of the caller, after checking them."""
     if replacements is None:
         return {}
     wanted = "a dict of names, functions or classes, such as {'relu': 'tanh'}"
@@ -196,7 +196,7 @@ def _check_copy(model: keras.Model, args: tuple) -> None:
 
 
 def _warn_rough(smooth: keras.Model, order: int) -> None:
-    # Most models have no operations.
+    # The layers are looked up only if the model is not smooth enough.
     whole = registry.smoothness(smooth)
     rough = [] if whole is not None and whole >= order else [*_rough_parts(smooth, order)]
     if rough:
@@ -214,7 +214,7 @@ def _rough_parts(model: keras.Model, order: int) -> Iterator[str]:
 
 
 class _Converter:
-    """Converts the parts of one model.
+    """Replaces the layers of one model.
 
     Args:
         order: Number of derivatives.
@@ -231,7 +231,7 @@ class _Converter:
         self.replacements = {_activation(k): _activation(v) for k, v in others.items()}
 
     def part(self, layer: keras.Operation) -> Any:
-        """Returns the replacement of a part, always the same for the same part."""
+        """Returns the replacement of a layer, always the same one for the same layer."""
         if id(layer) not in self.made:
             self.made[id(layer)] = self._made(layer)
         return self.made[id(layer)]
@@ -244,7 +244,7 @@ class _Converter:
         return self.smooth_form(layer) or self._copy(layer)
 
     def smooth_form(self, layer: keras.Operation) -> Callable | None:
-        """Returns the replacement of a part that is less smooth than the order."""
+        """Returns the replacement of a layer that is less smooth than the order, else None."""
         if not isinstance(layer, keras.layers.Layer):
             return self._smooth_operation(layer)
         k = registry.smoothness(layer)
@@ -261,7 +261,7 @@ class _Converter:
         return kind(smooth, order=self.order, name=layer.name, dtype=layer.dtype_policy)
 
     def _smooth_operation(self, operation: keras.Operation) -> Callable | None:
-        """Returns a function of the tensors that the operation is called with in a graph."""
+        """Returns the smooth form of an operation, a function of its tensors, or None."""
         smoothness = registry.smoothness(operation)
         subject = registry.function_of(operation)
         if smoothness is None or smoothness >= self.order or subject is None:
@@ -273,7 +273,7 @@ class _Converter:
         if form := smooth_forms.OF_WINDOWS.get(kind):
             return functools.partial(form, self.sharpness, name=name, **settings)
         smooth = None
-        # An operation may be one of several tensors.
+        # The operation may be a function of several tensors.
         with contextlib.suppress(TypeError):
             smooth = self._replacement(activations.partial(subject, **settings))
         how = {"order": self.order, "name": name}
@@ -289,7 +289,7 @@ class _Converter:
         return copies.from_config(layer, change, self.substitute, kind)
 
     def substitute(self, value: Any) -> Any:
-        """Returns the replacement of a function, or of a layer used as activation."""
+        """Returns the replacement of a function, or of a layer that is used as an activation."""
         if isinstance(value, keras.Operation):
             return self.part(value)
         return self.activation(value) if isinstance(value, Hashable) else value
@@ -298,7 +298,7 @@ class _Converter:
         """Returns the function itself if it is smooth enough, else its replacement.
 
         Raises:
-            ValueError: If it is not, and there is none.
+            ValueError: If it is not smooth enough and has no replacement.
         """
         smoothness = registry.smoothness(function)
         if smoothness is not None and smoothness >= self.order:
@@ -318,21 +318,21 @@ class _Converter:
         return self._own(function) or smooth_forms.of_function(function, self.sharpness)
 
     def _own(self, function: Any) -> Callable | None:
-        """Returns the caller's replacement of a function, or of the activation that it equals."""
+        """Returns the caller's replacement of a function, or of the activation that it is."""
         return self.replacements.get(
             function, self.replacements.get(registry.activation_of(function))
         )
 
 
 def is_replaced(layer: keras.Operation, order: int) -> bool:
-    """Returns whether smoothen replaces a part, or something in it."""
+    """Returns whether smoothen replaces a layer, or an activation in it."""
     converter = _Converter(order, 1.0, {})
     held = references.functions(layer, "activation")
     try:
         if converter.smooth_form(layer) is not None:
             return True
         return any(converter.activation(function) is not function for function in held)
-    # There is no replacement.
+    # An activation has no replacement.
     except ValueError:
         return False
 
@@ -345,7 +345,7 @@ def _activation(identifier: Any) -> Callable:
 
 
 def _as_function(layer: keras.layers.Layer) -> Callable | None:
-    """Returns the function that a layer applies, or None if it does more."""
+    """Returns the function that a layer applies, or None if the layer does more."""
     if type(layer) is keras.layers.Lambda:
         return functools.partial(layer.function, **layer.arguments or {})
     if function := registry.as_activation(layer):
