@@ -255,7 +255,7 @@ class _UntracedMode:
 
     def __init__(self, subject: Subject, training: bool, error: Exception) -> None:
         self.subject, self.training, self.error = subject, training, error
-        layers = references.parts_within(subject.model)
+        layers = references.layers_within(subject.model)
         self._calls = calls.record(subject.model, layers, (subject.x,), training)
         self.called = {key for key, recorded in self._calls.items() if recorded}
 

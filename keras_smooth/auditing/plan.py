@@ -298,7 +298,7 @@ def _is_keras_layer(layer: keras.Operation) -> bool:
         return False
     is_of_keras = type(layer).__module__.partition(".")[0] == "keras"
     functions = references.functions(layer)
-    return is_of_keras and all(map(calls.is_told_by_config, functions))
+    return is_of_keras and all(map(calls.is_determined_by_config, functions))
 
 
 def words_on_activations(layer: keras.Operation, order: int) -> str:

@@ -122,7 +122,7 @@ def remedy(layer: keras.Operation, finding: Finding, order: int) -> str:
 
 def _advice_on_layers_within(layer: keras.Operation) -> str:
     """Returns the advice for a layer that contains layers with an exact form, else ""."""
-    kinds = {type(each) for each in references.parts_within(layer)[1:]}
+    kinds = {type(each) for each in references.layers_within(layer)[1:]}
     exact = {kind.__name__: layers.exact_form(kind) for kind in kinds}
     names = sorted(name for name, form in exact.items() if form not in kinds)
     return "; ".join(

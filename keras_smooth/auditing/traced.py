@@ -97,7 +97,7 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> ModelTrace:
     Raises:
         Exception: Any error of TensorFlow or the model if it cannot be traced.
     """
-    layers = tuple(references.parts_within(model))
+    layers = tuple(references.layers_within(model))
     flat = tuple(keras.tree.flatten(x))
     arguments: dict[int, list[str]] = {}
 
@@ -109,7 +109,7 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> ModelTrace:
         stack.enter_context(registry.reading.named(model, _facts_of))
         for number, layer in enumerate(layers):
             within = functools.partial(_within_scope, number, arguments)
-            stack.enter_context(calls.replaced(layer, within))
+            stack.enter_context(calls.replaced_call(layer, within))
         traced = calls.without_trace(operations.trace, function, flat)
     return ModelTrace(training, traced, flat, layers, arguments)
 
@@ -178,6 +178,6 @@ def _called_within(
     if id(layer) in called:
         yield path, layer
         return
-    for inner in references.held(layer):
+    for inner in references.layers_held(layer):
         for place, each in graph.walk(inner, f"{path}/"):
             yield from _called_within(place, each, called, seen)

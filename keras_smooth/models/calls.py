@@ -26,7 +26,7 @@ class Call:
         return self.args, self.kwargs
 
 
-def is_told_by_config(function: Callable) -> bool:
+def is_determined_by_config(function: Callable) -> bool:
     """Returns whether the config of a layer determines a function or a class in it completely.
 
     It does for those of Keras and of this package, but not for code of a user.
@@ -49,7 +49,7 @@ def record(
     with contextlib.ExitStack() as stack:
         for layer in layers:
             recording = functools.partial(_recorded, calls[id(layer)])
-            stack.enter_context(replaced(layer, recording))
+            stack.enter_context(replaced_call(layer, recording))
         call_without_trace(model, *args, training=training)
     return calls
 
@@ -68,7 +68,7 @@ def _recorded(calls: list[Call], call: Callable) -> Callable:
 
 
 @contextlib.contextmanager
-def replaced(layer: keras.Operation, function: Callable) -> Iterator[None]:
+def replaced_call(layer: keras.Operation, function: Callable) -> Iterator[None]:
     """Replaces the `call` of a layer temporarily.
 
     Args:
@@ -77,7 +77,7 @@ def replaced(layer: keras.Operation, function: Callable) -> Iterator[None]:
     """
     new = function(own_call.entry(layer))
     if not own_call.has_own_call(layer):
-        with attribute(layer, own_call.method(layer), new):
+        with temporary_attribute(layer, own_call.method(layer), new):
             yield
         return
     kind = type(layer)
@@ -90,7 +90,7 @@ def replaced(layer: keras.Operation, function: Callable) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def attribute(layer: keras.Operation, name: str, value: Any) -> Iterator[None]:
+def temporary_attribute(layer: keras.Operation, name: str, value: Any) -> Iterator[None]:
     """Sets an attribute of a layer temporarily."""
     # Not by setattr: Keras would track layers among the values.
     attributes = vars(layer)
@@ -118,7 +118,7 @@ def may_leave_trace(layer: Callable) -> bool:
         return any(map(may_leave_trace, graph.inner(layer)))
     # Code of a user may do anything.
     has_own_code = isinstance(layer, keras.Model | keras.layers.Lambda)
-    if has_own_code or not is_told_by_config(type(layer)):
+    if has_own_code or not is_determined_by_config(type(layer)):
         return True
     if getattr(layer, "activity_regularizer", None) or getattr(layer, "stateful", False):
         return True

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_smooth.checks import function, shown
 from keras_smooth.models import graph, references
-from keras_smooth.models.calls import is_told_by_config
+from keras_smooth.models.calls import is_determined_by_config
 from keras_smooth.models.own_call import is_built
 
 
@@ -82,9 +82,9 @@ def _layers(model: object) -> list:
         return [layer for each in graph.inner(model) for layer in _layers(each)]
     if not isinstance(model, keras.Operation):
         return []
-    if is_told_by_config(type(model)) and not isinstance(model, keras.Model):
+    if is_determined_by_config(type(model)) and not isinstance(model, keras.Model):
         return [model, *(layer for each in graph.wrapped(model) for layer in _layers(each))]
-    return references.parts_within(model)
+    return references.layers_within(model)
 
 
 def is_structure(x: Any) -> bool:
@@ -107,17 +107,17 @@ def packed_as(x: Any, leaves: list) -> Any:
 def inputs(model: Any, x: Any) -> list[Input]:
     """Returns the arrays in x, after checking that they fit the model."""
     leaves = flat(x)
-    expected = _expected(model, x, len(leaves))
+    expected = _expected_inputs(model, x, len(leaves))
     names = _names(x, expected)
     inputs_of_model = []
     for name, leaf, tensor in zip(names, leaves, expected, strict=True):
         word = f"x[{name!r}]" if is_structure(x) else "x"
-        inputs_of_model.append(Input(name, word, _tensor(word, leaf), tensor))
+        inputs_of_model.append(Input(name, word, _batch(word, leaf), tensor))
     _check_shapes(model, inputs_of_model)
-    return list(map(_of_known_size, inputs_of_model))
+    return list(map(_with_expected_shape, inputs_of_model))
 
 
-def _of_known_size(each: Input) -> Input:
+def _with_expected_shape(each: Input) -> Input:
     """Returns an input with the shape that the model expects, if the shape is not known fully."""
     if each.expected is None or each.tensor.shape[1:].is_fully_defined():
         return each
@@ -149,7 +149,7 @@ def explained_batch(
     try:
         yield
     except (ValueError, tf.errors.OpError) as error:
-        expected = _batch_of(model)
+        expected = _fixed_batch_size(model)
         is_whole = batch_size is None or num_samples is None or batch_size >= num_samples
         if expected is None or (num_samples in (None, expected) and is_whole):
             raise
@@ -173,7 +173,7 @@ def first_line(error: Exception) -> str:
     return next(known, "")
 
 
-def _batch_of(model: Any) -> int | None:
+def _fixed_batch_size(model: Any) -> int | None:
     """Returns the batch size that a model is built for, or None for any size."""
     if isinstance(model, keras.Model) and getattr(model, "inputs", None):
         return model.inputs[0].shape[0]
@@ -183,7 +183,7 @@ def _batch_of(model: Any) -> int | None:
     return next((state.shape[0] for state in states if state is not None), None)
 
 
-def _expected(model: Any, x: Any, number: int) -> list:
+def _expected_inputs(model: Any, x: Any, number: int) -> list:
     """Returns the inputs that a model expects, in the order of x, None for each unknown one."""
     known = getattr(model, "inputs", None) if isinstance(model, keras.Model) else None
     if not known:
@@ -296,7 +296,7 @@ def real_numbers(word: str, value: Any, dtype: tf.DType) -> tf.Tensor:
     return tf.cast(tensor, dtype)
 
 
-def _tensor(word: str, leaf: Any) -> tf.Tensor:
+def _batch(word: str, leaf: Any) -> tf.Tensor:
     tensor = numbers(word, leaf)
     if tensor.shape.rank == 0 or 0 in tensor.shape:
         raise ValueError(

@@ -11,7 +11,7 @@ from keras_smooth.models import agreement, calls, sample_inputs, state
 from keras_smooth.models.checked_inputs import first_line
 from keras_smooth.models.configs import accepted
 from keras_smooth.models.graph import is_graph
-from keras_smooth.models.references import References, parts_within
+from keras_smooth.models.references import References, layers_within
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 # Where configs of wrappers have the layers that they call.
@@ -95,7 +95,7 @@ def copy_in(
 
 def build(copy: keras.Operation, args: tuple, kwargs: dict) -> None:
     """Calls a copy unless it and all layers in it are built."""
-    layers = [each for each in parts_within(copy) if isinstance(each, keras.layers.Layer)]
+    layers = [each for each in layers_within(copy) if isinstance(each, keras.layers.Layer)]
     # A symbolic call does not build a layer that is used as an activation.
     if not all(layer.built for layer in layers):
         copy(*args, **kwargs)
@@ -132,20 +132,20 @@ def _from_config(
 ) -> keras.Operation:
     def change(config: Any, references: References) -> Any:
         config = config if dtype is None else in_dtype(dtype, config)
-        return with_wrapped(layer, config, references, inner)
+        return with_wrapped_layers(layer, config, references, inner)
 
     copy = from_config(layer, change)
     if dtype is None:
         return copy
     # The config of a layer does not have the dtype of layers that its constructor makes.
-    for made in parts_within(copy)[1:]:
+    for made in layers_within(copy)[1:]:
         is_fresh = isinstance(made, keras.layers.Layer) and not made.weights
         if is_fresh and "float" in made.compute_dtype:
             made.dtype_policy = dtype
     return copy
 
 
-def with_wrapped(
+def with_wrapped_layers(
     wrapper: keras.Operation, config: Any, references: References, function: Callable
 ) -> Any:
     """Returns the config of a wrapper with `function(layer)` for each layer that it calls.
@@ -182,34 +182,34 @@ def from_config(
         kind: Class of the new layer; by default that of the old one.
     """
     kind = kind or type(layer)
-    substitute = substitute or functools.partial(_copied_layer, change=change)
+    substitute = substitute or functools.partial(_rebuilt_layer, change=change)
     references = References(layer, substitute)
     try:
-        with references.in_place():
+        with references.with_stand_ins():
             config = layer.get_config()
-        return _read(
-            kind, layer, change(references.resolved(config), references), references
-        )
+        config = change(references.without_stand_ins(config), references)
+        return _from_changed_config(kind, layer, config, references)
     # With stand-ins, `get_config` fails if it looks up the names of functions.
     except Exception as error:
         try:
             config = change(layer.get_config(), references)
         except Exception:
             raise error from None
-        return _read(kind, layer, config, references)
+        return _from_changed_config(kind, layer, config, references)
 
 
-def _copied_layer(value: Any, change: Callable) -> Any:
+def _rebuilt_layer(value: Any, change: Callable) -> Any:
     if isinstance(value, keras.Operation):
         return from_config(value, change)
     return value
 
 
-def _read(
+def _from_changed_config(
     kind: Any, original: Any, config: dict, references: References
 ) -> keras.Operation:
     kinds = filter(
-        lambda kind: not calls.is_told_by_config(kind), map(type, parts_within(original))
+        lambda kind: not calls.is_determined_by_config(kind),
+        map(type, layers_within(original)),
     )
     # Keras finds classes that are not registered by their names.
     own = {kind.__name__: kind for kind in kinds}
@@ -217,7 +217,7 @@ def _read(
         copy = kind.from_config(accepted(kind, config))
     for layer, other in state.paired(original, copy):
         references.restore(layer, other)
-    state.prepare(original, copy)
+    state.copy_settings(original, copy)
     return copy
 
 
@@ -248,13 +248,13 @@ def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
         function: Returns the new layer for a layer, always the same one for the same layer. It
             is called for each call of a layer.
     """
-    how = {} if isinstance(model, keras.Sequential) else {"call_function": _called}
+    how = {} if isinstance(model, keras.Sequential) else {"call_function": _call_layer}
     return keras.models.clone_model(
         model, input_tensors=tensors, clone_function=function, **how
     )
 
 
-def _called(layer: Callable, *args: Any, **kwargs: Any) -> Any:
+def _call_layer(layer: Callable, *args: Any, **kwargs: Any) -> Any:
     """Calls a layer, without the mask if it accepts none, as a user's replacement of a Lambda."""
     call = layer.call if isinstance(layer, keras.layers.Layer) else layer
     if "mask" in kwargs and "mask" not in inspect.signature(call).parameters:

@@ -18,7 +18,7 @@ class Node:
     outputs: Any
 
 
-class _Recorded(keras.Operation):
+class _ShapesOnly(keras.Operation):
     """Takes the place of an operation in a copy of a graph. It only has the output shapes."""
 
     def __init__(self, operation: keras.Operation):
@@ -35,16 +35,16 @@ _nodes = weakref.WeakKeyDictionary()
 def nodes(model: keras.Model) -> list[Node]:
     """Returns the calls in the graph of a Functional model, in the order of the graph."""
     if model not in _nodes:
-        _nodes[model] = _recorded(model)
+        _nodes[model] = _recorded_nodes(model)
     return _nodes[model]
 
 
-def _recorded(model: keras.Model) -> list[Node]:
+def _recorded_nodes(model: keras.Model) -> list[Node]:
     """Walks the graph by Keras' public API: `keras.models.clone_model` with a `call_function`."""
     calls = []
 
     def record(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = _Recorded(operation)(*args, **kwargs)
+        outputs = _ShapesOnly(operation)(*args, **kwargs)
         calls.append(Node(operation, args, kwargs, outputs))
         return outputs
 

@@ -9,17 +9,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
+_PLAIN_TYPES = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
 # Packages whose code does not change. Only the attributes of their objects can change.
-_KNOWN = ("keras", "keras_smooth", "tensorflow", "numpy", "builtins", "inspect")
+_KNOWN_PACKAGES = ("keras", "keras_smooth", "tensorflow", "numpy", "builtins", "inspect")
 # Attributes in which Keras notes calls, and which do not change what a layer computes.
-_NOTES = ("_called",)
+_NOTED_BY_KERAS = ("_called",)
 # Attributes with names that TensorFlow numbers within a process. The functions that they name are
 # in the trace as well.
-_COUNTED = ("_gradient_op_type", "forward_function_name", "backward_function_name")
+_NUMBERED = ("_gradient_op_type", "forward_function_name", "backward_function_name")
 
 
-class _Same:
+class _ObjectIdentity:
     """The identity of an object. It differs from that of a later object at the same address."""
 
     def __init__(self, value: Any) -> None:
@@ -31,7 +31,7 @@ class _Same:
         self.hash = id(value)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Same):
+        if not isinstance(other, _ObjectIdentity):
             return False
         value = self.get()
         return value is not None and value is other.get()
@@ -77,13 +77,13 @@ def identity(model: Any) -> tuple | None:
 
 def _collect(value: Any, entries: list, seen: set[int]) -> None:
     """Appends the identity of a value to the entries."""
-    if isinstance(value, _PLAIN):
+    if isinstance(value, _PLAIN_TYPES):
         entries.append((type(value), value))
     elif isinstance(value, keras.Variable):
         if not hasattr(value.value, "assign"):
             # In a scope, a tensor takes the place of its value.
             raise _UnknownError
-        entries.append(_Same(value))
+        entries.append(_ObjectIdentity(value))
     elif isinstance(value, (list, tuple, set, frozenset)):
         entries.append(len(value))
         for item in value:
@@ -91,24 +91,24 @@ def _collect(value: Any, entries: list, seen: set[int]) -> None:
     elif isinstance(value, dict):
         _collect(list(value.items()), entries, seen)
     elif id(value) in seen:
-        entries.append(_Same(value))
+        entries.append(_ObjectIdentity(value))
     else:
         _collect_object(value, entries, seen)
 
 
 def _collect_object(value: Any, entries: list, seen: set[int]) -> None:
     module = getattr(value, "__module__", None) or type(value).__module__
-    if module.partition(".")[0] not in _KNOWN:
+    if module.partition(".")[0] not in _KNOWN_PACKAGES:
         raise _UnknownError
     if isinstance(value, np.ndarray) and value.size > 16:
         raise _UnknownError
-    entries.append(_Same(value))
+    entries.append(_ObjectIdentity(value))
     seen.add(id(value))
     if isinstance(value, np.ndarray):
         entries.append(value.tobytes())
     elif isinstance(value, keras.Operation):
         for name, attribute in vars(value).items():
-            if name not in _NOTES:
+            if name not in _NOTED_BY_KERAS:
                 entries.append(name)
                 _collect(attribute, entries, seen)
 
@@ -133,7 +133,7 @@ def fingerprint(function: Any) -> str:
     """
     graph = function.graph.as_graph_def()
     library = {each.signature.name: each for each in graph.library.function}
-    total = hashlib.sha256(_Hashes(library).of_nodes(graph.node))
+    total = hashlib.sha256(_FunctionHashes(library).hash_of_nodes(graph.node))
     for tensor in function.captured_inputs:
         of_values = tensor.dtype not in (tf.resource, tf.variant)
         # A resource, such as a variable, is identified by its handle, not by its value.
@@ -141,14 +141,14 @@ def fingerprint(function: Any) -> str:
     return total.hexdigest()
 
 
-class _Hashes:
+class _FunctionHashes:
     """Hashes of the functions of a graph, which do not depend on names of functions and nodes."""
 
     def __init__(self, library: dict):
         self._library = library
         self._known: dict[str, bytes] = {}
 
-    def of_nodes(
+    def hash_of_nodes(
         self, nodes: Iterable, inputs: Iterable = (), results: Iterable[str] = ()
     ) -> bytes:
         """Returns a hash of nodes in their order, of their inputs and of their results."""
@@ -156,21 +156,21 @@ class _Hashes:
         places = {name: str(place) for place, name in enumerate(named)}
         total = hashlib.sha256(str([each.type for each in inputs]).encode())
         for node in nodes:
-            operands = [_renamed(each, places) for each in node.input]
+            operands = [_with_number(each, places) for each in node.input]
             total.update(f"{node.op} {node.device} {operands}".encode())
             for name, value in sorted(node.attr.items()):
-                if name not in _COUNTED:
-                    total.update(name.encode() + self._of_attribute(value))
-        total.update(str([_renamed(each, places) for each in results]).encode())
+                if name not in _NUMBERED:
+                    total.update(name.encode() + self._hash_of_attribute(value))
+        total.update(str([_with_number(each, places) for each in results]).encode())
         return total.digest()
 
-    def _of_attribute(self, value: Any) -> bytes:
+    def _hash_of_attribute(self, value: Any) -> bytes:
         functions = [value.func] if value.HasField("func") else value.list.func
         if functions:
-            return b"".join(self._of_function(each.name) for each in functions)
+            return b"".join(self._hash_of_function(each.name) for each in functions)
         return value.SerializeToString(deterministic=True)
 
-    def _of_function(self, name: str) -> bytes:
+    def _hash_of_function(self, name: str) -> bytes:
         if name not in self._library:
             return name.encode()
         if name not in self._known:
@@ -179,13 +179,13 @@ class _Hashes:
                 definition.ret[each.name] for each in definition.signature.output_arg
             ]
             controls = [f"^{name}" for name in sorted(definition.control_ret.values())]
-            self._known[name] = self.of_nodes(
+            self._known[name] = self.hash_of_nodes(
                 definition.node_def, definition.signature.input_arg, [*results, *controls]
             )
         return self._known[name]
 
 
-def _renamed(reference: str, places: dict[str, str]) -> str:
+def _with_number(reference: str, places: dict[str, str]) -> str:
     """Returns a reference such as "^name" or "name:out:0" with the number of its node."""
     control = reference.startswith("^") * "^"
     name, *outputs = reference.removeprefix("^").split(":")

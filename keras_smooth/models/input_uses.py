@@ -36,9 +36,9 @@ def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
         ValueError: If a mask depends on an input, and is not made by a Masking of this input.
     """
     leaves = checked_inputs.flat(x)
-    samples = list(map(_sample, leaves, symbols))
+    samples = list(map(_first_sample, leaves, symbols))
     packed = checked_inputs.packed_as(x, samples)
-    makers = list(filter(graph.may_make_mask, references.parts_within(model)))
+    makers = list(filter(graph.may_make_mask, references.layers_within(model)))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([sample for sample in samples if calls.is_float(sample)])
         recorded = calls.record(model, [model, *makers], (packed,))
@@ -55,13 +55,15 @@ def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
     for values, sample in zip(leaves, samples):
         # Code outside of TensorFlow has no derivatives, but may use an input with units.
         has_units = calls.is_float(sample) and (
-            _depends(tape, outputs, sample) or not _are_whole(values)
+            _depends_on(tape, outputs, sample) or not _are_whole(values)
         )
-        uses.append(Use(has_units, _masking(tape, sample, compared) if has_units else None))
+        uses.append(
+            Use(has_units, _masking_layer(tape, sample, compared) if has_units else None)
+        )
     return uses
 
 
-def _sample(values: Any, symbol: keras.KerasTensor) -> tf.Tensor:
+def _first_sample(values: Any, symbol: keras.KerasTensor) -> tf.Tensor:
     """Returns the first sample of an input, repeated to the batch size of the model."""
     sample = tf.cast(tf.convert_to_tensor(values)[:1], symbol.dtype)
     return tf.repeat(sample, symbol.shape[0] or 1, axis=0)
@@ -72,13 +74,13 @@ def _are_whole(values: Any) -> bool:
     return bool(tf.reduce_all(values == tf.round(values)))
 
 
-def _masking(
+def _masking_layer(
     tape: tf.GradientTape, sample: tf.Tensor, compared: list
 ) -> keras.layers.Masking | None:
     """Returns the Masking that makes a mask of an input, or None."""
     masking = None
     for maker, argument in compared:
-        if not _depends(tape, argument, sample):
+        if not _depends_on(tape, argument, sample):
             continue
         is_input = np.array_equal(argument, tf.cast(sample, argument.dtype))
         if not isinstance(maker, keras.layers.Masking) or not is_input:
@@ -91,7 +93,7 @@ def _masking(
     return masking
 
 
-def _depends(tape: tf.GradientTape, values: Any, sample: tf.Tensor) -> bool:
+def _depends_on(tape: tf.GradientTape, values: Any, sample: tf.Tensor) -> bool:
     floats = list(filter(calls.is_float, keras.tree.flatten(values)))
     try:
         return bool(floats) and tape.gradient(floats, sample) is not None

@@ -19,7 +19,7 @@ _numbers = itertools.count()
 # Two threads that replace attributes of one layer would restore each other's values.
 _lock = threading.RLock()
 # The ends of the names of attributes that hold functions of weights.
-_OF_WEIGHTS = ("constraint", "initializer", "regularizer")
+_WEIGHT_FUNCTIONS = ("constraint", "initializer", "regularizer")
 
 
 class References:
@@ -33,22 +33,22 @@ class References:
 
     def __init__(self, layer: keras.Operation, substitute: Callable = lambda value: value):
         self.objects = {}
-        self._part = layer
+        self._layer = layer
         self._substitute = substitute
         self._stand_ins = {}
         # If a function has no replacement, the error is raised here, before any change.
-        list(self._changes())
+        list(self._attribute_changes())
 
     def config(self, value: Any) -> dict:
         """Returns the config of a stand-in, which is read as the value itself."""
         return keras.saving.serialize_keras_object(self._stand_in(value, value))
 
-    def resolved(self, config: Any) -> Any:
+    def without_stand_ins(self, config: Any) -> Any:
         """Returns a config in which stand-ins are replaced by the objects they stand for."""
         if isinstance(config, dict):
-            return {key: self.resolved(value) for key, value in config.items()}
+            return {key: self.without_stand_ins(value) for key, value in config.items()}
         if type(config) in (list, tuple):
-            return type(config)(map(self.resolved, config))
+            return type(config)(map(self.without_stand_ins, config))
         name = getattr(config, "__name__", None) if callable(config) else None
         return self.objects.get(name, config)
 
@@ -68,40 +68,40 @@ class References:
                 vars(copy)[name] = original
 
     @contextlib.contextmanager
-    def in_place(self) -> Iterator[None]:
+    def with_stand_ins(self) -> Iterator[None]:
         """Replaces functions in the layer, and in all layers it holds, by stand-ins temporarily.
 
         A stand-in calls the function.
         """
         with _lock, contextlib.ExitStack() as stack:
-            for change in list(self._changes()):
-                stack.enter_context(calls.attribute(*change))
+            for change in list(self._attribute_changes()):
+                stack.enter_context(calls.temporary_attribute(*change))
             yield
 
-    def _changes(self) -> Iterator[tuple]:
-        for layer in parts_within(self._part):
+    def _attribute_changes(self) -> Iterator[tuple]:
+        for layer in layers_within(self._layer):
             for name, value in vars(layer).items():
                 # Keras keeps wrapped methods among the attributes.
                 if callable(getattr(type(layer), name, None)):
                     continue
-                new = self._replaced(value, name)
+                new = self._with_stand_ins(value, name)
                 if new is not value:
                     yield layer, name, new
 
-    def _replaced(self, value: Any, name: str) -> Any:
+    def _with_stand_ins(self, value: Any, name: str) -> Any:
         if is_function(value, name.endswith("activation")):
             if id(value) not in self._stand_ins:
-                of_weights = name.endswith(_OF_WEIGHTS)
+                of_weights = name.endswith(_WEIGHT_FUNCTIONS)
                 made = self._stand_in(
                     value, value if of_weights else self._substitute(value)
                 )
                 self._stand_ins[id(value)] = made
             return self._stand_ins[id(value)]
         if isinstance(value, dict):
-            items = {k: self._replaced(item, name) for k, item in value.items()}
+            items = {k: self._with_stand_ins(item, name) for k, item in value.items()}
             return items if any(items[k] is not value[k] for k in items) else value
         if isinstance(value, list) or type(value) is tuple:
-            new = [self._replaced(item, name) for item in value]
+            new = [self._with_stand_ins(item, name) for item in value]
             if any(a is not b for a, b in zip(new, value, strict=True)):
                 return tuple(new) if isinstance(value, tuple) else new
         return value
@@ -124,26 +124,26 @@ def functions(layer_or_model: keras.Operation, suffix: str = "") -> list[Callabl
         suffix: The end of the names of the attributes to search.
     """
     functions_of_layer = []
-    for layer in parts_within(layer_or_model):
+    for layer in layers_within(layer_or_model):
         for name in sorted(name for name in vars(layer) if name.endswith(suffix)):
             if not callable(getattr(type(layer), name, None)):
                 functions_of_layer += filter(is_function, _leaves(vars(layer)[name]))
     return functions_of_layer
 
 
-def parts_within(layer: keras.Operation) -> list[keras.Operation]:
+def layers_within(layer: keras.Operation) -> list[keras.Operation]:
     """Returns a layer and all layers and operations that it holds, at any depth, each once."""
     layers = {id(layer): layer}
     waiting = [layer]
     while waiting:
-        for inner in held(waiting.pop()):
+        for inner in layers_held(waiting.pop()):
             if id(inner) not in layers:
                 layers[id(inner)] = inner
                 waiting.append(inner)
     return list(layers.values())
 
 
-def held(layer: keras.Operation) -> list[keras.Operation]:
+def layers_held(layer: keras.Operation) -> list[keras.Operation]:
     """Returns the layers and operations that are attributes of a layer, or in lists or dicts."""
     leaves = _leaves(list(vars(layer).values()))
     return [leaf for leaf in leaves if isinstance(leaf, keras.Operation)]

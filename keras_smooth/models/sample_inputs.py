@@ -15,8 +15,8 @@ from keras_smooth.models import calls, checked_inputs, own_call
 SAMPLES = 4
 SEED = 0
 # Sizes for the open axes of a model: for images and volumes by their rank, and for other inputs.
-OPEN = {4: 32, 5: 8}
-OPEN_ELSE = 8
+OPEN_SIZES = {4: 32, 5: 8}
+DEFAULT_OPEN_SIZE = 8
 # Shapes of samples that are tried in turn for a layer that was never built.
 _SHAPES = ((6,), (6, 5), (8, 8, 6), (6, 6, 6, 6), (2, 4, 4, 4, 3))
 
@@ -51,10 +51,10 @@ def prepared(
                 model(x)
         return model, (x,)
     if isinstance(model, keras.Model):
-        return model, (_of_model(model),)
+        return model, (_inputs_of_model(model),)
     if model.built and _built_shape(model) is not None:
-        return model, (keras.tree.map_shape_structure(_normal, _built_shape(model)),)
-    return _tried(model, copied)
+        return model, (keras.tree.map_shape_structure(_normal_sample, _built_shape(model)),)
+    return _by_trying_shapes(model, copied)
 
 
 def _first_samples(model: keras.layers.Layer, x: Any, numbers: int) -> Any:
@@ -65,7 +65,7 @@ def _first_samples(model: keras.layers.Layer, x: Any, numbers: int) -> Any:
     return keras.tree.map_structure(lambda t: t[:number], tensors)
 
 
-def _of_model(model: keras.Model) -> Any:
+def _inputs_of_model(model: keras.Model) -> Any:
     structure = of_graph(model) if model.built else None
     if structure is None:
         raise ValueError(
@@ -99,8 +99,8 @@ def of_built(model: keras.Model) -> Any:
     """
     shapes = None if of_graph(model) is not None else _built_shape(model)
     if shapes is None:
-        return _of_model(model)
-    return keras.tree.map_shape_structure(_normal, shapes)
+        return _inputs_of_model(model)
+    return keras.tree.map_shape_structure(_normal_sample, shapes)
 
 
 def of_graph(model: keras.Model) -> Any:
@@ -111,9 +111,9 @@ def of_graph(model: keras.Model) -> Any:
     return model.input if isinstance(model, keras.Function) else None
 
 
-def closed(shape: tuple) -> tuple[int, ...]:
+def closed_shape(shape: tuple) -> tuple[int, ...]:
     """Returns a shape with a few samples, and with sizes for all open axes."""
-    open_size = OPEN.get(len(shape), OPEN_ELSE)
+    open_size = OPEN_SIZES.get(len(shape), DEFAULT_OPEN_SIZE)
     return (SAMPLES, *(open_size if size is None else size for size in shape[1:]))
 
 
@@ -129,7 +129,7 @@ def of_layer(layer: keras.layers.Layer) -> Iterator[tuple]:
     dtype = layer.compute_dtype
 
     def specification(shape: tuple) -> tf.TensorSpec:
-        return tf.TensorSpec(closed(shape), dtype)
+        return tf.TensorSpec(closed_shape(shape), dtype)
 
     shapes = _built_shape(layer) if layer.built else None
     if shapes is not None:
@@ -154,7 +154,7 @@ def sample(shape: tuple, dtype: str, whole: bool = False) -> tf.Tensor:
         dtype: The dtype of the input.
         whole: Whether floats are 0 and 1 as well, as for indices.
     """
-    shape = closed(shape)
+    shape = closed_shape(shape)
     rng = np.random.default_rng(SEED)
     if dtype == "string":
         return tf.fill(shape, "a")
@@ -163,7 +163,7 @@ def sample(shape: tuple, dtype: str, whole: bool = False) -> tf.Tensor:
     return tf.cast(tf.constant(numbers), dtype)
 
 
-def _normal(shape: tuple) -> tf.Tensor:
+def _normal_sample(shape: tuple) -> tf.Tensor:
     return sample(shape, "float32")
 
 
@@ -172,9 +172,11 @@ def _built_shape(layer: keras.layers.Layer) -> Any:
     return config.get("input_shape") or config.get("shapes_dict")
 
 
-def _tried(layer: keras.layers.Layer, copied: Callable) -> tuple[keras.layers.Layer, tuple]:
+def _by_trying_shapes(
+    layer: keras.layers.Layer, copied: Callable
+) -> tuple[keras.layers.Layer, tuple]:
     for shape in _SHAPES:
-        x = _normal((None, *shape))
+        x = _normal_sample((None, *shape))
         copy = copied(layer)
         # The errors of the layer for shapes that it refuses do not matter.
         with contextlib.suppress(Exception):

@@ -15,7 +15,7 @@ from keras_smooth.presentation.warn import warn
 _ROUNDING = 16
 # The rounding error, relative to the deviation, from which on there is a warning: a network learns
 # rounded data no better.
-_LOST = 1e-3
+_LARGEST_ROUNDING = 1e-3
 
 
 def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Model:
@@ -78,9 +78,9 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
         else symbol
         for array, leaf, symbol, use in zip(arrays, flat(x), symbols, uses)
     ]
-    outputs = _called(model, packed_as(x, scaled))
+    outputs = _symbolic_outputs(model, packed_as(x, scaled))
     if y is not None:
-        outputs = _in_units_of(y, outputs)
+        outputs = _in_units_of_y(y, outputs)
     return keras.Model(packed_as(x, symbols), outputs)
 
 
@@ -93,7 +93,7 @@ def _symbol(model: keras.layers.Layer, array: checked_inputs.Input) -> keras.Ker
     return keras.Input(array.tensor.shape[1:], dtype=dtype)
 
 
-def _called(model: keras.layers.Layer, inputs: Any) -> Any:
+def _symbolic_outputs(model: keras.layers.Layer, inputs: Any) -> Any:
     try:
         return calls.without_trace(model, inputs)
     # The code of the model can raise any error.
@@ -127,7 +127,7 @@ def _is_data(masking: keras.layers.Masking, x: Any) -> Any:
     return masking.compute_mask(keras.ops.cast(x, masking.compute_dtype), None)
 
 
-def _in_units_of(y: Any, outputs: Any) -> Any:
+def _in_units_of_y(y: Any, outputs: Any) -> Any:
     """Returns symbolic outputs, scaled to the means and deviations of y."""
     if isinstance(outputs, dict) and isinstance(y, dict) and set(y) < set(outputs):
         y = {key: y.get(key) for key in outputs}
@@ -159,7 +159,7 @@ def _warn_of_rounding(
 ) -> None:
     """Warns if the dtype rounds numbers, with their mean, by too much of their deviation."""
     lost = np.max(agreement.EPSILON[dtype] * np.abs(mean / deviation))
-    if lost > _LOST:
+    if lost > _LARGEST_ROUNDING:
         warn(
             f"{name} is rounded to {dtype}, the dtype of the network, by {lost:.1g} of its "
             "deviation, since its mean is so much larger. Build the network with "

@@ -26,16 +26,16 @@ def copy_state(original: keras.Operation, copy: keras.Operation) -> None:
         return
     if not isinstance(original, keras.layers.Layer):
         return
-    _assign(original, copy)
+    _assign_variables(original, copy)
     for layer, other in paired(original, copy):
-        for ours, others in zip(_states(layer), _states(other)):
+        for ours, others in zip(_recurrent_states(layer), _recurrent_states(other)):
             others.assign(ours.value)
         # Values that are computed from the weights are set, as after loading a file.
         if hasattr(other, "finalize_state") and getattr(other, "built", False):
             other.finalize_state()
 
 
-def prepare(original: keras.Operation, copy: keras.Operation) -> None:
+def copy_settings(original: keras.Operation, copy: keras.Operation) -> None:
     """Copies flags, vocabularies and numbers of a layer to its copy, which need not be built."""
     if not isinstance(copy, keras.layers.Layer):
         return
@@ -44,7 +44,7 @@ def prepare(original: keras.Operation, copy: keras.Operation) -> None:
             other.trainable = layer.trainable
         if type(layer) is type(other):
             _load_assets(layer, other)
-            _copy_numbers(layer, other)
+            _copy_number_attributes(layer, other)
 
 
 def _pairs_of_graphs(original: Any, copy: Any) -> Iterator[tuple]:
@@ -111,7 +111,7 @@ def _load_assets(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
         other.load_assets(folder)
 
 
-def _copy_numbers(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
+def _copy_number_attributes(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
     """Copies the numbers that `adapt` or code of a user has written into attributes."""
     own = not type(layer).__module__.startswith(("keras.", "keras_smooth."))
     if not own and not hasattr(layer, "adapt"):
@@ -129,8 +129,8 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(value, (bool, int, float, np.ndarray, np.number))
 
 
-def _assign(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
-    ours, others = _alike(layer.variables, copy.variables)
+def _assign_variables(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
+    ours, others = _in_same_order(layer.variables, copy.variables)
     if [tuple(v.shape) for v in ours] != [tuple(v.shape) for v in others]:
         raise ValueError(
             f"the copy of {layer.name!r} has variables of shapes "
@@ -142,7 +142,7 @@ def _assign(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
         other.assign(variable.value)
 
 
-def _alike(ours: list, others: list) -> tuple[list, list]:
+def _in_same_order(ours: list, others: list) -> tuple[list, list]:
     """Returns the variables of a layer and of its copy in the same order.
 
     A layer that was changed after it was built, as by `quantize`, has another order.
@@ -152,7 +152,7 @@ def _alike(ours: list, others: list) -> tuple[list, list]:
     return (by_name[0], by_name[1]) if names[0] == names[1] else (ours, others)
 
 
-def _states(layer: keras.layers.Layer) -> list[keras.Variable]:
+def _recurrent_states(layer: keras.layers.Layer) -> list[keras.Variable]:
     """Returns the states of a stateful recurrent layer, which Keras does not count as variables."""
     states = keras.tree.flatten(getattr(layer, "states", None))
     return [state for state in states if isinstance(state, keras.Variable)]

@@ -18,13 +18,15 @@ PYTHON_COMPUTES = (
     "depends on x."
 )
 # Words in the errors of Python and TensorFlow about symbols in the place of values.
-_OF_SYMBOLS = ("NumPy", "'numpy'", "SymbolicTensor")
+_WORDS_ON_SYMBOLS = ("NumPy", "'numpy'", "SymbolicTensor")
 
 
 def computes_with_values(error: Exception) -> bool:
     """Returns whether an error says that Python needs values that a graph does not have."""
     kinds = NotImplementedError | AttributeError | TypeError
-    return isinstance(error, kinds) and any(word in str(error) for word in _OF_SYMBOLS)
+    return isinstance(error, kinds) and any(
+        word in str(error) for word in _WORDS_ON_SYMBOLS
+    )
 
 
 def traced_if_possible(function: Callable, *arguments: Any) -> Callable:
@@ -54,7 +56,7 @@ def traced(function: Callable, **options: Any) -> Any:
     """
 
     @functools.wraps(function)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def with_explained_errors(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except tf.errors.OperatorNotAllowedInGraphError as error:
@@ -64,4 +66,4 @@ def traced(function: Callable, **options: Any) -> Any:
                 raise
             raise TypeError(PYTHON_COMPUTES) from error
 
-    return tf.function(functools.partial(told), autograph=False, **options)
+    return tf.function(functools.partial(with_explained_errors), autograph=False, **options)

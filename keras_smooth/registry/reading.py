@@ -167,7 +167,7 @@ def named(subject: Any, facts_of: Callable) -> Iterator[Callable]:
     """
     is_part = isinstance(subject, keras.Operation)
     with contextlib.ExitStack() as stack:
-        for layer in references.parts_within(subject) if is_part else ():
+        for layer in references.layers_within(subject) if is_part else ():
             activation = getattr(layer, "activation", None)
             held = {"call": (layer.call, facts_of(layer))}
             if not isinstance(activation, keras.Operation):
@@ -175,7 +175,7 @@ def named(subject: Any, facts_of: Callable) -> Iterator[Callable]:
             for name, (function, facts) in held.items():
                 if facts is not None:
                     call = registered.with_facts(function, facts)
-                    stack.enter_context(calls.attribute(layer, name, call))
+                    stack.enter_context(calls.temporary_attribute(layer, name, call))
         facts = None if is_part else facts_of(subject)
         yield subject if facts is None else registered.with_facts(subject, facts)
 
@@ -198,7 +198,7 @@ def _is_symbol(leaf: Any) -> bool:
 def _specification(symbol: Any) -> tf.TensorSpec:
     """Returns a tensor's shape without open sizes, and its dtype."""
     shape = tuple(symbol.shape)
-    shape = sample_inputs.closed(shape) if None in shape else shape
+    shape = sample_inputs.closed_shape(shape) if None in shape else shape
     return tf.TensorSpec(shape, symbol.dtype)
 
 

@@ -164,7 +164,7 @@ def smoothen(
     with calls.preserved_random_state():
         model, args = prepared(model, x, copies.fresh_copy)
         _check_copy(model, args)
-        smooth = _Converter(order, sharpness, replacements).part(model)
+        smooth = _Replacements(order, sharpness, replacements).of_layer(model)
         copies.build(smooth, args, {})
         copy_state(model, smooth)
     _warn_rough(smooth, order)
@@ -198,12 +198,12 @@ def _check_copy(model: keras.Model, args: tuple) -> None:
 def _warn_rough(smooth: keras.Model, order: int) -> None:
     # The layers are looked up only if the model is not smooth enough.
     whole = registry.smoothness(smooth)
-    rough = [] if whole is not None and whole >= order else [*_rough_parts(smooth, order)]
+    rough = [] if whole is not None and whole >= order else [*_rough_layers(smooth, order)]
     if rough:
         warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
 
 
-def _rough_parts(model: keras.Model, order: int) -> Iterator[str]:
+def _rough_layers(model: keras.Model, order: int) -> Iterator[str]:
     """Yields the layers and operations of a model that are less smooth than an order."""
     known = registry.readings_of_parts(model)
     for path, layer in graph.unique(model):
@@ -213,8 +213,8 @@ def _rough_parts(model: keras.Model, order: int) -> Iterator[str]:
             yield f"{path} ({type(layer).__name__}, C^{reading.smoothness}{kinds})"
 
 
-class _Converter:
-    """Replaces the layers of one model.
+class _Replacements:
+    """The replacements of the layers of one model, and of their activations.
 
     Args:
         order: Number of derivatives.
@@ -225,22 +225,24 @@ class _Converter:
     def __init__(self, order: int, sharpness: float, replacements: Mapping) -> None:
         self.order = order
         self.sharpness = sharpness
-        self.made: dict[int, Any] = {}
-        self.own_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
-        others = {k: v for k, v in replacements.items() if k not in self.own_layers}
-        self.replacements = {_activation(k): _activation(v) for k, v in others.items()}
+        self.by_id: dict[int, Any] = {}
+        self.for_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
+        others = {k: v for k, v in replacements.items() if k not in self.for_layers}
+        self.for_functions = {
+            _as_activation(k): _as_activation(v) for k, v in others.items()
+        }
 
-    def part(self, layer: keras.Operation) -> Any:
+    def of_layer(self, layer: keras.Operation) -> Any:
         """Returns the replacement of a layer, always the same one for the same layer."""
-        if id(layer) not in self.made:
-            self.made[id(layer)] = self._made(layer)
-        return self.made[id(layer)]
+        if id(layer) not in self.by_id:
+            self.by_id[id(layer)] = self._new_replacement(layer)
+        return self.by_id[id(layer)]
 
-    def _made(self, layer: keras.Operation) -> Any:
+    def _new_replacement(self, layer: keras.Operation) -> Any:
         if graph.is_graph(layer):
-            return copies.clone(layer, None, self.part)
-        if type(layer) in self.own_layers:
-            return _own(self.own_layers[type(layer)], layer)
+            return copies.clone(layer, None, self.of_layer)
+        if type(layer) in self.for_layers:
+            return _apply_replacement(self.for_layers[type(layer)], layer)
         return self.smooth_form(layer) or self._copy(layer)
 
     def smooth_form(self, layer: keras.Operation) -> Callable | None:
@@ -254,7 +256,7 @@ class _Converter:
         function = _as_function(layer)
         if function is None:
             return None
-        smooth = self.activation(function)
+        smooth = self.of_function(function)
         if smooth is function:
             return None
         kind = LambdaForm if type(layer) is keras.layers.Lambda else layers.Activation
@@ -270,7 +272,7 @@ class _Converter:
         kind, name = subject.__name__, operation.name
         if kind in FORMS:
             return SmoothOperation(kind, self.sharpness, settings, name)
-        if form := smooth_forms.OF_WINDOWS.get(kind):
+        if form := smooth_forms.POOLING_FORMS.get(kind):
             return functools.partial(form, self.sharpness, name=name, **settings)
         smooth = None
         # The operation may be a function of several tensors.
@@ -283,7 +285,7 @@ class _Converter:
 
     def _copy(self, layer: keras.Operation) -> keras.Operation:
         def change(config: Any, references: Any) -> Any:
-            return copies.with_wrapped(layer, config, references, self.part)
+            return copies.with_wrapped_layers(layer, config, references, self.of_layer)
 
         kind = layers.exact_form(type(layer))
         return copies.from_config(layer, change, self.substitute, kind)
@@ -291,10 +293,10 @@ class _Converter:
     def substitute(self, value: Any) -> Any:
         """Returns the replacement of a function, or of a layer that is used as an activation."""
         if isinstance(value, keras.Operation):
-            return self.part(value)
-        return self.activation(value) if isinstance(value, Hashable) else value
+            return self.of_layer(value)
+        return self.of_function(value) if isinstance(value, Hashable) else value
 
-    def activation(self, function: Any) -> Callable:
+    def of_function(self, function: Any) -> Callable:
         """Returns the function itself if it is smooth enough, else its replacement.
 
         Raises:
@@ -302,7 +304,7 @@ class _Converter:
         """
         smoothness = registry.smoothness(function)
         if smoothness is not None and smoothness >= self.order:
-            return self._own(function) or activations.exact_form(function)
+            return self._given(function) or activations.exact_form(function)
         smooth = self._replacement(function)
         if smooth is None and registry.registered_smoothness(function) is not None:
             name = getattr(registry.activation_of(function), "__name__", "")
@@ -315,29 +317,29 @@ class _Converter:
 
     def _replacement(self, function: Any) -> Callable | None:
         """Returns the replacement of a function that is not smooth enough or unknown."""
-        return self._own(function) or smooth_forms.of_function(function, self.sharpness)
+        return self._given(function) or smooth_forms.of_function(function, self.sharpness)
 
-    def _own(self, function: Any) -> Callable | None:
+    def _given(self, function: Any) -> Callable | None:
         """Returns the caller's replacement of a function, or of the activation that it is."""
-        return self.replacements.get(
-            function, self.replacements.get(registry.activation_of(function))
+        return self.for_functions.get(
+            function, self.for_functions.get(registry.activation_of(function))
         )
 
 
 def is_replaced(layer: keras.Operation, order: int) -> bool:
     """Returns whether smoothen replaces a layer, or an activation in it."""
-    converter = _Converter(order, 1.0, {})
+    replacements = _Replacements(order, 1.0, {})
     held = references.functions(layer, "activation")
     try:
-        if converter.smooth_form(layer) is not None:
+        if replacements.smooth_form(layer) is not None:
             return True
-        return any(converter.activation(function) is not function for function in held)
+        return any(replacements.of_function(function) is not function for function in held)
     # An activation has no replacement.
     except ValueError:
         return False
 
 
-def _activation(identifier: Any) -> Callable:
+def _as_activation(identifier: Any) -> Callable:
     try:
         return activations.get(identifier)
     except ValueError as error:
@@ -353,7 +355,7 @@ def _as_function(layer: keras.layers.Layer) -> Callable | None:
     return None
 
 
-def _own(replacement: Any, layer: keras.Operation) -> keras.Operation:
+def _apply_replacement(replacement: Any, layer: keras.Operation) -> keras.Operation:
     if isinstance(replacement, type):
         return replacement.from_config(layer.get_config())  # type: ignore[attr-defined]
     return replacement(layer)

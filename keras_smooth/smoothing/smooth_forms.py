@@ -31,7 +31,7 @@ def _smooth_selu(sharpness: float) -> Callable:
     return partial(smooth_elu, **selu, sharpness=sharpness)
 
 
-def _smooth_sparsemax(sharpness: float, axis: int = -1) -> Callable:
+def _softmax_on_axis(sharpness: float, axis: int = -1) -> Callable:
     softmax = keras.activations.softmax
     return softmax if axis == -1 else partial(softmax, axis=axis)
 
@@ -43,7 +43,7 @@ def _with_curvature(sharpness: float, beta: float = 1.0) -> Callable:
 
 # Each form is `form(sharpness, **parameters)`. Some return a smooth function of a similar shape,
 # which has no sharpness.
-CURVED: dict[Callable, Callable[..., Callable]] = {
+CURVED_FORMS: dict[Callable, Callable[..., Callable]] = {
     activations.celu: _smooth_celu,
     activations.smelu: _with_curvature,
     activations.softsign: _smooth_softsign,
@@ -53,7 +53,7 @@ CURVED: dict[Callable, Callable[..., Callable]] = {
     keras.activations.selu: _smooth_selu,
     keras.activations.softsign: _smooth_softsign,
     keras.activations.sparse_plus: _with_curvature,
-    keras.activations.sparsemax: _smooth_sparsemax,
+    keras.activations.sparsemax: _softmax_on_axis,
 }
 
 
@@ -64,9 +64,9 @@ def of_function(function: Callable, sharpness: float) -> Callable | None:
         function: An activation, which may have parameters, or any function of a tensor.
         sharpness: How sharp the bends are.
     """
-    if form := CURVED.get(registry.activation_of(function)):
+    if form := CURVED_FORMS.get(registry.activation_of(function)):
         return form(sharpness, **registry.unbound(function)[1])
-    pieces = straight_pieces.measured(function)
+    pieces = straight_pieces.measured_pieces(function)
     if pieces is None or not pieces["knots"]:
         return None
     return partial(smooth_ramps, **pieces, sharpness=sharpness)
@@ -79,4 +79,4 @@ def _max_pool(sharpness: float, x: Any, **arguments: Any) -> Any:
 
 # By the name of the function in keras.ops. Each form is `form(sharpness, tensor, name, **settings)`
 # and calls a layer.
-OF_WINDOWS: dict[str, Callable] = {"max_pool": _max_pool}
+POOLING_FORMS: dict[str, Callable] = {"max_pool": _max_pool}

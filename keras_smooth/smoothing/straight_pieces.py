@@ -9,14 +9,14 @@ import tensorflow as tf
 # The shift keeps these points away from the breakpoints of known activations.
 _GRID = np.linspace(-12.0, 12.0, 385) + 0.0137
 # Points between and far outside of the grid, where there may be other pieces.
-_ELSEWHERE = np.array([-1e4, -321.0, -33.3, *(_GRID[3:-3] + 0.021), 33.3, 321.0, 1e4])
+_OTHER_POINTS = np.array([-1e4, -321.0, -33.3, *(_GRID[3:-3] + 0.021), 33.3, 321.0, 1e4])
 _WIDTH = 5
-_MOST = 8
+_MAX_KNOTS = 8
 _TOLERANCE = 1e-9
 _DIGITS = 12
 
 
-def measured(function: Callable) -> dict[str, Any] | None:
+def measured_pieces(function: Callable) -> dict[str, Any] | None:
     """Returns the arguments with which `smooth_ramps` replaces a function.
 
     Args:
@@ -37,11 +37,11 @@ def measured(function: Callable) -> dict[str, Any] | None:
         return None
     knots = -np.diff(lines[:, 1]) / weights
     pieces = {
-        "knots": _plain(knots),
-        "weights": _plain(weights),
-        **dict(zip(("slope", "offset"), _plain(lines[0]))),
+        "knots": _rounded(knots),
+        "weights": _rounded(weights),
+        **dict(zip(("slope", "offset"), _rounded(lines[0]))),
     }
-    return pieces if _same(function, pieces) else None
+    return pieces if _has_same_values(function, pieces) else None
 
 
 def _values(function: Callable, x: np.ndarray) -> np.ndarray | None:
@@ -64,23 +64,25 @@ def _lines(slopes: np.ndarray, values: np.ndarray) -> np.ndarray | None:
     same = np.abs(np.diff(slopes)) <= allowed
     # A piece is a run of intervals with one slope. A knot lies in the interval between two pieces.
     starts = np.flatnonzero(same & ~np.append(False, same[:-1]))
-    if not 0 < len(starts) <= _MOST + 1:
+    if not 0 < len(starts) <= _MAX_KNOTS + 1:
         return None
     chosen = slopes[starts]
     return np.stack([chosen, values[starts] - chosen * _GRID[starts]], axis=1)
 
 
-def _same(function: Callable, pieces: dict[str, Any]) -> bool:
+def _has_same_values(function: Callable, pieces: dict[str, Any]) -> bool:
     """Returns whether the pieces have the values of the function at other points as well."""
-    values = _values(function, _ELSEWHERE)
+    values = _values(function, _OTHER_POINTS)
     if values is None:
         return False
-    total = pieces["offset"] + pieces["slope"] * _ELSEWHERE
+    total = pieces["offset"] + pieces["slope"] * _OTHER_POINTS
     for knot, weight in zip(pieces["knots"], pieces["weights"]):
-        total = total + weight * np.maximum(_ELSEWHERE - knot, 0.0)
+        total = total + weight * np.maximum(_OTHER_POINTS - knot, 0.0)
     # The pieces are rounded to _DIGITS, and the error grows with the distance from 0.
-    return bool(np.all(np.abs(total - values) <= _TOLERANCE * (1.0 + np.abs(_ELSEWHERE))))
+    return bool(
+        np.all(np.abs(total - values) <= _TOLERANCE * (1.0 + np.abs(_OTHER_POINTS)))
+    )
 
 
-def _plain(numbers: np.ndarray) -> tuple[float, ...]:
+def _rounded(numbers: np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(number), _DIGITS) + 0.0 for number in numbers)
