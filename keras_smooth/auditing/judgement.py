@@ -72,10 +72,10 @@ class Judge:
 
     def _judge_pieces(self, step: LayerStep) -> Finding:
         """Returns the finding on an operation with breakpoints in code of unknown smoothness."""
-        kind, by_row = step.operation.type, self._judge_by_class(step)
+        kind, by_class = step.operation.type, self._judge_by_class(step)
         row = rows.row(kind)
         if row is None or row.breakpoints is None:
-            return by_row
+            return by_class
         is_guard = self.samples_only and self._is_guard(step)
         fault = self._fault_of_guard(step) if is_guard else None
         if fault is not None:
@@ -89,12 +89,12 @@ class Judge:
             return Finding(Cause.UNKNOWN, reason=words)
         orders = self._orders_that_jump(step)
         if orders is None:
-            return afar if is_afar else by_row
+            return afar if is_afar else by_class
         if not orders:
             is_differentiable = rows.is_differentiable(step.operation.outputs[0].dtype)
-            return by_row if is_differentiable and not self.samples_only else afar
+            return by_class if is_differentiable and not self.samples_only else afar
         if orders[-1] is not None:
-            return dataclasses.replace(by_row, order=max(orders[-1], 1))
+            return dataclasses.replace(by_class, order=max(orders[-1], 1))
         words = f"the pieces of {kind} join smoothly where samples come to them"
         return Finding(Cause.MEASURED, reason=words)
 

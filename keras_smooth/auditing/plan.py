@@ -149,7 +149,7 @@ class _PlanWalk(walk.Walk):
     def visit_function(self, step: Step, name: str) -> Sequence[State] | None:
         facts, within = registered.facts(name), _with_layers(step)
         if self.plan.samples_only and facts.tapes_right_to < self.plan.order:
-            # What is registered holds for all points. At the samples, tapes may be right.
+            # The registered order holds at all points. At the samples, higher ones may be right.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
             self._note_measurement(within, reason)
         else:
@@ -207,7 +207,7 @@ class _PlanWalk(walk.Walk):
                 self.plan.classes.append((step.layer_numbers, None))
                 self.plan.has_rules = False
                 return
-        # Of a tensor that is only compared, jumps count, but no kinks.
+        # If a tensor is only compared, its kinks do not count, but its jumps do.
         elif k >= 0 and not step.derived:
             return
         elif k < math.inf and not _clips_beyond_dtype(operation):

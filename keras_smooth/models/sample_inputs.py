@@ -37,7 +37,7 @@ def prepared(
             those of four samples.
 
     Raises:
-        ValueError: If x is None and nothing tells the shape of the inputs.
+        ValueError: If x is None and the shape of the inputs is not known.
     """
     if x is not None:
         x = _first_samples(model, x, numbers)
@@ -69,8 +69,8 @@ def _inputs_of_model(model: keras.Model) -> Any:
     structure = of_graph(model) if model.built else None
     if structure is None:
         raise ValueError(
-            f"Nothing tells the shape of the inputs of {model.name!r}. Pass x, an array of "
-            "a few samples."
+            f"The shape of the inputs of {model.name!r} is not known. Pass x, an array of a "
+            "few samples."
         )
     leaves = keras.tree.flatten(structure)
     # Some inputs may be indices, as for an Embedding. It is tried which, until the model runs.

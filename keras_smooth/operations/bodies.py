@@ -66,18 +66,17 @@ class _ImportedFunction:
     def tensor(self, reference: str) -> tf.Tensor:
         """Returns the tensor that a reference in the definition stands for."""
         node, *output = reference.split(":")
-        return self.operations[node].outputs[
-            self._output_index(node, *output) if output else 0
-        ]
+        index = self._output_index(node, *output) if output else 0
+        return self.operations[node].outputs[index]
 
     def _output_index(self, node: str, output: str, index: str) -> int:
         """Returns the index among all outputs of a node, from that in one output argument."""
-        place, attributes = 0, self.nodes[node].attr
+        first, attributes = 0, self.nodes[node].attr
         for name, count in _output_arguments[self.nodes[node].op]:
             if name == output:
-                return place + int(index)
+                return first + int(index)
             sizes = attributes[count] if count else None
-            place += 1 if sizes is None else sizes.i or len(sizes.list.type)
+            first += 1 if sizes is None else sizes.i or len(sizes.list.type)
         raise ValueError(f"{node} has no output {output}")
 
     def _importable(self, pending: Sequence) -> list:
@@ -96,7 +95,7 @@ class _ImportedFunction:
         return list(batch.values())
 
     def _import_batch(self, nodes: Sequence) -> None:
-        own = {node.name for node in nodes}
+        in_batch = {node.name for node in nodes}
         graph_def = tf.compat.v1.GraphDef(
             versions=self.definition.versions, library=self.definition.library
         )
@@ -109,7 +108,7 @@ class _ImportedFunction:
             copy.attr.pop("_class", None)
             for reference in node.input:
                 producer = _node_name(reference)
-                if producer in own:
+                if producer in in_batch:
                     copy.input.append(self._graph_reference(reference))
                 # The order of the operations replaces dependencies on earlier batches.
                 elif not reference.startswith("^"):
@@ -118,9 +117,9 @@ class _ImportedFunction:
                     earlier[f"{key}:0"] = self.tensor(reference)
                     copy.input.append(key)
         for key, tensor in earlier.items():
-            place = graph_def.node.add()
-            place.name, place.op = key.split(":")[0], "Placeholder"
-            place.attr["dtype"].type = tensor.dtype.as_datatype_enum
+            placeholder = graph_def.node.add()
+            placeholder.name, placeholder.op = key.split(":")[0], "Placeholder"
+            placeholder.attr["dtype"].type = tensor.dtype.as_datatype_enum
         with self.graph.as_default():
             names = [node.name for node in nodes]
             operations = tf.import_graph_def(
@@ -142,11 +141,11 @@ def _node_name(reference: str) -> str:
     return reference.lstrip("^").split(":")[0]
 
 
-def _placeholder(argument: Any, known: Any) -> Any:
+def _placeholder(argument: Any, attributes: Any) -> Any:
     """Returns a placeholder for an argument, with its shape if the definition has it."""
     node = tf.compat.v1.NodeDef(name=argument.name, op="Placeholder")
     node.attr["dtype"].type = argument.type
-    shapes = known.attr["_output_shapes"].list.shape
+    shapes = attributes.attr["_output_shapes"].list.shape
     if shapes and argument.type != tf.resource.as_datatype_enum:
         node.attr["shape"].shape.CopyFrom(shapes[0])
     return node

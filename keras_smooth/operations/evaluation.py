@@ -46,23 +46,23 @@ def _apply(
     operation: tf.Operation, inputs: list, bodies: Callable, run_body: Callable
 ) -> list:
     """Returns the outputs of an operation for tensors and jets, as a list."""
-    columns = row(operation.type)
-    if columns is not None and columns.control_flow is not None:
-        return columns.control_flow(operation, inputs, bodies, run_body)
-    if columns is None and signature(operation).function is None:
+    table_row = row(operation.type)
+    if table_row is not None and table_row.control_flow is not None:
+        return table_row.control_flow(operation, inputs, bodies, run_body)
+    if table_row is None and signature(operation).function is None:
         # In a body, the type of an operation that calls a function is the function's name.
         return run_body(bodies(operation.type), inputs)
     if not any(isinstance(x, Jet) for x in inputs):
         return as_list(run_with_known_integers(operation, inputs))
-    is_rounded = not any(is_differentiable(output.dtype) for output in operation.outputs)
-    if is_rounded and tapes_right_to(operation, [isinstance(x, Jet) for x in inputs]) > 0:
+    is_discrete = not any(is_differentiable(output.dtype) for output in operation.outputs)
+    if is_discrete and tapes_right_to(operation, [isinstance(x, Jet) for x in inputs]) > 0:
         return as_list(run_primals(operation, inputs))
-    if columns is None or columns.jet is None:
+    if table_row is None or table_row.jet is None:
         return taped.apply(operation, inputs)
-    result = columns.jet(operation, *inputs)
+    result = table_row.jet(operation, *inputs)
     if result is NotImplemented:
         return taped.apply(operation, inputs)
-    if columns.exact:
+    if table_row.exact:
         return as_list(result)
     pairs = zip(as_list(result), as_list(run_primals(operation, inputs)), strict=True)
     return [y.like(z, y.series) if isinstance(y, Jet) else z for y, z in pairs]

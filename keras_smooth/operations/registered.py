@@ -103,8 +103,8 @@ def apply_by_rule(name: str, inputs: list, computed: Callable[[], list]) -> list
     if not all(each for each in agree if isinstance(each, bool)):
         warn_once(
             rule,
-            "A rule of keras_smooth.register_jet_rule gives another y than its function: the "
-            "operations of the function are used in its place.",
+            "A rule of keras_smooth.register_jet_rule returns another value than its function. "
+            "The operations of the function are used instead of the rule.",
         )
         return exact
     return [_jet_of_rule(*each) for each in zip(results, exact, agree)]

@@ -78,8 +78,8 @@ def add(kinds: str, jet: Rule | None = None, **columns: object) -> None:
 def add_column(kinds: str, **columns: object) -> None:
     """Sets columns in the rows of several kinds. A kind without a row gets one."""
     for kind in kinds.split():
-        known = _rows.get(kind, Row(kind, smoothness=None))
-        _rows[kind] = dataclasses.replace(known, **columns)  # type: ignore[arg-type]
+        before = _rows.get(kind, Row(kind, smoothness=None))
+        _rows[kind] = dataclasses.replace(before, **columns)  # type: ignore[arg-type]
 
 
 def row(kind: str) -> Row | None:
@@ -94,8 +94,8 @@ def tapes_right_to(operation: Any, moving: Sequence[bool]) -> float:
         operation: A traced operation.
         moving: For each of its inputs whether it depends on x.
     """
-    known = row(operation.type)
-    right_to = math.inf if known is None else known.tapes_right_to
+    table_row = row(operation.type)
+    right_to = math.inf if table_row is None else table_row.tapes_right_to
     return right_to(operation, moving) if callable(right_to) else right_to
 
 
@@ -129,10 +129,10 @@ def smoothness(
     pairs = zip(operation.inputs, moving, strict=True)
     if any(moves and not is_differentiable(x.dtype) for x, moves in pairs):
         return -1
-    known = row(operation.type)
-    if known is None:
+    table_row = row(operation.type)
+    if table_row is None:
         return None
-    columns = [known.smoothness, known.at_edge] if at_edges else [known.smoothness]
+    columns = [table_row.smoothness, *[table_row.at_edge] * at_edges]
     return smallest_class(c(operation, moving) if callable(c) else c for c in columns)
 
 

@@ -41,22 +41,22 @@ def axes_of_samples(program: Program, axes: Axes) -> list[int | None]:
     Raises:
         MixedError: If an operation mixes samples, or it is not known whether it does.
     """
-    known = dict(zip(program.inputs, axes, strict=True))
+    axis_by_name = dict(zip(program.inputs, axes, strict=True))
     for operation, inputs, outputs, _ in program.instructions:
-        given = [known[name] for name in inputs]
-        known.update(zip(outputs, _axes_of_outputs(operation, given, program)))
-    return [known[name] for name in program.outputs]
+        given = [axis_by_name[name] for name in inputs]
+        axis_by_name.update(zip(outputs, _axes_of_outputs(operation, given, program)))
+    return [axis_by_name[name] for name in program.outputs]
 
 
 def _axes_of_outputs(operation: tf.Operation, axes: list, program: Program) -> list:
     number = len(operation.outputs)
     if operation.type in OF_SHAPES_ONLY or all(axis is None for axis in axes):
         return [None] * number
-    known = row(operation.type)
-    if known is None or known.sample_axes is None:
+    table_row = row(operation.type)
+    if table_row is None or table_row.sample_axes is None:
         raise MixedError(operation)
     try:
-        axes_of_outputs = known.sample_axes(operation, axes, program)
+        axes_of_outputs = table_row.sample_axes(operation, axes, program)
     # These errors come from tensors of unknown rank, too.
     except (IndexError, TypeError, ValueError):
         axes_of_outputs = NotImplemented
@@ -157,8 +157,8 @@ def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return next(candidates, NotImplemented)
 
 
-# What replaces unknown sizes: more samples than a slice can name, and so few entries of other axes
-# that NumPy, which allows 2**63 numbers, can make an array.
+# Substitutes for unknown sizes: more samples than a slice can name, and so few entries along other
+# axes that NumPy, which allows 2**63 numbers, can make an array.
 _OPEN_SAMPLES, _OPEN_SIZE = 2**31, 2**8
 
 
