@@ -834,7 +834,7 @@ def test_what_tapes_leave_out_stands_in_the_rows():
             measured[kind] = {
                 pair
                 for pair in pairs - TRULY_ZERO.get(kind, set())
-                if not taped.measured(
+                if not taped.measured_order(
                     operation,
                     *([n == m for m in range(size)] for n, size in zip(pair, sizes)),
                 )

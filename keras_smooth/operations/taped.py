@@ -76,19 +76,16 @@ def right_order(
     Returns:
         The order. It is 0 if the derivatives ignore an input that depends on x.
     """
-    row = rows.row(operation.type)
+    row, right_to = rows.row(operation.type), rows.tapes_right_to(operation, moving)
     if row is None or row.jet is None:
-        return min(
-            rows.tapes_right_to(operation, moving), _cached_order(operation, moving, used)
-        )
-    if any(moving[n] and used[m] for n, m in row.left_out):
-        return 0
-    return rows.tapes_right_to(operation, moving)
+        return min(right_to, _cached_order(operation, moving, used))
+    return 0 if any(moving[n] and used[m] for n, m in row.left_out) else right_to
 
 
 def _cached_order(
     operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]
 ) -> float:
+    """Returns `measured_order`, which is measured once for each kind and dtypes."""
     dtypes = tuple(x.dtype for x in operation.inputs)
     key = operation.type, dtypes, tuple(moving), tuple(used)
     if key not in _measured_orders:
@@ -139,6 +136,7 @@ def measured_order(
 
 
 def _positions(tensors: Sequence[tf.Tensor], chosen: Sequence[bool]) -> list[int]:
+    """Returns the positions of the chosen tensors that are real or complex."""
     pairs = enumerate(zip(tensors, chosen, strict=True))
     return [
         place for place, (x, is_chosen) in pairs if is_chosen and rows.is_inexact(x.dtype)
@@ -199,10 +197,10 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     leader, results = _first_jet(inputs), as_list(run_primals(operation, inputs))
     for number, series in zip(wanted, _series(operation, inputs, wanted)):
         if wrong_at:
-            no_number = tf.cast(math.nan, leader.dtype)
+            nan = tf.cast(math.nan, leader.dtype)
             is_wrong = wrong_at(operation, *map(primal, inputs)) == 0
             series = [
-                value if k <= right_to[number] else tf.where(is_wrong, no_number, value)
+                value if k <= right_to[number] else tf.where(is_wrong, nan, value)
                 for k, value in enumerate(series, 1)
             ]
         results[number] = leader.like(results[number], series)
@@ -257,7 +255,7 @@ def _derivatives_along(
     wanted: list[int],
     curves: list,
     order: int,
-    place: int,
+    curve: int,
 ) -> list:
     """Returns for each order the derivatives of outputs along a curve.
 
@@ -267,17 +265,13 @@ def _derivatives_along(
         wanted: The positions of these outputs.
         curves: For each input the entries of the curves through it, none if it is constant.
         order: Number of derivatives.
-        place: The number of the curve.
+        curve: The number of the curve.
     """
 
     def outputs(t: Any, most: int | None = None) -> list:
         """Returns the outputs at t, from at most so many entries of the curves."""
-        moved = [
-            _point_on_curve(
-                x, [entry[place % entry.shape[0]] for entry in entries[:most]], t
-            )
-            for x, entries in zip(inputs, curves)
-        ]
+        along = [[v[curve % v.shape[0]] for v in entries[:most]] for entries in curves]
+        moved = [_point_on_curve(x, entries, t) for x, entries in zip(inputs, along)]
         results = as_list(run(operation, moved))
         return [results[number] for number in wanted]
 
