@@ -162,7 +162,7 @@ class _TracedMode:
     """A model in one mode that TensorFlow has traced, judged by its operations.
 
     Args:
-        question: The model, its inputs and the order.
+        subject: The model, its inputs and the order.
         trace: The trace in this mode.
         places: `id(layer)` of all layers with a row.
     """
@@ -248,7 +248,7 @@ class _UntracedMode:
     Its layers are traced one by one, and the whole model is measured.
 
     Args:
-        question: The model, its inputs and the order.
+        subject: The model, its inputs and the order.
         training: The mode.
         error: The error that tracing raised.
     """

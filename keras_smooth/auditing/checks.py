@@ -33,7 +33,7 @@ def measured_findings(
     """Measures the derivatives of a layer in a model.
 
     Args:
-        question: The model and its inputs.
+        subject: The model and its inputs.
         layer: A layer or operation in it, or the model itself.
         training: The mode.
         most: The largest number of samples that are measured; None is all.
@@ -154,7 +154,7 @@ def lowest_not_finite(subject: Subject, training: bool) -> int | None:
     """Returns the lowest order at which a derivative by nested tapes is not finite.
 
     Args:
-        question: The model and its inputs.
+        subject: The model and its inputs.
         training: The mode.
 
     Returns:

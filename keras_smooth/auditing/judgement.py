@@ -25,7 +25,7 @@ class Judge:
 
     Args:
         plan: The plan of the model.
-        question: The model and its samples.
+        subject: The model and its samples.
     """
 
     def __init__(self, plan: Plan, subject: Subject) -> None:
@@ -59,15 +59,13 @@ class Judge:
 
     def _reason_of_roughness(self, step: LayerStep) -> str:
         """Returns where a layer is rough, from the row of its activation or its operation."""
-        layers = (
-            self.plan.traced.layers[number] for number in reversed(step.layer_numbers)
-        )
-        known = (words_on_activations(layer, self.plan.order) for layer in layers)
+        layers = [self.plan.traced.layers[number] for number in step.layer_numbers]
+        known = (words_on_activations(layer, self.plan.order) for layer in layers[::-1])
         words = next(filter(None, known), "")
         # In training mode, the samples are nearly the same as in inference.
         sides = "" if self.plan.traced.training else self._sides_of_samples(step)
         return (
-            "; ".join(filter(None, (words, sides))) if words else self._what_happens(step)
+            "; ".join(filter(None, (words, sides))) if words else self._at_breakpoints(step)
         )
 
     def _judge_pieces(self, step: LayerStep) -> Finding:
@@ -80,9 +78,8 @@ class Judge:
         fault = self._fault_of_guard(step) if is_guard else None
         if fault is not None:
             return fault
-        afar = Finding(
-            Cause.NONE, reason=f"no sample comes to where {self._what_happens(step)}"
-        )
+        words = f"no sample comes to where {self._at_breakpoints(step)}"
+        afar = Finding(Cause.NONE, reason=words)
         is_afar = self.samples_only and self._on_one_side(step)
         if self._num_examined >= _MAX_EXAMINED and not is_afar:
             words = f"only some operations of a model are examined, and {kind} is not among them"
@@ -91,8 +88,8 @@ class Judge:
         if orders is None:
             return afar if is_afar else by_class
         if not orders:
-            is_differentiable = rows.is_differentiable(step.operation.outputs[0].dtype)
-            return by_class if is_differentiable and not self.samples_only else afar
+            is_smooth = rows.is_differentiable(step.operation.outputs[0].dtype)
+            return by_class if is_smooth and not self.samples_only else afar
         if orders[-1] is not None:
             return dataclasses.replace(by_class, order=max(orders[-1], 1))
         words = f"the pieces of {kind} join smoothly where samples come to them"
@@ -169,11 +166,8 @@ class Judge:
         The list ends with the first jump. It is None if the operation cannot be examined, or
         enough others were.
         """
-        if (
-            self.plan.is_random
-            or not self.plan.has_rules
-            or self._num_examined >= _MAX_EXAMINED
-        ):
+        has_jets = self.plan.has_rules and not self.plan.is_random
+        if not has_jets or self._num_examined >= _MAX_EXAMINED:
             return None
         is_in_loop = any("While" in each.type for each in step.around)
         self._num_examined += _COUNT_IN_LOOP if is_in_loop else 1
@@ -194,7 +188,8 @@ class Judge:
         order = max(int(step.smoothness) + 1, 1)
         return Finding(Cause.ROUGH, order, self._reason_of_roughness(step))
 
-    def _what_happens(self, step: LayerStep) -> str:
+    def _at_breakpoints(self, step: LayerStep) -> str:
+        """Returns in words what happens where the pieces of an operation meet."""
         kind, k = step.operation.type, int(step.smoothness)
         words = {-1: "jumps", 0: "has a kink"}.get(k, f"is of class C^{k} only")
         sides = self._sides_of_samples(step)

@@ -26,7 +26,7 @@ def picture(subject: Subject, layers: dict[str, keras.Operation], row: LayerAudi
     """Returns the picture of a layer, or "" if there is nothing to draw.
 
     Args:
-        question: The model and its inputs.
+        subject: The model and its inputs.
         layers: Its layers by their paths.
         row: The row of the layer in the report.
     """

@@ -68,7 +68,7 @@ class Plan:
         traced: The trace.
         program: Its operations that lead to outputs with derivatives.
         order: The highest order.
-        nearby: Whether only the samples count.
+        samples_only: Whether only the samples count.
         findings: Findings that need no samples, each with the numbers of its layers.
         classes: The class C^k of each operation with breakpoints, with the numbers of its
             layers.
@@ -112,7 +112,7 @@ def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
     Args:
         traced: A model in one mode.
         order: The highest order.
-        nearby: Whether only the samples count.
+        samples_only: Whether only the samples count.
     """
     program = _with_derivatives(traced.program)
     new_plan = Plan(traced, program, order, samples_only)
@@ -136,9 +136,9 @@ def _with_derivatives(program: Program) -> Program:
 class _PlanWalk(walk.Walk):
     """A walk along the operations of a program that fills a plan."""
 
-    def __init__(self, new_plan: Plan) -> None:
+    def __init__(self, plan: Plan) -> None:
         super().__init__()
-        self.plan = new_plan
+        self.plan = plan
         # Whether the walk is in a function with a registered smoothness.
         self.is_known = False
 
@@ -157,9 +157,8 @@ class _PlanWalk(walk.Walk):
         if facts.smoothness is None:
             return None
         body = step.program.bodies(name)
-        self._note_piece(
-            _first_with_breakpoints(within, body), facts.smoothness, known=True
-        )
+        piece = _first_with_breakpoints(within, body)
+        self._note_piece(piece, facts.smoothness, known=True)
         self.is_known, before = True, self.is_known
         states = self.follow(body, step.given, (*step.around, step.operation))
         self.is_known = before
@@ -183,10 +182,7 @@ class _PlanWalk(walk.Walk):
         if not moves or not any(smooth):
             return [State.STEPS] * len(smooth)
         self._note_operation(within)
-        return [
-            State.MOVES if is_differentiable else State.STEPS
-            for is_differentiable in smooth
-        ]
+        return [State.MOVES if is_smooth else State.STEPS for is_smooth in smooth]
 
     def _note_operation(self, step: LayerStep) -> None:
         """Notes what the table says about an operation that has derivatives."""
@@ -201,9 +197,8 @@ class _PlanWalk(walk.Walk):
         has_jet = row is not None and row.jet is not None
         if k is None or row is None or not (has_jet or row.control_flow):
             if right_to > 0:
-                self._note_measurement(
-                    step, f"{operation.type} is not in the table of operations"
-                )
+                reason = f"{operation.type} is not in the table of operations"
+                self._note_measurement(step, reason)
                 self.plan.classes.append((step.layer_numbers, None))
                 self.plan.has_rules = False
                 return
@@ -233,9 +228,8 @@ class _PlanWalk(walk.Walk):
         elif kind in _DECLARING and not _stops_mean_of_variance(operation):
             reason = f"{kind} declares another gradient than that of its function"
         else:
-            words = (
-                f"{_name_in_words(operation)} has no right gradient from order {first} on"
-            )
+            subject = _name_in_words(operation)
+            words = f"{subject} has no right gradient from order {first} on"
             self._note_finding(step, Finding(Cause.WRONG, first, words, by_jets))
             return
         self._note_measurement(step, reason)
@@ -270,9 +264,8 @@ class _PlanWalk(walk.Walk):
         return self.plan.has_masks
 
     def _is_in_keras_layer(self, step: LayerStep) -> bool:
-        return bool(step.layer_numbers) and _is_keras_layer(
-            self.plan.traced.layers[step.layer_numbers[-1]]
-        )
+        layers = [self.plan.traced.layers[number] for number in step.layer_numbers[-1:]]
+        return any(map(_is_keras_layer, layers))
 
 
 def _with_layers(step: Step) -> LayerStep:

@@ -29,7 +29,7 @@ class Subject(NamedTuple):
         model: A model or layer that is built.
         x: Its inputs, a structure of tensors.
         order: The highest order of derivatives.
-        nearby: Whether only the samples in x count, since the user has passed x.
+        samples_only: Whether only the samples in x count, since the user has passed x.
     """
 
     model: keras.layers.Layer

@@ -110,7 +110,7 @@ class _ClassWalk(Walk):
             self.classes.append((operation, k))
         # An operation of class infinity, such as IsFinite, is constant near each point.
         steps = State.HELD if k == math.inf else State.STEPS
-        return [State.MOVES if is_differentiable else steps for is_differentiable in smooth]
+        return [State.MOVES if is_smooth else steps for is_smooth in smooth]
 
     def visit_function(self, step: Step, name: str) -> Sequence[State] | None:
         known = registered.facts(name).smoothness

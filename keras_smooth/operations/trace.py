@@ -89,7 +89,7 @@ def chosen_leaves(structure: Any, is_chosen: Callable) -> tuple[list, Callable]:
 
     Args:
         structure: Any structure, such as args and kwargs.
-        is_open: Returns whether a leaf is chosen.
+        is_chosen: Returns whether a leaf is chosen.
     """
     leaves = keras.tree.flatten(structure)
     places = [place for place, leaf in enumerate(leaves) if is_chosen(leaf)]
