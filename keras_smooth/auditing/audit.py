@@ -47,25 +47,24 @@ def audit(
 ) -> Audit:
     """Finds the layers of a model whose derivatives are lost or wrong.
 
-    TensorFlow traces the model, in inference and in training mode, and each operation between
-    the floating-point inputs and the outputs is looked up in a table: how smooth it is, where
-    its breakpoints are, and up to which order TensorFlow's own derivatives are right, which
-    nested tapes use. A layer is `"proven"` if all of its operations are known and smooth at x.
-    If one is not in the table, nested tapes are compared with differences at x, and the layer
-    is `"checked"`. With x, the model is judged at x only: a kink that no sample is near, and a
-    pole elsewhere, are notes. A layer whose activation is rough is `"faulty"` in any case. The
-    model is not changed.
+    TensorFlow traces the model, in inference and in training mode. Each operation between the
+    floating-point inputs and the outputs is looked up in a table: how smooth it is, where its
+    breakpoints are, and up to which order TensorFlow's own derivatives, which nested tapes use,
+    are right. A layer is `"proven"` if all of its operations are known and smooth at x. If an
+    operation is not in the table, nested tapes are compared with differences at x, and the
+    layer is `"checked"`. With x, the model is judged at x only: a kink that no sample is near,
+    or a pole elsewhere, is a note. A layer whose activation is rough is `"faulty"` in any case.
+    The model is not changed.
 
     Args:
         model: A model (Sequential, Functional or subclassed) or one layer.
-        x: Inputs, of which the first 4096 numbers are used, and at least four samples. None
-            draws a few at random with the shapes of the inputs, and a sample of zeros; then
-            each kink counts, wherever it is. A subclassed model needs x. One that is neither
+        x: Inputs. The first 4096 numbers are used, and at least four samples. None draws a few
+            samples at random with the shapes of the inputs, and a sample of zeros. Then each
+            kink counts, wherever it is. A subclassed model needs x. A model that is neither
             built nor has a `get_config` is built with x.
         order: Number of derivatives with respect to the inputs, 1 or more.
-        progress: Called before each layer is judged as `progress(path, number, total)`: its
-            name after those of the models it is in, its place from 1 on, and how many there
-            are.
+        progress: Called before each layer is judged, as `progress(path, number, total)`: the
+            path of the layer in the model, its number from 1 on, and the number of layers.
 
     Returns:
         An `Audit` with `ok`, `outcome`, `inference`, `training`, `rows`, `model`, `show()` and

@@ -32,14 +32,15 @@ class LayerAudit:
             registered facts; None if unknown.
         verdict: `"proven"`, `"checked"`, `"not examined"` or `"faulty"`, the worse of those
             in inference and in training.
-        cause: Why: `""` for what is proven; `"measured"`; `"not called"`, `"unknown"`,
-            `"mixed"`, `"complex"` for what is not examined; `"imprecise"`, where its dtype loses digits,
-            `"rough"`, of a class below the order, `"wrong"`, where TensorFlow's own derivative
-            is wrong or missing, and `"nan"` for what is faulty.
+        cause: The reason of the verdict. It is `""` for `"proven"`; `"measured"` for
+            `"checked"`; `"not called"`, `"unknown"`, `"mixed"` or `"complex"` for
+            `"not examined"`. For `"faulty"` it is `"imprecise"` if the dtype loses digits,
+            `"rough"` if the class is below the order, `"wrong"` if TensorFlow's own derivative
+            is wrong or missing, or `"nan"`.
         order: The first order that is lost, 0 if none is.
         mode: `"inference"` or `"training"`: the mode with the cause.
-        engine: `"tape"` where nested tapes have the derivatives, `"jet"` where only Taylor
-            mode has them, else `""`.
+        engine: `"tape"` if nested tapes have the derivatives, `"jet"` if only Taylor mode has
+            them, else `""`.
         reason: The operation, and what is known in addition to the words of the cause.
         remedy: What to do.
         inference: The verdict in inference.

@@ -78,15 +78,13 @@ class Samples:
     @functools.cached_property
     def _distances_beside(self) -> list[dict[int, tf.Tensor]]:
         """The distances from breakpoints close to the samples, on either side."""
-        sides = (
-            self._samples_place.moved(sign * self._offset_and_error[0])
-            for sign in (-1.0, 1.0)
-        )
+        offset, _ = self._offset_and_error
+        sides = (self._samples_place.moved(t) for t in (-offset, offset))
         return [self._distances_at([Role.PIECES], x) for x in sides]
 
     def _distances_at(self, roles: Sequence[Role], x: list) -> dict[int, tf.Tensor]:
         steps = [step for role in roles for step in self.plan.steps if step.role is role]
-        return self._distances(steps, self.plan.program, x) if steps else {}
+        return self._distances_in(self.plan.program, steps, x) if steps else {}
 
     def is_single_point(self, step: LayerStep) -> bool:
         """Returns whether a sample is a piece of its own, so that both sides are another piece.
@@ -94,18 +92,17 @@ class Samples:
         An example is r = 0 in `maximum(r**2, 1e-24)`, the guard of a root.
         """
         before, after = (values[id(step.operation)] for values in self._distances_beside)
-        before, after = np.sign(before), np.sign(after)
-        return bool(
-            np.any((before == after) & (before != np.sign(self.distances_of(step))))
-        )
+        before, after, own = map(np.sign, (before, after, self.distances_of(step)))
+        return bool(np.any((before == after) & (before != own)))
 
     def distances_of(self, step: LayerStep) -> np.ndarray:
         """Returns the distances of the samples from the breakpoints of an operation, a vector."""
         return np.asarray(self.distances.get(id(step.operation), np.zeros(0)))
 
-    def _distances(
-        self, steps: Sequence[LayerStep], program: Program, x: Sequence
+    def _distances_in(
+        self, program: Program, steps: Sequence[LayerStep], x: Sequence
     ) -> dict[int, tf.Tensor]:
+        """Runs a program at x, and returns the distances of some of its operations."""
         wanted = {id(step.operation): step for step in steps}
         distances: dict[int, list[tf.Tensor]] = collections.defaultdict(list)
 
@@ -129,25 +126,23 @@ class Samples:
         """
         distances = self.distances_of(step)
         if (distances == 0.0).any():
-            yield Place(
-                self.x, self._without_masked(self._random_directions()), at_sample=True
-            )
+            directions = self._without_masked(self._random_directions())
+            yield Place(self.x, directions, at_sample=True)
         if not 0 < len(distances) <= _MAX_DISTANCES or self.x[0].shape[0] < 2:
             return
-        steps = [
-            None if x is None else tf.roll(x, 1, axis=0) - x for x in self._moving_inputs()
-        ]
-        way = Place(self.x, self._without_masked(steps), at_sample=False)
+        moving = self._moving_inputs()
+        lines = [None if x is None else tf.roll(x, 1, axis=0) - x for x in moving]
+        start = Place(self.x, self._without_masked(lines), at_sample=False)
         outputs = tuple(tensor.name for tensor in step.top.outputs)
         program = dataclasses.replace(self.plan.program, outputs=outputs)
 
         def distances_at(*x: tf.Tensor) -> tf.Tensor:
-            return self._distances([step], program, x)[id(step.operation)]
+            return self._distances_in(program, [step], x)[id(step.operation)]
 
-        # A graph has no values of the operations in a loop, and cannot be used for them.
-        run = traced_if_possible(distances_at, *way.x)
-        for t, is_zero in _sign_changes(lambda t: run(*way.moved(t)).numpy()):
-            yield dataclasses.replace(way, x=way.moved(t), is_zero=is_zero)
+        # An operation in a loop runs without a graph, which does not return its values.
+        run = traced_if_possible(distances_at, *start.x)
+        for t, is_zero in _sign_changes(lambda t: run(*start.moved(t)).numpy()):
+            yield dataclasses.replace(start, x=start.moved(t), is_zero=is_zero)
 
     def _moving_inputs(self) -> list:
         return [x if moves else None for x, moves in zip(self.x, self.moves)]

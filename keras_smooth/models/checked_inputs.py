@@ -157,8 +157,9 @@ def explained_batch(
         if batch_size is not None:
             at_a_time, without = f" and batch_size={batch_size}", ", without `batch_size`"
         raise ValueError(
-            f"{first_line(error) or type(error).__name__}\n{model.name!r} is built for batches of {expected} samples, "
-            f"and received {num_samples} samples{at_a_time}. Pass {expected} samples at once{without}; "
+            f"{first_line(error) or type(error).__name__}\n"
+            f"{model.name!r} is built for batches of {expected} samples, and received "
+            f"{num_samples} samples{at_a_time}. Pass {expected} samples at once{without}; "
             "or build it for batches of any size, which stateful layers cannot have."
         ) from error
 

@@ -19,25 +19,26 @@ _LARGEST_ROUNDING = 1e-3
 
 
 def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Model:
-    """Returns a model that computes in standardized numbers, and takes and returns those of x, y.
+    """Returns a model that standardizes the inputs and outputs of a network.
 
-    The network gets `(x - mean) / deviation`, and its output is multiplied by the deviation of y
-    and moved by its mean, for each column of the last axis. These numbers are constants of the
-    new model, used in the dtype of the network; the model is saved and loaded as any other. Its
-    derivatives are by x, in the units of x and y, whatever the engine. The weights are those of
-    `model`, shared with it; compile the new model before `fit` or `fit_lbfgs`. It is a model of
-    Keras' own: a `compute_loss` of the class of `model` is not part of it.
+    The network receives `(x - mean) / deviation`. Its output is multiplied by the deviation of y,
+    and the mean of y is added, for each column of the last axis. These numbers are constants of
+    the new model, used in the dtype of the network. The model is saved and loaded as any other.
+    Its derivatives are with respect to x, in the units of x and y, with each engine. It shares its
+    weights with `model`. Compile the new model before `fit` or `fit_lbfgs`. It is a model of
+    Keras' own class: a `compute_loss` of the class of `model` is not part of it.
 
     Args:
         model: Built Keras model or layer, with one or several inputs and outputs.
-        x: Inputs of it, some or all of the data: an array, or a list or dict of arrays. Integers
-            are passed on as they are to an Input of integers, an Embedding (whatever has no
-            derivative by whole numbers), and a model without Inputs. So are padded steps, which
-            have the value of a Masking of the input in all features and do not count in the mean.
-        y: Targets, in the structure of the outputs, which move and scale them. Outputs whose
-            target is None, or not in a dict, stay as they are, as for the objective of an
-            equation whose solution is of size 1. Masks of outputs are not known here: of padded
-            sequences pass those, or their first steps, without padding.
+        x: Its inputs, some or all of the data: an array, or a list or dict of arrays. Integers
+            stay as they are if they go to an Input of integers, to an Embedding (or any layer
+            without derivatives with respect to whole numbers), or to a model without Inputs.
+            Padded steps, which have the value of a Masking of the input in all features, stay as
+            they are as well, and do not count in the mean.
+        y: Targets in the structure of the outputs, whose means and deviations are used. Outputs
+            whose target is None, or missing in a dict, stay as they are, for example for the
+            objective of an equation whose solution is of size 1. Masks of outputs are not known
+            here: pass targets without padding, such as only the first steps of sequences.
 
     Returns:
         A `keras.Model` with the inputs of `model`.
