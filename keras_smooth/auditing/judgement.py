@@ -169,7 +169,7 @@ class Judge:
         has_jets = self.plan.has_rules and not self.plan.is_random
         if not has_jets or self._num_examined >= _MAX_EXAMINED:
             return None
-        is_in_loop = any("While" in each.type for each in step.around)
+        is_in_loop = any("While" in each.type for each in step.enclosing)
         self._num_examined += _COUNT_IN_LOOP if is_in_loop else 1
         orders: list[int | None] = []
         with contextlib.suppress(Exception):

@@ -160,14 +160,14 @@ class _PlanWalk(walk.Walk):
         piece = _first_with_breakpoints(within, body)
         self._note_piece(piece, facts.smoothness, known=True)
         self.is_known, before = True, self.is_known
-        states = self.follow(body, step.given, (*step.around, step.operation))
+        states = self.follow(body, step.input_states, (*step.enclosing, step.operation))
         self.is_known = before
         return states
 
     def visit_operation(self, step: Step) -> Sequence[State]:
         operation, within = step.operation, _with_layers(step)
         smooth = [rows.is_differentiable(output.dtype) for output in operation.outputs]
-        moves = State.MOVES in step.given
+        moves = State.MOVES in step.input_states
         if moves and not any(smooth):
             if rows.tapes_right_to(operation, [True]) == 0:
                 self._note_gradient(within, 0, by_jets=False)
@@ -175,7 +175,7 @@ class _PlanWalk(walk.Walk):
                 return [State.STEPS] * len(smooth)
             if self._makes_mask(within):
                 return [State.HELD] * len(smooth)
-            moving = [state == State.MOVES for state in step.given]
+            moving = [state == State.MOVES for state in step.input_states]
             if rows.smoothness(operation, moving) == math.inf:
                 return [State.HELD] * len(smooth)
             self._note_piece(within, -1)
@@ -188,7 +188,7 @@ class _PlanWalk(walk.Walk):
         """Notes what the table says about an operation that has derivatives."""
         operation, row = step.operation, rows.row(step.operation.type)
         # Integers and booleans are judged at the operations that compute them.
-        pairs = zip(step.given, operation.inputs)
+        pairs = zip(step.input_states, operation.inputs)
         inputs = [
             state == State.MOVES and rows.is_differentiable(x.dtype) for state, x in pairs
         ]
@@ -203,7 +203,7 @@ class _PlanWalk(walk.Walk):
                 self.plan.has_rules = False
                 return
         # If a tensor is only compared, its kinks do not count, but its jumps do.
-        elif k >= 0 and not step.derived:
+        elif k >= 0 and not step.carries_derivatives:
             return
         elif k < math.inf and not _clips_beyond_dtype(operation):
             self._note_piece(step, k)
@@ -270,7 +270,7 @@ class _PlanWalk(walk.Walk):
 
 def _with_layers(step: Step) -> LayerStep:
     """Returns a step with the layers that it is in."""
-    runs = (*step.around, step.operation)
+    runs = (*step.enclosing, step.operation)
     numbers = tuple(number for each in runs for number in numbers_of_layers(each))
     return LayerStep(**vars(step), layer_numbers=numbers)
 
@@ -312,11 +312,13 @@ def _first_with_breakpoints(step: LayerStep, body: Program) -> LayerStep:
 
     The distances of samples are measured from these breakpoints.
     """
-    around = (*step.around, step.operation)
+    enclosing = (*step.enclosing, step.operation)
     for each in body.operations:
         row = rows.row(each.type)
         if row is not None and row.breakpoints is not None:
-            return dataclasses.replace(step, operation=each, program=body, around=around)
+            return dataclasses.replace(
+                step, operation=each, program=body, enclosing=enclosing
+            )
     return step
 
 

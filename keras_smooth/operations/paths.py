@@ -104,7 +104,8 @@ class _ClassWalk(Walk):
     def visit_operation(self, step: Step) -> Sequence[State]:
         operation = step.operation
         edges = self.at_edges and not never_reaches_edge(operation, step.program.signs)
-        k = rows.smoothness(operation, [state != State.HELD for state in step.given], edges)
+        moving = [state != State.HELD for state in step.input_states]
+        k = rows.smoothness(operation, moving, edges)
         smooth = [rows.is_differentiable(output.dtype) for output in operation.outputs]
         if any(smooth):
             self.classes.append((operation, k))

@@ -52,7 +52,7 @@ def first_wrong_by_tapes(
 
 def order_right_by_tapes(step: Step) -> float:
     """Returns the order up to which TensorFlow's derivatives of a step are right."""
-    moving = [state == State.MOVES for state in step.given]
+    moving = [state == State.MOVES for state in step.input_states]
     bodies = body_names(step.operation)
     if not bodies:
         return right_order(step.operation, moving, step.used)

@@ -24,7 +24,7 @@ class State(enum.IntEnum):
 
 
 def initial_states(moving: Sequence[bool]) -> list[State]:
-    """Returns the states of inputs, from whether each is differentiated with respect to."""
+    """Returns the states of inputs, MOVES for each that moves and HELD for others."""
     return [State.MOVES if moves else State.HELD for moves in moving]
 
 
@@ -35,24 +35,24 @@ class Step:
     Args:
         operation: The operation.
         program: The program, or body, to which it belongs.
-        given: The states of its inputs.
-        around: The operations in whose bodies it is, the outermost first.
+        input_states: The states of its inputs.
+        enclosing: The operations in whose bodies it is, the outermost first.
         used: For each of its outputs whether it leads to the outputs of the program.
-        derived: Whether derivatives of the outputs go through it. If its outputs are only
-            compared, they do not.
+        carries_derivatives: Whether derivatives of the outputs go through it. If its outputs
+            are only compared, they do not.
     """
 
     operation: tf.Operation
     program: Program
-    given: tuple[State, ...]
-    around: tuple[tf.Operation, ...]
+    input_states: tuple[State, ...]
+    enclosing: tuple[tf.Operation, ...]
     used: tuple[bool, ...]
-    derived: bool
+    carries_derivatives: bool
 
     @property
     def top(self) -> tf.Operation:
         """The operation of the outermost program that runs it, or is it."""
-        return (*self.around, self.operation)[0]
+        return (*self.enclosing, self.operation)[0]
 
 
 class Walk:
@@ -90,14 +90,14 @@ class Walk:
         self,
         program: Program,
         given: Sequence[State],
-        around: tuple[tf.Operation, ...] = (),
+        enclosing: tuple[tf.Operation, ...] = (),
     ) -> list[State]:
         """Visits the operations of a program; returns the states of its outputs.
 
         Args:
             program: The program, or a body.
             given: The states of its inputs.
-            around: The operations in whose bodies it is, the outermost first.
+            enclosing: The operations in whose bodies it is, the outermost first.
         """
         states = dict(zip(program.inputs, given, strict=True))
         self.moving |= {name for name, state in states.items() if state}
@@ -110,7 +110,7 @@ class Walk:
                 continue
             used = tuple(name in needed for name in outputs)
             is_derived = not derived.isdisjoint(outputs)
-            step = Step(operation, program, before, around, used, is_derived)
+            step = Step(operation, program, before, enclosing, used, is_derived)
             self.steps.append(step)
             names = body_names(operation)
             after = self._visit_bodies(step, names) if names else self.visit_operation(step)
@@ -120,32 +120,36 @@ class Walk:
 
     def _visit_bodies(self, step: Step, names: Sequence[str]) -> Sequence[State]:
         bodies = [step.program.bodies(name) for name in names]
-        around = (*step.around, step.operation)
+        enclosing = (*step.enclosing, step.operation)
         if "While" in step.operation.type:
             condition, body = bodies
-            states = self._steady_states(body, step.given, around)
-            if any(self.follow(condition, states, around)):
+            states = self._steady_states(body, step.input_states, enclosing)
+            if any(self.follow(condition, states, enclosing)):
                 self.visit_decision(step)
-            self.follow(body, states, around)
+            self.follow(body, states, enclosing)
             return states
         if len(bodies) == 1:
             known = self.visit_function(step, names[0])
-            return self.follow(bodies[0], step.given, around) if known is None else known
-        decides, *given = step.given
+            return (
+                self.follow(bodies[0], step.input_states, enclosing)
+                if known is None
+                else known
+            )
+        decides, *given = step.input_states
         if decides:
             self.visit_decision(step)
         least = State.STEPS if decides else State.HELD
-        columns = zip(*(self.follow(body, given, around) for body in bodies))
+        columns = zip(*(self.follow(body, given, enclosing) for body in bodies))
         return [max(*column, least) for column in columns]
 
     def _steady_states(
-        self, body: Program, states: Sequence[State], around: tuple[tf.Operation, ...]
+        self, body: Program, states: Sequence[State], enclosing: tuple[tf.Operation, ...]
     ) -> Sequence[State]:
         """Returns the states of the variables of a loop after any number of turns."""
         quiet, before = self.without_notes(), None
         while states != before:
             before = states
-            states = tuple(map(max, before, quiet.follow(body, before, around)))
+            states = tuple(map(max, before, quiet.follow(body, before, enclosing)))
         return states
 
 
