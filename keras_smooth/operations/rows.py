@@ -132,7 +132,9 @@ def smoothness(
     table_row = row(operation.type)
     if table_row is None:
         return None
-    columns = [table_row.smoothness, *[table_row.at_edge] * at_edges]
+    columns = [table_row.smoothness]
+    if at_edges:
+        columns.append(table_row.at_edge)
     return smallest_class(c(operation, moving) if callable(c) else c for c in columns)
 
 
