@@ -113,20 +113,20 @@ def _audit_built(
         for each in dict.fromkeys(traces.values())
     }
     modes = {mode: readings[each] for mode, each in traces.items()}
-    judgements = []
+    judged = []
     for number, (path, layer) in enumerate(layers, 1):
         if progress is not None:
             progress(path, number, len(layers))
-        judgements.append(
+        judged.append(
             report.Judgement(path, layer, *_judge_layer(layer, modes, subject.order))
         )
-    rows = tuple(report.layer_audit(each, subject.order) for each in judgements)
-    whole = report.layer_audit(_judge_model(subject, judgements, modes), subject.order)
+    rows = tuple(report.layer_audit(each, subject.order) for each in judged)
+    whole = report.layer_audit(_judge_model(subject, judged, modes), subject.order)
     draw = functools.partial(picture, subject, dict(layers))
     return Audit(subject.order, rows, whole, draw)
 
 
-def _findings_by_mode(modes: "_Modes", function: Callable) -> dict[str, Finding]:
+def _by_mode(modes: "_Modes", function: Callable) -> dict[str, Finding]:
     """Returns the finding of a function in each mode. It is called once if both are the same."""
     results = {each: function(each) for each in dict.fromkeys(modes.values())}
     return {mode: results[each] for mode, each in modes.items()}
@@ -187,10 +187,8 @@ class _TracedMode:
         reasons = [reason for numbers, reason in self.plan.measured if belongs(numbers)]
         if not reasons:
             return []
-        measured_layer = self.subject.model if layer is None else layer
-        findings = checks.measured_findings(
-            self.subject, measured_layer, self.trace.training
-        )
+        target = self.subject.model if layer is None else layer
+        findings = checks.measured_findings(self.subject, target, self.trace.training)
         words = "; ".join(dict.fromkeys(reasons))
         return [
             dataclasses.replace(
@@ -263,11 +261,9 @@ class _UntracedMode:
         if layer is None or layer is self.subject.model:
             words = f"TensorFlow cannot trace it ({type(self.error).__name__})"
             return self._measured(self.subject.model).with_reason(words)
-        return worst(
-            [self._finding_of_call(layer, call) for call in self._calls[id(layer)]]
-        )
+        return worst([self._call_finding(layer, call) for call in self._calls[id(layer)]])
 
-    def _finding_of_call(self, layer: keras.Operation, call: calls.Call) -> Finding:
+    def _call_finding(self, layer: keras.Operation, call: calls.Call) -> Finding:
         try:
             (x,) = call.args
             trace = traced.trace(layer, x, self.training)
@@ -310,7 +306,7 @@ def _judge_layer(
         smoothness = math.inf if smoothness is None else smoothness
         findings = dict.fromkeys(MODES, Finding(Cause.NONE, reason=_NOTHING))
     else:
-        findings = _findings_by_mode(modes, lambda each: each.findings(layer))
+        findings = _by_mode(modes, lambda each: each.findings(layer))
     if not checks.are_finite(getattr(layer, "weights", [])):
         spoilt = Finding(Cause.NAN, 1, "its weights are not finite")
         findings = {mode: worst([each, spoilt]) for mode, each in findings.items()}
@@ -321,20 +317,16 @@ def _judge_layer(
 
 
 def _judge_model(
-    subject: Subject, judgements: list[report.Judgement], modes: _Modes
+    subject: Subject, judged: list[report.Judgement], modes: _Modes
 ) -> report.Judgement:
     """Returns the findings on the model: the worst of those on its own code and its layers."""
     model, x, _, _ = subject
     if not graph.is_composed(model):
-        _, _, smoothness, findings = judgements[0]
+        _, _, smoothness, findings = judged[0]
     else:
-        own = _findings_by_mode(modes, lambda each: each.findings(None))
-        findings = {
-            mode: worst([own[mode], _worst_of_layers(judgements, mode)]) for mode in MODES
-        }
-        moving = [
-            each for each in judgements if each.findings["inference"].reason != _NOTHING
-        ]
+        own = _by_mode(modes, lambda each: each.findings(None))
+        findings = {mode: worst([own[mode], _worst_layer(judged, mode)]) for mode in MODES}
+        moving = [each for each in judged if each.findings["inference"].reason != _NOTHING]
         classes = [each.smoothness for each in moving]
         smoothness = smallest_class([*classes, modes["inference"].smoothness(None)])
     if not any(calls.is_float(leaf) for leaf in keras.tree.flatten(x)):
@@ -347,10 +339,10 @@ def _judge_model(
     return report.Judgement(model.name, model, smoothness, findings)
 
 
-def _worst_of_layers(judgements: list[report.Judgement], mode: str) -> Finding:
+def _worst_layer(judged: list[report.Judgement], mode: str) -> Finding:
     """Returns the worst finding on the layers in a mode, as a finding on the model."""
     return worst_alone(
         dataclasses.replace(each.findings[mode], reason=f"see {each.name}")
-        for each in judgements
+        for each in judged
         if each.findings[mode].cause not in (Cause.NONE, Cause.NOT_CALLED)
     )

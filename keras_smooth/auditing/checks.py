@@ -48,11 +48,9 @@ def measured_findings(
     except Exception as error:
         return [Finding(Cause.UNKNOWN, reason=_first_line(error))]
     functions = [as_function(layer, call, training) for call in recorded[:_CALLS]]
-    moving = [(x, function) for x, function in functions if as_points(x).places]
-    return [
-        _comparison_finding(tape_evaluation(call, as_points(x), subject.order))
-        for x, call in moving
-    ]
+    pairs = [(function, as_points(x)) for x, function in functions]
+    moving = [(function, points) for function, points in pairs if points.places]
+    return [_compared(tape_evaluation(*pair, subject.order)) for pair in moving]
 
 
 def as_points(x: Any) -> Points:
@@ -94,14 +92,14 @@ def as_function(
     return tensors, function
 
 
-def _comparison_finding(evaluation: Evaluation) -> Finding:
+def _compared(evaluation: Evaluation) -> Finding:
     """Returns the finding of a comparison of nested tapes with differences."""
     try:
         values, lost = by_tapes(evaluation)
         if 1 < lost <= evaluation.order:
             # The derivatives of lower orders exist, and are compared in float64.
             task = tasks.directional(int(lost) - 1)
-            below = _comparison_finding(dataclasses.replace(evaluation, task=task))
+            below = _compared(dataclasses.replace(evaluation, task=task))
             if below.cause.verdict == Verdict.FAULTY:
                 return below
         comparison = calls.without_trace(verification.compared, evaluation, values)

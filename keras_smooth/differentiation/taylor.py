@@ -18,7 +18,7 @@ from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import full_entry
 from keras_smooth.jet.entries import total
-from keras_smooth.jet.frame import trailing_sizes
+from keras_smooth.jet.frame import sizes_from
 
 
 def propagate(
@@ -189,7 +189,7 @@ def _structured(full: tf.Tensor, jet: Jet, points: Points, k: int) -> Any:
         k: Order.
     """
     dims, rank = points.dims, jet.primal.shape.rank
-    shape = trailing_sizes(jet.primal, 0)
+    shape = sizes_from(jet.primal, 0)
     axes = [sample_axes(x) for x in points.moving]
     if sum(dims) > 1:
         full = tf.reshape(full, [*[sum(dims)] * k, *tf.unstack(tf.shape(jet.primal))])

@@ -5,6 +5,7 @@ series x'(0), x''(0), ... Entry k is the k-th derivative, not divided by k!, as 
 jax.experimental.jet. This file has the class, and linear functions and products of jets.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -267,9 +268,8 @@ def _sum(x: Jet, other: Any) -> Jet:
     x, other = as_jets(x, other)
     primal = x.primal + other.primal
     pairs = zip(x.series, other.series, strict=True)
-    return x.like(
-        primal, [total([broadcast_like(v, primal) for v in pair]) for pair in pairs]
-    )
+    series = [total([broadcast_like(v, primal) for v in pair]) for pair in pairs]
+    return x.like(primal, series)
 
 
 def broadcast_like(value: Entry, like: tf.Tensor) -> Entry:
@@ -318,10 +318,8 @@ def joint(function: Callable, *xs: Any) -> Jet:
     >>> jet.joint(lambda a, b: tf.concat([a, b], -1), x, jet.exp(x)).shape
     TensorShape([2, 2])
     """
-    primals = map(primal, xs)
-    return lifted_joint(
-        function(*primals), lambda *values: apply_folded(function, *values), xs
-    )
+    exact = function(*map(primal, xs))
+    return lifted_joint(exact, functools.partial(apply_folded, function), xs)
 
 
 def lifted_joint(exact: Any, lift: Callable, xs: Sequence) -> Jet:

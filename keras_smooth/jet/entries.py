@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.jet.frame import trailing_sizes
+from keras_smooth.jet.frame import sizes_from
 from keras_smooth.jet.shapes import AlongDirections, OneSum, Sums
 
 Entry: TypeAlias = tf.Tensor | None
@@ -60,10 +60,8 @@ def apply_folded(function: Callable, *values: Entry) -> Entry:
     if len(known) < len(values):
         return None
     directions = known[0].shape[0]
-    result = function(
-        *(tf.reshape(value, (-1, *trailing_sizes(value, 2))) for value in known)
-    )
+    result = function(*(tf.reshape(value, (-1, *sizes_from(value, 2))) for value in known))
     # The function may return another batch size, as a reshape does.
     rows = result.shape[0]
     batch = -1 if rows is None else rows // directions
-    return tf.reshape(result, (directions, batch, *trailing_sizes(result, 1)))
+    return tf.reshape(result, (directions, batch, *sizes_from(result, 1)))

@@ -47,10 +47,10 @@ class Frame:
 def _combine(matrix: Combination, value: AlongCurves) -> Combined:
     flat = tf.reshape(value, (value.shape[0], -1))
     combined = tf.matmul(tf.cast(matrix, value.dtype), flat)
-    return tf.reshape(combined, (matrix.shape[0], *trailing_sizes(value, 1)))
+    return tf.reshape(combined, (matrix.shape[0], *sizes_from(value, 1)))
 
 
-def trailing_sizes(value: tf.Tensor, start: int) -> list:
+def sizes_from(value: tf.Tensor, start: int) -> list:
     """Returns the sizes of the axes from `start` on, as integers if they are known."""
     sizes = list(value.shape[start:])
     if None not in sizes:

@@ -57,9 +57,7 @@ def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
         has_units = calls.is_float(sample) and (
             _depends_on(tape, outputs, sample) or not _are_whole(values)
         )
-        uses.append(
-            Use(has_units, _masking_layer(tape, sample, compared) if has_units else None)
-        )
+        uses.append(Use(has_units, _masking(tape, sample, compared) if has_units else None))
     return uses
 
 
@@ -74,7 +72,7 @@ def _are_whole(values: Any) -> bool:
     return bool(tf.reduce_all(values == tf.round(values)))
 
 
-def _masking_layer(
+def _masking(
     tape: tf.GradientTape, sample: tf.Tensor, compared: list
 ) -> keras.layers.Masking | None:
     """Returns the Masking that makes a mask of an input, or None."""

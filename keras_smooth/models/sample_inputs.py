@@ -54,7 +54,7 @@ def prepared(
         return model, (_inputs_of_model(model),)
     if model.built and _built_shape(model) is not None:
         return model, (keras.tree.map_shape_structure(_normal_sample, _built_shape(model)),)
-    return _by_trying_shapes(model, copied)
+    return _try_shapes(model, copied)
 
 
 def _first_samples(model: keras.layers.Layer, x: Any, numbers: int) -> Any:
@@ -172,7 +172,7 @@ def _built_shape(layer: keras.layers.Layer) -> Any:
     return config.get("input_shape") or config.get("shapes_dict")
 
 
-def _by_trying_shapes(
+def _try_shapes(
     layer: keras.layers.Layer, copied: Callable
 ) -> tuple[keras.layers.Layer, tuple]:
     for shape in _SHAPES:

@@ -18,15 +18,13 @@ PYTHON_COMPUTES = (
     "depends on x."
 )
 # Words in the errors of Python and TensorFlow about symbols in the place of values.
-_WORDS_ON_SYMBOLS = ("NumPy", "'numpy'", "SymbolicTensor")
+_SYMBOL_WORDS = ("NumPy", "'numpy'", "SymbolicTensor")
 
 
 def computes_with_values(error: Exception) -> bool:
     """Returns whether an error says that Python needs values that a graph does not have."""
     kinds = NotImplementedError | AttributeError | TypeError
-    return isinstance(error, kinds) and any(
-        word in str(error) for word in _WORDS_ON_SYMBOLS
-    )
+    return isinstance(error, kinds) and any(word in str(error) for word in _SYMBOL_WORDS)
 
 
 def traced_if_possible(function: Callable, *arguments: Any) -> Callable:

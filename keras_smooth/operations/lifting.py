@@ -18,7 +18,7 @@ from keras_smooth.jet.arithmetic import (
     map_entries,
     primal,
 )
-from keras_smooth.jet.frame import trailing_sizes
+from keras_smooth.jet.frame import sizes_from
 from keras_smooth.operations.program import signature
 from keras_smooth.operations.rows import add
 
@@ -99,7 +99,7 @@ def run_primals(operation: tf.Operation, inputs: Sequence) -> Any:
 
 
 def full_jet(x: Any) -> Any:
-    """Returns a jet whose entries have all samples, also entries that all samples share."""
+    """Returns a jet whose entries are broadcast to all samples, if they are shared by them."""
     if not isinstance(x, Jet):
         return x
     return map_entries(x, x.primal, lambda v: full_entry(x, v, v.shape[0]))
@@ -110,10 +110,12 @@ def _of_rank(x: Jet, rank: int) -> Jet:
     ones = [1] * (rank - x.shape.rank)
     if not ones:
         return x
-    point = tf.reshape(x.primal, [*ones, *trailing_sizes(x.primal, 0)])
-    return map_entries(
-        x, point, lambda v: tf.reshape(v, [v.shape[0], *ones, *trailing_sizes(v, 1)])
-    )
+
+    def expanded(v: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(v, [v.shape[0], *ones, *sizes_from(v, 1)])
+
+    point = tf.reshape(x.primal, [*ones, *sizes_from(x.primal, 0)])
+    return map_entries(x, point, expanded)
 
 
 def same_rank(*xs: Any, least: int = 0) -> list[Jet]:
@@ -154,9 +156,8 @@ def linear_rule(lift: Callable | None = None, places: slice = slice(1)) -> Calla
         def lifted(*values: tf.Tensor) -> Any:
             if lift is not None:
                 return applied(lift, values)
-            results = [
-                applied(lift_last_axes, row) for row in zip(*map(tf.unstack, values))
-            ]
+            by_direction = zip(*map(tf.unstack, values))
+            results = [applied(lift_last_axes, entries) for entries in by_direction]
             if isinstance(results[0], list):
                 return list(map(tf.stack, zip(*results)))
             return tf.stack(results)
@@ -165,9 +166,8 @@ def linear_rule(lift: Callable | None = None, places: slice = slice(1)) -> Calla
         y = lifted_joint(exact, lifted, inputs[places])
         if not isinstance(exact, list):
             return y
-        return [
-            map_entries(y, output, lambda v, i=i: v[i]) for i, output in enumerate(exact)
-        ]
+        outputs = enumerate(exact)
+        return [map_entries(y, output, lambda v, i=i: v[i]) for i, output in outputs]
 
     return rule
 
@@ -196,16 +196,16 @@ def lift_last_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
 
 def lift_first_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
     """Applies an operation on the first axes to an entry, with the directions moved last."""
-    return with_directions_last(lambda z: run(operation, [z, *others]), v)
+    return directions_last(lambda z: run(operation, [z, *others]), v)
 
 
 def lift_named_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
-    """Applies an operation on axes, which its last input names, to an entry."""
+    """Applies an operation on the axes that its last input names to an entry."""
     *settings, axes = others
     return run(operation, [v, *settings, axes_of_entry(axes)])
 
 
-def with_directions_last(function: Callable, *values: tf.Tensor) -> tf.Tensor:
+def directions_last(function: Callable, *values: tf.Tensor) -> tf.Tensor:
     """Applies a function that works along leading axes, with the directions moved last."""
     y = function(*(tf.transpose(v, [*range(1, v.shape.rank), 0]) for v in values))
     last = y.shape.rank - 1

@@ -45,15 +45,13 @@ def signature(operation: tf.Operation) -> Signature:
         function = getattr(tf.raw_ops, kind, None)
         parameters = list(inspect.signature(function).parameters) if function else []
         counts = tuple(e.number_attr or e.type_list_attr for e in definition.input_arg)
-        names, attributes = _names_in_raw_ops(
-            definition, [p for p in parameters if p != "name"]
-        )
+        names, attributes = _raw_names(definition, [p for p in parameters if p != "name"])
         has_effects = definition.is_stateful and kind not in _ONLY_READ
         _signatures[kind] = Signature(names, counts, attributes, function, has_effects)
     return _signatures[kind]
 
 
-def _names_in_raw_ops(definition: Any, parameters: list[str]) -> tuple[tuple, tuple]:
+def _raw_names(definition: Any, parameters: list[str]) -> tuple[tuple, tuple]:
     """Returns the names of the inputs in `tf.raw_ops`, and pairs for the attributes.
 
     Some names differ between `tf.raw_ops` and the operation, but their order is the same.

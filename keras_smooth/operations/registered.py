@@ -20,7 +20,7 @@ from keras_smooth.operations.trace import chosen_leaves
 from keras_smooth.presentation.warn import warn_once
 
 _NAME = "keras_smooth_rule"
-_facts_by_name: dict[str, "Facts"] = {}
+_facts: dict[str, "Facts"] = {}
 _numbers = itertools.count()
 # Relative tolerances of half the digits: above rounding, and below the error of a wrong rule.
 _TOLERANCES = {"bfloat16": 0.1, "float16": 3e-2, "float32": 3e-4, "float64": 1e-8}
@@ -67,9 +67,7 @@ def with_facts(function: Callable, facts: Facts) -> Callable:
             return rule(*positional, **named)  # type: ignore[misc]
 
         body.__name__ = name
-        _facts_by_name[name] = (
-            facts if rule is None else dataclasses.replace(facts, jet=jets)
-        )
+        _facts[name] = facts if rule is None else dataclasses.replace(facts, jet=jets)
         return tf.function(body, autograph=False)(*tensors)
 
     return call
@@ -114,7 +112,7 @@ def facts(name: str) -> Facts:
     """Returns the registered facts of a function that a trace calls."""
     start = name.find(_NAME)
     key = name[start:].rpartition("_")[0] if start >= 0 else ""
-    return _facts_by_name.get(key, Facts())
+    return _facts.get(key, Facts())
 
 
 def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:

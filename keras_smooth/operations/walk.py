@@ -130,11 +130,9 @@ class Walk:
             return states
         if len(bodies) == 1:
             known = self.visit_function(step, names[0])
-            return (
-                self.follow(bodies[0], step.input_states, enclosing)
-                if known is None
-                else known
-            )
+            if known is not None:
+                return known
+            return self.follow(bodies[0], step.input_states, enclosing)
         decides, *given = step.input_states
         if decides:
             self.visit_decision(step)

@@ -9,7 +9,7 @@ import tensorflow as tf
 # The shift keeps these points away from the breakpoints of known activations.
 _GRID = np.linspace(-12.0, 12.0, 385) + 0.0137
 # Points between and far outside of the grid, where there may be other pieces.
-_OTHER_POINTS = np.array([-1e4, -321.0, -33.3, *(_GRID[3:-3] + 0.021), 33.3, 321.0, 1e4])
+_ELSEWHERE = np.array([-1e4, -321.0, -33.3, *(_GRID[3:-3] + 0.021), 33.3, 321.0, 1e4])
 _WIDTH = 5
 _MAX_KNOTS = 8
 _TOLERANCE = 1e-9
@@ -72,16 +72,14 @@ def _lines(slopes: np.ndarray, values: np.ndarray) -> np.ndarray | None:
 
 def _has_same_values(function: Callable, pieces: dict[str, Any]) -> bool:
     """Returns whether the pieces have the values of the function at other points as well."""
-    values = _values(function, _OTHER_POINTS)
+    values = _values(function, _ELSEWHERE)
     if values is None:
         return False
-    total = pieces["offset"] + pieces["slope"] * _OTHER_POINTS
+    total = pieces["offset"] + pieces["slope"] * _ELSEWHERE
     for knot, weight in zip(pieces["knots"], pieces["weights"]):
-        total = total + weight * np.maximum(_OTHER_POINTS - knot, 0.0)
+        total = total + weight * np.maximum(_ELSEWHERE - knot, 0.0)
     # The pieces are rounded to _DIGITS, and the error grows with the distance from 0.
-    return bool(
-        np.all(np.abs(total - values) <= _TOLERANCE * (1.0 + np.abs(_OTHER_POINTS)))
-    )
+    return bool(np.all(np.abs(total - values) <= _TOLERANCE * (1.0 + np.abs(_ELSEWHERE))))
 
 
 def _rounded(numbers: np.ndarray) -> tuple[float, ...]:

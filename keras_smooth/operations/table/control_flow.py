@@ -127,17 +127,16 @@ def _run_loop(
     leader = _first_jet(inputs)
     changing = [x for x, stays in zip(inputs, kept) if not stays]
 
-    def all_variables(flat: Any) -> list:
+    def variables(flat: Any) -> list:
         values = iter(_unflattened(changing, flat))
         return [x if stays else next(values) for x, stays in zip(inputs, kept)]
 
     def continues(*flat: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(
-            evaluate(condition, list(map(primal, all_variables(flat))))[0], []
-        )
+        (result,) = evaluate(condition, list(map(primal, variables(flat))))
+        return tf.reshape(result, [])
 
     def step(*flat: tf.Tensor) -> list:
-        results = zip(evaluate(body, all_variables(flat)), inputs, kept)
+        results = zip(evaluate(body, variables(flat)), inputs, kept)
         filled = [
             _full_jet(value, _is_jet(like), leader)
             for value, like, stays in results
@@ -147,7 +146,7 @@ def _run_loop(
 
     flat = [tensor for value in changing for tensor in _tensors(value)]
     most = _max_steps(inputs)
-    return all_variables(tf.while_loop(continues, step, flat, maximum_iterations=most))
+    return variables(tf.while_loop(continues, step, flat, maximum_iterations=most))
 
 
 def _max_steps(inputs: list) -> int | None:
@@ -210,9 +209,8 @@ def _constant_jet(value: Any, like: Jet) -> Any:
         return like.like(value, [None] * like.order)
     shape, length = _shape_and_length(value)
     leads = map(like.lead, range(1, like.order + 1))
-    return JetList(
-        value, [_empty_list(shape, length, like.dtype, lead) for lead in leads], like
-    )
+    series = [_empty_list(shape, length, like.dtype, lead) for lead in leads]
+    return JetList(value, series, like)
 
 
 def _shape_and_length(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

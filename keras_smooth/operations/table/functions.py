@@ -36,9 +36,7 @@ def _alternating(first: Callable, second: Callable) -> Callable[[Jet], Jet]:
     return function
 
 
-def _with_derivative(
-    function: Callable, slope: Callable[[Jet], Jet]
-) -> Callable[[Jet], Jet]:
+def _primitive(function: Callable, slope: Callable[[Jet], Jet]) -> Callable[[Jet], Jet]:
     """Returns a function of jets, from its values and from its derivative as a function of jets."""
     return lambda x: jet.primitive(x, function(x.primal), slope)
 
@@ -80,18 +78,12 @@ def _softsign(x: Jet) -> Jet:
 
 _ROOT_PI, _ROOT_2_PI = math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
-    "Acos": _with_derivative(
-        tf.acos, lambda x: -_reciprocal_root(_square_plus(x, 1.0, -1.0))
-    ),
-    "Acosh": _with_derivative(tf.acosh, lambda x: _reciprocal_root(_square_plus(x, -1.0))),
-    "Asin": _with_derivative(
-        tf.asin, lambda x: _reciprocal_root(_square_plus(x, 1.0, -1.0))
-    ),
-    "Asinh": _with_derivative(tf.asinh, lambda x: _reciprocal_root(_square_plus(x, 1.0))),
-    "Atan": _with_derivative(tf.atan, lambda x: jet.reciprocal(_square_plus(x, 1.0))),
-    "Atanh": _with_derivative(
-        tf.atanh, lambda x: jet.reciprocal(_square_plus(x, 1.0, -1.0))
-    ),
+    "Acos": _primitive(tf.acos, lambda x: -_reciprocal_root(_square_plus(x, 1.0, -1.0))),
+    "Acosh": _primitive(tf.acosh, lambda x: _reciprocal_root(_square_plus(x, -1.0))),
+    "Asin": _primitive(tf.asin, lambda x: _reciprocal_root(_square_plus(x, 1.0, -1.0))),
+    "Asinh": _primitive(tf.asinh, lambda x: _reciprocal_root(_square_plus(x, 1.0))),
+    "Atan": _primitive(tf.atan, lambda x: jet.reciprocal(_square_plus(x, 1.0))),
+    "Atanh": _primitive(tf.atanh, lambda x: jet.reciprocal(_square_plus(x, 1.0, -1.0))),
     "BesselI0": functools.partial(bessel, kind=0, sign=1),
     "BesselI1": functools.partial(bessel, kind=1, sign=1),
     "BesselJ0": functools.partial(bessel, kind=0, sign=-1),
@@ -101,14 +93,12 @@ FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
     "Dawsn": _solution_of(tf.math.special.dawsn, lambda x, y: 1.0 - 2.0 * x * y),
     "Digamma": _digamma,
     "Erf": jet.erf,
-    "Erfc": _with_derivative(
-        tf.math.erfc, lambda x: -2.0 / _ROOT_PI * jet.exp(-jet.square(x))
-    ),
+    "Erfc": _primitive(tf.math.erfc, lambda x: -2.0 / _ROOT_PI * jet.exp(-jet.square(x))),
     "Erfinv": _solution_of(
         tf.math.erfinv, lambda x, y: _ROOT_PI / 2.0 * jet.exp(jet.square(y))
     ),
     "Exp": jet.exp,
-    "Expint": _with_derivative(tf.math.special.expint, lambda x: jet.exp(x) / x),
+    "Expint": _primitive(tf.math.special.expint, lambda x: jet.exp(x) / x),
     "Expm1": jet.expm1,
     "Inv": jet.reciprocal,
     "Lgamma": _lgamma,

@@ -11,11 +11,11 @@ from keras_smooth.operations.breakpoints import gap_to_second_largest
 from keras_smooth.operations.lifting import (
     add_linear,
     axes_of_entry,
+    directions_last,
     full_jet,
     lift_first_axes,
     run,
     run_primals,
-    with_directions_last,
 )
 from keras_smooth.operations.rows import add, add_column
 
@@ -44,7 +44,7 @@ add_linear(
 
 def _scatter(operation: tf.Operation, indices: Any, v: tf.Tensor, shape: Any) -> tf.Tensor:
     target = tf.concat([shape, tf.cast(tf.shape(v)[:1], shape.dtype)], axis=0)
-    return with_directions_last(lambda z: tf.scatter_nd(indices, z, target), v)
+    return directions_last(lambda z: tf.scatter_nd(indices, z, target), v)
 
 
 add_linear("ScatterNd", _scatter, slice(1, 2))
@@ -54,7 +54,7 @@ def _put_or_added(
     operation: tf.Operation, old: tf.Tensor, indices: Any, new: tf.Tensor
 ) -> tf.Tensor:
     """Applies an operation that puts or adds values at indices of a tensor."""
-    return with_directions_last(
+    return directions_last(
         lambda *values: run(operation, [values[0], indices, values[1]]), old, new
     )
 
@@ -76,7 +76,7 @@ def _extreme_of_segments(operation: tf.Operation, x: Jet, ids: Any, *number: Any
     share = chosen / tf.maximum(tf.gather(counts, ids), tf.ones([], x.dtype))
 
     def lifted(v: tf.Tensor) -> tf.Tensor:
-        return with_directions_last(
+        return directions_last(
             lambda z: tf.math.unsorted_segment_sum(z, ids, size), share * v
         )
 
@@ -116,7 +116,7 @@ def _stitched(operation: tf.Operation, *inputs: Any) -> Jet:
     indices, data = inputs[:number], inputs[number:]
 
     def lifted(*values: tf.Tensor) -> tf.Tensor:
-        return with_directions_last(
+        return directions_last(
             lambda *tensors: run(operation, [*indices, *tensors]), *values
         )
 

@@ -36,9 +36,7 @@ def _transform_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
     return -1 if nearest and any(moving[1:]) else _resampling_class(operation, moving)
 
 
-def _without_fill_value(
-    operation: tf.Operation, images: tf.Tensor, *others: Any
-) -> tf.Tensor:
+def _unfilled(operation: tf.Operation, images: tf.Tensor, *others: Any) -> tf.Tensor:
     """Applies an operation to entries, with 0 in the place of the value outside of the image."""
     filling = run(operation, [tf.zeros_like(images[0]), *others])
     moved = [run(operation, [image, *others]) - filling for image in tf.unstack(images)]
@@ -48,7 +46,7 @@ def _without_fill_value(
 # TensorFlow's gradients are those of the inverse transform, which differ between pixels.
 add_linear(
     "ImageProjectiveTransformV2 ImageProjectiveTransformV3",
-    _without_fill_value,
+    _unfilled,
     smoothness=_transform_class,
     tapes_right_to=0,
 )
@@ -114,6 +112,4 @@ for _kind, _select in (
     )
 
 
-add_linear(
-    "CropAndResize", _without_fill_value, smoothness=_resampling_class, tapes_right_to=1
-)
+add_linear("CropAndResize", _unfilled, smoothness=_resampling_class, tapes_right_to=1)

@@ -72,11 +72,9 @@ def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
         ends = times(matrices[k], y[0], 1, tf.matmul)
         known = total([ends, inner_leibniz(a, matrices, y, k, tf.matmul)])
         rest = total([b.series[k - 1], minus(known)])
-        y.append(
-            None
-            if rest is None
-            else run(operation, [_broadcast_matrix(a.primal, rest), rest])
-        )
+        if rest is not None:
+            rest = run(operation, [_broadcast_matrix(a.primal, rest), rest])
+        y.append(rest)
     return a.like(y[0], y[1:])
 
 

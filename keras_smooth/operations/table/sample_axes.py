@@ -80,7 +80,7 @@ def _named_axes(operation: tf.Operation, place: int, of: int = 0) -> set[int]:
     return set(static_axes(operation.inputs[place], _shape(operation, of).rank))
 
 
-def _single_axis(axes: Iterable[Any]) -> Any:
+def _single(axes: Iterable[Any]) -> Any:
     """Returns the single axis, or letter, in a sequence with None. Several or none are an error."""
     (axis,) = {axis for axis in axes if axis is not None}
     return axis
@@ -97,7 +97,7 @@ def _elementwise(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     """For operations on single numbers, which broadcast from the last axis on."""
     shape = operation.outputs[0].shape
     pairs = [(x.shape, a) for x, a in zip(operation.inputs, axes) if a is not None]
-    axis = shape.rank - _single_axis(each.rank - a for each, a in pairs)
+    axis = shape.rank - _single(each.rank - a for each, a in pairs)
     return axis if {each[a] for each, a in pairs} == {shape[axis]} else NotImplemented
 
 
@@ -134,7 +134,7 @@ def _except_last_axes(number: int) -> Callable:
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         ranks = [x.shape.rank for x in operation.inputs]
         pairs = zip(ranks, axes)
-        axis = max(ranks) + _single_axis(a if a is None else a - rank for rank, a in pairs)
+        axis = max(ranks) + _single(a if a is None else a - rank for rank, a in pairs)
         return axis if axis < max(ranks) - number else NotImplemented
 
     return axis_of
@@ -176,7 +176,7 @@ def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | Non
     return axes[0] if is_whole and result.ctypes.data == array.ctypes.data else None
 
 
-def _axis_by_view(view: Callable) -> Callable:
+def _by_view(view: Callable) -> Callable:
     """For operations whose output is a view of the first input in NumPy, given the others."""
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -241,15 +241,15 @@ def _slice_gradient(operation: tf.Operation, axes: Axes, program: Program) -> An
 
 def _concatenated(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     *axes_of_tensors, last = axes
+    if last is not None:
+        return NotImplemented
     touched = _named_axes(operation, len(axes_of_tensors))
-    return (
-        _unmixed(_single_axis(axes_of_tensors), touched) if last is None else NotImplemented
-    )
+    return _unmixed(_single(axes_of_tensors), touched)
 
 
 def _stacked(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     place = operation.get_attr("axis") % operation.outputs[0].shape.rank
-    axis = _single_axis(axes)
+    axis = _single(axes)
     return axis + (place <= axis)
 
 
@@ -291,9 +291,8 @@ def _by_letters(terms: Sequence[str], result: str, axes: Axes) -> int:
     It is an error if the result does not have the letter: it is summed over.
     """
     pairs = zip(terms, axes)
-    return result.index(
-        _single_axis(term[axis] for term, axis in pairs if axis is not None)
-    )
+    letters = (term[axis] for term, axis in pairs if axis is not None)
+    return result.index(_single(letters))
 
 
 def _product_of_matrices(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -327,7 +326,7 @@ def _of_branches(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 def _common_axes(*several: Axes) -> list[int | None]:
     """Returns the common axes of several alternatives. Each may be without samples."""
-    return [None if set(axes) == {None} else _single_axis(axes) for axes in zip(*several)]
+    return [None if set(axes) == {None} else _single(axes) for axes in zip(*several)]
 
 
 def _of_loop(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -380,19 +379,17 @@ _COLUMNS = {
         "Cholesky FFT2D IFFT2D MatrixBandPart MatrixInverse MatrixSolve "
         "MatrixTriangularSolve LogMatrixDeterminant MatrixDeterminant"
     ),
-    _axis_by_view(
-        _first_entries
-    ): "All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum",
+    _by_view(_first_entries): "All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum",
     _reshaped: "Reshape",
-    _axis_by_view(lambda operation, x, order: x.transpose(order)): "Transpose",
-    _axis_by_view(lambda operation, x, axis: np.expand_dims(x, axis.item())): "ExpandDims",
-    _axis_by_view(
+    _by_view(lambda operation, x, order: x.transpose(order)): "Transpose",
+    _by_view(lambda operation, x, axis: np.expand_dims(x, axis.item())): "ExpandDims",
+    _by_view(
         lambda operation, x: x.squeeze(tuple(operation.get_attr("squeeze_dims")) or None)
     ): "Squeeze",
-    _axis_by_view(
+    _by_view(
         lambda operation, x: np.moveaxis(x, operation.get_attr("axis"), 0)[0]
     ): "Unpack",
-    _axis_by_view(
+    _by_view(
         lambda operation, x, *numbers: x[_numpy_index(operation, *numbers)]
     ): "StridedSlice",
     _sliced: "Slice",

@@ -80,7 +80,7 @@ def _strided_slice(
     operation: tf.Operation, v: tf.Tensor, begin: Any, end: Any, strides: Any
 ) -> tf.Tensor:
     return tf.raw_ops.StridedSlice(
-        input=v, **_slice_arguments(operation, begin, end, strides)
+        input=v, **_shifted_slice(operation, begin, end, strides)
     )
 
 
@@ -88,11 +88,11 @@ def _slice_gradient(
     operation: tf.Operation, shape: Any, begin: Any, end: Any, strides: Any, v: tf.Tensor
 ) -> tf.Tensor:
     shape = tf.concat([tf.shape(v, shape.dtype)[:1], shape], axis=0)
-    sliced = _slice_arguments(operation, begin, end, strides)
+    sliced = _shifted_slice(operation, begin, end, strides)
     return tf.raw_ops.StridedSliceGrad(shape=shape, dy=v, **sliced)
 
 
-def _slice_arguments(
+def _shifted_slice(
     operation: tf.Operation, begin: Any, end: Any, strides: Any
 ) -> dict[str, Any]:
     """Returns the arguments of a strided slice that leaves a first axis, of directions, whole."""
