@@ -21,7 +21,7 @@ from keras_smooth.operations.lifting import full_jet, run, run_primals, same_ran
 from keras_smooth.operations.rows import add, add_column
 
 
-def _full_jet(x: Any) -> Any:
+def _unframed(x: Any) -> Any:
     """Returns a jet whose entries have all samples and each direction."""
     return full_jet(x).unframed() if isinstance(x, Jet) else x
 
@@ -32,7 +32,7 @@ def _adjoint(value: Entry) -> Entry:
 
 def _inverse(operation: tf.Operation, x: Jet) -> Jet:
     """The rule of Y X = 1: Y_k = -sum_(j >= 1) binomial(k, j) Y_(k - j) X_j Y_0."""
-    x = _full_jet(x)
+    x = _unframed(x)
     entries = (
         [_adjoint(v) for v in x.entries] if operation.get_attr("adjoint") else x.entries
     )
@@ -65,7 +65,7 @@ add("MatrixInverse", _inverse, exact=True, domain=_regular_domain)
 
 def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
     """The rule of A Y = B: Y_k = A^-1 (B_k - sum_(j >= 1) binomial(k, j) A_j Y_(k - j))."""
-    a, b = same_rank(_full_jet(a), _full_jet(b))
+    a, b = same_rank(_unframed(a), _unframed(b))
     matrices = _entries_of_equations(operation, a)
     y = [run_primals(operation, [a, b])]
     for k in range(1, a.order + 1):
@@ -108,7 +108,7 @@ def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
 
     R is X_k minus the inner terms of L L^T, and phi the lower triangle with half the diagonal.
     """
-    x = _full_jet(x)
+    x = _unframed(x)
     factors = [run(operation, [x.primal])]
     root = factors[0]
     product = functools.partial(tf.matmul, adjoint_b=True)
@@ -142,7 +142,7 @@ add("Cholesky", _cholesky, exact=True, domain=lambda operation, x: [tf.linalg.ei
 
 def _log_determinant(operation: tf.Operation, x: Jet) -> list:
     """The rule of the logarithm l of |det X|: l' = tr(X^-1 X')."""
-    x = _full_jet(x)
+    x = _unframed(x)
     sign, logarithm = run(operation, [x.primal])
     return [sign, x.like(logarithm, _log_determinant_series(x))]
 
@@ -164,7 +164,7 @@ def _log_determinant_series(x: Jet) -> list[Entry]:
 
 def _determinant(operation: tf.Operation, x: Jet) -> Jet:
     """The rule of d = det X: d' = d tr(X^-1 X')."""
-    x = _full_jet(x)
+    x = _unframed(x)
     value = run(operation, [x.primal])
     logarithm = x.like(tf.zeros_like(value), _log_determinant_series(x))
     ratio = jet.elementwise(jet.exp, logarithm)
@@ -184,7 +184,7 @@ def _eigendecomposition(x: Jet) -> tuple[Jet, Jet]:
     diagonal of C follows from V^T V = 1. C is NaN where two eigenvalues are equal and the
     derivative mixes their eigenvectors.
     """
-    x = _full_jet(x)
+    x = _unframed(x)
     values, vectors = tf.linalg.eigh(x.primal)
     a: list[Entry] = [x.primal, *(_symmetric(value) for value in x.series)]
     gaps = values[..., :, None] - values[..., None, :]
