@@ -106,7 +106,7 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> ModelTrace:
         return own_call.call(model, structure, training)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(registry.reading.named(model, _facts_of))
+        stack.enter_context(registry.reading.marked_parts(model, _facts_of))
         for number, layer in enumerate(layers):
             within = functools.partial(_within_scope, number, arguments)
             stack.enter_context(calls.replaced_call(layer, within))

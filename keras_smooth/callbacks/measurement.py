@@ -43,7 +43,7 @@ class Measurement:
     def __init__(
         self, x: Any, reference: Any, order: int, metric: Any, also: Sequence[str]
     ):
-        self.x, self.order = exact_values.points(x), order
+        self.x, self.order = exact_values.point_arrays(x), order
         self._metric, name = metric, metric_of(metric).name
         self.metric_name = metric if isinstance(metric, str) else name
         self._quantities = quantities_of(also, self.x, order)
