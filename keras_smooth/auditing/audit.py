@@ -291,7 +291,7 @@ _Modes = dict[str, _TracedMode | _UntracedMode]
 
 def _mixes(subject: Subject, has_rules: bool) -> bool:
     """Returns whether values show that the output for a sample depends on other samples."""
-    run = functools.partial(calls.call_without_trace, subject.model)
+    run = functools.partial(calls.call_without_side_effects, subject.model)
     return independence.mixes(run, subject.x, by_values=not has_rules)
 
 

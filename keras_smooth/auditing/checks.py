@@ -102,7 +102,7 @@ def _compared(evaluation: Evaluation) -> Finding:
             below = _compared(dataclasses.replace(evaluation, task=task))
             if below.cause.verdict == Verdict.FAULTY:
                 return below
-        comparison = calls.without_trace(verification.compared, evaluation, values)
+        comparison = calls.without_side_effects(verification.compared, evaluation, values)
     # TensorFlow or the layer's code can raise any error.
     except Exception as error:
         return Finding(Cause.UNKNOWN, reason=_first_line(error))
@@ -143,7 +143,7 @@ def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
 
 def _entries_by_tapes(evaluation: Evaluation, order: int) -> tuple:
     by_tapes = functools.partial(tapes.along, order=order)
-    return calls.without_trace(
+    return calls.without_side_effects(
         by_tapes, evaluation.traces, evaluation.points, *evaluation.directions
     )
 

@@ -110,7 +110,7 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> ModelTrace:
         for number, layer in enumerate(layers):
             within = functools.partial(_within_scope, number, arguments)
             stack.enter_context(calls.replaced_call(layer, within))
-        traced = calls.without_trace(operations.trace, function, flat)
+        traced = calls.without_side_effects(operations.trace, function, flat)
     return ModelTrace(training, traced, flat, layers, arguments)
 
 

@@ -66,7 +66,7 @@ def _compare_in_eager_mode(traces: Traces, points: Points) -> bool:
     """Returns whether tapes and jets differ, False if a derivative cannot be computed."""
     try:
         if tf.executing_eagerly():
-            return bool(calls.without_trace(_tapes_differ_from_jets, traces, points))
+            return bool(calls.without_side_effects(_tapes_differ_from_jets, traces, points))
         # Tapes are paused while a graph is built; another thread is eager.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             new_traces = Traces(traces.model)

@@ -102,7 +102,7 @@ class Evaluation:
             # Side effects of the model happen once, as in one call of the user.
             values = self._values()
         else:
-            values = calls.without_trace(self._values)
+            values = calls.without_side_effects(self._values)
             self.cause_side_effects()
         self._check_samples(values)
         return values
@@ -151,7 +151,7 @@ class Evaluation:
 
         The call is left out for models that are known to have no side effects.
         """
-        if self.training or calls.may_leave_trace(self.model):
+        if self.training or calls.may_have_side_effects(self.model):
             self.traces.call(self.points.x)
 
     def _values(self) -> Any:
@@ -270,5 +270,5 @@ class Evaluation:
 
         if self.batch_size is not None:
             # The model must not keep tensors of one iteration of a loop.
-            function = functools.partial(calls.without_trace, function)
+            function = functools.partial(calls.without_side_effects, function)
         return in_batches(function, (*self.points.flat, *self.directions), self.batch_size)

@@ -152,7 +152,7 @@ def _same_among_copies(traces: Traces, points: Points) -> bool:
     """
 
     def outputs(points: Points) -> list:
-        return keras.tree.flatten(calls.without_trace(traces.call, points.x))
+        return keras.tree.flatten(calls.without_side_effects(traces.call, points.x))
 
     size = points.flat[0].shape[0]
     among_others, again = outputs(points), outputs(points)

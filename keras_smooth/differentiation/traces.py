@@ -135,7 +135,7 @@ class Traces:
 
         try:
             with registry.reading.marked_parts(self.model, rules.rule_of) as model:
-                traced = calls.without_trace(operations.trace, function, points.flat)
+                traced = calls.without_side_effects(operations.trace, function, points.flat)
         # Tracing can raise any error.
         except Exception as error:
             # An outer graph cannot call the model either.

@@ -50,7 +50,7 @@ def record(
         for layer in layers:
             recording = functools.partial(_recorded, calls[id(layer)])
             stack.enter_context(replaced_call(layer, recording))
-        call_without_trace(model, *args, training=training)
+        call_without_side_effects(model, *args, training=training)
     return calls
 
 
@@ -105,27 +105,27 @@ def temporary_attribute(layer: keras.Operation, name: str, value: Any) -> Iterat
             del attributes[name]
 
 
-def call_without_trace(
+def call_without_side_effects(
     layer: keras.Operation, *args: Any, training: bool = False, **kwargs: Any
 ) -> Any:
     """Calls a layer without changing losses, metrics, seeds or state."""
-    return without_trace(layer, *args, **own_call.in_mode(layer, training), **kwargs)
+    return without_side_effects(layer, *args, **own_call.in_mode(layer, training), **kwargs)
 
 
-def may_leave_trace(layer: Callable) -> bool:
+def may_have_side_effects(layer: Callable) -> bool:
     """Returns whether a call in inference mode may leave losses, metrics, seeds or state."""
     if graph.is_graph(layer):
-        return any(map(may_leave_trace, graph.inner(layer)))
+        return any(map(may_have_side_effects, graph.inner(layer)))
     # Code of a user may do anything.
     has_own_code = isinstance(layer, keras.Model | keras.layers.Lambda)
     if has_own_code or not is_determined_by_config(type(layer)):
         return True
     if getattr(layer, "activity_regularizer", None) or getattr(layer, "stateful", False):
         return True
-    return any(map(may_leave_trace, graph.wrapped(layer)))
+    return any(map(may_have_side_effects, graph.wrapped(layer)))
 
 
-def without_trace(function: Callable, *args: Any, **kwargs: Any) -> Any:
+def without_side_effects(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """Calls a function without changing the losses, metrics, seeds or state of layers.
 
     Earlier losses stay. Variables begin with the values that they have outside. Values that are

@@ -42,7 +42,7 @@ def fill_and_compare(
     args, kwargs = arguments_in(dtype, call)
 
     def run(args: Any, kwargs: Any) -> Any:
-        return calls.call_without_trace(copy, *args, **kwargs)
+        return calls.call_without_side_effects(copy, *args, **kwargs)
 
     try:
         state.copy_state(layer, copy)

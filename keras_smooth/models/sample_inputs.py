@@ -83,7 +83,7 @@ def _inputs_of_model(model: keras.Model) -> Any:
         x = keras.tree.pack_sequence_as(structure, drawn)
         # The errors of the model for inputs that it refuses do not matter.
         with contextlib.suppress(Exception):
-            calls.call_without_trace(model, x)
+            calls.call_without_side_effects(model, x)
             return x
     raise ValueError(
         f"No numbers were found on which {model.name!r} runs. Pass x, an array (or a list or "

@@ -96,7 +96,7 @@ def _symbol(model: keras.layers.Layer, array: checked_inputs.Input) -> keras.Ker
 
 def _symbolic_outputs(model: keras.layers.Layer, inputs: Any) -> Any:
     try:
-        return calls.without_trace(model, inputs)
+        return calls.without_side_effects(model, inputs)
     # The code of the model can raise any error.
     except Exception as error:
         raise ValueError(

@@ -152,7 +152,7 @@ def read_call(
             positional, keywords = filled(tensors)
             return marked(*positional, **{**mode, **keywords})
 
-        traced = calls.without_trace(operations.trace, function, symbols)
+        traced = calls.without_side_effects(operations.trace, function, symbols)
     return _read_program(traced, [symbol.dtype.is_floating for symbol in symbols])
 
 

@@ -75,7 +75,7 @@ def _outputs(name: str, model: Any, x: Any) -> Any:
     except ValueError as error:
         raise ValueError(f"`{name}`: {error}") from None
     # A stateful recurrence would continue from the state that the first model left.
-    outputs = calls.without_trace(model, x)
+    outputs = calls.without_side_effects(model, x)
     for output in keras.tree.flatten(outputs):
         if not hasattr(output, "dtype"):
             raise TypeError(f"`{name}` must return tensors, but returned {shown(output)}.")
@@ -169,7 +169,8 @@ def smoothen(
         copy_state(model, smooth)
     _warn_rough(smooth, order)
     smooth.output_change = _change(
-        calls.call_without_trace(model, *args), calls.call_without_trace(smooth, *args)
+        calls.call_without_side_effects(model, *args),
+        calls.call_without_side_effects(smooth, *args),
     )
     return smooth
 
@@ -189,7 +190,7 @@ def _checked_replacements(replacements: Any) -> Mapping:
 
 def _check_copy(model: keras.Model, args: tuple) -> None:
     """Raises an error if a copy without replacements differs from the model."""
-    call = calls.Call(args, {}, calls.call_without_trace(model, *args))
+    call = calls.Call(args, {}, calls.call_without_side_effects(model, *args))
     copy = copies.fresh_copy(model)
     copies.build(copy, args, {})
     copies.fill_and_compare(model, copy, None, call)
