@@ -168,7 +168,7 @@ STRAIGHT = {
 @pytest.mark.parametrize("name", STRAIGHT)
 def test_straight_pieces_are_measured(name):
     function, slopes = STRAIGHT[name]
-    pieces = straight_pieces.measured(function)
+    pieces = straight_pieces.measured_pieces(function)
     found = pieces["slope"] + np.append(0.0, np.cumsum(pieces["weights"]))
     # Rounded to 12 digits, each weight.
     np.testing.assert_allclose(found, slopes, atol=1e-11)
@@ -190,7 +190,7 @@ NOT_STRAIGHT = {
 
 @pytest.mark.parametrize("name", NOT_STRAIGHT)
 def test_what_is_not_straight_is_left_alone(name):
-    assert straight_pieces.measured(NOT_STRAIGHT[name]) is None
+    assert straight_pieces.measured_pieces(NOT_STRAIGHT[name]) is None
 
 
 # Operations in a graph, and how far the sum of four outputs moves at sharpness 100.

@@ -638,7 +638,7 @@ def nested(layer):
 )
 def test_a_rule_of_another_function_is_not_used_and_told(points, name, operator, make):
     model, (function, sign) = make(lying(LYING[name])), COSINE[operator]
-    with pytest.warns(UserWarning, match="gives another y than its function"):
+    with pytest.warns(UserWarning, match="returns another value than its function"):
         found = function(model, points)
     # Rounding of float64.
     np.testing.assert_allclose(np.squeeze(found), sign * np.cos(points[:, 0]), atol=1e-13)

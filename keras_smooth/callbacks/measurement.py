@@ -69,8 +69,9 @@ class Measurement:
 
         self._model = model
         x, order = self.x, self.order
-        self._evaluate = traced(lambda: calls.without_trace(derivatives, model, x, order))
-        # In eager mode, a metric would cost more than the derivatives.
+            entries = calls.without_side_effects(
+                directional, function_or_model, *along, order
+            )
         self._error = traced(error)
 
     @property
@@ -118,7 +119,9 @@ class Measurement:
         sides = (self._function, *in_float64), (self._model, x, direction)
         for function_or_model, *along in sides:
             order = max(self.order, 1)
-            entries = calls.without_trace(directional, function_or_model, *along, order)
+            entries = calls.without_side_effects(
+                directional, function_or_model, *along, order
+            )
             lines.append([_joined(_flat(entry)) for entry in entries[: self.order + 1]])
         return lines
 

@@ -19,7 +19,7 @@ from keras_smooth.differentiation.points import Points, random_points
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.models import calls
 from keras_smooth.models.agreement import EPSILON
-from keras_smooth.operations.program import layer_of
+from keras_smooth.operations.program import layer_path
 from keras_smooth.operations.rows import tapes_right_to
 from keras_smooth.presentation.warn import warn_once
 
@@ -43,7 +43,7 @@ def change_first_derivative(traces: Traces, points: Points) -> bool:
     """
     declaring = (
         operation
-        for operation in traces.apply_to_program(operations.between, points)
+        for operation in traces.apply_to_program(operations.on_paths, points)
         if operation.type in _FUNCTIONS and tapes_right_to(operation, [True]) < 2
     )
     operation = next(declaring, None)
@@ -55,7 +55,7 @@ def change_first_derivative(traces: Traces, points: Points) -> bool:
     if _is_changed[traced]:
         warn_once(
             traces.model,
-            f"{traces.name}: {_FUNCTIONS[operation.type]} in {layer_of(operation)} declares "
+            f"{traces.name}: {_FUNCTIONS[operation.type]} in {layer_path(operation)} declares "
             "another gradient than that of the function it computes. Its derivatives are those "
             'of the function; engine="tape" returns those that are declared.',
         )
@@ -66,7 +66,7 @@ def _compare_in_eager_mode(traces: Traces, points: Points) -> bool:
     """Returns whether tapes and jets differ, False if a derivative cannot be computed."""
     try:
         if tf.executing_eagerly():
-            return bool(calls.without_trace(_tapes_differ_from_jets, traces, points))
+            return bool(calls.without_side_effects(_tapes_differ_from_jets, traces, points))
         # Tapes are paused while a graph is built; another thread is eager.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             new_traces = Traces(traces.model)

@@ -146,7 +146,7 @@ def _sum_over_directions(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _call_without_side_effects(model: Callable, x: Any) -> Any:
     """Returns the outputs of a model without changing its state."""
-    return calls.without_trace(own_call.call, model, x)
+    return calls.without_side_effects(own_call.call, model, x)
 
 
 def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:

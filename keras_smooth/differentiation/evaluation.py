@@ -16,7 +16,7 @@ from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.tasks import Task
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.models import calls
-from keras_smooth.operations.program import layer_of
+from keras_smooth.operations.program import layer_path
 from keras_smooth.presentation.warn import warn_once
 
 
@@ -102,7 +102,7 @@ class Evaluation:
             # Side effects of the model happen once, as in one call of the user.
             values = self._values()
         else:
-            values = calls.without_trace(self._values)
+            values = calls.without_side_effects(self._values)
             self.cause_side_effects()
         self._check_samples(values)
         return values
@@ -134,12 +134,12 @@ class Evaluation:
         """Returns the place where TensorFlow's derivatives up to an order may be wrong, or None."""
         try:
             operation = self.traces.apply_to_program(
-                operations.wrong_by_tapes, self.points, order
+                operations.first_wrong_by_tapes, self.points, order
             )
         # Without a trace, nothing is known.
         except NotTraceableError:
             return None
-        return operation and f"{operation.type} in {layer_of(operation)}"
+        return operation and f"{operation.type} in {layer_path(operation)}"
 
     @functools.cached_property
     def traces(self) -> Traces:
@@ -151,7 +151,7 @@ class Evaluation:
 
         The call is left out for models that are known to have no side effects.
         """
-        if self.training or calls.may_leave_trace(self.model):
+        if self.training or calls.may_have_side_effects(self.model):
             self.traces.call(self.points.x)
 
     def _values(self) -> Any:
@@ -249,7 +249,7 @@ class Evaluation:
     def _jets_are_faster(self) -> bool:
         # XLA compiles loops of jets, which have a known number of steps, but not those of tapes.
         if not tf.executing_eagerly():
-            differentiated = self.traces.apply_to_program(operations.between, self.points)
+            differentiated = self.traces.apply_to_program(operations.on_paths, self.points)
             if any("While" in operation.type for operation in differentiated):
                 return True
         outputs = keras.tree.flatten(self.traces.at(self.points).structure)
@@ -270,5 +270,5 @@ class Evaluation:
 
         if self.batch_size is not None:
             # The model must not keep tensors of one iteration of a loop.
-            function = functools.partial(calls.without_trace, function)
+            function = functools.partial(calls.without_side_effects, function)
         return in_batches(function, (*self.points.flat, *self.directions), self.batch_size)

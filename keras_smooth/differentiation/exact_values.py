@@ -92,7 +92,8 @@ def _values_of_function(function: Callable, x: Entry, order: int) -> Sequence[En
     )
     # NumPy functions raise an error in a graph. In eager mode their derivatives would be lost.
     compiled = tf.function(
-        lambda x: calls.without_trace(derivatives, function, x, order), autograph=False
+        lambda x: calls.without_side_effects(derivatives, function, x, order),
+        autograph=False,
     )
     try:
         # Without `get_concrete_function`, TensorFlow would count retraces and warn of them.

@@ -18,7 +18,7 @@ from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls
 from keras_smooth.models.agreement import EPSILON
-from keras_smooth.operations.program import layer_of
+from keras_smooth.operations.program import layer_path
 
 MIXES = (
     "its output for a sample depends on the other samples of the batch, so that it has no "
@@ -54,7 +54,7 @@ def check(traces: Traces, points: Points, order: int = 1) -> None:
     mode = " in training mode" if traces.training else ""
     place = ""
     if operation is not None:
-        place = f" (the operation {operation.type} in {layer_of(operation)})"
+        place = f" (the operation {operation.type} in {layer_path(operation)})"
     words = (
         f"The model {name} mixes samples{mode}: {MIXES}{place}. Compute each "
         "sample from its own input alone, as BatchNormalization does with training=False or "
@@ -152,7 +152,7 @@ def _same_among_copies(traces: Traces, points: Points) -> bool:
     """
 
     def outputs(points: Points) -> list:
-        return keras.tree.flatten(calls.without_trace(traces.call, points.x))
+        return keras.tree.flatten(calls.without_side_effects(traces.call, points.x))
 
     size = points.flat[0].shape[0]
     among_others, again = outputs(points), outputs(points)

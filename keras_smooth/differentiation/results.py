@@ -20,8 +20,8 @@ from keras_smooth.differentiation.verification import (
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls
 from keras_smooth.models.checked_inputs import explained_batch
-from keras_smooth.operations.program import layer_of
-from keras_smooth.operations.rows import is_number
+from keras_smooth.operations.program import layer_path
+from keras_smooth.operations.rows import is_inexact
 from keras_smooth.presentation.warn import advice
 
 
@@ -137,10 +137,10 @@ def _first_place(evaluation: Evaluation, order: int, sample: int) -> str:
         evaluation.traces.propagated(one_sample, directions, order, watch)
     if not operations:
         return ""
-    return f", first at {operations[0].type} in {layer_of(operations[0])}"
+    return f", first at {operations[0].type} in {layer_path(operations[0])}"
 
 
 def _is_finite(jet: Jet) -> bool:
-    entries = jet.unframed().entries if is_number(jet.dtype) else []
+    entries = jet.unframed().entries if is_inexact(jet.dtype) else []
     known = (value for value in entries if value is not None)
     return all(bool(tf.reduce_all(tf.math.is_finite(value))) for value in known)

@@ -60,7 +60,7 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
     registry.rows.changed()
     if isinstance(subject, str):
         # The other columns of the row are unchanged.
-        rows.add_column(subject, jet=_unframed(rule), exact=False, program=None)
+        rows.add_column(subject, jet=_unframed(rule), exact=False, control_flow=None)
     else:
         _rules[subject] = rule
 

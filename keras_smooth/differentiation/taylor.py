@@ -16,9 +16,9 @@ from keras_smooth.differentiation.passes import Form, Passes, Term, all_partials
 from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import written_out
+from keras_smooth.jet.arithmetic import full_entry
 from keras_smooth.jet.entries import total
-from keras_smooth.jet.frame import tail
+from keras_smooth.jet.frame import sizes_from
 
 
 def propagate(
@@ -52,7 +52,7 @@ def propagate(
         "weights": None if needs_no_weights else sums,
     }
     outputs = traces.propagated(points, directions, order, **options)
-    reached = traces.apply_to_program(operations.reached, points)
+    reached = traces.apply_to_program(operations.dependent_outputs, points)
 
     def complete(leaf: Any, reaches: bool) -> Any:
         if isinstance(leaf, Jet) and leaf.dtype.is_floating:
@@ -61,7 +61,7 @@ def propagate(
             cause = "its output is rounded or counted on the way from x"
             raise LostError(lost_message(traces.model, 1, cause))
         # No path leads from x to this output, so its derivatives are 0.
-        zeros = written_out(leaf, None, directions[0].shape[0])
+        zeros = full_entry(leaf, None, directions[0].shape[0])
         return Jet(leaf, [zeros, *[None] * (order - 1)], **options)
 
     return traces.at(points).packed(list(map(complete, outputs, reached)))
@@ -189,7 +189,7 @@ def _split_by_input(full: tf.Tensor, jet: Jet, points: Points, k: int) -> Any:
         k: Order.
     """
     dims, rank = points.dims, jet.primal.shape.rank
-    shape = tail(jet.primal, 0)
+    shape = sizes_from(jet.primal, 0)
     axes = [sample_axes(x) for x in points.moving]
     if sum(dims) > 1:
         full = tf.reshape(full, [*[sum(dims)] * k, *tf.unstack(tf.shape(jet.primal))])

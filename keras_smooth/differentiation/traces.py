@@ -135,7 +135,7 @@ class Traces:
 
         try:
             with registry.reading.marked_parts(self.model, rules.rule_of) as model:
-                traced = calls.without_trace(operations.trace, function, points.flat)
+                traced = calls.without_side_effects(operations.trace, function, points.flat)
         # Tracing can raise any error.
         except Exception as error:
             # An outer graph cannot call the model either.
@@ -151,7 +151,7 @@ class Traces:
             ) from error
         self._checked_outputs(outputs[-1])
         moving = [*[True] * len(points.flat), *[False] * len(traced.captured)]
-        if operations.kept_in_variables(traced.program, moving) is not None:
+        if operations.assignment_that_moves(traced.program, moving) is not None:
             raise NotTraceableError("It writes what depends on x to a variable")
         return traced
 
@@ -165,7 +165,7 @@ class Traces:
         """Returns the result of a function of the program and of its moving inputs.
 
         Args:
-            function: A function such as `operations.between`.
+            function: A function such as `operations.on_paths`.
             points: The inputs of the model.
             *arguments: Further arguments of the function.
         """
@@ -198,5 +198,5 @@ class Traces:
 
     def reached(self, points: Points) -> list[bool]:
         """Returns for each output whether a path leads to it from the moving inputs."""
-        reached = self.apply_to_program(operations.reached, points)
+        reached = self.apply_to_program(operations.dependent_outputs, points)
         return [reached[place] for place in self.at(points).places if place >= 0]

@@ -28,7 +28,7 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
     float64, or if it is a function that does not accept float64 or returns other values for it.
     """
     model, points = evaluation.model, evaluation.points
-    y = calls.without_trace(evaluation.traces.call, points.x)
+    y = calls.without_side_effects(evaluation.traces.call, points.x)
     if isinstance(model, keras.Operation):
         rounding = epsilon(model, y)
     else:
@@ -224,7 +224,7 @@ def verified_result(evaluation: Evaluation) -> VerifiedDerivatives:
         raise ValueError(
             "verify=True works outside of tf.function only. Verify some points eagerly."
         )
-    verified = calls.without_trace(_result_that_agrees, evaluation)
+    verified = calls.without_side_effects(_result_that_agrees, evaluation)
     _advise_on_kinks(evaluation.model, evaluation.order)
     evaluation.cause_side_effects()
     return verified
@@ -252,7 +252,9 @@ def check_hidden_values(evaluation: Evaluation) -> None:
         tasks.directional(evaluation.order), evaluation.model, points, "tape",
         directions=directions,
     )  # fmt: skip
-    agreements = calls.without_trace(lambda: compared(along, along.result()).agreements)
+    agreements = calls.without_side_effects(
+        lambda: compared(along, along.result()).agreements
+    )
     for order, row in enumerate(agreements):
         if is_wrong(row):
             raise TypeError(

@@ -18,7 +18,7 @@ from keras_smooth.models import calls, copies, own_call, references, sample_inpu
 from keras_smooth.models.identity import identity
 from keras_smooth.operations import registered
 from keras_smooth.operations.registered import Facts
-from keras_smooth.operations.trace import openings
+from keras_smooth.operations.trace import chosen_leaves
 from keras_smooth.registry import functions_of_keras, layers
 from keras_smooth.registry.rows import Class, row, unbound, version
 
@@ -142,7 +142,7 @@ def read_call(
         kwargs: Its keyword arguments, with symbols in place of tensors.
         facts_of: A function that returns the registered facts of a layer or function.
     """
-    symbols, filled = openings((args, kwargs), _is_symbol)
+    symbols, filled = chosen_leaves((args, kwargs), _is_symbol)
     symbols = list(map(_specification, symbols))
     mode = own_call.in_mode(subject, False)
 
@@ -152,7 +152,7 @@ def read_call(
             positional, keywords = filled(tensors)
             return marked(*positional, **{**mode, **keywords})
 
-        traced = calls.without_trace(operations.trace, function, symbols)
+        traced = calls.without_side_effects(operations.trace, function, symbols)
     return _read_program(traced, [symbol.dtype.is_floating for symbol in symbols])
 
 
@@ -173,22 +173,22 @@ def marked_parts(subject: Any, facts_of: Callable) -> Iterator[Callable]:
     """
     is_part = isinstance(subject, keras.Operation)
     with contextlib.ExitStack() as stack:
-        for layer in references.parts_within(subject) if is_part else ():
+        for layer in references.layers_within(subject) if is_part else ():
             activation = getattr(layer, "activation", None)
             attributes = {"call": (layer.call, facts_of(layer))}
             if not isinstance(activation, keras.Operation):
                 attributes["activation"] = activation, facts_of(activation)
             for name, (function, facts) in attributes.items():
                 if facts is not None:
-                    call = registered.marked(function, facts)
-                    stack.enter_context(calls.attribute(layer, name, call))
+                    call = registered.with_facts(function, facts)
+                    stack.enter_context(calls.temporary_attribute(layer, name, call))
         facts = None if is_part else facts_of(subject)
-        yield subject if facts is None else registered.marked(subject, facts)
+        yield subject if facts is None else registered.with_facts(subject, facts)
 
 
 def _read_program(traced: operations.Trace, floats: list[bool]) -> Reading:
     moving = [*floats, *[False] * len(traced.captured)]
-    if operations.kept_in_variables(traced.program, moving) is not None:
+    if operations.assignment_that_moves(traced.program, moving) is not None:
         return Reading()
     right_to = operations.tapes_right_to(traced.program, moving)
     # A function of integers only has no derivative.
@@ -204,7 +204,7 @@ def _is_symbol(leaf: Any) -> bool:
 def _specification(symbol: Any) -> tf.TensorSpec:
     """Returns the shape, without unknown sizes, and the dtype of a symbolic tensor."""
     shape = tuple(symbol.shape)
-    shape = sample_inputs.closed(shape) if None in shape else shape
+    shape = sample_inputs.closed_shape(shape) if None in shape else shape
     return tf.TensorSpec(shape, symbol.dtype)
 
 
