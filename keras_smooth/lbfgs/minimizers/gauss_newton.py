@@ -51,12 +51,16 @@ FIRST_ROWS = 100
 # What a step with all rows leaves of the loss, about. One with a share of the rows, and of the
 # cost, is worth it if it leaves no more than that to the power of its share.
 LEFT_BY_ALL = 0.1
-# If it is not, and leaves so much less of the sample than of all rows, the sample grows by half.
+# If it is not, and takes off less than this share of the sample's digits from all rows, the sample
+# grows by half.
 OF_THE_SAMPLE = 0.5
 # How much more damping than before is tried with a sample, before a larger one is.
 MOST_DAMPED = 1e3
 # What a step that is lower only up to rounding has to leave of the gradient.
 FLATTER = 0.5
+# Of the trace times the precision: less damping is hidden by rounding.
+HIDDEN = 100.0
+ROUNDINGS = {tf.float64: 2.0**-52, tf.float32: 2.0**-23}
 
 
 class LeastSquares(NamedTuple):
@@ -155,14 +159,11 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     rows, share = function.draw(state.num_rows, state.num_objective_evaluations)
     are_all = share >= 1.0
     residuals, jacobian = function.linearized(state.position, rows)
-    system = DampedSystem(residuals, jacobian)
+    system = DampedSystem(residuals, jacobian, state.damping)
     before = function.value(state.position)
-    # Of a damping less is lost in rounding; with one above the trace by as much a step is.
-    eps = 2.0**-52 if residuals.dtype == tf.float64 else 2.0**-23
-    first = tf.where(state.damping > 0.0, state.damping, FIRST_DAMPING * system.trace)
-    smallest, largest = system.trace * eps, system.trace / eps
-    first = tf.clip_by_value(first, smallest, largest)
-    largest = tf.where(are_all, largest, tf.minimum(largest, first * MOST_DAMPED))
+    # Of a larger one a step is lost in rounding.
+    most = tf.minimum(system.largest, system.first * MOST_DAMPED)
+    bounds = system.smallest, tf.where(are_all, system.largest, most)
 
     def tried(damping: tf.Tensor) -> tuple[Trial, tf.Tensor]:
         of_sample, step, count = system.solve(
@@ -171,8 +172,8 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
         value = function.value(state.position + step)
         return Trial(value, of_sample, step, damping), count + 1
 
-    level = before * (1.0 + LOSS_ROUNDINGS * eps)
-    best, _, _, num_evaluations = _lowest(tried, level, first, (smallest, largest))
+    level = before * (1.0 + LOSS_ROUNDINGS * ROUNDINGS[residuals.dtype])
+    best, _, _, num_evaluations = _lowest(tried, level, system.first, bounds)
     position = state.position + best.step
     place = Place(position, *function.value_and_gradient(position))
     start = Place(state.position, state.objective_value, state.objective_gradient)
@@ -206,7 +207,7 @@ def _is_limit(left: tf.Tensor, left_of_sample: tf.Tensor, share: tf.Tensor) -> t
         share: Of the rows that are in the sample.
     """
     is_worth_it = left <= LEFT_BY_ALL ** tf.cast(share, left.dtype)
-    return ~is_worth_it & (left_of_sample < OF_THE_SAMPLE * left)
+    return ~is_worth_it & (left_of_sample**OF_THE_SAMPLE < left)
 
 
 def _lowest(tried: Callable, before: tf.Tensor, first: tf.Tensor, bounds: tuple) -> Trials:
@@ -270,29 +271,59 @@ class Corrections(NamedTuple):
 class DampedSystem:
     """The equation of a damped step: the normal equation, or its dual if that is smaller.
 
-    Its unknown u is minus the step, or what minus the step is J' times.
+    With A for J', or for J in the dual, it is (A A' + damping I) u = b, of which the step is -u, or
+    -J' u in the dual. Rounding of A A' hides singular values of J below the root of the precision
+    of the largest. Where the damping is that small, the equation is solved for w = L' u with
+    L L' = A A' + shift I, which has B = L^-1 A in place of A, computed from A itself:
+
+        (B B' + damping L^-1 L^-T) w = L^-1 b
 
     Args:
         residuals: At the position, `(m,)`.
         jacobian: There, `(m, n)`.
+        damping: The damping to begin with, 0 for a share of the trace of A A'.
+
+    References:
+        Fukaya, Kannan, Nakatsukasa, Yamamoto and Yanagisawa, 2020, "Shifted Cholesky QR for
+        computing the QR factorization of ill-conditioned matrices", SIAM Journal on Scientific
+        Computing 42.
     """
 
-    def __init__(self, residuals: tf.Tensor, jacobian: tf.Tensor):
-        self._residuals, self._jacobian = residuals, jacobian
-        num_residuals, num_weights = jacobian.shape
+    def __init__(self, residuals: tf.Tensor, jacobian: tf.Tensor, damping: tf.Tensor):
+        self._residuals, self._num_weights = residuals, jacobian.shape[1]
+        num_residuals = jacobian.shape[0]
         if num_residuals is None:
             num_residuals = tf.shape(jacobian)[0]
-        self._is_dual = num_residuals <= num_weights
-        matrix = _if(
-            self._is_dual,
-            lambda: tf.matmul(jacobian, jacobian, transpose_b=True),
-            lambda: tf.matmul(jacobian, jacobian, transpose_a=True),
-        )
-        trace = tf.linalg.trace(matrix)
+        self._is_dual = num_residuals <= self._num_weights
+        wide = _if(self._is_dual, lambda: jacobian, lambda: tf.transpose(jacobian))
+        gram = tf.matmul(wide, wide, transpose_b=True)
+        trace = tf.linalg.trace(gram)
         # A decomposition of what is not finite, or of zeros, is an error.
         usable = tf.math.is_finite(trace) & (trace > 0.0)
-        self.trace = tf.where(usable, trace, tf.ones_like(trace))
-        self._matrix = tf.where(usable, matrix, tf.zeros_like(matrix))
+        trace = tf.where(usable, trace, tf.ones_like(trace))
+        gram = tf.where(usable, gram, tf.zeros_like(gram))
+        # With the shift rounding makes no eigenvalue negative.
+        eps = ROUNDINGS[residuals.dtype]
+        size = tf.cast(tf.reduce_sum(tf.shape(jacobian)), trace.dtype)
+        shift = size * eps * trace
+        self.largest = trace / eps
+        self.first = tf.where(damping > 0.0, damping, FIRST_DAMPING * trace)
+        limit = HIDDEN * eps * trace
+        is_plain = self.first > limit
+        self.smallest = tf.where(is_plain, limit / FACTOR, shift * eps)
+        self.first = tf.clip_by_value(self.first, self.smallest, self.largest)
+        identity = tf.linalg.set_diag(tf.zeros_like(gram), tf.ones_like(gram[0]))
+
+        def whitened() -> tuple:
+            lower = tf.linalg.cholesky(gram + shift * identity)
+            narrow = tf.linalg.triangular_solve(lower, wide)
+            root = tf.linalg.triangular_solve(lower, identity)
+            again = tf.matmul(narrow, narrow, transpose_b=True)
+            return narrow, again, lower, tf.matmul(root, root, transpose_b=True)
+
+        self._wide, self._gram, self._lower, self._metric = tf.cond(
+            is_plain, lambda: (wide, gram, identity, identity), whitened
+        )
 
     def solve(self, residuals_after: Callable, damping: tf.Tensor) -> tuple:
         """Returns the lowest sum of squares, its step, and the number of evaluations.
@@ -301,12 +332,11 @@ class DampedSystem:
             residuals_after: Returns the residuals after a step.
             damping: What is added to the diagonal.
         """
-        diagonal = tf.linalg.diag_part(self._matrix) + damping
-        inverse = _inverse(tf.linalg.set_diag(self._matrix, diagonal))
+        inverse = _inverse(self._gram + damping * self._metric)
 
         def correct(now: Corrections) -> list[Corrections]:
-            error = self._transposed(now.residuals) - damping * now.unknown
-            unknown = now.unknown + inverse(error)
+            damped = damping * tf.linalg.matvec(self._metric, now.unknown)
+            unknown = now.unknown + inverse(self._right_side(now.residuals) - damped)
             step = self._step(unknown)
             residuals = residuals_after(step)
             value = tf.reduce_sum(residuals**2)
@@ -318,26 +348,37 @@ class DampedSystem:
 
         start = Corrections(
             count=tf.constant(0),
-            unknown=tf.zeros_like(diagonal),
+            unknown=tf.zeros_like(self._gram[0]),
             residuals=self._residuals,
-            step=tf.zeros_like(self._jacobian[0]),
-            value=tf.constant(float("inf"), diagonal.dtype),
+            step=tf.zeros([self._num_weights], damping.dtype),
+            value=tf.constant(float("inf"), damping.dtype),
             falls=tf.constant(True),
         )
         end = tf.while_loop(lambda now: now.falls, correct, [start])[0]
         return end.value, end.step, end.count
 
-    def _transposed(self, residuals: tf.Tensor) -> tf.Tensor:
-        product = functools.partial(self._times_transposed, residuals)
-        return _if(self._is_dual, lambda: residuals, product)
+    def _right_side(self, residuals: tf.Tensor) -> tf.Tensor:
+        """Returns L^-1 J' times the residuals, or L^-1 times them in the dual."""
+        return _if(
+            self._is_dual,
+            lambda: _solved(self._lower, residuals),
+            lambda: tf.linalg.matvec(self._wide, residuals),
+        )
 
     def _step(self, unknown: tf.Tensor) -> tf.Tensor:
-        product = functools.partial(self._times_transposed, unknown)
-        step = _if(self._is_dual, product, lambda: unknown)
-        return -tf.ensure_shape(step, self._jacobian.shape[1:])
+        """Returns the step of a w."""
+        step = _if(
+            self._is_dual,
+            lambda: tf.linalg.matvec(self._wide, unknown, transpose_a=True),
+            lambda: _solved(self._lower, unknown, adjoint=True),
+        )
+        return -tf.ensure_shape(step, [self._num_weights])
 
-    def _times_transposed(self, vector: tf.Tensor) -> tf.Tensor:
-        return tf.linalg.matvec(self._jacobian, vector, transpose_a=True)
+
+def _solved(lower: tf.Tensor, vector: tf.Tensor, adjoint: bool = False) -> tf.Tensor:
+    """Returns a vector times the inverse of a triangular matrix, or of its transpose."""
+    column = vector[:, None]
+    return tf.linalg.triangular_solve(lower, column, adjoint=adjoint)[:, 0]
 
 
 def _if(condition: bool | tf.Tensor, yes: Callable, no: Callable) -> tf.Tensor:
