@@ -32,6 +32,12 @@ def system(num_residuals, num_weights):
     return jacobian, residuals
 
 
+def damped_system(residuals, jacobian, damping=0.0):
+    return gauss_newton.DampedSystem(
+        *map(tf.constant, (residuals, jacobian, np.asarray(damping, residuals.dtype)))
+    )
+
+
 # More weights, the dual; more residuals, the normal equations; as many.
 @pytest.mark.parametrize("size", [(5, 9), (9, 5), (7, 7)])
 @pytest.mark.parametrize("damping", [1e-6, 1.0, 1e6])
@@ -43,7 +49,7 @@ def test_step_solves_the_damped_least_squares_problem(size, damping):
         -np.concatenate([residuals, np.zeros(size[1])]),
         rcond=None,
     )[0]
-    damped = gauss_newton.DampedSystem(tf.constant(residuals), tf.constant(jacobian))
+    damped = damped_system(residuals, jacobian)
     value, step, count = damped.solve(
         lambda step: residuals + tf.linalg.matvec(jacobian, step),
         tf.constant(damping, tf.float64),
@@ -57,6 +63,53 @@ def test_step_solves_the_damped_least_squares_problem(size, damping):
     assert int(count) == 2
 
 
+# The smallest singular value, as a fraction of the largest one. In float64 its square is 1e-4 of
+# what rounding changes in J'J, in float32 it is 1e-3 of that.
+SMALLEST = {"float64": 1e-10, "float32": 1e-5}
+
+
+@pytest.mark.parametrize("dtype", SMALLEST)
+@pytest.mark.parametrize("size", [(12, 30), (30, 12), (12, 12)])
+def test_small_damping_reaches_small_singular_values(size, dtype):
+    rng = np.random.default_rng(0)
+    left = np.linalg.qr(rng.normal(size=(size[0], 12)))[0]
+    right = np.linalg.qr(rng.normal(size=(size[1], 12)))[0]
+    values = np.geomspace(1.0, SMALLEST[dtype], 12)
+    jacobian = ((left * values) @ right.T).astype(dtype)
+    # The exact step is -right @ weights, and each of its coordinates has the same size.
+    weights = np.resize([1.0, -1.0], 12)
+    residuals = ((left * values) @ weights).astype(dtype)
+    damping = 0.01 * SMALLEST[dtype] ** 2
+    system = damped_system(residuals, jacobian, damping)
+    assert float(system.smallest_damping) < damping
+    _, step, count = system.solve(
+        lambda step: residuals + tf.linalg.matvec(jacobian, step),
+        tf.constant(damping, dtype),
+    )
+    # The damping leaves 1e-2. The rounding of the Jacobian itself moves the last coordinate by
+    # its precision over the smallest value: 1e-6 in float64, 1e-2 in float32.
+    np.testing.assert_allclose(right.T @ step.numpy(), -weights, atol=0.05)
+    assert int(count) <= 4
+
+
+@pytest.mark.parametrize(
+    "loss_ratio, sample_ratio, share, expected",
+    [
+        # A step that is worth its share of the cost.
+        (0.3, 1e-6, 0.5, False),
+        # The sample is fitted, the other rows are not.
+        (0.99, 1e-6, 0.1, True),
+        # From good weights, a step lowers both by little, but that of the sample by more.
+        (0.994, 0.976, 0.028, True),
+        # Both are lowered alike: damping is the limit, and more rows would not help.
+        (0.994, 0.993, 0.028, False),
+    ],
+)
+def test_samples_grow_if_they_limit_the_step(loss_ratio, sample_ratio, share, expected):
+    ratios = (tf.constant(ratio, tf.float64) for ratio in (loss_ratio, sample_ratio))
+    assert bool(gauss_newton._is_limited_by_sample(*ratios, share)) is expected
+
+
 def test_corrections_find_what_the_linear_model_misses():
     jacobian, residuals = system(5, 9)
     damping = tf.constant(1e-6, tf.float64)
@@ -65,7 +118,7 @@ def test_corrections_find_what_the_linear_model_misses():
         linear = tf.linalg.matvec(jacobian, step)
         return residuals + linear + 0.03 * linear**2
 
-    damped = gauss_newton.DampedSystem(tf.constant(residuals), tf.constant(jacobian))
+    damped = damped_system(residuals, jacobian)
     value, step, count = damped.solve(after, damping)
     _, plain, _ = damped.solve(lambda s: residuals + tf.linalg.matvec(jacobian, s), damping)
     # With 9 weights, 5 residuals can be 0, except for the damping: 1e-6 squared.

@@ -26,7 +26,6 @@ References:
     Mathematical Programming 174 (samples that grow, of a loss that is evaluated in full).
 """
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -58,13 +57,17 @@ FIRST_ROWS = 100
 # A step with all rows multiplies the loss by about this factor. A step with a share of the rows,
 # and so of the cost, is worth it if its factor is at most this one to the power of the share.
 LOSS_RATIO_OF_ALL_ROWS = 0.1
-# If a step is not worth it, and its factor for the loss of the sample is less than this times its
-# factor for the loss of all rows, the sample grows by half.
-OVERFITTING_RATIO = 0.5
+# If a step is not worth it, and removes fewer digits of the loss of all rows than this fraction of
+# those that it removes of the loss of the sample, the sample grows by half.
+FEWER_DIGITS = 0.5
 # With a sample, at most this times the previous damping is tried. Then the sample grows.
 MOST_DAMPING_GROWTH = 1e3
 # If rounding hides whether a step lowers the loss, it must reduce the gradient by this factor.
 FLATTER_RATIO = 0.5
+PRECISIONS = {tf.float64: 2.0**-52, tf.float32: 2.0**-23}
+# Below this damping, as a fraction of the trace of J'J times the precision, the rounding of J'J
+# changes the step.
+LEAST_PLAIN_DAMPING = 100.0
 
 
 class LeastSquares(NamedTuple):
@@ -166,19 +169,11 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     rows, share = function.draw(state.num_rows, state.num_objective_evaluations)
     has_all_rows = share >= 1.0
     residuals, jacobian = function.linearized(state.position, rows)
-    system = DampedSystem(residuals, jacobian)
+    system = DampedSystem(residuals, jacobian, state.damping)
     before = function.value(state.position)
-    # A smaller damping is lost in rounding when it is added to the matrix; with a larger one, the
-    # step is lost when it is added to the position.
-    eps = 2.0**-52 if residuals.dtype == tf.float64 else 2.0**-23
-    first_damping = tf.where(
-        state.damping > 0.0, state.damping, FIRST_DAMPING * system.trace
-    )
-    smallest, largest = system.trace * eps, system.trace / eps
-    first_damping = tf.clip_by_value(first_damping, smallest, largest)
-    largest = tf.where(
-        has_all_rows, largest, tf.minimum(largest, first_damping * MOST_DAMPING_GROWTH)
-    )
+    largest = system.largest_damping
+    grown = tf.minimum(system.first_damping * MOST_DAMPING_GROWTH, largest)
+    bounds = system.smallest_damping, tf.where(has_all_rows, largest, grown)
 
     def evaluate_damping(damping: tf.Tensor) -> tuple[Trial, tf.Tensor]:
         sample_value, step, count = system.solve(
@@ -187,9 +182,9 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
         value = function.value(state.position + step)
         return Trial(value, sample_value, step, damping), count + 1
 
-    level = before * (1.0 + LOSS_ROUNDINGS * eps)
+    level = before * (1.0 + LOSS_ROUNDINGS * PRECISIONS[residuals.dtype])
     best, _, _, num_evaluations = _search_damping(
-        evaluate_damping, level, first_damping, (smallest, largest)
+        evaluate_damping, level, system.first_damping, bounds
     )
     position = state.position + best.step
     latest = Evaluation(position, *function.value_and_gradient(position))
@@ -226,7 +221,7 @@ def _is_limited_by_sample(
         share: Fraction of the rows that are in the sample.
     """
     is_worth_it = loss_ratio <= LOSS_RATIO_OF_ALL_ROWS ** tf.cast(share, loss_ratio.dtype)
-    return ~is_worth_it & (sample_ratio < OVERFITTING_RATIO * loss_ratio)
+    return ~is_worth_it & (sample_ratio**FEWER_DIGITS < loss_ratio)
 
 
 def _search_damping(
@@ -295,30 +290,62 @@ class Corrections(NamedTuple):
 class DampedSystem:
     """The equation of a damped step: the normal equation, or its dual if that is smaller.
 
-    The unknown u of the normal equation is minus the step. With the unknown u of the dual, J'u is
-    minus the step.
+    With A = J' and b = J' r, or with A = J and b = r in the dual, the equation is
+    (A A' + damping I) u = b. The step is -u, or -J' u in the dual. Rounding of A A' hides singular
+    values of A that are smaller than the largest one times the root of the precision. If the damping
+    is so small that they count, the equation is solved for w = L' u, where L L' = A A' + shift I:
+
+        (B B' + damping L^-1 L^-T) w = L^-1 b,    B = L^-1 A
+
+    B is computed from A, not from A A'. Otherwise L is the identity.
 
     Args:
         residuals: Residuals at the position, `(m,)`.
         jacobian: Jacobian at the position, `(m, n)`.
+        damping: Damping of the step before, 0 if there is none.
+
+    Attributes:
+        first_damping: The damping to try first.
+        smallest_damping: With a smaller one, rounding changes the solution of the equation.
+        largest_damping: With a larger one, rounding removes the step from the next position.
+
+    References:
+        Fukaya, Kannan, Nakatsukasa, Yamamoto and Yanagisawa, 2020, "Shifted Cholesky QR for
+        computing the QR factorization of ill-conditioned matrices", SIAM Journal on Scientific
+        Computing 42, which is this choice of B.
     """
 
-    def __init__(self, residuals: tf.Tensor, jacobian: tf.Tensor):
-        self._residuals, self._jacobian = residuals, jacobian
-        num_residuals, num_weights = jacobian.shape
+    def __init__(self, residuals: tf.Tensor, jacobian: tf.Tensor, damping: tf.Tensor):
+        self._residuals, self._num_weights = residuals, jacobian.shape[1]
+        num_residuals = jacobian.shape[0]
         if num_residuals is None:
             num_residuals = tf.shape(jacobian)[0]
-        self._is_dual = num_residuals <= num_weights
-        matrix = _call_one(
-            self._is_dual,
-            lambda: tf.matmul(jacobian, jacobian, transpose_b=True),
-            lambda: tf.matmul(jacobian, jacobian, transpose_a=True),
-        )
-        trace = tf.linalg.trace(matrix)
+        self._is_dual = num_residuals <= self._num_weights
+        matrix = _call_one(self._is_dual, lambda: jacobian, lambda: tf.transpose(jacobian))
+        gram = tf.matmul(matrix, matrix, transpose_b=True)
+        trace = tf.linalg.trace(gram)
         # TensorFlow raises an error if it decomposes a matrix that is zero or not finite.
         usable = tf.math.is_finite(trace) & (trace > 0.0)
-        self.trace = tf.where(usable, trace, tf.ones_like(trace))
-        self._matrix = tf.where(usable, matrix, tf.zeros_like(matrix))
+        trace = tf.where(usable, trace, tf.ones_like(trace))
+        gram = tf.where(usable, gram, tf.zeros_like(gram))
+        precision = PRECISIONS[residuals.dtype] * trace
+        # The rounding of the Gram matrix and of its decomposition is smaller than this shift.
+        shift = precision * tf.cast(tf.reduce_sum(tf.shape(jacobian)), trace.dtype)
+        first = tf.where(damping > 0.0, damping, FIRST_DAMPING * trace)
+        is_plain = first > LEAST_PLAIN_DAMPING * precision
+        self._matrix, self._gram, self._lower, self._damped = tf.cond(
+            is_plain,
+            lambda: (matrix, gram, *[_identity_like(gram)] * 2),
+            lambda: _whitened(matrix, gram, shift),
+        )
+        self.smallest_damping = tf.where(
+            is_plain, precision * LEAST_PLAIN_DAMPING / DAMPING_FACTOR,
+            shift * PRECISIONS[residuals.dtype],
+        )  # fmt: skip
+        self.largest_damping = trace / PRECISIONS[residuals.dtype]
+        self.first_damping = tf.clip_by_value(
+            first, self.smallest_damping, self.largest_damping
+        )
 
     def solve(self, residuals_after: Callable, damping: tf.Tensor) -> tuple:
         """Returns the lowest sum of squares, its step, and the number of evaluations.
@@ -327,11 +354,11 @@ class DampedSystem:
             residuals_after: A function that returns the residuals after a step.
             damping: The number that is added to the diagonal.
         """
-        diagonal = tf.linalg.diag_part(self._matrix) + damping
-        solve = _lu_solver(tf.linalg.set_diag(self._matrix, diagonal))
+        damped = damping * self._damped
+        solve = _lu_solver(self._gram + damped)
 
         def correct(now: Corrections) -> list[Corrections]:
-            error = self._right_side(now.residuals) - damping * now.unknown
+            error = self._right_side(now.residuals) - tf.linalg.matvec(damped, now.unknown)
             unknown = now.unknown + solve(error)
             step = self._step(unknown)
             residuals = residuals_after(step)
@@ -344,28 +371,52 @@ class DampedSystem:
 
         start = Corrections(
             count=tf.constant(0),
-            unknown=tf.zeros_like(diagonal),
+            unknown=tf.zeros_like(self._gram[0]),
             residuals=self._residuals,
-            step=tf.zeros_like(self._jacobian[0]),
-            value=tf.constant(float("inf"), diagonal.dtype),
+            step=tf.zeros([self._num_weights], damping.dtype),
+            value=tf.constant(float("inf"), damping.dtype),
             continues=tf.constant(True),
         )
         end = tf.while_loop(lambda now: now.continues, correct, [start])[0]
         return end.value, end.step, end.count
 
     def _right_side(self, residuals: tf.Tensor) -> tf.Tensor:
-        """Returns J'r of the normal equation, or r of its dual."""
-        product = functools.partial(self._times_transposed_jacobian, residuals)
-        return _call_one(self._is_dual, lambda: residuals, product)
+        """Returns L^-1 b for some residuals."""
+        return _call_one(
+            self._is_dual,
+            lambda: _solve_triangular(self._lower, residuals),
+            lambda: tf.linalg.matvec(self._matrix, residuals),
+        )
 
     def _step(self, unknown: tf.Tensor) -> tf.Tensor:
-        """Returns the step of a solution of the system."""
-        product = functools.partial(self._times_transposed_jacobian, unknown)
-        step = _call_one(self._is_dual, product, lambda: unknown)
-        return -tf.ensure_shape(step, self._jacobian.shape[1:])
+        """Returns the step of a solution w."""
+        step = _call_one(
+            self._is_dual,
+            lambda: tf.linalg.matvec(self._matrix, unknown, transpose_a=True),
+            lambda: _solve_triangular(self._lower, unknown, adjoint=True),
+        )
+        return -tf.ensure_shape(step, [self._num_weights])
 
-    def _times_transposed_jacobian(self, vector: tf.Tensor) -> tf.Tensor:
-        return tf.linalg.matvec(self._jacobian, vector, transpose_a=True)
+
+def _whitened(matrix: tf.Tensor, gram: tf.Tensor, shift: tf.Tensor) -> tuple:
+    """Returns B, B B', L and L^-1 L^-T of a matrix A with the Gram matrix A A'."""
+    identity = _identity_like(gram)
+    lower = tf.linalg.cholesky(gram + shift * identity)
+    inverse = tf.linalg.triangular_solve(lower, identity)
+    matrix = tf.linalg.triangular_solve(lower, matrix)
+    gram = tf.matmul(matrix, matrix, transpose_b=True)
+    return matrix, gram, lower, tf.matmul(inverse, inverse, transpose_b=True)
+
+
+def _identity_like(matrix: tf.Tensor) -> tf.Tensor:
+    return tf.linalg.set_diag(tf.zeros_like(matrix), tf.ones_like(matrix[0]))
+
+
+def _solve_triangular(
+    lower: tf.Tensor, vector: tf.Tensor, adjoint: bool = False
+) -> tf.Tensor:
+    """Returns L^-1 v, or L^-T v, for a lower triangular matrix L."""
+    return tf.linalg.triangular_solve(lower, vector[:, None], adjoint=adjoint)[:, 0]
 
 
 def _call_one(condition: bool | tf.Tensor, yes: Callable, no: Callable) -> tf.Tensor:
