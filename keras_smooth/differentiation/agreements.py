@@ -90,6 +90,9 @@ class Measured(Estimate):
         within = np.minimum(_MOST * own, half_of_digits(k, rounding) * size)
         engine = np.maximum(within, self._roundings(rounding))
         limits = np.where((self.error <= most) | is_zero, 2 * error + engine, most)
+        # Where no value moves, a derivative of 0 is right whatever rounding may hide.
+        still = np.maximum(size, self.variation) == 0.0
+        limits = np.where(still, np.maximum(limits, self.error), limits)
         return np.where(np.isfinite(self.error), limits, 0.0)
 
     def coarse_limits(self, k: int, rounding: float) -> np.ndarray:

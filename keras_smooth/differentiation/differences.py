@@ -267,7 +267,8 @@ def _best(
     nearby = [np.abs(summed(_weights(k, _DEGREES[0], at), changes)) for at in _NEARBY]
     size, variation = np.max(nearby, axis=0), math.factorial(k) * moves / scale
     # The longest of those with enough digits: near a root shorter ones have ever more of them.
-    place = np.argmin(np.where(error <= _ENOUGH * size, 0.0, error), axis=0)[None]
+    # Where values are infinite, so are the error and the size.
+    place = np.argmin(np.where(error < _ENOUGH * size, 0.0, error), axis=0)[None]
     longer = np.arange(len(steps)).reshape(-1, *[1] * (place.ndim - 1)) <= place
 
     def best(field: np.ndarray) -> np.ndarray:
