@@ -686,3 +686,35 @@ class _OwnSequential(keras.Sequential):
 def test_bad_input(model, arguments, error, words):
     with pytest.raises(error, match=words):
         keras_smooth.smoothen(model, **arguments)
+
+
+class Bent(keras.layers.Layer):
+    """Has a kink in two inputs of unlike shapes, which it receives in one way of four."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way = way
+
+    def call(self, first, second=None):
+        if self.way in ("list", "dict"):
+            first, second = keras.tree.flatten(first)
+        return ops.abs(first)[:, :2] * ops.sum(second, axis=-1, keepdims=True)
+
+    def get_config(self):
+        return {"way": self.way}
+
+
+WAYS = {
+    "arguments": lambda layer, a, b: layer(a, b),
+    "list": lambda layer, a, b: layer([a, b]),
+    "dict": lambda layer, a, b: layer({"a": a, "b": b}),
+    "keyword": lambda layer, a, b: layer(a, second=b),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_rough_layers_are_named_however_they_are_called(way):
+    a, b = keras.Input((4,)), keras.Input((3,))
+    model = keras.Model([a, b], L.Dense(1)(WAYS[way](Bent(way), a, b)))
+    with pytest.warns(UserWarning, match=r"stay: bent\S* \(Bent, C\^0, Abs\)"):
+        keras_smooth.smoothen(model)

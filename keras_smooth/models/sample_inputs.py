@@ -124,10 +124,10 @@ def of_function() -> Iterator[tf.TensorSpec]:
 
 
 def of_layer(layer: keras.layers.Layer) -> Iterator[tuple]:
-    """Yields arguments that a layer may take, by the shapes that it was built with first."""
-    dtype = layer.compute_dtype
+    """Yields arguments that a layer may take: those of the shapes that it was built with, and
+    those that it has in a graph, first."""
 
-    def specification(shape: tuple) -> tf.TensorSpec:
+    def specification(shape: tuple, dtype: str = layer.compute_dtype) -> tf.TensorSpec:
         return tf.TensorSpec(closed(shape), dtype)
 
     shapes = _built_shape(layer) if layer.built else None
@@ -135,6 +135,10 @@ def of_layer(layer: keras.layers.Layer) -> Iterator[tuple]:
         named = "input_shape" not in (layer.get_build_config() or {})
         inputs = keras.tree.map_shape_structure(specification, shapes)
         yield tuple(inputs.values()) if named else (inputs,)
+    # Keras raises an error for a layer that is in no graph.
+    with contextlib.suppress(AttributeError):
+        given = [specification(x.shape, x.dtype) for x in keras.tree.flatten(layer.input)]
+        yield from (tuple(given), (given,))
     for shape in _SHAPES:
         x = specification((None, *shape))
         yield from ((x,), ([x, x],), (x, x))

@@ -211,8 +211,8 @@ def readings_of_parts(model: keras.Model) -> dict[int, reading.Reading]:
         elif isinstance(layer, keras.layers.Layer):
             readings[id(layer)] = _known(layer) or reading.read(layer)
     if graph.graph_class(model) is keras.Function:
-        nodes = filter(_is_read, graph.nodes(model))
-        readings |= {id(node.operation): _of_node(node) for node in nodes}
+        unread = [node for node in graph.nodes(model) if _is_unread(node, readings)]
+        readings |= {id(node.operation): _of_node(node) for node in unread}
     return readings
 
 
@@ -230,9 +230,10 @@ def _of_node(node: graph.Node) -> reading.Reading:
         return reading.Reading()
 
 
-def _is_read(node: graph.Node) -> bool:
-    """Returns whether a node calls an operation, of floats among others."""
+def _is_unread(node: graph.Node, readings: dict) -> bool:
+    """Returns whether nothing is known of what a node calls, with floats among others."""
     leaves = keras.tree.flatten((node.args, node.kwargs))
     symbols = filter(keras.backend.is_keras_tensor, leaves)
-    is_layer = isinstance(node.operation, keras.layers.Layer)
-    return not is_layer and any("float" in symbol.dtype for symbol in symbols)
+    known = readings.get(id(node.operation), reading.Reading())
+    is_known = graph.is_graph(node.operation) or known.smoothness is not None
+    return not is_known and any("float" in symbol.dtype for symbol in symbols)

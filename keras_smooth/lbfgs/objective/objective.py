@@ -121,7 +121,9 @@ class Objective:
                 "leave out a bias that only adds a constant (use_bias=False); else look for "
                 "tf.stop_gradient in the model.",
             )
-        known = [*(variable.value for variable in read), *self.variables]
+        # What the model has frozen, a tape watches in a function of a SavedModel.
+        of_model = [variable.value for variable in (*read, *self.others)]
+        known = [*of_model, *self.variables]
         untrained = [variable for variable in read if variable.trainable]
         untrained += [variable for variable in watched if not is_among(variable, known)]
         if untrained:

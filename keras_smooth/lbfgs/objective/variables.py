@@ -13,7 +13,8 @@ _MOST_NAMES = 8
 # Of what a tf.function holds there is no gradient, and it stays as it was.
 HELD = (
     "The loss calls a tf.function that was traced before and holds {weights} of that time. Call "
-    "the plain Python function: fit_lbfgs compiles the whole loss, with all that it calls."
+    "the plain Python function: fit_lbfgs compiles the whole loss, with all that it calls. The "
+    "functions of a SavedModel are traced: freeze a layer of these with layer.trainable = False."
 )
 
 P = ParamSpec("P")
