@@ -693,12 +693,12 @@ class Bent(keras.layers.Layer):
 
     def __init__(self, way):
         super().__init__()
-        self.way = way
+        self.way, self.inside = way, L.Dense(2)
 
     def call(self, first, second=None):
         if self.way in ("list", "dict"):
             first, second = keras.tree.flatten(first)
-        return ops.abs(first)[:, :2] * ops.sum(second, axis=-1, keepdims=True)
+        return ops.abs(self.inside(first)) * ops.sum(second, axis=-1, keepdims=True)
 
     def get_config(self):
         return {"way": self.way}
