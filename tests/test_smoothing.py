@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -718,3 +719,46 @@ def test_rough_layers_are_named_however_they_are_called(way):
     model = keras.Model([a, b], L.Dense(1)(WAYS[way](Bent(way), a, b)))
     with pytest.warns(UserWarning, match=r"stay: bent\S* \(Bent, C\^0, Abs\)"):
         keras_smooth.smoothen(model)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Block(keras.layers.Layer):
+    """Its config tells the activation as `told` says."""
+
+    def __init__(self, activation="relu", told="name", **options):
+        super().__init__(**options)
+        self.given, self.told = activation, told
+        self.inside = L.Dense(4, activation)
+
+    def build(self, shape):
+        self.inside.build(shape)
+
+    def call(self, x):
+        return self.inside(x)
+
+    def get_config(self):
+        told = {
+            "name": {"activation": self.given},
+            "nothing": {},
+            "function": {"activation": keras.activations.serialize(self.inside.activation)},
+        }
+        return {**super().get_config(), "told": self.told, **told[self.told]}
+
+
+@pytest.mark.parametrize("told", ["name", "nothing", "function"])
+def test_what_a_saved_model_forgets_is_told(told, tmp_path):
+    model = keras.Sequential(
+        [keras.Input((3,)), Block(told=told, name="block"), L.Dense(1)]
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        smooth = keras_smooth.smoothen(model)
+    smooth.save(tmp_path / "smooth.keras")
+    loaded = keras.saving.load_model(tmp_path / "smooth.keras")
+    is_the_same = keras_smooth.smoothness(loaded) == keras_smooth.smoothness(smooth)
+    said = [
+        w
+        for w in caught
+        if "do not tell their activations: block (Block)" in str(w.message)
+    ]
+    assert is_the_same == (told == "function") == (not said)

@@ -37,6 +37,7 @@ class References:
         self._part = layer
         self._substitute = substitute
         self._stand_ins = {}
+        self._substitutes: list[Callable] = []
         # What has no substitute raises here, before anything is changed.
         list(self._changes())
 
@@ -52,6 +53,13 @@ class References:
             return type(config)(map(self.resolved, config))
         name = getattr(config, "__name__", None) if callable(config) else None
         return self.objects.get(name, config)
+
+    def is_silent(self, config: Any) -> bool:
+        """Returns whether a config tells nothing of a function that has a substitute."""
+        stands = {made.__name__: self.objects[made.__name__] for made in self._substitutes}
+        leaves = list(_leaves(config))
+        told = {name for name in stands if name in str(config) or stands[name] in leaves}
+        return bool(stands.keys() - told)
 
     def restore(self, layer: keras.Operation, copy: keras.Operation) -> None:
         """Puts functions right that a constructor has read from a config once more.
@@ -89,11 +97,10 @@ class References:
     def _replaced(self, value: Any, name: str) -> Any:
         if is_function(value, name.endswith("activation")):
             if id(value) not in self._stand_ins:
-                of_weights = name.endswith(_OF_WEIGHTS)
-                made = self._stand_in(
-                    value, value if of_weights else self._substitute(value)
-                )
-                self._stand_ins[id(value)] = made
+                new = value if name.endswith(_OF_WEIGHTS) else self._substitute(value)
+                self._stand_ins[id(value)] = made = self._stand_in(value, new)
+                if new is not value and not isinstance(value, keras.Operation):
+                    self._substitutes.append(made)
             return self._stand_ins[id(value)]
         if isinstance(value, dict):
             items = {k: self._replaced(item, name) for k, item in value.items()}

@@ -164,10 +164,12 @@ def smoothen(
     with calls.preserved_random_state():
         model, args = prepared(model, x, copies.fresh_copy)
         _check_copy(model, args)
-        smooth = _Converter(order, sharpness, replacements).part(model)
+        converter = _Converter(order, sharpness, replacements)
+        smooth = converter.part(model)
         copies.build(smooth, args, {})
         copy_state(model, smooth)
     _warn_rough(smooth, order)
+    _warn_forgetful(converter.forgetful)
     smooth.output_change = _change(
         calls.call_without_trace(model, *args), calls.call_without_trace(smooth, *args)
     )
@@ -203,6 +205,16 @@ def _warn_rough(smooth: keras.Model, order: int) -> None:
         warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
 
 
+def _warn_forgetful(names: list[str]) -> None:
+    if names:
+        warn(
+            f"The configs of these layers do not tell their activations: {', '.join(names)}. "
+            "If the smooth model is saved and loaded, they have the old ones again. Return the "
+            "activation itself in get_config, as keras.activations.serialize(layer.activation); "
+            "or load the old model, call smoothen, and then load_weights of the smooth one."
+        )
+
+
 def _rough_parts(model: keras.Model, order: int) -> Iterator[str]:
     """Yields the layers and operations of a model that are less smooth than an order."""
     known = registry.readings_of_parts(model)
@@ -226,6 +238,7 @@ class _Converter:
         self.order = order
         self.sharpness = sharpness
         self.made: dict[int, Any] = {}
+        self.forgetful: list[str] = []
         self.own_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
         others = {k: v for k, v in replacements.items() if k not in self.own_layers}
         self.replacements = {_activation(k): _activation(v) for k, v in others.items()}
@@ -283,6 +296,9 @@ class _Converter:
 
     def _copy(self, layer: keras.Operation) -> keras.Operation:
         def change(config: Any, references: Any) -> Any:
+            is_own = not calls.is_told_by_config(type(layer))
+            if is_own and references.is_silent(config):
+                self.forgetful.append(f"{layer.name} ({type(layer).__name__})")
             return copies.with_wrapped(layer, config, references, self.part)
 
         kind = layers.exact_form(type(layer))
