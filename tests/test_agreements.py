@@ -275,6 +275,16 @@ def test_float32_within_float64_is_seen():
         keras_smooth.gradient(lambda x: inside(x, 0.01), X, engine="tape", verify=True)
 
 
+def test_a_coarser_layer_is_the_reason_where_y_is_in_float64():
+    layers = [
+        keras.layers.Dense(4, "tanh", dtype=dtype) for dtype in ("float32", "float64")
+    ]
+    layers[0].build((None, 1))
+    model = keras.Sequential([keras.Input((1,), dtype="float64"), *layers])
+    with pytest.raises(ValueError, match="3 points, float32(?s:.*)in float32: use float64"):
+        keras_smooth.derivatives(model, X, verify=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["tape", "jet"])
 def test_deep_nets_in_float32(engine, rng):
