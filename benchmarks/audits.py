@@ -143,7 +143,7 @@ def made(make: Callable[[], keras.Model], dtype: str) -> keras.Model:
     try:
         keras.utils.set_random_seed(0)
         model = make()
-        layers = [p for p in references.parts_within(model) if _has_statistics(p)]
+        layers = [p for p in references.layers_within(model) if _has_statistics(p)]
         momenta = [layer.momentum for layer in layers]
         for layer in layers:
             layer.momentum = 0.0
@@ -255,7 +255,7 @@ def _is_float(leaf: Any) -> bool:
 def _compile_convolutions_once(model: keras.Model) -> None:
     """Has convolutions in groups, which Keras compiles at every call, compiled once a shape."""
     compiled = {}
-    for layer in references.parts_within(model):
+    for layer in references.layers_within(model):
         if getattr(layer, "groups", 1) > 1 and hasattr(layer, "convolution_op"):
             kind = (layer.strides, layer.padding, layer.dilation_rate, layer.groups)
             if kind not in compiled:

@@ -209,7 +209,7 @@ def choice_rows(grid: tuple) -> Iterator[list[str]]:
                 seconds(*side)
             ratio = statistics.median(a / b for a, b in rounds(sides))
             faster = functools.partial(TASKS[operator](order).jets_are_faster, dim, 1)
-            auto = engines.chosen("auto", faster, dim, order, math.inf)
+            auto = engines.chosen_engine("auto", faster, dim, order, math.inf)
             yield [operator, str(order), str(dim), mode, f"{ratio:.2f}", auto]
 
 

@@ -70,11 +70,11 @@ def measure(executor: str, number: int) -> dict:
     comparing.Experiment = without_length()
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory)
-        results = comparing.prepare(settings, learned, out, resume=False)
-        chosen = Here() if executor == "here" else executors.chosen(None, "ray")
+        results = comparing.initial_results(settings, learned, out, resume=False)
+        chosen = Here() if executor == "here" else executors.chosen_executor(None, "ray")
         before = resource.getrusage(resource.RUSAGE_SELF)
         started = time.perf_counter()
-        comparing.carry_out(results, chosen, out, lambda event: None)
+        comparing.execute_missing(results, chosen, out, lambda event: None)
         seconds = time.perf_counter() - started
         after = resource.getrusage(resource.RUSAGE_SELF)
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from keras_smooth.checks import require_keras_on_tensorflow
 
-# Before anything else imports Keras, so that what is missing is explained.
+# Before anything else imports Keras, so that the error explains what is missing.
 require_keras_on_tensorflow()
 
 from keras_smooth import activations, initializers, jet, layers
@@ -119,11 +119,11 @@ def __dir__() -> list[str]:
     return [*__all__, "__all__", "__doc__", "__version__"]
 
 
-# Type checkers would accept any name if they saw it.
+# Hidden from type checkers, which would accept any name because of this function.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> NoReturn:
-        """Says what is meant by a name that other packages have."""
+        """Raises an error, which says what to use for a name of another package."""
         from keras_smooth.presentation.other_names import hint
 
         raise AttributeError(

@@ -1,4 +1,4 @@
-"""`python -m keras_smooth`: as the command `keras-smooth`, but it imports TensorFlow first."""
+"""`python -m keras_smooth`: the command `keras-smooth`, which here imports TensorFlow first."""
 
 import sys
 

@@ -1,7 +1,7 @@
 """Checks of arguments that all modules share, and of the installed backend.
 
-Keras is imported in functions only, since the last check must run before Keras is imported. So is
-NumPy, which the command line does not need until it computes.
+Keras is imported in functions only, since the check of the backend must run before Keras is
+imported. NumPy is imported in functions only, since the command line starts without it.
 """
 
 import difflib
@@ -22,28 +22,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-# The oldest supported versions. Only an extra tells pip about them, so that
-# it brings no second TensorFlow beside tensorflow-cpu, tf-nightly or another build.
+# The oldest supported versions. They are no requirements of the package, since pip would install
+# TensorFlow next to tensorflow-cpu, tf-nightly or another build.
 OLDEST = {"tensorflow": "2.16", "keras": "3.10"}
 _TITLES = {"tensorflow": "TensorFlow", "keras": "Keras"}
 _OTHER_BACKENDS = ("jax", "torch", "openvino")
-# Messages show at most so many characters of what was received.
-_MOST_SHOWN = 80
+# The largest number of characters of a received value in a message.
+_MAX_SHOWN = 80
 
 
 def shown(value: object) -> str:
     """Returns the text of a value, in one line, for a message."""
     if isinstance(value, str):
-        # Keep spaces inside of quotes, and close the quotes.
-        return repr(value if len(value) <= _MOST_SHOWN else f"{value[:_MOST_SHOWN]}...")
+        # Spaces inside of quotes are kept, and the quotes are closed.
+        return repr(value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}...")
     text = " ".join(repr(value).split())
-    if len(text) > _MOST_SHOWN:
-        return f"{text[: _MOST_SHOWN - 3]}..."
+    if len(text) > _MAX_SHOWN:
+        return f"{text[: _MAX_SHOWN - 3]}..."
     return text
 
 
 def refused(name: str, wanted: str, value: object) -> str:
-    """Returns the sentence that refuses an argument of another kind or value."""
+    """Returns the message of an error for an argument of a wrong kind or value."""
     return f"{name} must be {wanted}, received {shown(value)}."
 
 
@@ -57,18 +57,18 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def choice(name: str, value: Any, choices: Iterable[str]) -> str:
-    """Returns an argument that is one of a few words.
+    """Returns an argument that is one of a few strings.
 
     Raises:
-        ValueError: If it is another word.
-        TypeError: If it is no word.
+        ValueError: If it is another string.
+        TypeError: If it is no string.
     """
-    known = list(choices)
-    if isinstance(value, str) and value in known:
+    choices = list(choices)
+    if isinstance(value, str) and value in choices:
         return value
     kind = ValueError if isinstance(value, str) else TypeError
     raise kind(
-        f"{name} must be one of {', '.join(map(repr, known))}; received {shown(value)}."
+        f"{name} must be one of {', '.join(map(repr, choices))}; received {shown(value)}."
     )
 
 
@@ -76,9 +76,9 @@ def truth(name: str, value: Any) -> bool:
     """Returns a boolean argument; NumPy's booleans are accepted, 1 and 0 are not.
 
     Raises:
-        TypeError: If it is neither.
+        TypeError: If it is no boolean.
     """
-    if not _is_truth(value):
+    if not _is_bool(value):
         raise TypeError(refused(name, "True or False", value))
     return bool(value)
 
@@ -87,12 +87,12 @@ def function(name: str, value: Any, *arguments: str) -> Any:
     """Returns an argument that can be called with some positional arguments.
 
     Args:
-        name: What the argument is called in messages.
+        name: The name of the argument in messages.
         value: The argument.
-        *arguments: What it will be called with, in words.
+        *arguments: The names of the positional arguments, for messages.
 
     Raises:
-        TypeError: If it cannot.
+        TypeError: If it cannot be called with them.
     """
     import keras
 
@@ -104,7 +104,7 @@ def function(name: str, value: Any, *arguments: str) -> Any:
         inspect.signature(value).bind(*arguments)
     except TypeError as error:
         raise TypeError(
-            f"{name} must be {what}, received {shown(value)}, which does not take that: "
+            f"{name} must be {what}, received {shown(value)}, which does not accept these: "
             f"{error}."
         ) from None
     # A builtin may have no signature.
@@ -117,7 +117,7 @@ def text(name: str, value: Any) -> str:
     """Returns an argument that is text.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is no text.
     """
     if not isinstance(value, str):
         raise TypeError(refused(name, "text", value))
@@ -128,8 +128,8 @@ def path(name: str, value: Any) -> Path:
     """Returns an argument that is a path.
 
     Raises:
-        TypeError: If it is none.
-        ValueError: If no file can have it.
+        TypeError: If it is no path.
+        ValueError: If no file can have that path.
     """
     if not isinstance(value, str | os.PathLike):
         raise TypeError(refused(name, "a path", value))
@@ -145,7 +145,7 @@ def real_array(name: str, value: Any) -> "np.ndarray":
 
     Raises:
         TypeError: If it holds something else.
-        ValueError: If its rows are of several lengths.
+        ValueError: If its rows have different lengths.
     """
     import numpy as np
 
@@ -155,7 +155,7 @@ def real_array(name: str, value: Any) -> "np.ndarray":
         raise ValueError(f"{name} cannot be made an array: {error}") from None
     except (TypeError, NotImplementedError) as error:
         raise TypeError(f"{name} cannot be made an array: {error}") from None
-    # For NumPy, bfloat16, which TensorFlow adds, is not a float.
+    # bfloat16, which TensorFlow adds, is no float for NumPy.
     if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
         raise TypeError(f"{name} must hold real numbers, received {array.dtype}.")
     return array
@@ -165,7 +165,7 @@ def regular_file(file: str | Path) -> Path:
     """Returns the path of a regular file.
 
     Raises:
-        ValueError: If it does not exist, or is something else; opening a FIFO would block.
+        ValueError: If it does not exist, or is no regular file; reading a FIFO would block.
     """
     try:
         mode = os.stat(file).st_mode
@@ -183,7 +183,7 @@ def whole_number(name: str, value: Any, least: int, most: int = sys.maxsize) -> 
     """Returns an argument as an integer.
 
     Args:
-        name: What the argument is called in messages.
+        name: The name of the argument in messages.
         value: The argument. NumPy's integers are accepted, True is not.
         least: The least number that is allowed.
         most: The largest number that is allowed.
@@ -193,8 +193,8 @@ def whole_number(name: str, value: Any, least: int, most: int = sys.maxsize) -> 
         ValueError: If it is out of this range.
     """
     try:
-        # NumPy 1 makes an index of a boolean.
-        number = None if _is_truth(value) else operator.index(value)
+        # NumPy 1 accepts a boolean as an index.
+        number = None if _is_bool(value) else operator.index(value)
     except TypeError:
         number = None
     if number is None:
@@ -212,7 +212,7 @@ def finite_number(
     """Returns an argument as a finite number.
 
     Args:
-        name: What the argument is called in messages.
+        name: The name of the argument in messages.
         value: The argument. NumPy's numbers are accepted, True is not.
         least: The least number that is allowed.
         above: Whether the least number itself is not allowed.
@@ -221,11 +221,11 @@ def finite_number(
         TypeError: If it is no real number.
         ValueError: If it is not finite, or too small.
     """
-    if not isinstance(value, numbers.Real) or _is_truth(value):
+    if not isinstance(value, numbers.Real) or _is_bool(value):
         raise TypeError(refused(name, "a number", value))
     try:
         number = float(value)
-    # An integer that is too large for a float.
+    # The integer is too large for a float.
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
@@ -236,12 +236,13 @@ def finite_number(
     return number
 
 
-def _is_truth(value: object) -> bool:
+def _is_bool(value: object) -> bool:
+    """Returns whether a value is a boolean, of Python or NumPy, which is not imported for that."""
     return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
 
 
 def require_keras_on_tensorflow() -> None:
-    """Raises an error if the package cannot work here, with the command that helps.
+    """Raises an error if the package cannot work here, with the command to run.
 
     Raises:
         ImportError: If TensorFlow or Keras is not installed or too old, or if Keras has
@@ -260,7 +261,7 @@ def _imported(name: str) -> ModuleType:
     missing = name
     try:
         module = importlib.import_module(name)
-        # A package that was removed can leave its folder behind, which imports as a module.
+        # A removed package can leave its folder behind, which can be imported as a module.
         if hasattr(module, "__version__"):
             return module
     except ModuleNotFoundError as error:

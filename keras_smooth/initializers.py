@@ -13,18 +13,18 @@ import tensorflow as tf
 from keras_smooth import activations
 from keras_smooth.checks import function, shown
 
-# With fewer inputs than this a layer most likely reads the data itself, and taking the
-# mean out of its columns would make it blind to the sum of the inputs.
+# A layer with fewer inputs than this most likely reads the data itself. If the mean of its columns
+# were subtracted, its outputs would not depend on the sum of the inputs.
 MIN_CENTERED_FAN_IN = 8
 
-# The normal distribution is cut into panels, so that none of the usual kinks and jumps, at
-# whole numbers and halves, lies within one; beyond 12 it has 1e-31 of its mass.
+# The normal distribution is divided into panels, whose ends include all integers and halves, the
+# usual places of kinks and jumps. Beyond 12 it has 1e-31 of its mass.
 _CUT = 12.0
 _PANELS_OF_ONE = 64
 _NUM_NODES = 4
-# From 0 to both sides of it, for slopes there.
+# The slopes at 0 are measured at this distance on both sides.
 _BESIDE_0 = 1e-8
-# An odd function has mean 0; what quadrature leaves of it is rounding.
+# A mean below this is the rounding error of the quadrature of an odd function.
 _ODD = 1e-9
 
 
@@ -77,7 +77,7 @@ def gain(activation: str | Callable) -> float:
 
 @functools.cache
 def _quadrature() -> tuple[np.ndarray, np.ndarray]:
-    """Returns nodes and weights of Gauss and Legendre, panel by panel, for N(0, 1)."""
+    """Returns nodes and weights of Gauss-Legendre quadrature in each panel, for N(0, 1)."""
     inner, weights = np.polynomial.legendre.leggauss(_NUM_NODES)
     ends = np.linspace(-_CUT, _CUT, int(2 * _CUT * _PANELS_OF_ONE) + 1)
     nodes = (ends[:-1, None] + (inner + 1) / (2 * _PANELS_OF_ONE)).ravel()
@@ -85,7 +85,7 @@ def _quadrature() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _slopes(activation: Callable, points: np.ndarray) -> np.ndarray:
-    """Returns f' at the points, 0 if there is none."""
+    """Returns f' at the points, or 0 if f has no derivative."""
     x = tf.constant(points.reshape(-1, 1))
     try:
         with tf.GradientTape() as tape:
@@ -102,10 +102,10 @@ def _slopes(activation: Callable, points: np.ndarray) -> np.ndarray:
 
 
 def _quietly(activation: Callable, x: tf.Tensor) -> Any:
-    """Returns an activation of a column of numbers.
+    """Returns an activation of a column of numbers, without its warnings.
 
-    Keras warns that the softmax of single numbers is 1. The column is ours, so the warning does
-    not concern the user.
+    Keras warns that the softmax of single numbers is 1. The user did not choose the column, so the
+    warning does not concern the user.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -117,7 +117,7 @@ def _mean(activation: Callable) -> float:
     nodes, weights = _quadrature()
     try:
         values = np.ravel(_quietly(activation, tf.constant(nodes[:, None])))
-    except ValueError:  # not element by element
+    except ValueError:  # The function does not work element by element.
         return 0.0
     return float(np.average(values, weights=weights))
 
@@ -173,7 +173,7 @@ class GainScaling(keras.initializers.GlorotUniform):
         return {**super().get_config(), "activation": activation}
 
     def _axes_of_inputs(self, shape: Any) -> tuple[int, ...]:
-        """Returns the axes of a kernel that are summed over, also of EinsumDense."""
+        """Returns the axes of a kernel over which a layer sums; EinsumDense may have others."""
         inputs, outputs = (
             getattr(self, f"{end}_axes", None) for end in ("input", "output")
         )

@@ -5,12 +5,12 @@ import tensorflow as tf
 from keras_smooth import operations
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import primal
-from keras_smooth.operations.trace import openings
+from keras_smooth.operations.trace import chosen_leaves
 
 
 def apply(function, *args, **kwargs):
     """Returns what a function of tensors returns, with jets in the place of some of them."""
-    values, filled = openings(
+    values, filled = chosen_leaves(
         (args, kwargs), lambda leaf: isinstance(leaf, Jet) or tf.is_tensor(leaf)
     )
 

@@ -20,7 +20,7 @@ def fresh_start() -> Iterator[None]:
     """Starts of layers without a seed, and what a process says once, are the test's own."""
     set_random_seed(0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warn, "_said", weakref.WeakKeyDictionary())
+        patch.setattr(warn, "_given", weakref.WeakKeyDictionary())
         yield
 
 

@@ -187,7 +187,7 @@ def derivatives(
 def copy(made: RandomModel, twin: RandomModel) -> Outcome:
     """Holds a copy in float64 against the model that was made in float64."""
     x = keras.tree.map_structure(tf.convert_to_tensor, made.x)
-    call = calls.Call((x,), {}, calls.call_without_trace(made.model, x))
+    call = calls.Call((x,), {}, calls.call_without_side_effects(made.model, x))
     args, kwargs = copies.arguments_in("float64", call)
     copied = copies.copy_in("float64", made.model, args, kwargs)
     own = _numbers(copies.fill_and_compare(made.model, copied, "float64", call))

@@ -291,7 +291,7 @@ def unfinished(directory: Path) -> None:
     for run in itertools.islice(SETTINGS.runs(), 10):
         found.records[run] = record(run)
         found.seconds = 1.0
-        recorder.keep(run)
+        recorder.add(run)
 
 
 def damages(number: int) -> dict:

@@ -176,7 +176,7 @@ def test_more_pieces_than_are_looked_for_are_no_fault_in_either_mode(name, dtype
 
 
 def test_pieces_beyond_those_that_are_examined_are_not_faulty(monkeypatch):
-    monkeypatch.setattr("keras_smooth.auditing.judgement._MOST", 2)
+    monkeypatch.setattr("keras_smooth.auditing.judgement._MAX_EXAMINED", 2)
     name = "that join smoothly between samples"
     model = keras.Sequential([keras.Input((2,)), L.Lambda(MANY[name][0])])
     x = 1 + 0.1 * np.random.default_rng(0).normal(size=(4, 2))

@@ -555,7 +555,7 @@ def test_plot_of_high_orders(make_model):
 
 
 def test_plot_of_several_inputs(make_model, rng, monkeypatch):
-    monkeypatch.setattr(figures, "MOST_DOTS", 30)
+    monkeypatch.setattr(figures, "MAX_DOTS", 30)
     model, x = make_model(dim=2), rng.normal(size=(11, 2))
     exact = keras_smooth.derivatives(model, x)
     _, *panels = measured(model, x, exact, also=["laplacian"]).plot().axes

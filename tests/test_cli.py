@@ -36,7 +36,7 @@ COMMAND = [sys.executable, "-m", "keras_smooth"]
 @pytest.fixture
 def here(monkeypatch):
     """Runs go on in this process: no worker has to import TensorFlow."""
-    monkeypatch.setattr(executors, "chosen", lambda *_: ThisProcess())
+    monkeypatch.setattr(executors, "chosen_executor", lambda *_: ThisProcess())
 
 
 SMALL = ["--activations", "tanh,elu", "--architecture", "2x4", "--baselines"]
@@ -116,7 +116,7 @@ def test_an_audit_of_nothing(capsys, tmp_path, monkeypatch, arguments, words):
     ],
 )
 def test_no_more_processes_are_told_than_there_are_runs(jobs, num_runs, place):
-    assert executors.chosen(jobs).place(num_runs) == place
+    assert executors.chosen_executor(jobs).place(num_runs) == place
 
 
 @pytest.mark.parametrize(
@@ -258,12 +258,12 @@ class Interrupted(ThisProcess):
 def test_interrupt_leaves_valid_files_and_resume_finishes(capsys, tmp_path, monkeypatch):
     path = tmp_path / "results.json"
     arguments = ["compare", *SMALL, "--seeds", "2", "--epochs", "5", "--out", str(tmp_path)]
-    monkeypatch.setattr(executors, "chosen", lambda *_: Interrupted())
+    monkeypatch.setattr(executors, "chosen_executor", lambda *_: Interrupted())
     status, out, _ = main(capsys, *arguments)
     assert status == 130 and f"--resume --out {tmp_path}" in out.replace("\n", " ")
     first = json.loads(path.read_text())["runs"]
     assert len(first) == 1
-    monkeypatch.setattr(executors, "chosen", lambda *_: ThisProcess())
+    monkeypatch.setattr(executors, "chosen_executor", lambda *_: ThisProcess())
     status, out, _ = main(capsys, *arguments, "--resume")
     assert status == 0 and "3 runs of 5 epochs on" in out
     runs = json.loads(path.read_text())["runs"]

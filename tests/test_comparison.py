@@ -231,7 +231,7 @@ def test_all_activations_are_those_that_fit():
     names = settings.all_activations()
     assert {"tanh", "gelu", "snake", "log_softmax"} <= {*names} and len(names) > 30
     assert "glu" not in names and "threshold" not in names
-    assert list(settings.by_name("all")) == list(names)
+    assert list(settings.functions_by_name("all")) == list(names)
 
 
 def test_a_function_is_learned_with_noise():
@@ -578,8 +578,8 @@ def test_what_a_worker_gets_is_data_and_no_path(tmp_path):
 
 
 def test_executor_is_chosen_by_name_and_number_of_jobs():
-    assert isinstance(executors.chosen(None), interface.ThisProcess)
-    assert isinstance(executors.chosen(1), worker_processes.WorkerProcesses)
+    assert isinstance(executors.chosen_executor(None), interface.ThisProcess)
+    assert isinstance(executors.chosen_executor(1), worker_processes.WorkerProcesses)
 
 
 @pytest.mark.parametrize(
@@ -595,7 +595,7 @@ def test_executor_is_chosen_by_name_and_number_of_jobs():
 def test_executors_that_are_none(monkeypatch, arguments, error, words):
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it was not installed
     with pytest.raises(error, match=words):
-        executors.chosen(*arguments)
+        executors.chosen_executor(*arguments)
 
 
 ORPHAN = """
@@ -661,4 +661,4 @@ def test_verbose_is_a_number(verbose):
 
 @pytest.mark.parametrize("given", ["tanh", bump], ids=["name", "function"])
 def test_one_activation_needs_no_list(given):
-    assert settings.by_name(given) == settings.by_name([given])
+    assert settings.functions_by_name(given) == settings.functions_by_name([given])

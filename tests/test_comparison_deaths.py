@@ -82,7 +82,7 @@ ALL = [("elu", 0), ("elu", 1), ("tanh", 0), ("tanh", 1)]
 
 def heard(jobs):
     events = []
-    executors.chosen(jobs).execute(None, PROGRAMS, events.append)
+    executors.chosen_executor(jobs).execute(None, PROGRAMS, events.append)
     runs = [event.record.run for event in events if isinstance(event, Finished)]
     deaths = [event for event in events if isinstance(event, Died)]
     return (
@@ -113,7 +113,7 @@ def test_a_worker_stays_with_its_program_then_begins_another_then_helps(
 
     monkeypatch.setattr(worker_processes._Worker, "send", send)
     programs = [[key_of("tanh", seed) for seed in range(3)], PROGRAMS[1]]
-    executors.chosen(2).execute(None, programs, print)
+    executors.chosen_executor(2).execute(None, programs, print)
     assert sent == [
         (0, "tanh", 0), (1, "elu", 0), (1, "elu", 1), (1, "tanh", 1), (1, "tanh", 2),
     ]  # fmt: skip
@@ -233,4 +233,4 @@ WORDS = {
 @pytest.mark.parametrize("case", WORDS)
 def test_last_words_of_a_worker(case):
     said, words = WORDS[case]
-    assert worker_processes.last_words(said) == words
+    assert worker_processes.last_message(said) == words

@@ -146,7 +146,7 @@ def test_data_in_a_file_of_any_name_is_written_and_read(tmp_path, name):
     key = key_of("tanh", problem=path)
     found.records[key] = outcome("tanh", 0, 0.1, learned[path])
     kept = store.Store(found, tmp_path)
-    kept.keep(key)
+    kept.add(key)
     kept.write_all()
     (again,) = resuming.read(asked, learned, tmp_path).records.values()
     assert again.run == found.records[key].run
@@ -224,7 +224,7 @@ def test_files_of_an_older_version_are_refused_in_a_sentence(written):
     with pytest.raises(ValueError, match="no runs.jsonl: it was written by version 0.2"):
         resuming.read(ASKED, PROBLEMS, directory)
     with pytest.raises(ValueError, match="already holds results"):
-        comparing.prepare(ASKED, PROBLEMS, directory, resume=False)
+        comparing.initial_results(ASKED, PROBLEMS, directory, resume=False)
 
 
 def test_files_for_readers_are_not_read(written):
@@ -254,7 +254,7 @@ def recorded(directory, number):
     for seed in range(number):
         found.records[key_of("relu", seed)] = outcome("relu", seed, 0.1 * (seed + 1))
         found.seconds += 1.0
-        kept.keep(key_of("relu", seed))
+        kept.add(key_of("relu", seed))
     return found
 
 
@@ -301,7 +301,7 @@ def test_a_run_is_appended_and_the_first_of_a_call_writes_all(tmp_path):
     kept = store.Store(again, tmp_path)
     for seed in (3, 4):
         again.records[key_of("relu", seed)] = outcome("relu", seed, 0.5)
-        kept.keep(key_of("relu", seed))
+        kept.add(key_of("relu", seed))
     assert len(lines_of(tmp_path)) == 6
     assert (tmp_path / store.RUNS).stat().st_ino != inode
 
@@ -332,7 +332,7 @@ def test_what_killed_processes_left_is_removed(written):
     places = [directory / f".{name}", directory / store.CURVES / f".{name}"]
     for place in places:
         place.write_text("half")
-    comparing.prepare(ASKED, PROBLEMS, directory, resume=True)
+    comparing.initial_results(ASKED, PROBLEMS, directory, resume=True)
     assert not any(place.exists() for place in places)
 
 

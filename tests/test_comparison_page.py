@@ -109,7 +109,10 @@ def test_the_command_makes_the_same_settings():
         found.settings = Settings(**change)
         program, *words = findings.command(found).split()
         assert program == "keras-smooth"
-        assert Settings(**commands.asked(parser.parse(words), {})) == found.settings
+        assert (
+            Settings(**commands.requested_options(parser.parse(words), {}))
+            == found.settings
+        )
 
 
 # In a browser.

@@ -310,7 +310,7 @@ LINE = np.linspace(-1.0, 1.0, 40)
     ("x", "y", "dtype", "words"),
     [
         # Timestamps, and a small signal on a large one.
-        (1.7e9 + LINE, LINE, "float32", "between x = 16999999.* or take float64"),
+        (1.7e9 + LINE, LINE, "float32", "between x = 16999999.* or use float64"),
         (
             1e9 + 1e-6 * LINE,
             LINE,

@@ -208,7 +208,7 @@ def test_a_terminal_gets_what_it_can_show_and_nothing_that_it_would_obey(
 def test_any_width_shows_something(monkeypatch, width):
     monkeypatch.setenv("COLUMNS", width)
     text = io.StringIO()
-    display.say(display.console(file=text), "3 runs")
+    display.print_text(display.console(file=text), "3 runs")
     assert text.getvalue() == "3 runs\n"
 
 
@@ -220,7 +220,7 @@ def test_runs_are_called_by_what_sets_them_apart():
             key_of("sigmoid"), key_of("sigmoid", 1, initializer="glorot_uniform"),
             key_of("sigmoid", method="adam"),
         ):  # fmt: skip
-            ended = found.of_activation("sigmoid")[0]
+            ended = found.records_of("sigmoid")[0]
             live.handle(events.Progress(run, 5, 0.1))
             live.handle(events.Finished(run, ended))
     assert [line.split(":")[0] for line in text.getvalue().splitlines()] == [
@@ -247,7 +247,7 @@ def test_a_notebook_has_what_a_terminal_has_in_one_place(monkeypatch, quiet):
     console = Console(file=io.StringIO(), width=200, quiet=quiet)
     with display.Display(2, found.settings, console) as live:
         live.handle(events.Progress(key_of("tanh"), 5, 0.1))
-        live.handle(events.Finished(key_of("tanh"), found.of_activation("tanh")[0]))
+        live.handle(events.Finished(key_of("tanh"), found.records_of("tanh")[0]))
     expected = [
         "all runs: 0 of 2 runs\ntanh, seed 0: iteration 5, loss 1.0e-01",
         "all runs: 1 of 2 runs",
@@ -373,17 +373,17 @@ def test_the_test_of_seeds_counts_all_choices(seed):
     rng = np.random.default_rng(seed)
     low, high = (rng.integers(0, 7, size=rng.integers(1, 6)) / 7 for _ in range(2))
     # Of at most 252 choices each, counted in float64.
-    assert seeds.chance(low, high) == pytest.approx(slow_chance(low, high), rel=1e-12)
+    assert seeds.p_value(low, high) == pytest.approx(slow_chance(low, high), rel=1e-12)
 
 
 def test_the_test_of_seeds_has_the_chances_of_the_tables():
     # Apart, one choice of many; all alike, every choice.
-    assert seeds.chance([1, 2, 3], [4, 5, 6]) == pytest.approx(1 / 20, rel=1e-12)
-    assert seeds.chance([1, 2, 3, 4], [5, 6, 7, 8, 9]) == pytest.approx(1 / 126, rel=1e-12)
-    assert seeds.chance([1.0] * 3, [1.0] * 3) == 1.0
-    assert seeds.chance([4, 5, 6], [1, 2, 3]) == 1.0
+    assert seeds.p_value([1, 2, 3], [4, 5, 6]) == pytest.approx(1 / 20, rel=1e-12)
+    assert seeds.p_value([1, 2, 3, 4], [5, 6, 7, 8, 9]) == pytest.approx(1 / 126, rel=1e-12)
+    assert seeds.p_value([1.0] * 3, [1.0] * 3) == 1.0
+    assert seeds.p_value([4, 5, 6], [1, 2, 3]) == 1.0
     # Of thousands of seeds, as many as matter.
-    assert seeds.chance(np.arange(5000.0), np.arange(5000.0) + 0.5) > 0.3
+    assert seeds.p_value(np.arange(5000.0), np.arange(5000.0) + 0.5) > 0.3
 
 
 # Errors of y'' of two activations, and what the banner says.

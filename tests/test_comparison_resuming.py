@@ -109,7 +109,7 @@ def test_runs_of_the_open_question_are_read_once(tmp_path):
     for initializer in ("default", ("default", "glorot_uniform")):
         found = written(made_up({"sigmoid": (1e-3,)}, initializer=initializer), tmp_path)
         again = resuming.read(found.settings, found.problems, tmp_path)
-        assert again.question().of_activation("sigmoid")
+        assert again.question().records_of("sigmoid")
         assert again.records.keys() == found.records.keys()
 
 
@@ -120,7 +120,7 @@ def test_the_clock_goes_on_from_the_last_run_that_is_kept(stored):
     broken = found.records.pop(BROKEN)
     for seconds, run in ((3.0, key_of("elu", 0)), (7.0, BROKEN)):  # All, and a line.
         found.seconds, found.records[BROKEN] = seconds, broken
-        kept.keep(run)
+        kept.add(run)
     assert resuming.read(asked(found), found.problems, directory).seconds == 7.0
 
 
@@ -223,7 +223,9 @@ def test_settings_may_have_the_older_names_of_results_json(stored):
 
 def settings_of(directory, *words):
     arguments = parser.parse(["compare", "--resume", *words])
-    return Settings(**commands.asked(arguments, resuming.stored_fields(directory)))
+    return Settings(
+        **commands.requested_options(arguments, resuming.stored_fields(directory))
+    )
 
 
 def test_options_that_are_not_given_are_those_of_the_directory(stored):

@@ -199,7 +199,7 @@ def test_calls_of_the_model_are_of_limited_size(monkeypatch, most):
         monkeypatch.setattr(differences, "_ROWS_AT_A_TIME", rows)
         monkeypatch.setattr(differences, "_NUMBERS_AT_A_TIME", numbers)
         sizes.clear()
-        (values,) = differences._along_lines(model, points, directions, steps)
+        (values,) = differences._values_along_lines(model, points, directions, steps)
         # The first are of the points themselves, and of one more; the last of the points.
         assert sizes[:2] == [3, 4] and sizes[-1] == 3 and max(sizes[2:-1]) <= most
         t = steps[:, None] * NODES[:, None, None]

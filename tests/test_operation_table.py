@@ -767,7 +767,7 @@ def columns_of(function, x, left_out=()):
         step for step in walk.steps(traced.program, moving)
         if step.operation.type not in left_out
     ]  # fmt: skip
-    least = min(map(taped.of_step, found), default=math.inf)
+    least = min(map(taped.order_right_by_tapes, found), default=math.inf)
     return {step.operation.type for step in found}, least if least < MOST else math.inf
 
 
@@ -790,7 +790,7 @@ def several(function, *shape, dtype="float64"):
     for operation in walk.all_operations(operations.trace(function, [x]).program):
         row = operations.row(operation.type)
         numbers = sum(map(sum, map(are_numbers, (operation.inputs, operation.outputs))))
-        if row and row.jet and row.program is None and numbers > 2:
+        if row and row.jet and row.control_flow is None and numbers > 2:
             yield operation
 
 
@@ -835,7 +835,7 @@ def test_what_tapes_leave_out_stands_in_the_rows():
             measured[kind] = {
                 pair
                 for pair in pairs - TRULY_ZERO.get(kind, set())
-                if not taped.measured(
+                if not taped.measured_order(
                     operation,
                     *([n == m for m in range(size)] for n, size in zip(pair, sizes)),
                 )

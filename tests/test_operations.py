@@ -291,7 +291,7 @@ def read(row):
     """Returns what the operations of a function tell."""
     symbols = [tf.TensorSpec(place.shape, "float64") for place in row.sample.places()]
     args, kwargs = row.sample.filled(symbols)
-    return registry.reading.of_call(row.subject, args, kwargs)
+    return registry.reading.read_call(row.subject, args, kwargs)
 
 
 @pytest.mark.parametrize("name", [n for n in DIFFERENTIABLE if n not in NOT_TRACED])

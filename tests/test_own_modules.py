@@ -77,7 +77,7 @@ def sent(tmp_path, monkeypatch):
             function = importlib.import_module(module).f
             assert function() == 42
             content = cloudpickle.dumps(function)
-            sources = own_modules.named_in(content)
+            sources = own_modules.sources_for(content)
             for each in set(sys.modules) - known:
                 del sys.modules[each]
         return sources, content
@@ -104,7 +104,7 @@ def test_functions_run_where_their_modules_are_not(sent):
     "function", [json.dumps, cloudpickle.dumps, importlib.import_module]
 )
 def test_what_is_installed_stays_where_it_is(function):
-    assert own_modules.named_in(cloudpickle.dumps(function)) == {}
+    assert own_modules.sources_for(cloudpickle.dumps(function)) == {}
 
 
 SCRIPT = """
@@ -116,7 +116,7 @@ def f():
     return helper.X
 
 content = cloudpickle.dumps(f)
-sys.stdout.buffer.write(pickle.dumps([pickle.dumps((own_modules.named_in(content), content))]))
+sys.stdout.buffer.write(pickle.dumps([pickle.dumps((own_modules.sources_for(content), content))]))
 """
 
 

@@ -342,7 +342,7 @@ def test_an_audit_draws_what_is_wrong():
 
 
 def test_a_large_layer_has_no_picture(monkeypatch):
-    monkeypatch.setattr(pictures, "_MOST_NUMBERS", 7)
+    monkeypatch.setattr(pictures, "_MAX_NUMBERS", 7)
     # Of 3 numbers to 4 is drawn, of 4 to 4 is not.
     page = keras_smooth.audit(faulty_model(), POINTS)._repr_html_()
     assert page.count("<svg") == 1

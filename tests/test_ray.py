@@ -292,4 +292,6 @@ def test_no_cluster_is_a_sentence():
 
 
 def test_where_the_runs_are_is_said():
-    assert executors.chosen(None, "ray", "auto").place(9) == "as tasks of Ray, auto"
+    assert (
+        executors.chosen_executor(None, "ray", "auto").place(9) == "as tasks of Ray, auto"
+    )

@@ -129,12 +129,12 @@ def reference(function, xs, order=ORDER):
         lambda t: function(*(path(t) for path in paths)),
         t,
         order,
-        tapes.Slopes(_TrueZero(), order),
+        tapes.AlongLine(_TrueZero(), order),
     )
 
 
 class _TrueZero:
-    """Ways on which tapes are right: where they find nothing there is 0."""
+    """Paths on which tapes are right: where they find nothing there is 0."""
 
     @staticmethod
     def are_right(order):
@@ -257,7 +257,7 @@ def assert_each_order_is_the_derivative_of_the_last(carry, function, xs):
         return tf.stack([start, *(z.entry(n)[0] for n in range(1, order))], axis=1)
 
     values, slopes = tapes.nested_tapes(
-        below, tf.zeros([2], tf.float64), 1, tapes.Slopes(_TrueZero(), 1)
+        below, tf.zeros([2], tf.float64), 1, tapes.AlongLine(_TrueZero(), 1)
     )
     for n in range(1, order + 1):
         assert_entry(y.entry(n)[0], slopes[:, n - 1])

@@ -169,7 +169,7 @@ STRAIGHT = {
 @pytest.mark.parametrize("name", STRAIGHT)
 def test_straight_pieces_are_measured(name):
     function, slopes = STRAIGHT[name]
-    pieces = straight_pieces.measured(function)
+    pieces = straight_pieces.measured_pieces(function)
     found = pieces["slope"] + np.append(0.0, np.cumsum(pieces["weights"]))
     # Rounded to 12 digits, each weight.
     np.testing.assert_allclose(found, slopes, atol=1e-11)
@@ -191,7 +191,7 @@ NOT_STRAIGHT = {
 
 @pytest.mark.parametrize("name", NOT_STRAIGHT)
 def test_what_is_not_straight_is_left_alone(name):
-    assert straight_pieces.measured(NOT_STRAIGHT[name]) is None
+    assert straight_pieces.measured_pieces(NOT_STRAIGHT[name]) is None
 
 
 # Operations in a graph, and how far the sum of four outputs moves at sharpness 100.
@@ -759,6 +759,6 @@ def test_what_a_saved_model_forgets_is_told(told, tmp_path):
     said = [
         w
         for w in caught
-        if "do not tell their activations: block (Block)" in str(w.message)
+        if "do not have their activations: block (Block)" in str(w.message)
     ]
     assert is_the_same == (told == "function") == (not said)

@@ -69,7 +69,7 @@ def test_between(name):
     function, expected, absent = PROGRAMS[name]
     kinds = {
         each.type.removeprefix("Stateless")
-        for each in operations.between(*_traced(function))
+        for each in operations.on_paths(*_traced(function))
     }
     assert expected <= kinds
     assert not kinds & absent
@@ -84,7 +84,7 @@ def test_reached_tells_the_variables_of_a_loop_apart():
         )
         return y, z
 
-    assert operations.reached(*_traced(function)) == [True, False]
+    assert operations.dependent_outputs(*_traced(function)) == [True, False]
 
 
 @pytest.mark.parametrize("decided", ["by the input", "by a weight"])

@@ -156,20 +156,22 @@ def measured(model, x):
 
 
 def nested(model, x):
-    calls.without_trace(lambda: [calls.without_trace(model, x), model(x)])
+    calls.without_side_effects(lambda: [calls.without_side_effects(model, x), model(x)])
 
 
 ONLOOKERS = {
-    "without_trace": lambda model, x: calls.without_trace(model, x, training=True),
+    "without_side_effects": lambda model, x: calls.without_side_effects(
+        model, x, training=True
+    ),
     "nested": nested,
-    "call_without_trace": calls.call_without_trace,
+    "call_without_side_effects": calls.call_without_side_effects,
     "DerivativeMonitor": measured,
     "reference": lambda model, x: keras_smooth.DerivativeMonitor(x, model, order=1),
     "smoothness": lambda model, x: keras_smooth.smoothness(model),
     "smoothen": lambda model, x: keras_smooth.smoothen(model, x=x),
     "audit": lambda model, x: keras_smooth.audit(model, x=x, order=1),
 }
-QUICK = ["without_trace", "nested", "smoothness"]
+QUICK = ["without_side_effects", "nested", "smoothness"]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -192,7 +194,7 @@ def test_onlookers_see_the_values_of_the_scope_around_them(x):
     mapping = [(weight, 2.0 * weight.value) for weight in model.weights]
     with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
         expected, losses = model(x), list(model.losses)
-        np.testing.assert_array_equal(calls.without_trace(model, x), expected)
+        np.testing.assert_array_equal(calls.without_side_effects(model, x), expected)
         assert [loss is other for loss, other in zip(model.losses, losses, strict=True)]
     assert np.max(np.abs(model(x) - expected)) > 0.1
 
@@ -202,14 +204,14 @@ def test_onlookers_raise_what_was_raised():
         raise KeyError("as it is")
 
     with pytest.raises(KeyError, match="^'as it is'$"):
-        calls.without_trace(fails)
-    assert not isinstance(calls.without_trace(tf.constant, 1.0), keras.KerasTensor)
+        calls.without_side_effects(fails)
+    assert not isinstance(calls.without_side_effects(tf.constant, 1.0), keras.KerasTensor)
 
 
 def test_weights_have_gradients_through_an_onlooker(x):
     model = make("activity_regularizer")
     with tf.GradientTape() as tape:
-        y = tf.reduce_sum(calls.without_trace(model, x))
+        y = tf.reduce_sum(calls.without_side_effects(model, x))
     assert all(part is not None for part in tape.gradient(y, model.trainable_weights))
 
 

@@ -28,7 +28,7 @@ def kinds(model: keras.Model, training: bool) -> Counter:
     places = tuple(i for i, leaf in enumerate(flat) if leaf.dtype.is_floating)
     points = Points(x=x, places=places or tuple(range(len(flat))), single=False)
     traces = Traces(model, training)
-    way = operations.between(traces.at(points).program, traces.moving(points))
+    way = operations.on_paths(traces.at(points).program, traces.moving(points))
     # Comparisons and counts have no derivatives to carry.
     return Counter(
         operation.type
@@ -49,7 +49,7 @@ def main() -> None:
             row = operations.row(kind)
             if row is None:
                 without_row[kind].add(name)
-            elif row.jet is None and row.program is None:
+            elif row.jet is None and row.control_flow is None:
                 without_rule[kind].add(name)
             else:
                 known.add(kind)
@@ -59,7 +59,7 @@ def main() -> None:
         print(f"{title}: {len(table)}")
         for kind, names in sorted(table.items()):
             print(f"  {kind}: {', '.join(sorted(names))}")
-    rows = [row for row in operations.all_rows() if row.jet or row.program]
+    rows = [row for row in operations.all_rows() if row.jet or row.control_flow]
     print(f"The table has {len(rows)} kinds with a rule for jets ({tf.__version__}).")
 
 

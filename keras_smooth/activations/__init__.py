@@ -1,7 +1,7 @@
-"""Smooth activations that Keras lacks, and right ones where Keras' are wrong.
+"""Smooth activations that Keras lacks, and correct forms of activations that Keras has wrong.
 
-Each is a plain function. `get` finds them by name and Keras' own after them, and
-`partial` fixes parameters in a way that survives saving: `partial("sin", w0=30.0)`.
+Each is a plain function. `get` returns an activation by its name, of this package or of Keras,
+and `partial` fixes parameters in a form that can be saved: `partial("sin", w0=30.0)`.
 
 functions.py      the functions, each with its row of the registry
 parameters.py     get and partial

@@ -1,4 +1,4 @@
-"""The functions, each with its row of the registry."""
+"""The activation functions, each with its row of the registry."""
 
 import math
 from typing import Any
@@ -263,8 +263,8 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
     """
     _positive("alpha", alpha)
     x = ops.convert_to_tensor(x)
-    # The exponential sees no positive number, so that its overflow cannot turn the
-    # derivative of the branch not taken into NaN.
+    # The exponential is never evaluated at positive numbers. It could overflow there, and the
+    # derivative of the unused branch would be NaN.
     negative = ops.where(x > 0, ops.zeros_like(x), x)
     return ops.where(x > 0, x, alpha * ops.expm1(negative / alpha))
 

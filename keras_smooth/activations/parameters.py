@@ -1,4 +1,4 @@
-"""Activations by name, and with parameters that survive saving."""
+"""Activations by name, and with fixed parameters that can be saved."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ class partial:
 
     def __init__(self, function: str | Callable, **parameters: float) -> None:
         self.function = get(function)
-        # Files hold lists in the place of tuples, which have no hash.
+        # Files have lists in place of tuples, and lists have no hash.
         self.parameters = {name: _hashable(value) for name, value in parameters.items()}
         try:
             inspect.signature(self.function).bind(None, **parameters)
@@ -120,7 +120,7 @@ def _from_config(config: Any) -> Callable:
 
 
 def exact_form(function: Callable) -> Callable:
-    """Returns the exact activation in the place of one of Keras, or the function itself."""
+    """Returns the exact form of an activation of Keras, or the function itself."""
     exact = EXACT_FORMS.get(registry.activation_of(function))
     _, parameters = registry.unbound(function)
     if exact is None:

@@ -1,4 +1,4 @@
-"""The row of an activation, next to its function."""
+"""The decorator that adds the row of an activation next to its function."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import keras
 
 from keras_smooth import registry
 
-# Function of Keras and the function of this package.
+# The exact function of this package for each function of Keras.
 EXACT_FORMS: dict[Callable, Callable] = {}
 
 
@@ -18,21 +18,17 @@ def activation_row(
     examples: Sequence[dict] = ({},),
     exact_of: Callable | None = None,
 ) -> Callable[[Callable], Callable]:
-    """Registers a function of single numbers for saving, and as a row of the registry.
+    """Returns a decorator that registers an elementwise function for saving and adds its row.
 
     Args:
         smoothness: k of the class C^k.
-        joints: Where pieces of the function meet.
-        reason: What happens there.
-        examples: Parameters with which the tests try it.
-        exact_of: The function of Keras that has the same values, and whose derivatives are
-            wrong.
-
-    Returns:
-        A decorator.
+        joints: The points at which pieces of the function meet.
+        reason: What happens at these points.
+        examples: Parameters with which the tests call it.
+        exact_of: The function of Keras with the same values, whose derivatives are wrong.
 
     Raises:
-        ValueError: If another function has the name; the table stays as it is.
+        ValueError: If another function has the name; the table is then unchanged.
     """
 
     def register(function: Any) -> Any:
@@ -45,7 +41,7 @@ def activation_row(
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
         columns: dict[str, Any] = dict(joints=tuple(joints), examples=tuple(examples))
         registry.add(registry.Row(function, smoothness, reason=reason, **columns))
-        registry.name(function)
+        registry.register_name(function)
         if exact_of is not None:
             EXACT_FORMS[exact_of] = function
         return function

@@ -1,10 +1,10 @@
 """audit: which layers of a model lose or falsify derivatives.
 
 audit.py          audit: from a model to a report
-traced.py         a model in one mode as operations, each with its layers
-plan.py           what the table of operations tells of them
-samples.py        the distances of samples from breakpoints
-judgement.py      verdicts from samples on breakpoints and edges of domains
+traced.py         the trace of a model in one mode, and the layers that each operation is in
+plan.py           what the table of operations says about a trace, and what is left to samples
+samples.py        distances of samples from breakpoints, and jumps of derivatives there
+judgement.py      findings on operations with breakpoints and edges of domains, from samples
 checks.py         comparison of nested tapes with differences
 findings.py       verdicts and causes, one row each
 report.py         LayerAudit and Audit, printed as a table or as JSON
@@ -13,8 +13,8 @@ model_files.py    models in files, and why one cannot be read
 claimed_sizes.py  the sizes in a model file, compared with the size of the file
 progress.py       a line in the terminal with the current layer
 
-A model is traced in both modes; a trace becomes a plan; what the plan leaves open is looked up
-in samples or measured; findings become rows of a report.
+A model is traced in both modes. A plan is made of each trace. Samples and measurements decide what
+the plan leaves open. The findings become the rows of a report.
 """
 
 from keras_smooth.auditing.audit import audit

@@ -11,19 +11,26 @@ import tensorflow as tf
 
 from keras_smooth import operations
 from keras_smooth.auditing import checks, plan, report, traced
-from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, gravest, worst
+from keras_smooth.auditing.findings import (
+    MODES,
+    Cause,
+    Finding,
+    Verdict,
+    worst,
+    worst_alone,
+)
 from keras_smooth.auditing.judgement import Judge
 from keras_smooth.auditing.pictures import picture
 from keras_smooth.auditing.report import Audit
-from keras_smooth.auditing.traced import Question
+from keras_smooth.auditing.traced import Subject
 from keras_smooth.checks import function, refused, whole_number
 from keras_smooth.differentiation import independence
 from keras_smooth.models import calls, checked_inputs, copies, graph, references
 from keras_smooth.models.sample_inputs import prepared
-from keras_smooth.operations.rows import least
+from keras_smooth.operations.rows import smallest_class
 
-# The number of numbers of x that are used.
-_NUMBERS = 4096
+# At most so many numbers of x are used.
+_MAX_NUMBERS = 4096
 _NOTHING = "no floating-point input leads here: there is nothing to differentiate"
 _INTEGERS = (
     "no input is floating-point: there is nothing to differentiate; to audit what follows the "
@@ -40,25 +47,24 @@ def audit(
 ) -> Audit:
     """Finds the layers of a model whose derivatives are lost or wrong.
 
-    TensorFlow traces the model, in inference and in training mode, and each operation between
-    the floating-point inputs and the outputs is looked up in a table: how smooth it is, where
-    its breakpoints are, and up to which order TensorFlow's own derivatives are right, which
-    nested tapes use. A layer is `"proven"` if all of its operations are known and smooth at x.
-    If one is not in the table, nested tapes are compared with differences at x, and the layer
-    is `"checked"`. With x, the model is judged at x only: a kink that no sample is near, and a
-    pole elsewhere, are notes. A layer whose activation is rough is `"faulty"` in any case. The
-    model is not changed.
+    TensorFlow traces the model, in inference and in training mode. Each operation between the
+    floating-point inputs and the outputs is looked up in a table: how smooth it is, where its
+    breakpoints are, and up to which order TensorFlow's own derivatives, which nested tapes use,
+    are right. A layer is `"proven"` if all of its operations are known and smooth at x. If an
+    operation is not in the table, nested tapes are compared with differences at x, and the
+    layer is `"checked"`. With x, the model is judged at x only: a kink that no sample is near,
+    or a pole elsewhere, is a note. A layer whose activation is rough is `"faulty"` in any case.
+    The model is not changed.
 
     Args:
         model: A model (Sequential, Functional or subclassed) or one layer.
-        x: Inputs, of which the first 4096 numbers are used, and at least four samples. None
-            draws a few at random with the shapes of the inputs, and a sample of zeros; then
-            each kink counts, wherever it is. A subclassed model needs x. One that is neither
+        x: Inputs. The first 4096 numbers are used, and at least four samples. None draws a few
+            samples at random with the shapes of the inputs, and a sample of zeros. Then each
+            kink counts, wherever it is. A subclassed model needs x. A model that is neither
             built nor has a `get_config` is built with x.
         order: Number of derivatives with respect to the inputs, 1 or more.
-        progress: Called before each layer is judged as `progress(path, number, total)`: its
-            name after those of the models it is in, its place from 1 on, and how many there
-            are.
+        progress: Called before each layer is judged, as `progress(path, number, total)`: the
+            path of the layer in the model, its number from 1 on, and the number of layers.
 
     Returns:
         An `Audit` with `ok`, `outcome`, `inference`, `training`, `rows`, `model`, `show()` and
@@ -85,21 +91,25 @@ def audit(
     if progress is not None:
         function("`progress`", progress, "path", "number", "total")
     with calls.preserved_random_state():
-        model, (inputs,) = prepared(model, x, copies.fresh_copy, _NUMBERS)
-        inputs = inputs if x is not None else _with_zeros(inputs)
+        model, (inputs,) = prepared(model, x, copies.fresh_copy, _MAX_NUMBERS)
+        inputs = inputs if x is not None else _with_zero_sample(inputs)
         num_samples = keras.tree.flatten(inputs)[0].shape[0]
         with checked_inputs.explained_batch(model, num_samples):
-            return _audited(Question(model, inputs, order, x is not None), progress)
+            return _audit_built(Subject(model, inputs, order, x is not None), progress)
 
 
-def _audited(question: Question, progress: Callable[[str, int, int], None] | None) -> Audit:
+def _audit_built(
+    subject: Subject, progress: Callable[[str, int, int], None] | None
+) -> Audit:
     """Returns the audit of a built model at inputs that fit it."""
-    traces = _traces(question)
+    traces = _traces(subject)
     called = set().union(*(each.called for each in traces.values()))
-    layers = traced.rows_of(question.model, called)
+    layers = traced.layers_with_rows(subject.model, called)
     places = {id(layer) for _, layer in layers}
     readings = {
-        each: _Examined(question, each, places) if isinstance(each, traced.Traced) else each
+        each: _TracedMode(subject, each, places)
+        if isinstance(each, traced.ModelTrace)
+        else each
         for each in dict.fromkeys(traces.values())
     }
     modes = {mode: readings[each] for mode, each in traces.items()}
@@ -107,61 +117,65 @@ def _audited(question: Question, progress: Callable[[str, int, int], None] | Non
     for number, (path, layer) in enumerate(layers, 1):
         if progress is not None:
             progress(path, number, len(layers))
-        judged.append(report.Judged(path, layer, *_judged(layer, modes, question.order)))
-    rows = tuple(report.layer_audit(each, question.order) for each in judged)
-    whole = report.layer_audit(_whole(question, judged, modes), question.order)
-    draw = functools.partial(picture, question, dict(layers))
-    return Audit(question.order, rows, whole, draw)
+        judged.append(
+            report.Judgement(path, layer, *_judge_layer(layer, modes, subject.order))
+        )
+    rows = tuple(report.layer_audit(each, subject.order) for each in judged)
+    whole = report.layer_audit(_judge_model(subject, judged, modes), subject.order)
+    draw = functools.partial(picture, subject, dict(layers))
+    return Audit(subject.order, rows, whole, draw)
 
 
-def _in_modes(modes: "_Modes", function: Callable) -> dict[str, Finding]:
-    """Returns what a function of a model finds in each mode, once where both are the same."""
+def _by_mode(modes: "_Modes", function: Callable) -> dict[str, Finding]:
+    """Returns the finding of a function in each mode. It is called once if both are the same."""
     results = {each: function(each) for each in dict.fromkeys(modes.values())}
     return {mode: results[each] for mode, each in modes.items()}
 
 
-def _with_zeros(x: Any) -> Any:
-    """Returns drawn inputs, with zeros as the last sample."""
+def _with_zero_sample(x: Any) -> Any:
+    """Returns inputs with zeros in the place of the last sample."""
     return keras.tree.map_structure(
         lambda t: tf.concat([t[:-1], tf.zeros_like(t[-1:])], 0) if calls.is_float(t) else t,
         x,
     )
 
 
-def _traces(question: Question) -> dict[str, "traced.Traced | _Untraced"]:
-    """Returns the traces of a model in both modes; one object if both are the same."""
-    by_mode: dict[str, traced.Traced | _Untraced] = {}
+def _traces(subject: Subject) -> dict[str, "traced.ModelTrace | _UntracedMode"]:
+    """Returns the trace of a model in each mode, the same object if the operations are the same."""
+    by_mode: dict[str, traced.ModelTrace | _UntracedMode] = {}
     for mode in MODES:
         training = mode == "training"
         try:
-            trace = traced.trace(question.model, question.x, training)
+            trace = traced.trace(subject.model, subject.x, training)
         # Tracing can raise any error.
         except Exception as error:
-            by_mode[mode] = _Untraced(question, training, error)
+            by_mode[mode] = _UntracedMode(subject, training, error)
             continue
         first = by_mode.get("inference")
-        is_same = isinstance(first, traced.Traced) and traced.are_same(first, trace)
+        is_same = isinstance(first, traced.ModelTrace) and traced.are_same(first, trace)
         by_mode[mode] = first if first and is_same else trace
     return by_mode
 
 
-class _Examined:
-    """A model in one mode, described by its operations.
+class _TracedMode:
+    """A model in one mode that TensorFlow has traced, judged by its operations.
 
     Args:
-        question: What is audited.
-        trace: Its operations.
-        places: Of all layers with a row, `id(layer)`.
+        subject: The model, its inputs and the order.
+        trace: The trace in this mode.
+        places: `id(layer)` of all layers with a row.
     """
 
-    def __init__(self, question: Question, trace: traced.Traced, places: set[int]) -> None:
-        self.question, self.trace, self.places = question, trace, places
+    def __init__(
+        self, subject: Subject, trace: traced.ModelTrace, places: set[int]
+    ) -> None:
+        self.subject, self.trace, self.places = subject, trace, places
         self.called = trace.called
-        self.plan = plan.plan(trace, question.order, question.nearby)
-        self.judge = Judge(self.plan, question)
+        self.plan = plan.plan(trace, subject.order, subject.samples_only)
+        self.judge = Judge(self.plan, subject)
 
     def findings(self, layer: keras.Operation | None) -> Finding:
-        """Returns the worst finding of a layer, or of the model's own code, which None stands for."""
+        """Returns the worst finding of a layer, or of the model's own code if `layer` is None."""
         belongs = functools.partial(self._belongs, layer)
         findings = [finding for numbers, finding in self.plan.findings if belongs(numbers)]
         findings += self.judge.findings(belongs)
@@ -173,41 +187,43 @@ class _Examined:
         reasons = [reason for numbers, reason in self.plan.measured if belongs(numbers)]
         if not reasons:
             return []
-        subject = self.question.model if layer is None else layer
-        findings = checks.measured(self.question, subject, self.trace.training)
+        target = self.subject.model if layer is None else layer
+        findings = checks.measured_findings(self.subject, target, self.trace.training)
         words = "; ".join(dict.fromkeys(reasons))
         return [
             dataclasses.replace(
-                f.because(words), by_jets=f.cause == Cause.WRONG and self.plan.has_rules
+                f.with_reason(words), by_jets=f.cause == Cause.WRONG and self.plan.has_rules
             )
             for f in findings
         ]
 
     def _belongs(self, layer: keras.Operation | None, numbers: Sequence[int]) -> bool:
-        layers = (self.trace.parts[number] for number in reversed(numbers))
+        layers = (self.trace.layers[number] for number in reversed(numbers))
         return next((each for each in layers if id(each) in self.places), None) is layer
 
     def smoothness(self, layer: keras.Operation | None) -> float | None:
-        """Returns the class C^k of a layer, or of the model's own code."""
+        """Returns the class C^k of a layer, or of the model's own code if `layer` is None."""
         known = None if layer is None else plan.known_class(layer)
         if known is not None:
             return known
-        return least(k for numbers, k in self.plan.classes if self._belongs(layer, numbers))
+        return smallest_class(
+            k for numbers, k in self.plan.classes if self._belongs(layer, numbers)
+        )
 
     def is_reached(self, layer: keras.Operation) -> bool:
-        """Returns whether a layer gets something that moves."""
+        """Returns whether a layer receives a tensor that depends on a floating-point input."""
         return id(layer) in self.plan.reached
 
-    def refused(self) -> Finding | None:
-        """Returns why the operators refuse the model whatever its layers are, None if they do not."""
+    def why_refused(self) -> Finding | None:
+        """Returns why operators refuse the model, whatever its layers are, or None."""
         outputs = keras.tree.flatten(self.trace.trace.structure)
         if any(y is not None and y.dtype.is_complex for y in outputs):
             return Finding(Cause.COMPLEX)
-        words = self._mixes()
+        words = self._mixing_operation()
         return Finding(Cause.MIXED, reason=words) if words else None
 
-    def _mixes(self) -> str:
-        """Returns the operation that mixes samples, and its layer; "" where none does."""
+    def _mixing_operation(self) -> str:
+        """Returns the operation that mixes samples and its layer in words, or ""."""
         axes = [0 if moves else None for moves in self.trace.moving]
         if all(axis is None for axis in axes) or self.trace.x[0].shape[:1] == [1]:
             return ""
@@ -217,45 +233,47 @@ class _Examined:
                 return ""
             words = "an output"
         except operations.MixedError as error:
-            numbers = traced.numbers_of(error.operation)
-            layer = self.trace.parts[numbers[-1]] if numbers else self.question.model
+            numbers = traced.numbers_of_layers(error.operation)
+            layer = self.trace.layers[numbers[-1]] if numbers else self.subject.model
             words = f"{error.operation.type} in {layer.name}"
-        return words if _mixes(self.question, self.plan.has_rules) else ""
+        return words if _mixes(self.subject, self.plan.has_rules) else ""
 
 
-class _Untraced:
-    """A model that TensorFlow cannot trace: its layers one by one, and the whole measured.
+class _UntracedMode:
+    """A model in one mode that TensorFlow cannot trace.
+
+    Its layers are traced one by one, and the whole model is measured.
 
     Args:
-        question: What is audited.
+        subject: The model, its inputs and the order.
         training: The mode.
-        error: What tracing raised.
+        error: The error that tracing raised.
     """
 
-    def __init__(self, question: Question, training: bool, error: Exception) -> None:
-        self.question, self.training, self.error = question, training, error
-        layers = references.parts_within(question.model)
-        self._calls = calls.record(question.model, layers, (question.x,), training)
+    def __init__(self, subject: Subject, training: bool, error: Exception) -> None:
+        self.subject, self.training, self.error = subject, training, error
+        layers = references.layers_within(subject.model)
+        self._calls = calls.record(subject.model, layers, (subject.x,), training)
         self.called = {key for key, recorded in self._calls.items() if recorded}
 
     def findings(self, layer: keras.Operation | None) -> Finding:
-        """Returns the worst finding of a layer, or what the whole model is measured to be."""
-        if layer is None or layer is self.question.model:
+        """Returns the worst finding of a layer, or the measured finding of the whole model."""
+        if layer is None or layer is self.subject.model:
             words = f"TensorFlow cannot trace it ({type(self.error).__name__})"
-            return self._measured(self.question.model).because(words)
-        return worst([self._of_call(layer, call) for call in self._calls[id(layer)]])
+            return self._measured(self.subject.model).with_reason(words)
+        return worst([self._call_finding(layer, call) for call in self._calls[id(layer)]])
 
-    def _of_call(self, layer: keras.Operation, call: calls.Call) -> Finding:
+    def _call_finding(self, layer: keras.Operation, call: calls.Call) -> Finding:
         try:
             (x,) = call.args
             trace = traced.trace(layer, x, self.training)
         except Exception:
             return self._measured(layer)
-        question = self.question._replace(model=layer, x=x)
-        return _Examined(question, trace, {id(layer)}).findings(layer)
+        subject = self.subject._replace(model=layer, x=x)
+        return _TracedMode(subject, trace, {id(layer)}).findings(layer)
 
     def _measured(self, layer: keras.Operation) -> Finding:
-        return worst(checks.measured(self.question, layer, self.training))
+        return worst(checks.measured_findings(self.subject, layer, self.training))
 
     def smoothness(self, layer: keras.Operation | None) -> float | None:
         return None if layer is None else plan.known_class(layer)
@@ -263,21 +281,21 @@ class _Untraced:
     def is_reached(self, layer: keras.Operation) -> bool:
         return True
 
-    def refused(self) -> Finding | None:
-        mixes = _mixes(self.question, has_rules=False)
+    def why_refused(self) -> Finding | None:
+        mixes = _mixes(self.subject, has_rules=False)
         return Finding(Cause.MIXED, reason="the model") if mixes else None
 
 
-_Modes = dict[str, _Examined | _Untraced]
+_Modes = dict[str, _TracedMode | _UntracedMode]
 
 
-def _mixes(question: Question, has_rules: bool) -> bool:
-    """Returns whether numbers show that the output for a sample depends on the others."""
-    run = functools.partial(calls.call_without_trace, question.model)
-    return independence.mixes(run, question.x, by_values=not has_rules)
+def _mixes(subject: Subject, has_rules: bool) -> bool:
+    """Returns whether values show that the output for a sample depends on other samples."""
+    run = functools.partial(calls.call_without_side_effects, subject.model)
+    return independence.mixes(run, subject.x, by_values=not has_rules)
 
 
-def _judged(
+def _judge_layer(
     layer: keras.Operation, modes: _Modes, order: int
 ) -> tuple[float | None, dict[str, Finding]]:
     """Returns the class C^k of a layer, and the finding of each mode."""
@@ -288,7 +306,7 @@ def _judged(
         smoothness = math.inf if smoothness is None else smoothness
         findings = dict.fromkeys(MODES, Finding(Cause.NONE, reason=_NOTHING))
     else:
-        findings = _in_modes(modes, lambda each: each.findings(layer))
+        findings = _by_mode(modes, lambda each: each.findings(layer))
     if not checks.are_finite(getattr(layer, "weights", [])):
         spoilt = Finding(Cause.NAN, 1, "its weights are not finite")
         findings = {mode: worst([each, spoilt]) for mode, each in findings.items()}
@@ -298,30 +316,32 @@ def _judged(
     return smoothness, findings
 
 
-def _whole(question: Question, judged: list[report.Judged], modes: _Modes) -> report.Judged:
-    """Returns what is known of the model: of its own code, and the worst of its layers."""
-    model, x, _, _ = question
+def _judge_model(
+    subject: Subject, judged: list[report.Judgement], modes: _Modes
+) -> report.Judgement:
+    """Returns the findings on the model: the worst of those on its own code and its layers."""
+    model, x, _, _ = subject
     if not graph.is_composed(model):
         _, _, smoothness, findings = judged[0]
     else:
-        own = _in_modes(modes, lambda each: each.findings(None))
-        findings = {mode: worst([own[mode], _worst_of(judged, mode)]) for mode in MODES}
+        own = _by_mode(modes, lambda each: each.findings(None))
+        findings = {mode: worst([own[mode], _worst_layer(judged, mode)]) for mode in MODES}
         moving = [each for each in judged if each.findings["inference"].reason != _NOTHING]
         classes = [each.smoothness for each in moving]
-        smoothness = least([*classes, modes["inference"].smoothness(None)])
+        smoothness = smallest_class([*classes, modes["inference"].smoothness(None)])
     if not any(calls.is_float(leaf) for leaf in keras.tree.flatten(x)):
         findings = {
             m: dataclasses.replace(f, reason=_INTEGERS) for m, f in findings.items()
         }
     if all(each.cause.verdict != Verdict.FAULTY for each in findings.values()):
-        refused = modes["inference"].refused()
+        refused = modes["inference"].why_refused()
         findings = dict.fromkeys(MODES, refused) if refused else findings
-    return report.Judged(model.name, model, smoothness, findings)
+    return report.Judgement(model.name, model, smoothness, findings)
 
 
-def _worst_of(judged: list[report.Judged], mode: str) -> Finding:
-    """Returns the worst finding of layers in a mode, as that of the model that has them."""
-    return gravest(
+def _worst_layer(judged: list[report.Judgement], mode: str) -> Finding:
+    """Returns the worst finding on the layers in a mode, as a finding on the model."""
+    return worst_alone(
         dataclasses.replace(each.findings[mode], reason=f"see {each.name}")
         for each in judged
         if each.findings[mode].cause not in (Cause.NONE, Cause.NOT_CALLED)

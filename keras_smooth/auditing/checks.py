@@ -1,4 +1,7 @@
-"""Nested tapes compared with differences of a layer, for operations without a row."""
+"""The derivatives of a layer by nested tapes, compared with differences of its values.
+
+This examines operations that the table does not have.
+"""
 
 import dataclasses
 import functools
@@ -11,55 +14,56 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.auditing.findings import Cause, Finding, Verdict
-from keras_smooth.auditing.traced import Question
+from keras_smooth.auditing.traced import Subject
 from keras_smooth.differentiation import tapes, tasks, verification
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.lost import LostError
 from keras_smooth.differentiation.points import Points, random_directions
 from keras_smooth.models import calls, own_call
-from keras_smooth.operations.trace import openings
+from keras_smooth.operations.trace import chosen_leaves
 
 _SEED = 1
 # The numbers of samples and of calls of a layer that are measured.
 _SAMPLES, _CALLS = 4, 4
 
 
-def measured(
-    question: Question, layer: keras.Operation, training: bool, most: int | None = _SAMPLES
+def measured_findings(
+    subject: Subject, layer: keras.Operation, training: bool, most: int | None = _SAMPLES
 ) -> list[Finding]:
     """Measures the derivatives of a layer in a model.
 
     Args:
-        question: The model and its inputs.
+        subject: The model and its inputs.
         layer: A layer or operation in it, or the model itself.
         training: The mode.
-        most: How many samples are measured at most; None is all.
+        most: The largest number of samples that are measured; None is all.
 
     Returns:
         A finding for each call of the layer.
     """
-    x = keras.tree.map_structure(lambda t: t[:most], question.x)
+    x = keras.tree.map_structure(lambda t: t[:most], subject.x)
     try:
-        recorded = calls.record(question.model, [layer], (x,), training)[id(layer)]
+        recorded = calls.record(subject.model, [layer], (x,), training)[id(layer)]
     # The code of a model can raise any error, for example for another size of batch.
     except Exception as error:
         return [Finding(Cause.UNKNOWN, reason=_first_line(error))]
     functions = [as_function(layer, call, training) for call in recorded[:_CALLS]]
-    moving = [(x, function) for x, function in functions if points(x).places]
-    return [_compared(along(call, points(x), question.order)) for x, call in moving]
+    pairs = [(function, as_points(x)) for x, function in functions]
+    moving = [(function, points) for function, points in pairs if points.places]
+    return [_compared(tape_evaluation(*pair, subject.order)) for pair in moving]
 
 
-def points(x: Any) -> Points:
-    """Returns inputs, of which those of floats move."""
+def as_points(x: Any) -> Points:
+    """Returns inputs as points. Floating-point inputs move."""
     flat = keras.tree.flatten(x)
     places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
     return Points(x=x, places=places, single=len(flat) == 1)
 
 
-def along(
+def tape_evaluation(
     function: Callable, points: Points, order: int, directions: tuple | None = None
 ) -> Evaluation:
-    """Returns the derivatives of a function by nested tapes, along drawn directions if none are given."""
+    """Returns the evaluation of a function by nested tapes, by default in random directions."""
     directions = directions or random_directions(points, _SEED)
     task = tasks.directional(order)
     return Evaluation(task, function, points, "tape", directions=directions)
@@ -70,12 +74,13 @@ def as_function(
 ) -> tuple[Any, Callable]:
     """Returns the tensors of a call and a function of them.
 
-    It is the part itself if possible: in float64, differences have twice the digits.
+    The function is the layer itself if possible: a layer can be copied in float64, where differences
+    have twice the digits.
     """
-    tensors, filled = openings(call.arguments(), tf.is_tensor)
+    tensors, filled = chosen_leaves(call.arguments(), tf.is_tensor)
     is_layer = isinstance(layer, keras.layers.Layer)
-    says = any(v is not None for name, v in call.kwargs.items() if name != "training")
-    if not training and is_layer and len(call.args) == 1 and not says:
+    has_more = any(v is not None for name, v in call.kwargs.items() if name != "training")
+    if not training and is_layer and len(call.args) == 1 and not has_more:
         return call.args[0], layer
     has_mode = "training" in call.kwargs or not is_layer
     mode = {} if has_mode else own_call.in_mode(layer, training)
@@ -92,12 +97,12 @@ def _compared(evaluation: Evaluation) -> Finding:
     try:
         values, lost = by_tapes(evaluation)
         if 1 < lost <= evaluation.order:
-            # Derivatives that exist are compared in float64.
+            # The derivatives of lower orders exist, and are compared in float64.
             task = tasks.directional(int(lost) - 1)
             below = _compared(dataclasses.replace(evaluation, task=task))
             if below.cause.verdict == Verdict.FAULTY:
                 return below
-        comparison = calls.without_trace(verification.compared, evaluation, values)
+        comparison = calls.without_side_effects(verification.compared, evaluation, values)
     # TensorFlow or the layer's code can raise any error.
     except Exception as error:
         return Finding(Cause.UNKNOWN, reason=_first_line(error))
@@ -120,14 +125,14 @@ def _compared(evaluation: Evaluation) -> Finding:
 
 
 def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
-    """Returns the derivatives by nested tapes, and from which order on there are none.
+    """Returns the derivatives by nested tapes, and the first order that TensorFlow lacks.
 
-    Derivatives that TensorFlow does not have are 0, as some are in truth.
+    Derivatives that TensorFlow lacks are 0 in the result, as some of them are in truth.
     """
-    entries, lost = list(_along(evaluation, 0)), math.inf
+    entries, lost = list(_entries_by_tapes(evaluation, 0)), math.inf
     for order in range(1, evaluation.order + 1):
         try:
-            entries.append(_along(evaluation, order)[-1])
+            entries.append(_entries_by_tapes(evaluation, order)[-1])
         # An operation has no gradient, or its gradient has none.
         except (LostError, LookupError):
             lost = order
@@ -136,31 +141,31 @@ def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
     return (*entries, *[zeros] * (evaluation.order + 1 - len(entries))), lost
 
 
-def _along(evaluation: Evaluation, order: int) -> tuple:
+def _entries_by_tapes(evaluation: Evaluation, order: int) -> tuple:
     by_tapes = functools.partial(tapes.along, order=order)
-    return calls.without_trace(
+    return calls.without_side_effects(
         by_tapes, evaluation.traces, evaluation.points, *evaluation.directions
     )
 
 
-def not_finite(question: Question, training: bool) -> int | None:
-    """Returns the lowest order of which a derivative by nested tapes is not finite.
+def lowest_not_finite(subject: Subject, training: bool) -> int | None:
+    """Returns the lowest order at which a derivative by nested tapes is not finite.
 
     Args:
-        question: The model and its inputs.
+        subject: The model and its inputs.
         training: The mode.
 
     Returns:
-        The order, 0 for y itself, or None where all are finite.
+        The order, 0 for y itself, or None if all are finite.
     """
 
     def function(x: Any) -> Any:
-        return own_call.call(question.model, x, training)
+        return own_call.call(subject.model, x, training)
 
-    evaluation = along(function, points(question.x), question.order)
-    for k in range(question.order + 1):
+    evaluation = tape_evaluation(function, as_points(subject.x), subject.order)
+    for k in range(subject.order + 1):
         try:
-            entries = _along(evaluation, k)
+            entries = _entries_by_tapes(evaluation, k)
         except Exception:
             return None
         if not are_finite(keras.tree.flatten(entries[-1])):
@@ -169,7 +174,7 @@ def not_finite(question: Question, training: bool) -> int | None:
 
 
 def are_finite(values: Iterable) -> bool:
-    """Returns whether all floats among some tensors or weights are finite."""
+    """Returns whether all floating-point numbers in some tensors or weights are finite."""
     tensors = map(tf.convert_to_tensor, values)
     floats = (tensor for tensor in tensors if tensor.dtype.is_floating)
     return all(bool(tf.reduce_all(tf.math.is_finite(tensor))) for tensor in floats)

@@ -1,7 +1,7 @@
-"""The sizes in a model file, compared with the size of the file before memory is used.
+"""The sizes that a model file claims, compared with the size of the file before memory is used.
 
-A few bytes of a config can ask for any number of weights, a few of an archive or of HDF5 can
-stand for any number of zeros.
+A few bytes of a config can ask for any number of weights. A few bytes of an archive, or of HDF5,
+can stand for any number of zeros.
 """
 
 import contextlib
@@ -19,38 +19,40 @@ from keras_smooth.models import graph, sample_inputs
 
 _WEIGHTS = "model.weights.h5"
 # Compression hardly makes weights smaller, and makes text less than a hundred times smaller.
-_MOST_PACKED = 100
-# A layer may compute some of its weights anew, and has small ones in any case.
-_MOST_BESIDE = 4
+_MAX_COMPRESSION = 100
+# A layer may have weights that are not in the file, since it computes them. Small ones are allowed.
+_MAX_COMPUTED = 4
 _SMALL = 2**26
-# Numbers of one tensor: 2 GiB in float64.
-_MOST_NUMBERS = 2**28
+# The largest number of numbers in one tensor: 2 GiB in float64.
+_MAX_NUMBERS = 2**28
 
 
 class TooLarge(ValueError):
-    """An error whose message is one clause."""
+    """An error that a size is too large. Its message is one clause."""
 
 
 def bytes_of_weights(path: Path) -> int:
     """Returns the number of bytes of weights in a model file.
 
     Raises:
-        TooLarge: If the archive, or the weights in it, claim to be more than the file can
+        TooLarge: If the archive, or the weights in it, claim more bytes than the file can
             hold.
     """
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            _check(member.filename, member.file_size, _MOST_PACKED * member.compress_size)
+            _check_claim(
+                member.filename, member.file_size, _MAX_COMPRESSION * member.compress_size
+            )
         if _WEIGHTS not in archive.namelist():
             return path.stat().st_size
         sizes: list[int] = []
         with archive.open(_WEIGHTS) as content, h5py.File(content, "r") as weights:
             weights.visititems(lambda name, member: sizes.append(_bytes_of(member)))
-        _check(_WEIGHTS, sum(sizes), archive.getinfo(_WEIGHTS).file_size)
+        _check_claim(_WEIGHTS, sum(sizes), archive.getinfo(_WEIGHTS).file_size)
     return sum(sizes)
 
 
-def _check(what: str, claimed: int, most: int) -> None:
+def _check_claim(what: str, claimed: int, most: int) -> None:
     if claimed > _SMALL + most:
         raise TooLarge(
             f"its {what} claims {claimed:,} bytes, more than the {_SMALL + most:,} that the file "
@@ -65,13 +67,13 @@ def _bytes_of(member: Any) -> int:
 
 @contextlib.contextmanager
 def limited_to(size: int) -> Iterator[None]:
-    """Raises an error for variables of more bytes than a file has, before they are created.
+    """Limits the variables that are created to the bytes of the weights in a file.
 
     Args:
         size: Bytes of weights in the file.
 
     Raises:
-        TooLarge: If more are asked for.
+        TooLarge: If more bytes are asked for, before the variable is created.
     """
     asked, refused = 0, None
 
@@ -79,7 +81,7 @@ def limited_to(size: int) -> Iterator[None]:
         nonlocal asked, refused
         asked += _bytes_of_variable(**kwargs)
         try:
-            _check("config", asked, _MOST_BESIDE * size)
+            _check_claim("config", asked, _MAX_COMPUTED * size)
         except TooLarge as error:
             refused = error
             raise
@@ -88,7 +90,7 @@ def limited_to(size: int) -> Iterator[None]:
     try:
         with tf.variable_creator_scope(create):
             yield
-    # Keras wraps errors, or continues without the parts that it cannot build.
+    # Keras wraps errors, or continues without the layers that it cannot build.
     except Exception as error:
         raise refused or error from None
     if refused:
@@ -96,35 +98,35 @@ def limited_to(size: int) -> Iterator[None]:
 
 
 def _bytes_of_variable(initial_value: Any = None, dtype: Any = None, **_: Any) -> int:
-    """Returns the size of a variable; symbols have shapes, and take no memory."""
+    """Returns the bytes of a variable, from a symbolic initial value, which takes no memory."""
     try:
         with tf.Graph().as_default():
             value = initial_value() if callable(initial_value) else initial_value
             dtype = tf.as_dtype(value.dtype if dtype is None else dtype)
             return math.prod(value.shape) * dtype.size
-    # An initializer of the user may need values, not symbols.
+    # An initializer of a user may fail on symbols.
     except Exception:
         return 0
 
 
 def check_tensors(model: keras.Model) -> None:
-    """Raises if a few samples make a tensor in a model too large.
+    """Raises an error if a tensor in a model is too large for a few samples.
 
     Raises:
-        TooLarge: If so.
+        TooLarge: If a tensor has too many numbers.
     """
     for path, layer in graph.unique(model):
         for tensor in keras.tree.flatten(_outputs(layer)):
             numbers = sample_inputs.SAMPLES * math.prod(tensor.shape[1:])
-            if numbers > _MOST_NUMBERS:
+            if numbers > _MAX_NUMBERS:
                 raise TooLarge(
                     f"{path} makes {numbers:,} numbers of {sample_inputs.SAMPLES} samples, "
-                    f"and {_MOST_NUMBERS:,} is the most that is looked at"
+                    f"and {_MAX_NUMBERS:,} is the most that is looked at"
                 )
 
 
 def _outputs(layer: keras.Operation) -> Any:
-    """Returns the symbolic outputs of a part, none where it was called on no symbols."""
+    """Returns the symbolic outputs of a layer, or none if it was not called on symbols."""
     try:
         return [t for t in keras.tree.flatten(layer.output) if None not in t.shape[1:]]
     except (AttributeError, ValueError):

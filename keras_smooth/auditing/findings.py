@@ -137,8 +137,8 @@ class Finding:
     Args:
         cause: Why.
         order: The first order that is lost, 0 where none is.
-        reason: What is known beside the words of the cause.
-        by_jets: Whether Taylor mode has the derivative right.
+        reason: What is known in addition to the words of the cause.
+        by_jets: Whether the derivative by Taylor mode is right.
     """
 
     cause: Cause
@@ -146,37 +146,37 @@ class Finding:
     reason: str = ""
     by_jets: bool = False
 
-    def because(self, words: str) -> "Finding":
+    def with_reason(self, words: str) -> "Finding":
         """Returns the finding with words before its reason."""
         reason = "; ".join(filter(None, (words, self.reason)))
         return dataclasses.replace(self, reason=reason)
 
 
 FINE = Finding(Cause.NONE)
-# By mode: "inference" and "training".
+# The modes of a model. Findings are kept by mode.
 MODES = ("inference", "training")
 
 
 def worst(findings: Sequence[Finding]) -> Finding:
-    """Returns the worst finding: of faults that of the lowest order, the most severe of those.
+    """Returns the worst finding, with the reasons of all findings of its cause and order.
 
-    Its reason is that of all with its cause.
+    Of faults it is the one of the lowest order, and of these the most severe one.
     """
-    chosen = gravest(findings)
+    chosen = worst_alone(findings)
     same = [
         f.reason for f in findings if (f.cause, f.order) == (chosen.cause, chosen.order)
     ]
     return dataclasses.replace(chosen, reason="; ".join(filter(None, dict.fromkeys(same))))
 
 
-def gravest(findings: Iterable[Finding]) -> Finding:
-    """Returns the worst finding with its own reason alone."""
+def worst_alone(findings: Iterable[Finding]) -> Finding:
+    """Returns the worst finding, with its own reason only."""
     return max(findings, key=severity, default=FINE)
 
 
 def severity(finding: Finding) -> tuple:
-    """Returns what findings are compared by: the worse, the larger."""
+    """Returns the key by which findings are compared. It is larger for a worse finding."""
     verdict = list(Verdict).index(finding.cause.verdict)
-    # An imprecise dtype has no order; any other fault is more specific.
+    # An imprecise dtype has no order, and any other fault is more specific.
     order = -finding.order if finding.order else -math.inf
     return verdict, order, list(Cause).index(finding.cause)

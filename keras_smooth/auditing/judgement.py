@@ -1,4 +1,4 @@
-"""Verdicts from samples on operations with breakpoints or edges of domains."""
+"""Findings on operations with breakpoints or edges of domains, from samples."""
 
 import contextlib
 import dataclasses
@@ -10,163 +10,171 @@ import numpy as np
 
 from keras_smooth.auditing import checks
 from keras_smooth.auditing.findings import FINE, Cause, Finding, Verdict, worst
-from keras_smooth.auditing.plan import LayerStep, Plan, Role, words_of
+from keras_smooth.auditing.plan import LayerStep, Plan, Role, words_on_activations
 from keras_smooth.auditing.samples import Samples
-from keras_smooth.auditing.traced import Question
+from keras_smooth.auditing.traced import Subject
 from keras_smooth.operations import rows
 
-# At most so many operations are examined in one model. One in a loop counts as several: all
-# that leads to it runs without a graph.
-_MOST, _IN_LOOPS = 64, 8
+# At most so many operations are examined in one model. An operation in a loop counts as several,
+# since all operations that lead to it run without a graph.
+_MAX_EXAMINED, _COUNT_IN_LOOP = 64, 8
 
 
 class Judge:
-    """Judges the operations of pieces of a model in one mode.
+    """Judges the operations of a model in one mode that the plan leaves to samples.
 
     Args:
         plan: The plan of the model.
-        question: The model and its samples.
+        subject: The model and its samples.
     """
 
-    def __init__(self, plan: Plan, question: Question) -> None:
-        self.plan, self.samples, self.nearby = plan, Samples(plan), plan.nearby
+    def __init__(self, plan: Plan, subject: Subject) -> None:
+        self.plan, self.samples, self.samples_only = plan, Samples(plan), plan.samples_only
         training = plan.traced.training
         # The first order of a derivative that is not finite at the samples, or None.
-        self.not_finite = functools.cache(lambda: checks.not_finite(question, training))
-        # What measuring the model at all samples finds.
-        self.measured = functools.cache(
-            lambda: worst(checks.measured(question, question.model, training, None))
+        self.not_finite = functools.cache(
+            lambda: checks.lowest_not_finite(subject, training)
         )
-        self._looked = 0
+        # The finding of a measurement of the model at all samples.
+        self.measured = functools.cache(
+            lambda: worst(checks.measured_findings(subject, subject.model, training, None))
+        )
+        self._num_examined = 0
 
     def findings(self, belongs: Callable[[Sequence[int]], bool]) -> Iterator[Finding]:
         """Yields the findings on the operations of a layer.
 
         Args:
-            belongs: Whether an operation in the layers of some numbers belongs to it.
+            belongs: Returns whether an operation belongs to the layer, from the numbers of the
+                layers that it is in.
         """
-        steps = [step for step in self.plan.steps if belongs(step.parts)]
+        steps = [step for step in self.plan.steps if belongs(step.layer_numbers)]
         for role, judged in (
-            (Role.SETTLED, self._rough),
-            (Role.PIECES, self._of_pieces),
-            (Role.DOMAIN, self._of_domain),
-            (Role.EQUALITY, self._of_equality),
+            (Role.SETTLED, self._judge_by_class),
+            (Role.PIECES, self._judge_pieces),
+            (Role.DOMAIN, self._judge_domain),
+            (Role.EQUALITY, self._judge_equality),
         ):
             yield from (judged(step) for step in steps if step.role is role)
 
-    def _words(self, step: LayerStep) -> str:
-        """Returns where a layer is rough, as its row says or as its operation tells."""
-        layers = (self.plan.traced.parts[number] for number in reversed(step.parts))
-        known = (words_of(layer, self.plan.order) for layer in layers)
+    def _reason_of_roughness(self, step: LayerStep) -> str:
+        """Returns where a layer is rough, from the row of its activation or its operation."""
+        layers = [self.plan.traced.layers[number] for number in step.layer_numbers]
+        known = (words_on_activations(layer, self.plan.order) for layer in layers[::-1])
         words = next(filter(None, known), "")
         # In training mode, the samples are nearly the same as in inference.
-        sides = "" if self.plan.traced.training else self._sides(step)
-        return "; ".join(filter(None, (words, sides))) if words else self._meets(step)
+        sides = "" if self.plan.traced.training else self._sides_of_samples(step)
+        return (
+            "; ".join(filter(None, (words, sides))) if words else self._at_breakpoints(step)
+        )
 
-    def _of_pieces(self, step: LayerStep) -> Finding:
-        """Returns the finding of an operation with breakpoints in unknown code."""
-        kind, by_row = step.operation.type, self._rough(step)
+    def _judge_pieces(self, step: LayerStep) -> Finding:
+        """Returns the finding on an operation with breakpoints in code of unknown smoothness."""
+        kind, by_class = step.operation.type, self._judge_by_class(step)
         row = rows.row(kind)
         if row is None or row.breakpoints is None:
-            return by_row
-        is_guard = self.nearby and self._is_guard(step)
-        fault = self._of_guard(step) if is_guard else None
+            return by_class
+        is_guard = self.samples_only and self._is_guard(step)
+        fault = self._fault_of_guard(step) if is_guard else None
         if fault is not None:
             return fault
-        afar = Finding(Cause.NONE, reason=f"no sample comes to where {self._meets(step)}")
-        is_afar = self.nearby and self._on_one_side(step)
-        if self._looked >= _MOST and not is_afar:
+        words = f"no sample comes to where {self._at_breakpoints(step)}"
+        afar = Finding(Cause.NONE, reason=words)
+        is_afar = self.samples_only and self._on_one_side(step)
+        if self._num_examined >= _MAX_EXAMINED and not is_afar:
             words = f"only some operations of a model are examined, and {kind} is not among them"
             return Finding(Cause.UNKNOWN, reason=words)
-        orders = self._jumps(step)
+        orders = self._orders_that_jump(step)
         if orders is None:
-            return afar if is_afar else by_row
+            return afar if is_afar else by_class
         if not orders:
-            is_smooth = rows.is_smooth(step.operation.outputs[0].dtype)
-            return by_row if is_smooth and not self.nearby else afar
+            is_smooth = rows.is_differentiable(step.operation.outputs[0].dtype)
+            return by_class if is_smooth and not self.samples_only else afar
         if orders[-1] is not None:
-            return dataclasses.replace(by_row, order=max(orders[-1], 1))
+            return dataclasses.replace(by_class, order=max(orders[-1], 1))
         words = f"the pieces of {kind} join smoothly where samples come to them"
         return Finding(Cause.MEASURED, reason=words)
 
     def _on_one_side(self, step: LayerStep) -> bool:
-        """Returns whether no sample is where pieces meet, and none beyond."""
-        distances = self.samples.of(step)
+        """Returns whether all samples are on one side of the breakpoints, and none is at one."""
+        distances = self.samples.distances_of(step)
         return bool(len(distances)) and bool(np.all(distances > 0) or np.all(distances < 0))
 
-    def _of_domain(self, step: LayerStep) -> Finding:
-        """Returns the finding of an operation that is not defined everywhere."""
-        if np.all(self.samples.of(step) > 0):
-            return self._of_edge(step)
+    def _judge_domain(self, step: LayerStep) -> Finding:
+        """Returns the finding on an operation that is not defined everywhere."""
+        if np.all(self.samples.distances_of(step) > 0):
+            return self._judge_edge(step)
         words = f"{step.operation.type} is at the edge of its domain or beyond at samples"
         order = self.not_finite()
         if order is None:
-            return self.measured().because(words)
-        if order == 0 and not self.nearby:
+            return self.measured().with_reason(words)
+        if order == 0 and not self.samples_only:
             return Finding(Cause.UNKNOWN, reason=f"{words} that were drawn: pass x")
         return Finding(Cause.NAN, max(order, 1), words)
 
-    def _of_equality(self, step: LayerStep) -> Finding:
-        """Returns the finding of a comparison for equality, as in a mask or a guard.
+    def _judge_equality(self, step: LayerStep) -> Finding:
+        """Returns the finding on a comparison for equality, as in a mask or a guard.
 
-        What a mask leaves out jumps as soon as it is no longer left out, and is held. Behind a
-        guard of a single point the function goes on, and its derivatives have to be those.
+        A value that a mask removes would jump if it changed, and is held. A guard replaces a
+        function at a single point, where the derivatives have to be those of the function.
         """
-        if self.plan.is_random or not np.any(self.samples.of(step) == 0.0):
+        if self.plan.is_random or not np.any(self.samples.distances_of(step) == 0.0):
             return FINE
-        return self._of_guard(step) or FINE
+        return self._fault_of_guard(step) or FINE
 
     def _is_guard(self, step: LayerStep) -> bool:
-        """Returns whether a piece is there at samples only."""
+        """Returns whether the samples meet a piece that consists of single points."""
         with contextlib.suppress(Exception):
-            return not self.plan.is_random and self.samples.is_left_at_once(step)
+            return not self.plan.is_random and self.samples.is_single_point(step)
         # An operation cannot be run at other inputs.
         return False
 
-    def _of_guard(self, step: LayerStep) -> Finding | None:
-        """Returns what is wrong with what holds at samples only, None if nothing is."""
+    def _fault_of_guard(self, step: LayerStep) -> Finding | None:
+        """Returns the fault of a piece that consists of single points, or None if it has none."""
         order = None
         # An operation may have no rule for jets.
         with contextlib.suppress(Exception):
             order = self.samples.jump_at_samples
         if not order:
             return None
-        finding = self.measured().because(f"{step.operation.type} holds at samples")
+        finding = self.measured().with_reason(f"{step.operation.type} holds at samples")
         return finding if finding.cause.verdict == Verdict.FAULTY else None
 
-    def _of_edge(self, step: LayerStep) -> Finding:
-        """Returns the finding of an operation that comes to the edge between samples.
+    def _judge_edge(self, step: LayerStep) -> Finding:
+        """Returns the finding on an operation whose domain may have an edge between samples.
 
-        There a root has a kink, and its derivatives are finite on both sides; a pole is
-        nothing that samples come to.
+        A root has a kink there, with finite derivatives on both sides. A pole does not count,
+        since samples do not come near it.
         """
         row, kind = rows.row(step.operation.type), step.operation.type
-        nearest = self.samples.of(step).min(initial=math.inf)
+        nearest = self.samples.distances_of(step).min(initial=math.inf)
         note = f"no sample is nearer than {nearest:.1e} to the edge of the domain of {kind}"
         fine = Finding(Cause.NONE, reason=note)
         at_edge = math.inf if row is None else row.at_edge
         if callable(at_edge) or at_edge == math.inf:
             return fine
-        orders = self._jumps(step)
+        orders = self._orders_that_jump(step)
         # At a pole, y itself jumps.
         if not orders or not orders[-1]:
             return fine
         words = "comes to the edge of its domain between samples, and has a kink there"
         return Finding(Cause.ROUGH, orders[-1], f"{kind} {words}")
 
-    def _jumps(self, step: LayerStep) -> list[int | None] | None:
-        """Returns what jumps where an operation's pieces meet, up to the first jump.
+    def _orders_that_jump(self, step: LayerStep) -> list[int | None] | None:
+        """Returns the lowest order that jumps at each place where pieces meet, None if smooth.
 
-        It is None if that cannot be examined, or enough others were.
+        The list ends with the first jump. It is None if the operation cannot be examined, or
+        enough others were.
         """
-        if self.plan.is_random or not self.plan.has_rules or self._looked >= _MOST:
+        has_jets = self.plan.has_rules and not self.plan.is_random
+        if not has_jets or self._num_examined >= _MAX_EXAMINED:
             return None
-        is_in_loop = any("While" in each.type for each in step.around)
-        self._looked += _IN_LOOPS if is_in_loop else 1
+        is_in_loop = any("While" in each.type for each in step.enclosing)
+        self._num_examined += _COUNT_IN_LOOP if is_in_loop else 1
         orders: list[int | None] = []
         with contextlib.suppress(Exception):
             for place in self.samples.places(step):
-                order = self.samples.jump(place)
+                order = self.samples.lowest_jump(place)
                 if place.is_zero or order is not None:
                     orders.append(order)
                 if order is not None:
@@ -175,20 +183,21 @@ class Judge:
         # An operation has no rule for jets.
         return None
 
-    def _rough(self, step: LayerStep) -> Finding:
-        """Returns the finding of a layer that is rough as its class tells."""
+    def _judge_by_class(self, step: LayerStep) -> Finding:
+        """Returns the finding on an operation whose class is too low."""
         order = max(int(step.smoothness) + 1, 1)
-        return Finding(Cause.ROUGH, order, self._words(step))
+        return Finding(Cause.ROUGH, order, self._reason_of_roughness(step))
 
-    def _meets(self, step: LayerStep) -> str:
+    def _at_breakpoints(self, step: LayerStep) -> str:
+        """Returns in words what happens where the pieces of an operation meet."""
         kind, k = step.operation.type, int(step.smoothness)
         words = {-1: "jumps", 0: "has a kink"}.get(k, f"is of class C^{k} only")
-        sides = self._sides(step)
+        sides = self._sides_of_samples(step)
         return f"{kind} {words}" + (f": {sides}" if sides else "")
 
-    def _sides(self, step: LayerStep) -> str:
-        """Returns a text with the numbers of values on either side, and the smallest distance."""
-        distances = self.samples.of(step) if self.nearby else np.zeros(0)
+    def _sides_of_samples(self, step: LayerStep) -> str:
+        """Returns in words how many values are on either side, and the smallest distance."""
+        distances = self.samples.distances_of(step) if self.samples_only else np.zeros(0)
         distances = distances[np.isfinite(distances)]
         if not len(distances):
             return ""

@@ -35,7 +35,7 @@ def read_model(file: str) -> keras.Model:
 
 
 def _check_archive(path: Path) -> None:
-    """Raises unless a file is named and made as Keras names and makes files of models."""
+    """Raises an error unless a file has the name and the form of Keras' model files."""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as content:
             start = content.read(len(_HDF5))
@@ -55,7 +55,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Returns the cause of an error of Keras, which wraps it in pages of configs."""
+    """Returns the cause of an error of Keras, whose message has pages of configs around it."""
     words = str(error)
     if missing := re.search(r"Could not locate (class|function) '([^']*)'", words):
         return (

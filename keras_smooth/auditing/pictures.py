@@ -1,4 +1,4 @@
-"""Small pictures of a derivative where a layer has it wrong: by tapes, and of the layer's values."""
+"""Small pictures of a wrong derivative of a layer: by tapes, and by differences of its values."""
 
 import math
 from typing import Any
@@ -10,49 +10,52 @@ import tensorflow as tf
 from keras_smooth.auditing import checks
 from keras_smooth.auditing.findings import Cause
 from keras_smooth.auditing.report import LayerAudit
-from keras_smooth.auditing.traced import Question
+from keras_smooth.auditing.traced import Subject
 from keras_smooth.models import calls
 from keras_smooth.presentation import svg
 
-# Points on the line between two samples. Second differences of so many have three digits in
-# float32, which is what a picture shows.
+# The number of points on the line between two samples. In float32, second differences of so many
+# points have three digits, which is enough for a picture.
 _NUM_POINTS = 161
-# A layer with more numbers a sample, as a large convolution, would take seconds to draw.
-_MOST_NUMBERS = 20_000
-_SHOWN = (Cause.ROUGH, Cause.WRONG, Cause.NAN)
+# A layer with more numbers per sample, such as a large convolution, would take seconds to draw.
+_MAX_NUMBERS = 20_000
+_DRAWN = (Cause.ROUGH, Cause.WRONG, Cause.NAN)
 
 
-def picture(question: Question, layers: dict[str, keras.Operation], row: LayerAudit) -> str:
+def picture(subject: Subject, layers: dict[str, keras.Operation], row: LayerAudit) -> str:
     """Returns the picture of a layer, or "" if there is nothing to draw.
 
     Args:
-        question: The model and its inputs.
+        subject: The model and its inputs.
         layers: Its layers by their paths.
-        row: What is known of the layer.
+        row: The row of the layer in the report.
     """
-    layer, (model, x, order, _) = layers.get(row.name), question
-    if layer is None or row.cause not in _SHOWN:
+    layer, (model, x, order, _) = layers.get(row.name), subject
+    if layer is None or row.cause not in _DRAWN:
         return ""
     with calls.preserved_random_state():
         training = row.mode == "training"
         call = calls.record(model, [layer], (x,), training)[id(layer)][0]
-        if _size(call.arguments()) + _size(call.output) > _MOST_NUMBERS:
+        if _size(call.arguments()) + _size(call.output) > _MAX_NUMBERS:
             return ""
         x, function = checks.as_function(layer, call, training)
         # If a derivative jumps, the next one shows it best.
         order = order if row.cause == Cause.ROUGH else row.order
-        tapes, values = _along_a_line(x, function, order)
+        tapes, values = _derivative_on_line(x, function, order)
     t = np.linspace(0.0, 1.0, _NUM_POINTS)
     curves = {"its values": svg.Curve(t, values, 4), "TensorFlow": svg.Curve(t, tapes)}
     title = f"y{min(order, 4) * chr(39)} of {row.name}, from one sample to another"
     return svg.chart(title, curves, "t", logarithmic=False)
 
 
-def _along_a_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a derivative by tapes and by differences, of the output where they differ most."""
-    samples = checks.points(x)
+def _derivative_on_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a derivative along a line by tapes and by differences, where they differ most.
+
+    The line leads from the first sample to the one farthest from it. Of several outputs, it is the
+    one in which the two differ most.
+    """
+    samples = checks.as_points(x)
     columns = _columns(samples.moving[0])
-    # From the first sample to the one that is farthest from it.
     end = int(np.argmax(np.abs(columns - columns[0]).sum(axis=1)))
     t = np.linspace(0.0, 1.0, _NUM_POINTS)
 
@@ -67,14 +70,14 @@ def _along_a_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, np.nda
         for leaf in samples.moving
     )
     line = samples.at([along(leaf) for leaf in samples.flat])
-    evaluation = checks.along(function, line, order, directions)
+    evaluation = checks.tape_evaluation(function, line, order, directions)
     entries, _ = checks.by_tapes(evaluation)
     y, derivative = (_columns(entries[k]) for k in (0, order))
     values = y
     for _ in range(order):
         values = np.gradient(values, t, axis=0, edge_order=2)
     off = np.nan_to_num(np.abs(derivative - values), nan=np.inf, posinf=np.inf)
-    # Readers look at the middle first.
+    # Differences in the middle of the line come first, where readers look.
     middle = off[_NUM_POINTS // 8 : -_NUM_POINTS // 8]
     column = int(np.argmax((middle if middle.any() else off).max(axis=0)))
     return derivative[:, column], values[:, column]

@@ -1,4 +1,4 @@
-"""What the table of operations says about a trace, and what samples have to decide."""
+"""What the table of operations says about a trace, and what it leaves to samples."""
 
 import dataclasses
 import enum
@@ -12,36 +12,36 @@ import tensorflow as tf
 
 from keras_smooth import registry
 from keras_smooth.auditing.findings import Cause, Finding
-from keras_smooth.auditing.traced import Traced, numbers_of
+from keras_smooth.auditing.traced import ModelTrace, numbers_of_layers
 from keras_smooth.models import calls, graph, references
 from keras_smooth.operations import registered, rows, taped, walk
 from keras_smooth.operations.program import Program
-from keras_smooth.operations.signs import keeps_off_its_edge
+from keras_smooth.operations.signs import never_reaches_edge
 from keras_smooth.operations.walk import State, Step
 
 # Operations that declare another gradient than that of their function.
 _DECLARING = frozenset(("IdentityN", "PreventGradient", "StopGradient"))
-# Layers of Keras of which samples tell whether they are smooth: their code is the user's, or
-# they have a kink at 0 alone.
-_TOLD_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
-# Operations, apart from the inputs, from which a mask may be made.
+# Layers of Keras whose smoothness samples decide: they run code of a user, or have a kink at 0
+# only.
+_DECIDED_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
+# Operations that may come between an input and the comparison that makes a mask of it.
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
 
-# Of the layers that an operation is in, the outermost first.
+# The numbers of the layers that an operation is in, the outermost first.
 Numbers = tuple[int, ...]
 
 
 class Role(enum.Enum):
     """What samples have to decide about an operation."""
 
-    # Its pieces meet somewhere, in a layer or function that is known to be rough.
+    # It has breakpoints, in a layer or function that is known to be rough.
     SETTLED = enum.auto()
-    # Its pieces meet somewhere, in code of which no more is known.
+    # It has breakpoints, in code of unknown smoothness.
     PIECES = enum.auto()
     # It is not defined everywhere.
     DOMAIN = enum.auto()
-    # A comparison of user's code that makes a mask, or guards single points.
+    # It compares for equality in code of a user, to make a mask or to guard single points.
     EQUALITY = enum.auto()
 
 
@@ -50,39 +50,40 @@ class LayerStep(Step):
     """A step of the walk, with the layers that it is in.
 
     Args:
-        parts: The numbers of the layers, the outermost first.
-        smoothness: k of the class C^k, of pieces; `math.inf` where it has none.
-        role: What samples decide about it, if anything.
+        layer_numbers: The numbers of the layers, the outermost first.
+        smoothness: k of the class C^k if it has breakpoints, else `math.inf`.
+        role: What samples have to decide about it, or None.
     """
 
-    parts: Numbers
+    layer_numbers: Numbers
     smoothness: float = math.inf
     role: Role | None = None
 
 
 @dataclasses.dataclass
 class Plan:
-    """The reading of a trace.
+    """What the table says about a trace, and what is left to samples and measurements.
 
     Args:
         traced: The trace.
         program: Its operations that lead to outputs with derivatives.
         order: The highest order.
-        nearby: Whether only the samples count.
-        findings: What is known without samples: numbers of layers and a finding each.
-        classes: The class C^k of operations of pieces: numbers of layers, and k of each.
-        steps: What samples have to decide.
-        measured: What no row tells: the numbers of the layers, and why.
-        reached: `id(layer)` of the layers that get something that moves.
-        is_random: Whether each run gives other numbers.
+        samples_only: Whether only the samples count.
+        findings: Findings that need no samples, each with the numbers of its layers.
+        classes: The class C^k of each operation with breakpoints, with the numbers of its
+            layers.
+        steps: The operations about which samples decide.
+        measured: The reasons to measure layers, each with the numbers of the layers.
+        reached: `id(layer)` of the layers that receive a tensor that moves.
+        is_random: Whether each run returns other numbers.
         has_rules: Whether Taylor mode has a rule for each operation.
-        has_masks: Whether a mask is made of the inputs: what is 0 there is held.
+        has_masks: Whether a mask is made of the inputs. Then inputs that are 0 are held.
     """
 
-    traced: Traced
+    traced: ModelTrace
     program: Program
     order: int
-    nearby: bool
+    samples_only: bool
     findings: list[tuple[Numbers, Finding]] = dataclasses.field(default_factory=list)
     classes: list[tuple[Numbers, float | None]] = dataclasses.field(default_factory=list)
     steps: list[LayerStep] = dataclasses.field(default_factory=list)
@@ -94,201 +95,207 @@ class Plan:
 
     @functools.cached_property
     def size(self) -> int:
-        """The bytes of a number of the outputs, at least those of float32."""
+        """The bytes of the largest dtype among the outputs, at least those of float32."""
         outputs = set(self.program.outputs)
         tensors = (t for op in self.program.operations for t in op.outputs)
         return max(4, *(t.dtype.real_dtype.size for t in tensors if t.name in outputs), 0)
 
-    def known_of(self, step: LayerStep) -> float | None:
-        """Returns the class of the innermost layer around an operation that has one."""
-        layers = (self.traced.parts[number] for number in reversed(step.parts))
+    def known_class_around(self, step: LayerStep) -> float | None:
+        """Returns the class of the innermost layer around an operation whose class is known."""
+        layers = (self.traced.layers[number] for number in reversed(step.layer_numbers))
         return next((k for k in map(known_class, layers) if k is not None), None)
 
 
-def plan(traced: Traced, order: int, nearby: bool) -> Plan:
-    """Reads a trace.
+def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
+    """Returns the plan of a trace.
 
     Args:
         traced: A model in one mode.
         order: The highest order.
-        nearby: Whether only the samples count.
+        samples_only: Whether only the samples count.
     """
     program = _with_derivatives(traced.program)
-    made = Plan(traced, program, order, nearby)
-    made.has_masks = any(map(graph.makes_masks, traced.parts))
+    new_plan = Plan(traced, program, order, samples_only)
+    new_plan.has_masks = any(map(graph.makes_masks, traced.layers))
     every = walk.all_operations(program)
-    made.is_random = any(op.op_def.is_stateful and "Random" in op.type for op in every)
-    reader = _Reader(made)
-    reader.along(program, walk.states_of(traced.moving))
+    new_plan.is_random = any(op.op_def.is_stateful and "Random" in op.type for op in every)
+    reader = _PlanWalk(new_plan)
+    reader.follow(program, walk.initial_states(traced.moving))
     moving, given = reader.moving, traced.arguments.items()
-    made.reached = {id(traced.parts[n]) for n, names in given if moving & {*names}}
-    return made
+    new_plan.reached = {id(traced.layers[n]) for n, names in given if moving & {*names}}
+    return new_plan
 
 
 def _with_derivatives(program: Program) -> Program:
     """Returns a program without outputs of integers and booleans, if it has others."""
     tensors = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
-    outputs = tuple(n for n in program.outputs if rows.is_smooth(tensors[n].dtype))
+    outputs = tuple(n for n in program.outputs if rows.is_differentiable(tensors[n].dtype))
     return dataclasses.replace(program, outputs=outputs or program.outputs)
 
 
-class _Reader(walk.Walk):
-    """Fills a plan along the operations of a program."""
+class _PlanWalk(walk.Walk):
+    """A walk along the operations of a program that fills a plan."""
 
-    def __init__(self, made: Plan) -> None:
+    def __init__(self, plan: Plan) -> None:
         super().__init__()
-        self.plan = made
-        # Whether it is in a function with a registered smoothness.
+        self.plan = plan
+        # Whether the walk is in a function with a registered smoothness.
         self.is_known = False
 
-    def quiet(self) -> walk.Walk:
+    def without_notes(self) -> walk.Walk:
         plan = self.plan
-        return _Reader(Plan(plan.traced, plan.program, plan.order, plan.nearby))
+        return _PlanWalk(Plan(plan.traced, plan.program, plan.order, plan.samples_only))
 
-    def function(self, step: Step, name: str) -> Sequence[State] | None:
-        facts, within = registered.facts(name), _in_layers(step)
-        if self.plan.nearby and facts.tapes_right_to < self.plan.order:
-            # A registered class holds at all points, of which few are special.
+    def visit_function(self, step: Step, name: str) -> Sequence[State] | None:
+        facts, within = registered.facts(name), _with_layers(step)
+        if self.plan.samples_only and facts.tapes_right_to < self.plan.order:
+            # The registered order holds at all points. At the samples, higher ones may be right.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
-            self._measure(within, reason)
+            self._note_measurement(within, reason)
         else:
-            self._gradient(within, facts.tapes_right_to, facts.jet is not None)
+            self._note_gradient(within, facts.tapes_right_to, facts.jet is not None)
         if facts.smoothness is None:
             return None
         body = step.program.bodies(name)
-        self._piece(_first_of_pieces(within, body), facts.smoothness, known=True)
+        piece = _first_with_breakpoints(within, body)
+        self._note_piece(piece, facts.smoothness, known=True)
         self.is_known, before = True, self.is_known
-        states = self.along(body, step.given, (*step.around, step.operation))
+        states = self.follow(body, step.input_states, (*step.enclosing, step.operation))
         self.is_known = before
         return states
 
-    def operation(self, step: Step) -> Sequence[State]:
-        operation, within = step.operation, _in_layers(step)
-        smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
-        moves = State.MOVES in step.given
+    def visit_operation(self, step: Step) -> Sequence[State]:
+        operation, within = step.operation, _with_layers(step)
+        smooth = [rows.is_differentiable(output.dtype) for output in operation.outputs]
+        moves = State.MOVES in step.input_states
         if moves and not any(smooth):
             if rows.tapes_right_to(operation, [True]) == 0:
-                self._gradient(within, 0, by_jets=False)
+                self._note_gradient(within, 0, by_jets=False)
                 self.plan.has_rules = False
                 return [State.STEPS] * len(smooth)
-            if self._is_of_masks(within):
+            if self._makes_mask(within):
                 return [State.HELD] * len(smooth)
-            moving = [state == State.MOVES for state in step.given]
+            moving = [state == State.MOVES for state in step.input_states]
             if rows.smoothness(operation, moving) == math.inf:
                 return [State.HELD] * len(smooth)
-            self._piece(within, -1)
+            self._note_piece(within, -1)
         if not moves or not any(smooth):
             return [State.STEPS] * len(smooth)
-        self._read(within)
+        self._note_operation(within)
         return [State.MOVES if is_smooth else State.STEPS for is_smooth in smooth]
 
-    def _read(self, step: LayerStep) -> None:
-        """Reads an operation with derivatives by something that moves."""
+    def _note_operation(self, step: LayerStep) -> None:
+        """Notes what the table says about an operation that has derivatives."""
         operation, row = step.operation, rows.row(step.operation.type)
-        # Decisions by integers and booleans are judged where these come from.
-        pairs = zip(step.given, operation.inputs)
-        inputs = [state == State.MOVES and rows.is_smooth(x.dtype) for state, x in pairs]
+        # Integers and booleans are judged at the operations that compute them.
+        pairs = zip(step.input_states, operation.inputs)
+        inputs = [
+            state == State.MOVES and rows.is_differentiable(x.dtype) for state, x in pairs
+        ]
         k = rows.smoothness(operation, inputs)
-        right_to = taped.of_operation(operation, inputs, step.used)
+        right_to = taped.right_order(operation, inputs, step.used)
         has_jet = row is not None and row.jet is not None
-        if k is None or row is None or not (has_jet or row.program):
+        if k is None or row is None or not (has_jet or row.control_flow):
             if right_to > 0:
-                self._measure(step, f"{operation.type} is not in the table of operations")
-                self.plan.classes.append((step.parts, None))
+                reason = f"{operation.type} is not in the table of operations"
+                self._note_measurement(step, reason)
+                self.plan.classes.append((step.layer_numbers, None))
                 self.plan.has_rules = False
                 return
-        # A comparison tells where the pieces of what it compares meet, unless that jumps.
-        elif k >= 0 and not step.derived:
+        # If a tensor is only compared, its kinks do not count, but its jumps do.
+        elif k >= 0 and not step.carries_derivatives:
             return
-        elif k < math.inf and not _is_of_bounds(operation):
-            self._piece(step, k)
-        self._gradient(step, right_to, has_jet)
-        is_known = self.is_known or self.plan.known_of(step) is not None
-        is_known |= keeps_off_its_edge(operation, step.program.signs)
+        elif k < math.inf and not _clips_beyond_dtype(operation):
+            self._note_piece(step, k)
+        self._note_gradient(step, right_to, has_jet)
+        is_known = self.is_known or self.plan.known_class_around(step) is not None
+        is_known |= never_reaches_edge(operation, step.program.signs)
         if row is not None and row.domain is not None and not is_known:
             self._leave_to_samples(step, Role.DOMAIN)
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
         if sizes and min(sizes) < self.plan.size:
             words = f"it computes in {operation.outputs[0].dtype.name}"
-            self._note(step, Finding(Cause.IMPRECISE, reason=words))
+            self._note_finding(step, Finding(Cause.IMPRECISE, reason=words))
 
-    def _gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
-        """Notes an operation for which TensorFlow lacks a derivative."""
+    def _note_gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
+        """Notes an operation if TensorFlow lacks a right derivative up to the order."""
         operation, row = step.operation, rows.row(step.operation.type)
         kind, first = operation.type, int(min(right_to, self.plan.order)) + 1
         if first > self.plan.order:
             return
         if row is not None and row.wrong_at is not None:
             reason = f"the derivatives of {kind} by tapes are wrong at some points"
-        elif kind in _DECLARING and not _is_mean_of_moments(operation):
+        elif kind in _DECLARING and not _stops_mean_of_variance(operation):
             reason = f"{kind} declares another gradient than that of its function"
         else:
-            words = f"{_named(operation)} has no right gradient from order {first} on"
-            self._note(step, Finding(Cause.WRONG, first, words, by_jets))
+            subject = _name_in_words(operation)
+            words = f"{subject} has no right gradient from order {first} on"
+            self._note_finding(step, Finding(Cause.WRONG, first, words, by_jets))
             return
-        self._measure(step, reason)
+        self._note_measurement(step, reason)
 
-    def _measure(self, step: LayerStep, reason: str) -> None:
-        self.plan.measured.append((step.parts, reason))
+    def _note_measurement(self, step: LayerStep, reason: str) -> None:
+        self.plan.measured.append((step.layer_numbers, reason))
 
-    def _note(self, step: LayerStep, finding: Finding) -> None:
-        self.plan.findings.append((step.parts, finding))
+    def _note_finding(self, step: LayerStep, finding: Finding) -> None:
+        self.plan.findings.append((step.layer_numbers, finding))
 
     def _leave_to_samples(self, step: LayerStep, role: Role, k: float = math.inf) -> None:
         self.plan.steps.append(dataclasses.replace(step, smoothness=k, role=role))
 
-    def _piece(self, step: LayerStep, k: float, known: bool = False) -> None:
-        """Notes an operation with breakpoints, unless its layer is known to be smooth enough."""
+    def _note_piece(self, step: LayerStep, k: float, known: bool = False) -> None:
+        """Notes an operation with breakpoints, unless its function has a registered smoothness."""
         if self.is_known:
             return
-        of_layer = self.plan.known_of(step)
+        of_layer = self.plan.known_class_around(step)
         k = k if of_layer is None else of_layer
-        self.plan.classes.append((step.parts, k))
-        is_settled = of_layer is not None or known or self._is_in_stock(step)
+        self.plan.classes.append((step.layer_numbers, k))
+        is_settled = of_layer is not None or known or self._is_in_keras_layer(step)
         if k < self.plan.order:
             self._leave_to_samples(step, Role.SETTLED if is_settled else Role.PIECES, k)
 
-    def _is_of_masks(self, step: LayerStep) -> bool:
-        """Returns whether an operation makes a mask: what is left out stays so near x."""
+    def _makes_mask(self, step: LayerStep) -> bool:
+        """Returns whether an operation makes a mask, which is constant near x."""
         if step.operation.type not in _EQUALITIES:
             return False
         self.plan.has_masks |= _is_input(step.operation.inputs[0])
-        if self.plan.has_masks and not self._is_in_stock(step):
+        if self.plan.has_masks and not self._is_in_keras_layer(step):
             self._leave_to_samples(step, Role.EQUALITY)
         return self.plan.has_masks
 
-    def _is_in_stock(self, step: LayerStep) -> bool:
-        return bool(step.parts) and _is_stock(self.plan.traced.parts[step.parts[-1]])
+    def _is_in_keras_layer(self, step: LayerStep) -> bool:
+        layers = [self.plan.traced.layers[number] for number in step.layer_numbers[-1:]]
+        return any(map(_is_keras_layer, layers))
 
 
-def _in_layers(step: Step) -> LayerStep:
+def _with_layers(step: Step) -> LayerStep:
     """Returns a step with the layers that it is in."""
-    runs = (*step.around, step.operation)
-    numbers = tuple(number for each in runs for number in numbers_of(each))
-    return LayerStep(**vars(step), parts=numbers)
+    runs = (*step.enclosing, step.operation)
+    numbers = tuple(number for each in runs for number in numbers_of_layers(each))
+    return LayerStep(**vars(step), layer_numbers=numbers)
 
 
 def known_class(layer: keras.Operation) -> float | None:
-    """Returns the class C^k of a layer of which more is known than its operations tell."""
+    """Returns the class C^k of a layer if more is known than its operations show, else None."""
     if not isinstance(layer, keras.layers.Layer) or graph.is_composed(layer):
         return None
     registered = registry.registered_smoothness(layer)
-    if registered is not None or type(layer) in _TOLD_BY_SAMPLES:
+    if registered is not None or type(layer) in _DECIDED_BY_SAMPLES:
         return registered
     return registry.smoothness(type(layer))
 
 
-def _is_stock(layer: keras.Operation) -> bool:
-    """Returns whether a layer is one of Keras, without a function of the user."""
-    if not isinstance(layer, keras.layers.Layer) or type(layer) in _TOLD_BY_SAMPLES:
+def _is_keras_layer(layer: keras.Operation) -> bool:
+    """Returns whether a layer is one of Keras' own, without a function of a user."""
+    if not isinstance(layer, keras.layers.Layer) or type(layer) in _DECIDED_BY_SAMPLES:
         return False
     is_of_keras = type(layer).__module__.partition(".")[0] == "keras"
     functions = references.functions(layer)
-    return is_of_keras and all(map(calls.is_told_by_config, functions))
+    return is_of_keras and all(map(calls.is_determined_by_config, functions))
 
 
-def words_of(layer: keras.Operation, order: int) -> str:
-    """Returns where the activations of a layer are not smooth enough, as far as is known."""
+def words_on_activations(layer: keras.Operation, order: int) -> str:
+    """Returns where the activations of a layer are not smooth enough, as their rows say."""
     activation = registry.as_activation(layer) or (None,)
     functions = [*references.functions(layer, "activation"), activation[0]]
     functions.append(registry.function_of(layer))
@@ -300,25 +307,30 @@ def words_of(layer: keras.Operation, order: int) -> str:
     )
 
 
-def _first_of_pieces(step: LayerStep, body: Program) -> LayerStep:
-    """Returns the first operation of pieces in a function, which tells where samples lie."""
-    around = (*step.around, step.operation)
+def _first_with_breakpoints(step: LayerStep, body: Program) -> LayerStep:
+    """Returns the first operation with breakpoints in a function, or the call of the function.
+
+    The distances of samples are measured from these breakpoints.
+    """
+    enclosing = (*step.enclosing, step.operation)
     for each in body.operations:
         row = rows.row(each.type)
         if row is not None and row.breakpoints is not None:
-            return dataclasses.replace(step, operation=each, program=body, around=around)
+            return dataclasses.replace(
+                step, operation=each, program=body, enclosing=enclosing
+            )
     return step
 
 
 def _is_input(tensor: tf.Tensor) -> bool:
-    """Returns whether a tensor has unchanged numbers of an input."""
+    """Returns whether the numbers of a tensor are those of an input, unchanged."""
     while tensor.op.type in _SHAPING:
         tensor = tensor.op.inputs[0]
     return bool(tensor.op.type == "Placeholder")
 
 
-def _is_of_bounds(operation: tf.Operation) -> bool:
-    """Returns whether an operation cuts off what no number of its dtype is beyond."""
+def _clips_beyond_dtype(operation: tf.Operation) -> bool:
+    """Returns whether an operation clips at bounds that no number of its dtype exceeds."""
     if operation.type not in ("ClipByValue", "Maximum", "Minimum"):
         return False
     values = [tf.get_static_value(x) for x in operation.inputs]
@@ -326,10 +338,11 @@ def _is_of_bounds(operation: tf.Operation) -> bool:
     return bool(bounds) and min(map(np.min, bounds)) >= tf.float32.max
 
 
-def _is_mean_of_moments(operation: tf.Operation) -> bool:
-    """Returns whether a gradient is stopped at the mean of a variance.
+def _stops_mean_of_variance(operation: tf.Operation) -> bool:
+    """Returns whether an operation stops the gradient of the mean in a variance.
 
-    The derivative of a variance by the mean is 0 there: one derivative is right, and no more.
+    The derivative of a variance with respect to its mean is 0. So the first derivative is right,
+    and no higher one.
     """
     consumers = operation.outputs[0].consumers()
     return operation.inputs[0].op.type == "Mean" and all(
@@ -337,7 +350,7 @@ def _is_mean_of_moments(operation: tf.Operation) -> bool:
     )
 
 
-def _named(operation: tf.Operation) -> str:
+def _name_in_words(operation: tf.Operation) -> str:
     if operation.type == "StopGradient":
         return "a variance, whose mean is held (StopGradient),"
     return "the function" if "Call" in operation.type else operation.type

@@ -12,11 +12,11 @@ SECONDS = 3.0
 class ProgressLine:
     """Shows the current layer in a terminal, and removes the line at the end.
 
-    As a context it is the argument `progress` of `audit`. Where the console is no terminal
-    it shows nothing.
+    It is a context manager, and its value is the argument `progress` of `audit`. If the console
+    is not a terminal, it shows nothing.
 
     Args:
-        console: Of stderr.
+        console: The console of stderr.
         seconds: Seconds before the line is shown.
     """
 

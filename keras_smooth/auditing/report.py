@@ -17,8 +17,8 @@ from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.smoothing import is_replaced
 
 _MOST_PICTURES = 4
-# The part of a reason that describes the samples.
-_SIDES = re.compile("[:;] [0-9]+ values of the samples lie .*?(?=;|$)")
+# The clause of a reason that describes the samples.
+_SAMPLES_CLAUSE = re.compile("[:;] [0-9]+ values of the samples lie .*?(?=;|$)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,19 +28,20 @@ class LayerAudit:
     Args:
         name: Path of the layer: its name after those of the models it is nested in.
         layer: Name of its class.
-        smoothness: k of the class C^k wherever its inputs are, as the table of operations and
-            what is registered tell it; None if unknown.
+        smoothness: k of the class C^k for any inputs, from the table of operations and
+            registered facts; None if unknown.
         verdict: `"proven"`, `"checked"`, `"not examined"` or `"faulty"`, the worse of those
             in inference and in training.
-        cause: Why: `""` for what is proven; `"measured"`; `"not called"`, `"unknown"`,
-            `"mixed"`, `"complex"` for what is not examined; `"imprecise"`, where its dtype loses digits,
-            `"rough"`, of a class below the order, `"wrong"`, where TensorFlow's own derivative
-            is wrong or missing, and `"nan"` for what is faulty.
+        cause: The reason of the verdict. It is `""` for `"proven"`; `"measured"` for
+            `"checked"`; `"not called"`, `"unknown"`, `"mixed"` or `"complex"` for
+            `"not examined"`. For `"faulty"` it is `"imprecise"` if the dtype loses digits,
+            `"rough"` if the class is below the order, `"wrong"` if TensorFlow's own derivative
+            is wrong or missing, or `"nan"`.
         order: The first order that is lost, 0 if none is.
-        mode: `"inference"` or `"training"`: where the cause is.
-        engine: `"tape"` where nested tapes have the derivatives, `"jet"` where only Taylor
-            mode has them, else `""`.
-        reason: The operation, and what is known beside the words of the cause.
+        mode: `"inference"` or `"training"`: the mode with the cause.
+        engine: `"tape"` if nested tapes have the derivatives, `"jet"` if only Taylor mode has
+            them, else `""`.
+        reason: The operation, and what is known in addition to the words of the cause.
         remedy: What to do.
         inference: The verdict in inference.
         training: The verdict in training.
@@ -60,14 +61,14 @@ class LayerAudit:
     training: Verdict
 
 
-class Judged(NamedTuple):
-    """What is known of a layer or model.
+class Judgement(NamedTuple):
+    """The findings on a layer or model.
 
     Args:
         name: Its path.
         layer: The layer, operation or model.
-        smoothness: Its class, None if unknown.
-        findings: The worst of each mode.
+        smoothness: k of its class C^k, None if unknown.
+        findings: The worst finding in each mode.
     """
 
     name: str
@@ -76,7 +77,7 @@ class Judged(NamedTuple):
     findings: dict[str, Finding]
 
 
-def layer_audit(judged: Judged, order: int) -> LayerAudit:
+def layer_audit(judged: Judgement, order: int) -> LayerAudit:
     """Returns the row of a layer or model, for derivatives up to an order."""
     name, layer, smoothness, findings = judged
     mode = max(MODES, key=lambda mode: severity(findings[mode]))
@@ -100,7 +101,7 @@ def layer_audit(judged: Judged, order: int) -> LayerAudit:
 
 
 def remedy(layer: keras.Operation, finding: Finding, order: int) -> str:
-    """Returns the advice for a layer or model with a finding, or ""."""
+    """Returns the advice for a layer or model with a finding, or "" if there is none."""
     cause = finding.cause
     if cause not in (Cause.ROUGH, Cause.WRONG, Cause.NAN):
         return cause.remedy
@@ -115,14 +116,14 @@ def remedy(layer: keras.Operation, finding: Finding, order: int) -> str:
         return f"keras_smooth.layers.{exact.__name__}"
     if smooth := layers.SMOOTH_FORMS.get(type(layer)):
         return f"keras_smooth.layers.{smooth.__name__}, or keras_smooth.smoothen"
-    within = _of_layers_within(layer) if cause != Cause.ROUGH else ""
+    within = _advice_on_layers_within(layer) if cause != Cause.ROUGH else ""
     by_jets = 'engine="auto" or "jet" has it right' if finding.by_jets else ""
-    return within or _of_functions(layer, order) or by_jets or cause.remedy
+    return within or _advice_on_activations(layer, order) or by_jets or cause.remedy
 
 
-def _of_layers_within(layer: keras.Operation) -> str:
-    """Returns the advice for a part that is made of layers with an exact form, else nothing."""
-    kinds = {type(each) for each in references.parts_within(layer)[1:]}
+def _advice_on_layers_within(layer: keras.Operation) -> str:
+    """Returns the advice for a layer that contains layers with an exact form, else ""."""
+    kinds = {type(each) for each in references.layers_within(layer)[1:]}
     exact = {kind.__name__: layers.exact_form(kind) for kind in kinds}
     names = sorted(name for name, form in exact.items() if form not in kinds)
     return "; ".join(
@@ -131,8 +132,8 @@ def _of_layers_within(layer: keras.Operation) -> str:
     )
 
 
-def _of_functions(layer: keras.Operation, order: int) -> str:
-    """Returns the advice for a part whose activations are at fault, else nothing."""
+def _advice_on_activations(layer: keras.Operation, order: int) -> str:
+    """Returns the advice for a layer whose activations are at fault, else ""."""
     smoothen = "keras_smooth.smoothen" if is_replaced(layer, order) else ""
     functions = references.functions(layer, "activation")
     if all(registry.has_derivatives(each, order) for each in functions):
@@ -171,7 +172,7 @@ class Audit(ShownAsTable):
     )
 
     def __getstate__(self) -> dict:
-        """Returns the state of a copy, without the model, which pictures need."""
+        """Returns the state for copies and files, without `draw`, which holds the model."""
         return {**vars(self), "draw": None}
 
     @property
@@ -208,8 +209,8 @@ class Audit(ShownAsTable):
             "ok": self.ok,
             "inference": self.inference,
             "training": self.training,
-            "model": _plain(self.model),
-            "rows": [_plain(row) for row in self.rows],
+            "model": _as_json(self.model),
+            "rows": [_as_json(row) for row in self.rows],
         }
         return json.dumps(content, indent=2, allow_nan=False)
 
@@ -222,13 +223,13 @@ class Audit(ShownAsTable):
         return f"up to order {self.order}, {' and '.join(ends)}"
 
     def _table(self) -> Table:
-        groups = self._shown()
+        groups = self._row_groups()
         everything = [row for group in groups for row in group]
         verdicts = {getattr(row, mode) for row in everything for mode in MODES}
         legend = [f"{v}: {v.words}." for v in Verdict if v in verdicts]
         pages = sorted({row.cause.page for row in everything} - {""})
         see = [f"See {' and '.join(pages)} in the documentation."] if pages else []
-        findings = [line for group in groups for line in _finding(group)]
+        findings = [line for group in groups for line in _lines_on_finding(group)]
         return Table(
             head=("layer", "class", "C^k", *MODES, "cause", "order"),
             rows=[_cells(group) for group in groups],
@@ -237,15 +238,15 @@ class Audit(ShownAsTable):
             tones={str(verdict): verdict.tone for verdict in Verdict},
         )
 
-    def _shown(self) -> list[list[LayerAudit]]:
-        """Returns groups of rows with the same content; a single layer is the model."""
+    def _row_groups(self) -> list[list[LayerAudit]]:
+        """Returns groups of rows with the same content, or one row if the model is one layer."""
         if len(self.rows) == 1 and self.rows[0].layer == self.model.layer:
             return [[self.model]]
         return [*_groups(self.rows), [self.model]]
 
     def _pictures(self) -> Sequence[str]:
         drawn = []
-        for group in self._shown():
+        for group in self._row_groups():
             if self.draw is None or len(drawn) == _MOST_PICTURES:
                 break
             # An error in a picture must not hide the table.
@@ -258,7 +259,7 @@ def _groups(rows: tuple[LayerAudit, ...]) -> list[list[LayerAudit]]:
     """Returns groups of rows with the same content for layers of one class."""
     groups: dict[tuple, list[LayerAudit]] = {}
     for row in rows:
-        same = dataclasses.replace(row, name="", reason=_SIDES.sub("", row.reason))
+        same = dataclasses.replace(row, name="", reason=_SAMPLES_CLAUSE.sub("", row.reason))
         groups.setdefault(dataclasses.astuple(same), []).append(row)
     return list(groups.values())
 
@@ -275,22 +276,22 @@ def _name(group: list[LayerAudit]) -> str:
     return group[0].name + (f" and {more} more" if more else "")
 
 
-def _finding(group: list[LayerAudit]) -> list[str]:
-    """Returns lines that say what is wrong with some layers, why, and what to do."""
+def _lines_on_finding(group: list[LayerAudit]) -> list[str]:
+    """Returns lines that say what is wrong with a group of layers, why, and what to do."""
     row = group[0]
     # The samples differ between layers.
-    reason = row.reason if len(group) == 1 else _SIDES.sub("", row.reason)
+    reason = row.reason if len(group) == 1 else _SAMPLES_CLAUSE.sub("", row.reason)
     since = f", from order {row.order} on" if row.order else ""
-    # The model does not repeat the text of a layer.
+    # The row of the model does not repeat the text of a layer.
     words = "" if row.reason.startswith("see ") else row.cause.words
     sentences = [f"{words}{since}" if words else "", *reason.split("; ")]
-    # Two modes may have one reason.
+    # Both modes may have the same reason.
     why = "; ".join(dict.fromkeys(filter(None, sentences)))
     lines = [f"{_name(group)}: {why}."] if why else []
     return [*lines, f"    To do: {row.remedy}."] if row.remedy else lines
 
 
-def _plain(row: LayerAudit) -> dict:
+def _as_json(row: LayerAudit) -> dict:
     content = dataclasses.asdict(row)
     content["smoothness"] = "inf" if row.smoothness == math.inf else row.smoothness
     return content

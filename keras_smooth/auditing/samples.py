@@ -1,4 +1,4 @@
-"""The distances of samples from breakpoints and edges of domains, and jumps at these."""
+"""Distances of samples from breakpoints and edges of domains, and jumps of derivatives there."""
 
 import collections
 import dataclasses
@@ -16,32 +16,33 @@ from keras_smooth.models.tracing import traced_if_possible
 from keras_smooth.operations import rows
 from keras_smooth.operations.program import Program
 
-# Places along the way from one sample to the next, and cuts of the interval of two of them.
-_PLACES, _CUTS = 17, 24
-# A value below this fraction of the largest one along the way counts as 0.
+# The number of points on the line from one sample to the next, and of bisections between two.
+_NUM_POINTS, _NUM_BISECTIONS = 17, 24
+# A distance below this fraction of the largest one on the line counts as 0.
 _ZERO = 1e-4
-# How far from a place derivatives are compared, and what of them is rounding or the rest of a
-# series that stands for a function near 0, by the bytes of a number.
-_BESIDE = {8: (1e-6, 1e-7)}
-_BESIDE_ELSE = (1e-4, 1e-4)
-# What changes by so many times what it changes on either side jumps.
-_JUMPS = 10.0
+# By the bytes of a number: how far from a place derivatives are compared, and their relative error,
+# which comes from rounding, or from a truncated series that computes a function near 0.
+_OFFSETS = {8: (1e-6, 1e-7)}
+_DEFAULT_OFFSET = (1e-4, 1e-4)
+# A derivative jumps if it changes by more than so many times its change on either side.
+_JUMP_RATIO = 10.0
 _SEED = 2
-# If so many cuts do not halve a distance, it is not 0.
+# If so many steps do not halve a distance, its minimum is not 0.
 _PATIENCE = 6
-# Elements of which the way to 0 is followed, and the most of them that are looked at.
-_FOLLOWED, _MOST_ELEMENTS = 8, 2**17
+# The number of distances whose zeros are searched, and the largest number of distances that are
+# computed on the line.
+_NUM_SEARCHED, _MAX_DISTANCES = 8, 2**17
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A point on the line from each sample to the next, or along a direction.
+    """A point on a line through each sample, for all samples at once.
 
     Args:
-        x: Inputs there.
-        direction: How they move.
-        at_sample: Whether it is at the samples themselves.
-        is_zero: Whether a distance from a breakpoint is 0 there, and does not jump to the
+        x: The inputs there.
+        direction: The direction of the lines, None for inputs that do not move.
+        at_sample: Whether the points are the samples themselves.
+        is_zero: Whether a distance from a breakpoint is 0 there. Otherwise it jumps to the
             other sign.
     """
 
@@ -51,13 +52,13 @@ class Place:
     is_zero: bool = True
 
     def moved(self, t: float) -> list:
-        """Returns inputs near the place."""
+        """Returns the inputs at t along the direction."""
         pairs = zip(self.x, self.direction)
         return [x if v is None else x + tf.cast(t, x.dtype) * v for x, v in pairs]
 
 
 class Samples:
-    """The values of a program at samples, along ways between them, and derivatives there.
+    """Distances from breakpoints at samples and on lines between them, and derivatives there.
 
     Args:
         plan: The plan of the program.
@@ -69,37 +70,39 @@ class Samples:
         self.moves = plan.traced.moving[: len(self.x)]
 
     @functools.cached_property
-    def values(self) -> dict[int, tf.Tensor]:
-        """By `id` of operations, vectors of how far samples are from their places."""
+    def distances(self) -> dict[int, tf.Tensor]:
+        """The distances of the samples from breakpoints or edges, a vector by `id(operation)`."""
         roles = [Role.SETTLED] if not self.plan.traced.training else []
-        return self._at((Role.PIECES, *roles, Role.DOMAIN, Role.EQUALITY), self.x)
+        return self._distances_at((Role.PIECES, *roles, Role.DOMAIN, Role.EQUALITY), self.x)
 
     @functools.cached_property
-    def _values_beside(self) -> list[dict[int, tf.Tensor]]:
-        """The same of pieces, a little on either side of the samples."""
-        sides = (self._at_samples.moved(sign * self._beside[0]) for sign in (-1.0, 1.0))
-        return [self._at([Role.PIECES], x) for x in sides]
+    def _distances_beside(self) -> list[dict[int, tf.Tensor]]:
+        """The distances from breakpoints close to the samples, on either side."""
+        offset, _ = self._offset_and_error
+        sides = (self._samples_place.moved(t) for t in (-offset, offset))
+        return [self._distances_at([Role.PIECES], x) for x in sides]
 
-    def _at(self, roles: Sequence[Role], x: list) -> dict[int, tf.Tensor]:
+    def _distances_at(self, roles: Sequence[Role], x: list) -> dict[int, tf.Tensor]:
         steps = [step for role in roles for step in self.plan.steps if step.role is role]
-        return self._distances(steps, self.plan.program, x) if steps else {}
+        return self._distances_in(self.plan.program, steps, x) if steps else {}
 
-    def is_left_at_once(self, step: LayerStep) -> bool:
-        """Returns whether a sample is on a piece that ends next to it, on both sides.
+    def is_single_point(self, step: LayerStep) -> bool:
+        """Returns whether a sample is a piece of its own, so that both sides are another piece.
 
-        As `maximum(r**2, 1e-24)` at r = 0: the guard of a root, which no other point comes to.
+        An example is r = 0 in `maximum(r**2, 1e-24)`, the guard of a root.
         """
-        before, after = (values[id(step.operation)] for values in self._values_beside)
-        before, after = np.sign(before), np.sign(after)
-        return bool(np.any((before == after) & (before != np.sign(self.of(step)))))
+        before, after = (values[id(step.operation)] for values in self._distances_beside)
+        before, after, own = map(np.sign, (before, after, self.distances_of(step)))
+        return bool(np.any((before == after) & (before != own)))
 
-    def of(self, step: LayerStep) -> np.ndarray:
-        """Returns the distances of the samples from the breakpoints of an operation, as a vector."""
-        return np.asarray(self.values.get(id(step.operation), np.zeros(0)))
+    def distances_of(self, step: LayerStep) -> np.ndarray:
+        """Returns the distances of the samples from the breakpoints of an operation, a vector."""
+        return np.asarray(self.distances.get(id(step.operation), np.zeros(0)))
 
-    def _distances(
-        self, steps: Sequence[LayerStep], program: Program, x: Sequence
+    def _distances_in(
+        self, program: Program, steps: Sequence[LayerStep], x: Sequence
     ) -> dict[int, tf.Tensor]:
+        """Runs a program at x, and returns the distances of some of its operations."""
         wanted = {id(step.operation): step for step in steps}
         distances: dict[int, list[tf.Tensor]] = collections.defaultdict(list)
 
@@ -109,7 +112,7 @@ class Samples:
                 return
             function = row.domain if step.role is Role.DOMAIN else row.breakpoints
             for each in function(operation, *inputs) if function else ():
-                # Complex numbers leave a domain at 0.
+                # The edge of a domain of complex numbers is 0.
                 real = tf.abs(each) if each.dtype.is_complex else each
                 distances[id(operation)].append(tf.reshape(tf.cast(real, "float64"), [-1]))
 
@@ -117,74 +120,76 @@ class Samples:
         return {key: tf.concat(each, axis=0) for key, each in distances.items()}
 
     def places(self, step: LayerStep) -> Iterator[Place]:
-        """Yields where an operation comes to where its pieces meet.
+        """Yields places where the pieces of an operation meet.
 
-        That is at samples, or on the way from each sample to the next.
+        They are at samples, or on the lines from each sample to the next.
         """
-        distances = self.of(step)
+        distances = self.distances_of(step)
         if (distances == 0.0).any():
-            yield Place(self.x, self._held(self._random()), at_sample=True)
-        if not 0 < len(distances) <= _MOST_ELEMENTS or self.x[0].shape[0] < 2:
+            directions = self._without_masked(self._random_directions())
+            yield Place(self.x, directions, at_sample=True)
+        if not 0 < len(distances) <= _MAX_DISTANCES or self.x[0].shape[0] < 2:
             return
-        steps = [None if x is None else tf.roll(x, 1, axis=0) - x for x in self._moving()]
-        way = Place(self.x, self._held(steps), at_sample=False)
+        moving = self._moving_inputs()
+        lines = [None if x is None else tf.roll(x, 1, axis=0) - x for x in moving]
+        start = Place(self.x, self._without_masked(lines), at_sample=False)
         outputs = tuple(tensor.name for tensor in step.top.outputs)
         program = dataclasses.replace(self.plan.program, outputs=outputs)
 
         def distances_at(*x: tf.Tensor) -> tf.Tensor:
-            return self._distances([step], program, x)[id(step.operation)]
+            return self._distances_in(program, [step], x)[id(step.operation)]
 
-        # A step of a loop has no value in a graph.
-        run = traced_if_possible(distances_at, *way.x)
-        for t, is_zero in _changes(lambda t: run(*way.moved(t)).numpy()):
-            yield dataclasses.replace(way, x=way.moved(t), is_zero=is_zero)
+        # An operation in a loop runs without a graph, which does not return its values.
+        run = traced_if_possible(distances_at, *start.x)
+        for t, is_zero in _sign_changes(lambda t: run(*start.moved(t)).numpy()):
+            yield dataclasses.replace(start, x=start.moved(t), is_zero=is_zero)
 
-    def _moving(self) -> list:
+    def _moving_inputs(self) -> list:
         return [x if moves else None for x, moves in zip(self.x, self.moves)]
 
-    def _random(self) -> list:
+    def _random_directions(self) -> list:
         def draw(x: Any) -> Any:
             return tf.cast(np.random.default_rng(_SEED).normal(size=x.shape), x.dtype)
 
-        return [None if x is None else draw(x) for x in self._moving()]
+        return [None if x is None else draw(x) for x in self._moving_inputs()]
 
     @functools.cached_property
-    def _at_samples(self) -> Place:
-        return Place(self.x, self._random(), at_sample=True)
+    def _samples_place(self) -> Place:
+        return Place(self.x, self._random_directions(), at_sample=True)
 
     @functools.cached_property
     def jump_at_samples(self) -> int | None:
-        """The lowest order of a derivative that differs at samples from that near them."""
-        return self.jump(self._at_samples)
+        """The lowest order of a derivative that differs at samples from near them, or None."""
+        return self.lowest_jump(self._samples_place)
 
     @functools.cached_property
-    def _beside(self) -> tuple[float, float]:
-        """How far from a place derivatives are compared, and how far they differ by rounding."""
+    def _offset_and_error(self) -> tuple[float, float]:
+        """How far from a place derivatives are compared, and their relative error."""
         sizes = [x.dtype.size for x, moves in zip(self.x, self.moves) if moves]
         # Inputs of float64 may go through layers of float32.
-        return _BESIDE.get(min(self.plan.size, *sizes), _BESIDE_ELSE)
+        return _OFFSETS.get(min(self.plan.size, *sizes), _DEFAULT_OFFSET)
 
-    def _held(self, directions: list) -> list:
-        """Returns directions in which what a mask may leave out, zeros, stays as it is."""
+    def _without_masked(self, directions: list) -> list:
+        """Returns directions in which zeros, which a mask may remove, stay as they are."""
         if not self.plan.has_masks:
             return directions
         pairs = zip(directions, self.x)
         return [v if v is None else tf.where(x == 0, tf.zeros_like(v), v) for v, x in pairs]
 
-    def jump(self, place: Place) -> int | None:
+    def lowest_jump(self, place: Place) -> int | None:
         """Returns the lowest order of a derivative that jumps at a place, or None.
 
         Raises:
             ValueError: If Taylor mode does not have the derivatives.
         """
-        width, rounding = self._beside
+        width, rounding = self._offset_and_error
         sides = [self._derivatives(place, n * width) for n in (-2, -1, 1, 2)]
         middle = self._derivatives(place, 0.0) if place.at_sample else None
         for k in range(self.plan.order + 1):
             left, before, after, right = (each[k] for each in sides)
             scale = max(np.abs(each[k]).max(initial=0.0) for each in sides)
             change = np.maximum(np.abs(before - left), np.abs(right - after))
-            limit = _JUMPS * change + rounding * scale
+            limit = _JUMP_RATIO * change + rounding * scale
             jumps = [np.abs(after - before)]
             if middle is not None:
                 jumps.append(np.abs(middle[k] - (before + after) / 2))
@@ -194,12 +199,12 @@ class Samples:
         return None
 
     def _derivatives(self, place: Place, t: float) -> list[np.ndarray]:
-        """Returns y and its derivatives along a direction, each flat."""
-        entries = self._run(place.moved(t), place.direction)
+        """Returns y and its derivatives at t along the direction, each as a flat array."""
+        entries = self._derivatives_of(place.moved(t), place.direction)
         return [np.concatenate([np.ravel(_array(y)) for y in each]) for each in entries]
 
     @functools.cached_property
-    def _run(self) -> Callable:
+    def _derivatives_of(self) -> Callable:
         """A function of inputs and a direction that returns y and its derivatives."""
         order = self.plan.order
 
@@ -209,7 +214,7 @@ class Samples:
             outputs = operations.evaluate(self.plan.program, self.plan.traced.values(jets))
             return [[_entry(y, k) for y in outputs] for k in range(order + 1)]
 
-        return traced_if_possible(run, self.x, self._random())
+        return traced_if_possible(run, self.x, self._random_directions())
 
 
 def _entry(y: Any, k: int) -> tf.Tensor:
@@ -222,65 +227,66 @@ def _array(value: tf.Tensor) -> np.ndarray:
     return tf.cast(value, "complex128" if value.dtype.is_complex else "float64").numpy()
 
 
-def _changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float, bool]]:
-    """Yields where some of several functions on [0, 1] change their sign, and whether by a zero.
+def _sign_changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float, bool]]:
+    """Yields where some of several functions on [0, 1] change sign, and whether they are 0 there.
 
-    What is compared may jump, and so does the distance from the nearest of several places. In
-    a loop there is one for each turn, and where the number of turns changes is a place too.
+    A distance may also jump to the other sign: one from the nearest of several breakpoints, or of
+    numbers that jump themselves. An operation in a loop has distances for each turn. The points
+    where the number of turns changes are yielded as well.
     """
-    at = np.linspace(0.0, 1.0, _PLACES)
+    at = np.linspace(0.0, 1.0, _NUM_POINTS)
     measured = [along(t) for t in at]
     turns = [len(each) for each in measured]
     for before, after, low, high in zip(turns, turns[1:], at, at[1:]):
         if before != after:
-            yield _end_of_turns(along, before, low, high), True
+            yield _change_of_turns(along, before, low, high), True
     values = np.stack([each[: min(turns)] for each in measured])
     sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
     changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
     crossings = np.argwhere(changes)
-    # Some from all over: of what is computed beside not all need be used.
-    for row, column in crossings[:: 1 + len(crossings) // _FOLLOWED]:
-        t = _bisected(along, column, at[row], at[row + 1])
+    # Crossings from all distances, since not all of them may lead to the outputs.
+    for row, column in crossings[:: 1 + len(crossings) // _NUM_SEARCHED]:
+        t = _sign_change(along, column, at[row], at[row + 1])
         yield t, abs(along(t)[column]) <= _ZERO * sizes[column]
     # Zeros without a change of sign, such as those of a distance.
     rows = 1 + np.argmin(np.abs(values[1:-1]), axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         least = np.abs(values[rows, np.arange(len(sizes))]) / sizes
     least = np.where(usable & ~changes.any(axis=0), least, np.inf)
-    for column in np.argsort(least)[:_FOLLOWED]:
+    for column in np.argsort(least)[:_NUM_SEARCHED]:
         row = rows[column]
         if np.isfinite(least[column]):
-            t = _least(along, column, at[row - 1], at[row + 1])
+            t = _minimum(along, column, at[row - 1], at[row + 1])
             if abs(along(t)[column]) <= _ZERO * sizes[column]:
                 yield t, True
 
 
-def _bisected(along: Callable, column: int, low: float, high: float) -> float:
+def _sign_change(along: Callable, column: int, low: float, high: float) -> float:
     sign = np.sign(along(low)[column])
-    return _last(lambda t: np.sign(along(t)[column]) == sign, low, high)
+    return _bisect(lambda t: np.sign(along(t)[column]) == sign, low, high)
 
 
-def _end_of_turns(along: Callable, turns: int, low: float, high: float) -> float:
-    """Returns where a loop no longer makes as many turns as at the lower end."""
-    return _last(lambda t: len(along(t)) == turns, low, high)
+def _change_of_turns(along: Callable, turns: int, low: float, high: float) -> float:
+    """Returns where the number of turns of a loop changes from that at the lower end."""
+    return _bisect(lambda t: len(along(t)) == turns, low, high)
 
 
-def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """Returns where something ends that holds at the lower end alone."""
-    for _ in range(_CUTS):
+def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Returns by bisection where a condition ends, which holds at the lower end only."""
+    for _ in range(_NUM_BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return (low + high) / 2
 
 
-def _least(along: Callable, column: int, low: float, high: float) -> float:
-    """Returns where a function is smallest in size, by the golden section.
+def _minimum(along: Callable, column: int, low: float, high: float) -> float:
+    """Returns where the absolute value of a function is smallest, by golden-section search.
 
-    It ends early if that is not 0.
+    The search ends early if the minimum is not 0.
     """
     ratio, least = (np.sqrt(5.0) - 1.0) / 2.0, []
-    while len(least) < 2 * _CUTS:
+    while len(least) < 2 * _NUM_BISECTIONS:
         first, second = high - ratio * (high - low), low + ratio * (high - low)
         sizes = [abs(along(t)[column]) for t in (first, second)]
         low, high = (low, second) if sizes[0] < sizes[1] else (first, high)

@@ -1,4 +1,4 @@
-"""A model in one mode as the operations that TensorFlow traces, each with its layers."""
+"""The trace of a model in one mode, and the layers that each operation is in."""
 
 import contextlib
 import dataclasses
@@ -16,45 +16,45 @@ from keras_smooth.differentiation import rules
 from keras_smooth.models import calls, graph, own_call, references
 from keras_smooth.operations import registered
 
-Parts = list[tuple[str, keras.Operation]]
-# Each layer is traced in a scope of its own, which has its number.
+LayersByPath = list[tuple[str, keras.Operation]]
+# Each layer is traced in a name scope with its number.
 _SCOPE = "keras_smooth_part"
 _NUMBERS = re.compile(f"{_SCOPE}([0-9]+)")
 
 
-class Question(NamedTuple):
-    """What is audited.
+class Subject(NamedTuple):
+    """A model to audit, with its inputs and the order.
 
     Args:
         model: A model or layer that is built.
         x: Its inputs, a structure of tensors.
         order: The highest order of derivatives.
-        nearby: Whether x is the user's, so that only its samples count.
+        samples_only: Whether only the samples in x count, since the user has passed x.
     """
 
     model: keras.layers.Layer
     x: Any
     order: int
-    nearby: bool
+    samples_only: bool
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Traced:
-    """The operations of a model in one mode.
+class ModelTrace:
+    """The trace of a model in one mode.
 
     Args:
         training: The mode.
-        trace: Its operations.
+        trace: The trace, in which each operation has the numbers of its layers.
         x: The flat inputs, tensors.
-        parts: All layers and operations in it, by the numbers that the operations have.
-        arguments: For each of them, by number, the names of the tensors that it was called
-            with.
+        layers: The model and all layers and keras.Operations in it, by number.
+        arguments: For each of them that is called, by number, the names of the tensors that
+            it receives.
     """
 
     training: bool
     trace: operations.Trace
     x: tuple[tf.Tensor, ...]
-    parts: tuple[keras.Operation, ...]
+    layers: tuple[keras.Operation, ...]
     arguments: dict[int, list[str]]
 
     @property
@@ -63,12 +63,12 @@ class Traced:
 
     @property
     def called(self) -> set[int]:
-        """Of the layers and operations that are called, `id(layer)`."""
-        return {id(self.parts[number]) for number in self.arguments}
+        """`id(layer)` of the layers and keras.Operations that are called."""
+        return {id(self.layers[number]) for number in self.arguments}
 
     @functools.cached_property
     def moving(self) -> list[bool]:
-        """For each input of the program whether derivatives are taken by it."""
+        """For each input of the program whether it moves: whether it is a floating-point input."""
         floats = [x.dtype.is_floating for x in self.x]
         return [*floats, *[False] * len(self.trace.captured)]
 
@@ -77,16 +77,16 @@ class Traced:
         return [*x, *self.trace.captured]
 
 
-def numbers_of(operation: tf.Operation) -> tuple[int, ...]:
+def numbers_of_layers(operation: tf.Operation) -> tuple[int, ...]:
     """Returns the numbers of the layers that an operation is in, the outermost first.
 
-    One of a gradient that a model computes itself is in the layer that has the tape.
+    The operations of a gradient that a model computes itself are in the layer with the tape.
     """
     name = operation.name.partition("gradient_tape/")[0]
     return tuple(map(int, _NUMBERS.findall(name)))
 
 
-def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
+def trace(model: keras.layers.Layer, x: Any, training: bool) -> ModelTrace:
     """Traces a model.
 
     Args:
@@ -97,7 +97,7 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
     Raises:
         Exception: Any error of TensorFlow or the model if it cannot be traced.
     """
-    layers = tuple(references.parts_within(model))
+    layers = tuple(references.layers_within(model))
     flat = tuple(keras.tree.flatten(x))
     arguments: dict[int, list[str]] = {}
 
@@ -106,18 +106,18 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
         return own_call.call(model, structure, training)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(registry.reading.named(model, _facts_of))
+        stack.enter_context(registry.reading.marked_parts(model, _facts_of))
         for number, layer in enumerate(layers):
             within = functools.partial(_within_scope, number, arguments)
-            stack.enter_context(calls.replaced(layer, within))
-        traced = calls.without_trace(operations.trace, function, flat)
-    return Traced(training, traced, flat, layers, arguments)
+            stack.enter_context(calls.replaced_call(layer, within))
+        traced = calls.without_side_effects(operations.trace, function, flat)
+    return ModelTrace(training, traced, flat, layers, arguments)
 
 
-def are_same(first: Traced, second: Traced) -> bool:
+def are_same(first: ModelTrace, second: ModelTrace) -> bool:
     """Returns whether two traces of a model have the same operations."""
 
-    def definition(traced: Traced) -> Any:
+    def definition(traced: ModelTrace) -> Any:
         operation = next(iter(traced.program.operations), None)
         if operation is None:
             return None
@@ -129,11 +129,11 @@ def are_same(first: Traced, second: Traced) -> bool:
 
 
 def _facts_of(layer: Any) -> registered.Facts | None:
-    """Returns the registered facts of a part that its operations do not show."""
+    """Returns the registered facts of a layer or function that its operations do not show."""
     facts = rules.facts_of(layer)
     if facts is None or facts.jet is not None or facts.tapes_right_to < math.inf:
         return facts
-    # The operations of Keras' own activations tell it; a name of its own takes time.
+    # The operations of Keras' own activations show the smoothness, and to name them takes time.
     module = getattr(layer, "__module__", None) or type(layer).__module__
     return None if module.partition(".")[0] == "keras" else facts
 
@@ -150,15 +150,16 @@ def _within_scope(number: int, arguments: dict[int, list[str]], call: Callable) 
     return traced
 
 
-def rows_of(model: keras.layers.Layer, called: set[int]) -> Parts:
-    """Returns the layers and operations that have a row, with their paths.
+def layers_with_rows(model: keras.layers.Layer, called: set[int]) -> LayersByPath:
+    """Returns the paths and the layers that have a row in the report.
 
-    A layer without calls may be used by a method, as a network by `network.velocity(x)`: the
-    layers in it that are called come in its place. The code of the method is the model's.
+    A layer that is never called may be used by a method, such as a network by
+    `network.velocity(x)`. Then the called layers in it have rows instead, and the code of the
+    method counts as the model's own.
 
     Args:
         model: The model.
-        called: Of the layers that are called, `id(layer)`.
+        called: `id(layer)` of the layers that are called.
     """
     opened = [
         each
@@ -177,6 +178,6 @@ def _called_within(
     if id(layer) in called:
         yield path, layer
         return
-    for inner in references.held(layer):
+    for inner in references.layers_held(layer):
         for place, each in graph.walk(inner, f"{path}/"):
             yield from _called_within(place, each, called, seen)

@@ -43,7 +43,7 @@ class Measurement:
     def __init__(
         self, x: Any, reference: Any, order: int, metric: Any, also: Sequence[str]
     ):
-        self.x, self.order = exact_values.points(x), order
+        self.x, self.order = exact_values.point_arrays(x), order
         self._metric, name = metric, metric_of(metric).name
         self.metric_name = metric if isinstance(metric, str) else name
         self._quantities = quantities_of(also, self.x, order)
@@ -69,7 +69,9 @@ class Measurement:
 
         self._model = model
         x, order = self.x, self.order
-        self._evaluate = traced(lambda: calls.without_trace(derivatives, model, x, order))
+        self._evaluate = traced(
+            lambda: calls.without_side_effects(derivatives, model, x, order)
+        )
         # Operation by operation, a metric costs more than the derivatives.
         self._error = traced(error)
 
@@ -113,7 +115,7 @@ class Measurement:
         both = (self._function, *double), (self._model, x, direction)
         for each, *along in both:
             order = max(self.order, 1)
-            entries = calls.without_trace(directional, each, *along, order)
+            entries = calls.without_side_effects(directional, each, *along, order)
             lines.append([_joined(_flat(entry)) for entry in entries[: self.order + 1]])
         return lines
 

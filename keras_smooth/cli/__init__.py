@@ -1,9 +1,9 @@
 """The command line: `keras-smooth compare` and `keras-smooth audit`.
 
 script.py        the entry point next to the package, which does not import TensorFlow
-running.py       arguments in, exit status out; completion by the templates in shells/
+running.py       `main`: runs a command and returns the exit status; completion from shells/
 parser.py        the arguments and their checks
-commands.py      what the commands do; imports TensorFlow
+commands.py      the functions of the commands, which import TensorFlow
 
 Only commands.py imports TensorFlow, so that help and errors are shown at once.
 """

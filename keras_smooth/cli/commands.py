@@ -1,4 +1,4 @@
-"""What the commands do, in functions of their names."""
+"""The functions of the commands, each with the name of its command."""
 
 import argparse
 import importlib
@@ -36,9 +36,10 @@ def compare(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out or default_out(arguments.resume))
     console = display.console()
     try:
-        with _warnings_said(console):
+        with _warnings_printed(console):
+            stored = resuming.stored_fields(out) if arguments.resume else {}
             comparison = keras_smooth.compare(
-                **asked(arguments, resuming.stored_fields(out) if arguments.resume else {}),
+                **requested_options(arguments, stored),
                 jobs=_jobs(arguments),
                 executor=arguments.executor,
                 address=arguments.address,
@@ -47,42 +48,44 @@ def compare(arguments: argparse.Namespace) -> int:
             )
             comparison.save(out)
     except (KeyboardInterrupt, termination.Terminated):
-        display.say(console, f"Interrupted. Go on {_again(out)}")
+        display.print_text(console, f"Interrupted. Go on {_how_to_resume(out)}")
         raise
     except RuntimeError as error:  # No run was finished.
-        raise RuntimeError(f"{error}\nTry them again {_again(out)}") from error
+        raise RuntimeError(f"{error}\nTry them again {_how_to_resume(out)}") from error
     comparison.show()
     results = comparison.results
-    display.say(console, f"{results.seconds:.0f} s. Report: {out / report.PAGE}")
+    display.print_text(console, f"{results.seconds:.0f} s. Report: {out / report.PAGE}")
     if failures := comparison.failures:
         num_runs = len(results.records) + len(failures)
         raise RuntimeError(
-            f"{len(failures)} of {num_runs} runs have failed. Try them again {_again(out)}"
+            f"{len(failures)} of {num_runs} runs have failed. Try them again {_how_to_resume(out)}"
         )
     return 0
 
 
 @contextmanager
-def _warnings_said(console: Any) -> Iterator[None]:
+def _warnings_printed(console: Any) -> Iterator[None]:
     """Prints warnings as sentences, except those of runs and nodes, which the display shows.
 
-    Deprecations concern developers, also those of packages that are imported meanwhile.
+    Deprecation warnings are ignored, since they concern developers.
     """
 
-    def say(message: Any, category: type[Warning], *_: object, **__: object) -> None:
+    def show(message: Any, category: type[Warning], *_: object, **__: object) -> None:
         if not issubclass(category, RuntimeWarning):
-            display.say(console, str(message))
+            display.print_text(console, str(message))
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         for category in (DeprecationWarning, PendingDeprecationWarning):
             warnings.simplefilter("ignore", category)
-        warnings.showwarning = say
+        warnings.showwarning = show
         yield
 
 
-def asked(arguments: argparse.Namespace, stored: dict[str, Any]) -> dict[str, Any]:
-    """Returns the options that are given, and for others the stored ones or the defaults."""
+def requested_options(
+    arguments: argparse.Namespace, stored: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns the options of the command line, and for others the stored ones or the defaults."""
     baselines = () if arguments.quick else BASELINES
     options = {"baselines": baselines, **stored, **given_options(arguments)}
     if arguments.quick:
@@ -99,12 +102,12 @@ def _jobs(arguments: argparse.Namespace) -> int | None:
     return 1 if on_gpu else os.cpu_count() or 1
 
 
-def _again(out: Path) -> str:
+def _how_to_resume(out: Path) -> str:
     return f"with the same command and {shlex.join(['--resume', '--out', str(out)])}"
 
 
 def default_out(resume: bool) -> str:
-    """Returns the first free name of comparison, comparison-2, ..., or the last used one to resume."""
+    """Returns the first free name of comparison, comparison-2, ..., or to resume the last one."""
     names = [DEFAULT_OUT, *(f"{DEFAULT_OUT}-{number}" for number in range(2, 10_000))]
     free = next(i for i, name in enumerate(names) if not Path(name).exists())
     return names[max(free - 1, 0)] if resume else names[free]
@@ -121,7 +124,7 @@ def audit(arguments: argparse.Namespace) -> int:
         with progress.ProgressLine(display.console(stderr=True)) as line:
             result = keras_smooth.audit(model, x, order=order, progress=line)
     except ValueError as error:
-        # What is an argument there is an option here.
+        # The message names the argument of `audit`; the command has an option instead.
         raise ValueError(str(error).replace("Pass x,", "Pass --x FILE.npy,")) from error
     if arguments.json:
         print(result.to_json())
@@ -131,7 +134,7 @@ def audit(arguments: argparse.Namespace) -> int:
 
 
 def _import(module: str) -> None:
-    # As `python -m` does, also from the directory where the command is started.
+    # Modules in the current directory can be imported, as with `python -m`.
     sys.path.insert(0, os.getcwd())
     try:
         importlib.import_module(module)
@@ -148,7 +151,7 @@ def _array(file: str) -> np.ndarray:
     try:
         # A mapped array cannot be larger than its file, whatever the header says.
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    # NumPy reports a file that it cannot read as a pickle, and advises to allow pickles.
+    # NumPy takes a file that it cannot read for a pickle, and its message advises to allow pickles.
     except Exception:
         array = None
     if not isinstance(array, np.ndarray):

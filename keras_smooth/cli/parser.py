@@ -1,4 +1,4 @@
-"""The arguments of the command line, as a table, and their checks."""
+"""The arguments of the command line, in a table, and their checks."""
 
 import argparse
 import re
@@ -15,8 +15,8 @@ BASELINES = ("tfp_lbfgs", "adam")
 SHELLS = ("bash", "zsh", "fish")
 MODES = ("inference", "training")
 VERSION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)
-# The help has room for so many values.
-MOST_VALUES_SHOWN = 12
+# The largest number of values that the help lists.
+MAX_VALUES_SHOWN = 12
 LOG = (
     "TensorFlow's lines at its start are not shown; set the environment variable "
     "TF_CPP_MIN_LOG_LEVEL to 0 to see them."
@@ -27,16 +27,16 @@ class Argument(NamedTuple):
     """An argument of a command.
 
     Args:
-        name: `--name` of an option, or the name of what is given by its place.
+        name: `--name` for an option, or the name of a positional argument.
         text: Its description.
-        how: Its settings for `argparse`.
+        settings: Its keyword arguments of `argparse`.
         values: Its possible values, if known, for the help and shells.
         is_path: Whether it is the path of a file or directory.
     """
 
     name: str
     text: str
-    how: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     values: tuple[str, ...] = ()
     is_path: bool = False
 
@@ -49,22 +49,22 @@ class Command(NamedTuple):
     arguments: tuple[Argument, ...]
 
 
-def _of_option(name: str) -> Argument:
+def _argument_of_option(name: str) -> Argument:
     """Returns the argument for an option of a comparison."""
     default, metadata = LIST[name].default, LIST[name].metadata
-    how: dict[str, Any] = {"type": type(default)}
+    settings: dict[str, Any] = {"type": type(default)}
     words, values = str(default), metadata.get("values", ())
     if isinstance(default, tuple):
-        how = {"nargs": metadata["least"], "metavar": metadata["metavar"]}
+        settings = {"nargs": metadata["least"], "metavar": metadata["metavar"]}
         words = " ".join(default)
     if name == "baselines":
         words = f"{' '.join(BASELINES)}, and none with --quick"
-    listed = f": {' | '.join(values)}" if 0 < len(values) <= MOST_VALUES_SHOWN else ""
+    listed = f": {' | '.join(values)}" if 0 < len(values) <= MAX_VALUES_SHOWN else ""
     return Argument(
         f"--{name}",
         f"{metadata['text']}{listed} (default: {words})",
-        # An option that is not given is read from the directory, or is the default of `compare`.
-        {**how, "default": argparse.SUPPRESS},
+        # A missing option is read from the directory, or has the default of `compare`.
+        {**settings, "default": argparse.SUPPRESS},
         values,
         is_path=name == "problem",
     )
@@ -77,7 +77,7 @@ COMPARE = Command(
     "Train the same network with several activations, measure the errors of y, y' and y'', "
     "and write tables, figures and a report.",
     (
-        *map(_of_option, LIST),
+        *map(_argument_of_option, LIST),
         Argument("--jobs", "processes (default: the cores, 1 on a GPU)", {"type": int}),
         Argument(
             "--executor",
@@ -154,7 +154,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         )
         for argument in command.arguments:
             names = [argument.name, *_OLDER_NAMES.get(argument.name, ())]
-            parser.add_argument(*names, help=argument.text, **argument.how)
+            parser.add_argument(*names, help=argument.text, **argument.settings)
     return top.parse_args(argv)
 
 
@@ -164,8 +164,8 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         arguments, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            known = [each.name for each in COMMANDS[self.prog.split()[-1]].arguments]
-            hints = [checks.nearest(word, known) for word in unknown if word[:1] == "-"]
+            names = [each.name for each in COMMANDS[self.prog.split()[-1]].arguments]
+            hints = [checks.nearest(word, names) for word in unknown if word[:1] == "-"]
             self.error(f"unrecognized arguments: {' '.join([*unknown, *hints])}")
         return arguments, unknown
 
@@ -193,7 +193,7 @@ def check(arguments: argparse.Namespace) -> None:
         if arguments.jobs is not None:
             checks.whole_number("--jobs", arguments.jobs, 1)
         if arguments.out is not None:
-            # None is no path given; an empty one is a variable of a shell that nobody has set.
+            # An empty path, such as that of an unset variable of a shell, is an error.
             checks.path("--out", arguments.out)
     if arguments.command == "audit":
         checks.regular_file(checks.path("the file", arguments.file))
@@ -202,7 +202,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns the options of a comparison that are given."""
+    """Returns the options of a comparison that are on the command line."""
     given = {name: value for name, value in vars(arguments).items() if name in LIST}
     if "activations" in given:
         names = [name for each in given["activations"] for name in each.split(",")]

@@ -1,4 +1,4 @@
-"""`main`: arguments in, exit status out."""
+"""`main`, which runs a command and returns the exit status."""
 
 import argparse
 import contextlib
@@ -34,9 +34,9 @@ def main(argv: list[str] | None = None, before: Callable[[], None] = lambda: Non
         with termination.raised():
             return _run(arguments, before)
     except (TypeError, ValueError, ImportError, MemoryError, OSError) as error:
-        return _refused(arguments, error, BAD_INPUT)
+        return _print_error(arguments, error, BAD_INPUT)
     except RuntimeError as error:
-        return _refused(arguments, error, FAILED)
+        return _print_error(arguments, error, FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
     except termination.Terminated:
@@ -49,7 +49,7 @@ def _run(arguments: argparse.Namespace, before: Callable[[], None]) -> int:
         shell = f"cli/shells/{arguments.shell}"
         print(templates.render(shell, commands=parser.COMMANDS), end="")
         return 0
-    with _start_up_lines_aside():
+    with _start_up_lines_hidden():
         before()
         from keras_smooth.cli import commands
 
@@ -58,10 +58,10 @@ def _run(arguments: argparse.Namespace, before: Callable[[], None]) -> int:
 
 
 @contextlib.contextmanager
-def _start_up_lines_aside() -> Iterator[None]:
-    """Hides the lines that TensorFlow writes when it starts, unless its log level is set or it fails.
+def _start_up_lines_hidden() -> Iterator[None]:
+    """Hides the lines that TensorFlow writes at its start, unless it fails or its log level is set.
 
-    The log level is not enough: TensorFlow writes the first lines before it reads the level.
+    The log level alone does not hide them: TensorFlow writes the first lines before it reads it.
     """
     if LOG_LEVEL in os.environ or "tensorflow" in sys.modules:
         yield
@@ -69,21 +69,21 @@ def _start_up_lines_aside() -> Iterator[None]:
     os.environ[LOG_LEVEL] = "3"
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as aside:
-        os.dup2(aside.fileno(), 2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
         try:
             yield
         except Exception:
-            aside.seek(0)
-            os.write(stderr, aside.read())
+            hidden.seek(0)
+            os.write(stderr, hidden.read())
             raise
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
 
 
-def _refused(arguments: argparse.Namespace, error: Exception, status: int) -> int:
-    # A MemoryError may have no words.
+def _print_error(arguments: argparse.Namespace, error: Exception, status: int) -> int:
+    # The message of a MemoryError may be empty.
     words = str(error) or type(error).__name__
     words = tables.plain(words, sys.stderr.encoding or "utf-8")
     print(f"keras-smooth {arguments.command}: {words}", file=sys.stderr)

@@ -1,8 +1,8 @@
 """The command `keras-smooth`. This file is installed as the module `keras_smooth_command`.
 
 Python imports a package before its modules, and importing keras_smooth imports TensorFlow. So
-this module registers the package without running it, imports `keras_smooth.cli` from it, and the
-package runs when a command needs it.
+this module registers the package without running it and imports `keras_smooth.cli` from it. The
+package is run when a command needs it.
 """
 
 import importlib.util
@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 def main() -> int:
     """Runs the command line and returns the exit status."""
-    run_package = _known_package("keras_smooth")
+    run_package = _registered_package("keras_smooth")
     from keras_smooth import cli
 
     return cli.main(before=run_package)
 
 
-def _known_package(name: str) -> Callable[[], None]:
+def _registered_package(name: str) -> Callable[[], None]:
     """Registers a package for `import`, and returns a function that runs its `__init__`."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.loader is None:

@@ -1,19 +1,19 @@
-"""The activation comparison: settings and a problem in, runs through executors, a report out.
+"""The comparison of activations: a network is trained with each, and y, y', y'' are measured.
 
 options.py       the options of a comparison, each listed once
-settings.py      their validation, and the runs that they ask for
-problems/        what is learned: functions with exact derivatives, data, functions of the user
-runs/            one network: build, train from a seed, measure y, y', y''
+settings.py      their validation, and the runs of a comparison
+problems/        the problems to learn: functions with exact derivatives, data, user functions
+runs/            one network: build it, train it from a seed, measure y, y', y''
 executors/       where runs are executed: this process, worker processes, Ray
 records/         the finished runs, their medians and files; resuming
 report/          report.html, report.md and figures
-article.py       the numbers and the open question of the article
+article.py       the results and the open question of the article
 termination.py   SIGTERM as an exception
 display.py       the live display in a terminal
 comparing.py     `compare`, which uses all of these
 
-Data flows in one direction: `Settings`, the validated options, list the runs by their `RunId`.
-An `Experiment` makes a `Record` of each, in a process of the executor. `Results` are all records,
-and the report is made of them. Nothing is imported here: the command line reads the options
-without TensorFlow.
+Data flows in one direction. `Settings` are the validated options and list the runs by their
+`RunId`. An `Experiment` executes a run, in a process of the executor, and returns its `Record`.
+`Results` has all records, and the report is written from them. Nothing is imported here, so that
+the command line can read the options without TensorFlow.
 """

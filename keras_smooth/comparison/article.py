@@ -1,4 +1,4 @@
-"""The numbers and the open question of the article that the experiment comes from.
+"""The results of the article from which the experiment comes, for comparison.
 
 References:
     ryuoujisinta, 2019, "Activation functions reconsidered: differentiability" (in Japanese), Qiita,

@@ -1,4 +1,4 @@
-"""compare: runs the experiment for several activations and keeps the results."""
+"""compare: runs the experiment with several activations and returns the results."""
 
 import os
 import time
@@ -14,14 +14,14 @@ from keras_smooth.comparison.records.results import ActivationSummary, Results, 
 from keras_smooth.comparison.runs.events import Died, Event, Finished, LeftOut
 from keras_smooth.comparison.runs.experiment import Experiment, Run
 from keras_smooth.comparison.runs.training import check_installed
-from keras_smooth.comparison.settings import Settings, Variant, by_name
+from keras_smooth.comparison.settings import Settings, Variant, functions_by_name
 from keras_smooth.lbfgs.run import atomic_files
 from keras_smooth.presentation import svg
 from keras_smooth.presentation.figures import require_matplotlib
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 from keras_smooth.presentation.warn import warn
 
-_MOST_CURVES = 6
+_MAX_CURVES = 6
 
 
 class Comparison(ShownAsTable):
@@ -75,7 +75,9 @@ class Comparison(ShownAsTable):
         the main variant.
         """
         variants = self.results.settings.variants()
-        return {variant: Comparison(self.results.of(variant)) for variant in variants}
+        return {
+            variant: Comparison(self.results.of_variant(variant)) for variant in variants
+        }
 
     def __repr__(self) -> str:
         settings = self.results.settings
@@ -103,7 +105,7 @@ class Comparison(ShownAsTable):
         )
 
     def _pictures(self) -> Sequence[str]:
-        best = sorted(self.summary, key=lambda line: or_inf(line.d2y_mse))[:_MOST_CURVES]
+        best = sorted(self.summary, key=lambda line: or_inf(line.d2y_mse))[:_MAX_CURVES]
         names = [line.activation for line in best]
         medians = {name: self.results.median_record(name).learning for name in names}
         pictures = []
@@ -223,15 +225,18 @@ def compare(
     Example:
 
     >>> import keras_smooth
-    >>> found = keras_smooth.compare(["tanh"], seeds=1, epochs=20, verbose=0)
-    >>> found.summary[0].activation, found.summary[0].smoothness
+    >>> comparison = keras_smooth.compare(["tanh"], seeds=1, epochs=20, verbose=0)
+    >>> comparison.summary[0].activation, comparison.summary[0].smoothness
     ('tanh', 'inf')
     """
     if beside is not None:
         warn("The argument `beside` is now called `baselines`.", DeprecationWarning)
         baselines = beside
-    given = locals()  # Before there are others: the list of options says which are options.
-    functions = by_name(article.ACTIVATIONS if activations is None else activations)
+    # The arguments only, since no other local variable exists yet. LIST selects the options.
+    given = locals()
+    functions = functions_by_name(
+        article.ACTIVATIONS if activations is None else activations
+    )
     noise = checks.finite_number("noise", noise, least=0.0)
     learned = problems.load_problems(problem, domain, noise)
     options = {name: given[name] for name in LIST}
@@ -242,15 +247,15 @@ def compare(
     if handle is not None:
         checks.function("handle", handle, "event")
     verbose = checks.whole_number("verbose", verbose, least=0)
-    chosen = executors.chosen(jobs, executor, address)
+    chosen = executors.chosen_executor(jobs, executor, address)
     if out is not None:
         require_matplotlib()
     directory = None if out is None else output_directory(out)
     with lock.locked(directory), termination.raised():
-        results = prepare(settings, learned, directory, resume)
+        results = initial_results(settings, learned, directory, resume)
         if resume and not results.records:
             warn(f"There is nothing to resume in {directory}: a new comparison begins.")
-        _show_and_carry_out(results, chosen, directory, handle, quiet=not verbose)
+        _execute_with_display(results, chosen, directory, handle, quiet=not verbose)
     if results.failures and not results.records:
         raise RuntimeError("\n".join(["No run was finished.", *results.failures.values()]))
     if results.failures:
@@ -258,19 +263,19 @@ def compare(
     return Comparison(results)
 
 
-def prepare(
+def initial_results(
     settings: Settings,
     learned: Mapping[str, problems.Problem],
     directory: Path | None,
     resume: bool,
 ) -> Results:
-    """Returns empty results, or those of an earlier comparison."""
+    """Returns results without runs, or with the runs of the comparison that is resumed."""
     if directory is None:
         if resume:
             raise ValueError("resume needs the output directory of the earlier comparison.")
         return Results(settings, learned)
-    for place in (directory, store.curves_folder(directory)):
-        atomic_files.remove_leftovers(place)
+    for folder in (directory, store.curves_folder(directory)):
+        atomic_files.remove_leftovers(folder)
     if resume:
         return resuming.read(settings, learned, directory)
     if any((directory / name).exists() for name in (store.RUNS, store.RESULTS)):
@@ -282,7 +287,7 @@ def prepare(
 
 
 def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
-    """Returns a directory, which is created if needed; `name` is that of the argument in messages."""
+    """Returns a directory, which is created if needed; messages name the argument `name`."""
     directory = checks.path(name, path)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -293,22 +298,23 @@ def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
     return directory
 
 
-def _show_and_carry_out(
+def _execute_with_display(
     results: Results,
     executor: executors.Executor,
     directory: Path | None,
     handle: Callable[[Event], None] | None,
     quiet: bool,
 ) -> None:
+    """Executes the missing runs and shows their progress."""
     # Imported here, since it imports rich.
     from keras_smooth.comparison import display
 
     console, settings = display.console(quiet=quiet), results.settings
-    todo = sum(map(len, results.missing()))
+    num_runs = sum(map(len, results.missing()))
     where = "" if directory is None else f"; results in {directory}"
-    words = f"{todo} runs of {settings.epochs} epochs on {settings.device_name()}"
-    display.say(console, f"{words} {executor.place(todo)}{where}")
-    with display.Display(todo, settings, console) as live:
+    words = f"{num_runs} runs of {settings.epochs} epochs on {settings.device_name()}"
+    display.print_text(console, f"{words} {executor.place(num_runs)}{where}")
+    with display.Display(num_runs, settings, console) as live:
 
         def show(event: Event) -> None:
             live.handle(event)
@@ -317,10 +323,10 @@ def _show_and_carry_out(
             if handle is not None:
                 handle(event)
 
-        carry_out(results, executor, directory, show)
+        execute_missing(results, executor, directory, show)
 
 
-def carry_out(
+def execute_missing(
     results: Results,
     executor: executors.Executor,
     directory: Path | None,
@@ -328,27 +334,27 @@ def carry_out(
 ) -> None:
     """Executes the missing runs, saves each, and calls `handle` for each event."""
     started = time.perf_counter() - (results.seconds or 0.0)
-    todo = results.missing()
-    for method in results.settings.method if todo else ():
+    missing = results.missing()
+    for method in results.settings.method if missing else ():
         check_installed(method)
-    kept = None if directory is None else store.Store(results, directory)
+    run_store = None if directory is None else store.Store(results, directory)
 
-    def keep(event: Event) -> None:
+    def record(event: Event) -> None:
         if isinstance(event, Finished):
             results.records[event.run] = event.record
             results.seconds = time.perf_counter() - started
-            if kept:
-                kept.keep(event.run)
+            if run_store:
+                run_store.add(event.run)
         elif isinstance(event, Died) and not event.again:
             results.failures[event.run] = event.sentence()
         handle(event)
 
     experiment = Experiment(results.settings, results.problems)
     try:
-        executor.execute(experiment, todo, keep)
+        executor.execute(experiment, missing, record)
     finally:
         # Also after Ctrl-C, so that results.json has all finished runs.
         if results.records:
             results.seconds = time.perf_counter() - started
-            if kept:
-                kept.write_all()
+            if run_store:
+                run_store.write_all()

@@ -13,20 +13,20 @@ from keras_smooth.presentation import tables
 from keras_smooth.presentation.notebook import Place, ipython
 
 USUAL_WIDTH = 80
-# Before a level of each factor.
-WORDS = {"problem": "on", "dtype": "in", "initializer": "from", "method": "by"}
+# The word before a level of each factor.
+PREPOSITIONS = {"problem": "on", "dtype": "in", "initializer": "from", "method": "by"}
 
 
 class Display(progress.Progress):
     """A bar over all runs and a line for each run in progress.
 
-    In a notebook it is text that is updated in place. Elsewhere only a line
+    In a notebook it is text that is updated in place. If the output is no terminal, only a line
     for each finished run is printed.
 
     Args:
-        num_runs: Number of runs to come.
+        num_runs: Number of runs to execute.
         settings: The settings of the comparison.
-        console: Where to print.
+        console: The console on which to print.
     """
 
     def __init__(self, num_runs: int, settings: Settings, console: Console):
@@ -65,16 +65,16 @@ class Display(progress.Progress):
                 self._end(run, done=1)
                 numbers = record.run
                 mark = numbers.restarts or numbers.failed
-                say(
+                print_text(
                     self.console,
                     f"{self._name(run)}: {numbers.nit} iterations, {numbers.seconds:.1f} s, "
                     f"{_error(record)}" + (f"\n    {numbers.message}" if mark else ""),
                 )
             case Died(run, _, again):
                 self._end(run, done=0 if again else 1)
-                say(self.console, event.sentence())
+                print_text(self.console, event.sentence())
             case LeftOut():
-                say(self.console, event.sentence())
+                print_text(self.console, event.sentence())
 
     def _end(self, run: RunId, done: int) -> None:
         if run in self._lines:
@@ -83,15 +83,15 @@ class Display(progress.Progress):
         self._refresh_total()
 
     def _name(self, run: RunId) -> str:
-        """Returns the name of a run, without what all runs have in common."""
-        apart = run.variant.apart_from(self._settings.main)
-        levels = [f"{WORDS[factor]} {level}" for factor, level in apart.items()]
+        """Returns the name of a run, with the levels in which it differs from the main variant."""
+        differing = run.variant.levels_other_than(self._settings.main)
+        levels = [f"{PREPOSITIONS[factor]} {level}" for factor, level in differing.items()]
         return ", ".join([run.activation, f"seed {run.seed}", *levels])
 
     def _refresh_total(self) -> None:
-        going = sum(task.percentage / 100.0 for task in self.tasks[1:])
+        in_progress = sum(task.percentage / 100.0 for task in self.tasks[1:])
         state = f"{self._done} of {self._num_runs} runs"
-        self.update(self._total, completed=self._done + going, state=state)
+        self.update(self._total, completed=self._done + in_progress, state=state)
         if self._place:
             tasks = self.tasks
             words = [f"{task.description}: {task.fields['state']}" for task in tasks]
@@ -99,7 +99,7 @@ class Display(progress.Progress):
 
 
 def _error(record: Record) -> str:
-    """Returns the error of the highest derivative whose exact values are known."""
+    """Returns the error of the highest derivative whose exact values are known, in words."""
     if record.curves[2] is None:
         return "y'' is lost"
     known = [(i, e) for i, e in enumerate(record.run.errors) if e is not None]
@@ -111,12 +111,12 @@ def _error(record: Record) -> str:
 
 
 def console(**options: Any) -> Console:
-    """Returns a console; one of no columns does not know how many it has."""
+    """Returns a console, of a usual width if its width is unknown, which is then 0."""
     console_of_width = Console(**options)
     console_of_width.width = console_of_width.width or USUAL_WIDTH
     return console_of_width
 
 
-def say(to: Console, text: str) -> None:
+def print_text(to: Console, text: str) -> None:
     """Prints text without markup, since names of files may look like markup."""
     to.print(tables.plain(text, to.encoding), highlight=False, soft_wrap=True, markup=False)

@@ -1,7 +1,8 @@
-"""The options of a comparison, each listed once: its word, default, values, and what it is.
+"""The options of a comparison, each listed once with its name, default, values and description.
 
-`compare`, the command line, the keys in what is stored and the command that a report names read
-this list. It imports no TensorFlow, so that the command line can explain and check it at once.
+`compare`, the command line, the keys of stored results and the command in a report use this list.
+This module does not import TensorFlow, so that the command line can explain and check the options
+at once.
 """
 
 import dataclasses
@@ -32,7 +33,7 @@ METHODS = {
     "tfp_bfgs": "TFP's BFGS",
     "adam": "Adam, full batch",
 }
-# As how many epochs an iteration counts, of a method of which it takes as long.
+# The number of epochs that one iteration of a method counts as, since it takes as long.
 EPOCHS_OF_ITERATION = {"gauss_newton": 30}
 PROBLEMS = (
     "gaussian", "sine", "runge", "front", "morse", "chirp", "polynomial", "oscillation",
@@ -46,18 +47,18 @@ ACTIVATIONS = (
     "snake", "soft_shrink", "softmax", "softplus", "softsign", "sparse_plus",
     "sparse_sigmoid", "sparsemax", "squareplus", "tanh", "tanh_shrink",
 )  # fmt: skip
-# Of what else is known by a name: other names of Keras, and what cannot be a network's.
+# Further known names: other names of Keras, and activations that this network cannot use.
 OTHER_ACTIVATIONS = ("glu", "hard_swish", "smooth_ramps", "swish", "threshold")
-# Above, the signal is below a thousandth, so that nothing is learned.
-MOST_NOISE = 1000.0
-# Beyond, what is left to run fills the memory; TensorFlow counts iterations in 32 bits.
-MOST_SEEDS = 100_000
-MOST_EPOCHS = 1_000_000_000
-MOST_DIMENSIONS = 20
+# With more noise the signal is below a thousandth of it, and nothing is learned.
+MAX_NOISE = 1000.0
+# With more seeds the list of runs fills the memory. TensorFlow counts iterations in 32 bits.
+MAX_SEEDS = 100_000
+MAX_EPOCHS = 1_000_000_000
+MAX_DIM = 20
 
 
-def _union(stored: Iterable, asked: Iterable) -> tuple:
-    return tuple(dict.fromkeys((*stored, *asked)))
+def _union(stored: Iterable, requested: Iterable) -> tuple:
+    return tuple(dict.fromkeys((*stored, *requested)))
 
 
 def _option(default: Any, text: str, **metadata: Any) -> Any:
@@ -65,11 +66,12 @@ def _option(default: Any, text: str, **metadata: Any) -> Any:
 
     Args:
         default: Its default.
-        text: What it is, for the help of the command line.
-        metadata: `values`, what it may be, for the completion of shells; `least`, how many
-            of a list there must be, as `argparse` writes it; `metavar`; `grow`, which
-            returns the option of a comparison that holds what is stored and what is asked
-            for, where it need not be the same; `key`, its older name in results.json.
+        text: Its description in the help of the command line.
+        metadata: `values`, the possible values, for the completion of shells; `least`, the
+            least number of entries of a list, as "+" or "*" for `argparse`; `metavar`;
+            `grow`, a function that returns the option of a resumed comparison from the stored
+            and the requested one, if they need not be the same; `key`, its older name in
+            results.json.
     """
     return dataclasses.field(default=default, metadata={"text": text, **metadata})
 
@@ -132,19 +134,19 @@ class Options:
         change("activations", tuple(self.activations))
         if not self.activations:
             raise ValueError("activations must name at least one activation.")
-        whole_number("seeds", self.seeds, 1, MOST_SEEDS)
-        whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
-        if finite_number("noise", self.noise, 0.0) > MOST_NOISE:
-            wanted = f"{MOST_NOISE:g} or less, a fraction of the deviation of y"
+        whole_number("seeds", self.seeds, 1, MAX_SEEDS)
+        whole_number("epochs", self.epochs, 1, MAX_EPOCHS)
+        if finite_number("noise", self.noise, 0.0) > MAX_NOISE:
+            wanted = f"{MAX_NOISE:g} or less, a fraction of the deviation of y"
             raise ValueError(refused("noise", wanted, self.noise))
         for name in FACTORS:
             given = getattr(self, name)
             levels = [given] if isinstance(given, str) else given
-            change(name, _words(name, levels, "text or a list of it"))
+            change(name, _distinct_texts(name, levels, "text or a list of it"))
             if not getattr(self, name):
                 raise ValueError(f"Name at least one {name}.")
-        baselines = _words("baselines", self.baselines, "a list of methods")
-        # Without the methods of all runs.
+        baselines = _distinct_texts("baselines", self.baselines, "a list of methods")
+        # The methods of all runs are no baselines.
         change("baselines", tuple(name for name in baselines if name not in self.method))
         choice("device", self.device, DEVICES)
         known = {"method": METHODS, "baselines": METHODS, "dtype": DTYPES}
@@ -165,7 +167,7 @@ class Options:
         return math.ceil(self.epochs / EPOCHS_OF_ITERATION.get(method, 1))
 
     def stored(self) -> dict[str, Any]:
-        """Returns the options by the keys of results.json; of factors the first level."""
+        """Returns the options by the keys of results.json; a factor has its first level."""
         values = {stored_key(name): getattr(self, name) for name in LIST}
         factors = {key: values[key] for key in map(stored_key, FACTORS)}
         first = {key: levels[0] for key, levels in factors.items()}
@@ -176,27 +178,27 @@ class Options:
         words = ["keras-smooth", "compare"]
         for name, option in LIST.items():
             value = getattr(self, name)
-            # The command has another default for `baselines`.
+            # The default of `baselines` on the command line is another one.
             if value != option.default or name == "baselines":
                 values = value if isinstance(value, tuple) else (value,)
                 words += [f"--{name}", *map(str, values)]
         return shlex.join(words)
 
-    def together(self, asked: "Options") -> tuple[dict[str, Any], list[str]]:
-        """Returns these options together with the requested ones, and those that contradict."""
+    def combined(self, requested: "Options") -> tuple[dict[str, Any], list[str]]:
+        """Returns these options extended by the requested ones, and changes that contradict."""
         grown, changes = {}, []
         for name, option in LIST.items():
-            old, new = getattr(self, name), getattr(asked, name)
+            old, new = getattr(self, name), getattr(requested, name)
             if grow := option.metadata.get("grow"):
                 grown[name] = grow(old, new)
-            # Runs of 100 iterations do not fit into a table of runs of 1000.
+            # A table of runs of 1000 iterations cannot have runs of 100.
             if new < old if name == "epochs" else not grow and new != old:
                 changes.append(f"{name} was {old!r}, is {new!r}")
         return grown, changes
 
 
 LIST = {option.name: option for option in dataclasses.fields(Options)}
-# In the order in which variants are named and stored.
+# Variants are named and stored in this order.
 FACTORS = ("problem", "dtype", "initializer", "method")
 
 
@@ -213,9 +215,9 @@ def check_activation(name: str) -> None:
 
 
 def gaussian_dim(name: str) -> int:
-    """Returns the number of dimensions in a name such as gaussian_7d; 0 in others."""
+    """Returns the number of dimensions in a name such as gaussian_7d, 0 for other names."""
     match = re.fullmatch("gaussian_([1-9][0-9]?)d", name)
-    return int(match[1]) if match and 2 <= int(match[1]) <= MOST_DIMENSIONS else 0
+    return int(match[1]) if match and 2 <= int(match[1]) <= MAX_DIM else 0
 
 
 def check_problem(name: str) -> None:
@@ -226,8 +228,8 @@ def check_problem(name: str) -> None:
         raise ValueError(f"There is no problem named {name!r} and no such file. {hint}")
 
 
-def _words(name: str, given: Any, wanted: str) -> tuple[str, ...]:
-    """Returns words without repetition."""
+def _distinct_texts(name: str, given: Any, wanted: str) -> tuple[str, ...]:
+    """Returns the distinct texts of a list; messages name the argument `name`."""
     if not (isinstance(given, list | tuple) and all(isinstance(v, str) for v in given)):
         raise TypeError(refused(name, wanted, given))
     return tuple(dict.fromkeys(given))

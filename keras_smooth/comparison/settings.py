@@ -1,8 +1,8 @@
 """The settings of a comparison, validated before anything runs, and its runs.
 
-Every activation is trained in every variant: one level of each of four factors, problem, dtype,
-initializer and method. The first levels make the main variant, which the report is of; a table
-sets the others beside it.
+Every activation is trained in every variant. A variant is one level of each of four factors:
+problem, dtype, initializer and method. The first levels are the main variant, which the report
+describes; a table in it compares the other variants.
 """
 
 import dataclasses
@@ -23,15 +23,15 @@ GLOROT = "glorot_uniform"
 
 
 class Variant(NamedTuple):
-    """A level of each factor: what a network learns, and how."""
+    """One level of each factor: what a network learns, and how."""
 
     problem: str
     dtype: str
     initializer: str
     method: str
 
-    def apart_from(self, other: "Variant") -> dict[str, str]:
-        """Returns the levels that another variant does not have, by factor."""
+    def levels_other_than(self, other: "Variant") -> dict[str, str]:
+        """Returns the levels, by factor, in which this variant differs from another one."""
         levels = self._asdict().items()
         return {name: level for name, level in levels if level != getattr(other, name)}
 
@@ -47,17 +47,17 @@ class RunId(NamedTuple):
         return f"{self.activation}, seed {self.seed} ({', '.join(self.variant)})"
 
     def program(self) -> tuple[str, Variant]:
-        """Returns what runs have in common that one compiled program serves."""
+        """Returns a key that is the same for runs that can use one compiled program."""
         return self.activation, self.variant._replace(initializer="")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Options):
-    """The options of one comparison, with what they mean here.
+    """The options of one comparison, with the functions and runs that they stand for.
 
     Args:
-        functions: The activations that are the user's own functions, by name. They are no
-            part of what is stored and compared: their names stand for them.
+        functions: The functions of activations by name. They are not stored or compared, but
+            their names are.
     """
 
     functions: Mapping[str, Callable] = dataclasses.field(
@@ -85,16 +85,18 @@ class Settings(Options):
     def main(self) -> Variant:
         return self.variants()[0]
 
-    def of(self, variant: Variant) -> "Settings":
-        """Returns the settings of one variant alone."""
+    def of_variant(self, variant: Variant) -> "Settings":
+        """Returns the settings of a comparison that has one variant only."""
         levels: Any = {name: (level,) for name, level in variant._asdict().items()}
         return dataclasses.replace(self, **levels, baselines=())
 
     def runs(self) -> Iterator[RunId]:
         """Yields all runs."""
         seeds = range(self.seeds)
-        every = itertools.product(self.variants(), self.activations, seeds)
-        yield from (RunId(activation, variant, seed) for variant, activation, seed in every)
+        combinations = itertools.product(self.variants(), self.activations, seeds)
+        yield from (
+            RunId(activation, variant, seed) for variant, activation, seed in combinations
+        )
         question = self.open_question()
         if question and GLOROT not in self.initializer:
             yield from (RunId("sigmoid", question, seed) for seed in seeds)
@@ -121,16 +123,17 @@ class Settings(Options):
         return "GPU:0" if has_gpu and self.device != "cpu" else "CPU:0"
 
     def baseline_activation(self) -> str:
-        """Returns the activation that the methods of `baselines` train: the first smooth one."""
+        """Returns the activation that the baselines train: the first smooth one."""
         for name in self.activations:
             if (registry.smoothness(self.function(name)) or 0) >= 2:
                 return name
         return self.activations[0]
 
     def open_question(self) -> Variant | None:
-        """Returns the variant in which sigmoid runs from Glorot's start, beside the default.
+        """Returns the variant in which sigmoid is trained from Glorot's initializer as well.
 
-        It is None if the question of the article, why sigmoid is inferior, is not asked.
+        It answers the question of the article why sigmoid is inferior. It is None if the
+        comparison cannot answer it.
         """
         is_asked = "sigmoid" in self.activations and self.main.method != "adam"
         if not is_asked or self.main.initializer != DEFAULT_INITIALIZER:
@@ -138,7 +141,7 @@ class Settings(Options):
         return self.main._replace(initializer=GLOROT)
 
     def can_be_named(self) -> bool:
-        """Whether all activations are those that their names stand for in a new process."""
+        """Returns whether names alone give the same activations in a new process."""
         known = registry.function_names()
         return all(
             name in known and self.function(name) is activations.get(name)
@@ -147,17 +150,22 @@ class Settings(Options):
 
 
 def all_activations() -> tuple[str, ...]:
-    """Returns the names of the activations, of Keras and registered, that a network can have."""
+    """Returns the names of all activations, of Keras and registered, that a network can use."""
     names = registry.function_names()
     return tuple(name for name in names if not _reason_unusable(activations.get(name)))
 
 
-def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Callable]:
-    """Returns the functions of activations: names, functions, or "all", alone or among names.
+def functions_by_name(
+    given: str | Callable | Iterable[str | Callable],
+) -> dict[str, Callable]:
+    """Returns the functions of activations by their names.
+
+    Args:
+        given: A name, a function, or a list of these. The name "all" stands for all activations.
 
     Raises:
-        TypeError: If one is neither.
-        ValueError: If a name is unknown, or a function has none that can name files.
+        TypeError: If an activation is neither a name nor a function.
+        ValueError: If a name is unknown, or the name of a function cannot name files.
     """
     given = [given] if isinstance(given, str) or callable(given) else given
     if not isinstance(given, list | tuple):
@@ -188,6 +196,7 @@ def _name_of(function: Any) -> str:
 
 
 def _reason_unusable(function: Callable) -> str:
+    """Returns why the network cannot use a function, or ""."""
     try:
         inspect.signature(function).bind(None)
         if tuple(function(tf.zeros((2, 4))).shape) != (2, 4):
@@ -202,7 +211,7 @@ def _check_initializer(name: str) -> None:
         return
     try:
         keras.initializers.get(name)((1, 2))
-    # One that needs arguments or another package, or makes no kernels, fails in its own way.
+    # Initializers that need arguments or another package, or make no kernels, raise any error.
     except Exception:
         raise ValueError(
             f"Unknown initializer {shown(name)}: use {DEFAULT_INITIALIZER!r} or the name of a "

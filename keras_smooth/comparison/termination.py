@@ -1,4 +1,4 @@
-"""SIGTERM, by which SLURM, Kubernetes and `kill` end a process, as an exception like Ctrl-C's."""
+"""SIGTERM as an exception, like Ctrl-C: SLURM, Kubernetes and `kill` end processes with it."""
 
 import contextlib
 import signal
@@ -11,7 +11,7 @@ STATUS = 128 + signal.SIGTERM
 
 
 class Terminated(SystemExit):
-    """The process was asked to end: on its way out, files and terminal are put in order."""
+    """The process received SIGTERM. As an exception, it lets files and terminal be cleaned up."""
 
     def __init__(self) -> None:
         super().__init__(STATUS)
@@ -19,7 +19,7 @@ class Terminated(SystemExit):
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Raises `Terminated` when SIGTERM comes, unless the caller has a handler of its own."""
+    """Raises `Terminated` on SIGTERM, unless the process has its own handler of that signal."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
@@ -32,8 +32,8 @@ def raised() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
-    """Puts back the handler of SIGTERM that others set meanwhile."""
+def handler_kept() -> Iterator[None]:
+    """Restores the handler of SIGTERM, which other code may replace in the meantime."""
     handler = signal.getsignal(signal.SIGTERM)
     yield
     if handler is not None and threading.current_thread() is threading.main_thread():

@@ -10,24 +10,24 @@ multi_indices.py      partial derivatives as multi-indices
 directions.py         few directions that determine partial derivatives, with exact weights
 passes.py             groups of directions in one forward pass, and sums of derivatives
 independence.py       whether the samples of a batch influence each other
-points.py             the inputs that move and those that are held
+points.py             the inputs of a model that move and those that are held fixed
 engines.py            the engines by name, and the choice for a task
-tasks.py              what can be computed, by a function of each engine
-evaluation.py         one evaluation: task, engine, batches, jets where tapes lose
-results.py            its result: of independent samples, verified if requested, with advice
+tasks.py              the sets of derivatives to compute, with a function of each engine
+evaluation.py         one evaluation: task, engine, batches; jets if tapes lose a derivative
+results.py            its result: independent samples, verified if requested, with advice
 tapes.py              the engine "tape": nested GradientTape, the reference
-lost.py               derivatives that tapes do not find: known zeros and lost ones
-taylor.py             the engine "jet": directions in, partial derivatives out
-traces.py             the operations of a model at points
+lost.py               derivatives that tapes do not return: known zeros and lost ones
+taylor.py             the engine "jet": jets along directions, and partial derivatives from them
+traces.py             the operations of a model for inputs of given shapes
 declared_gradients.py gradients that a model declares and that differ from the true ones
-rules.py              rules of users
-exact_values.py       exact values to compare with, from arrays, tables or functions
+rules.py              rules for jets that users register
+exact_values.py       exact values for comparison, from arrays, tables or functions
 differences.py        derivatives from values of the model alone
-agreements.py         the comparison of numbers with differences, and its limits
-verification.py       verify=True: the numbers of an engine compared with differences, in float64 too
+agreements.py         the comparison of an engine's derivatives with differences, and its limits
+verification.py       verify=True: an engine compared with differences, in float64 if possible
 derivative_targets.py targets of derivatives, by name and in the shapes of the outputs
 derivative_model.py   DerivativeModel: y, y', y'' as outputs to train on
 
-An operator validates its arguments into `Points`, evaluates an `Evaluation` by an engine, and
-gives the result its shape.
+An operator checks its arguments and converts them into `Points`. An `Evaluation` computes a task
+by an engine, and the operator returns the result in its shape.
 """

@@ -1,7 +1,7 @@
-"""The comparison of the numbers of an engine with differences, and its limits.
+"""Comparison of an engine's derivatives with differences of the model, and its limits.
 
-Every sample, output and input has its own limit. It comes from the size of that derivative,
-and from the rounding of y if that is larger. The size of y itself does not matter:
+Every sample, output and input has its own limit, which comes from the size of that derivative,
+or from the rounding of y if that is larger. The size of y itself does not matter:
 `10**9 + sin(x)` has the derivatives of `sin(x)`, with fewer digits.
 """
 
@@ -12,43 +12,42 @@ import numpy as np
 from keras_smooth.differentiation.differences import Estimate
 from keras_smooth.models.agreement import EPSILON
 
-# A derivative is told to two digits if its differences are sure to this part of it.
+# Differences have two digits of a derivative if their relative error is at most this.
 _TWO_DIGITS = 3e-3
-# The same of those near its point, where it passes through 0, or of the variation of y, where
-# it is 0 all around.
+# The same, relative to the derivatives near the point where the derivative passes through 0,
+# or to the variation of y where the derivative is 0 all around.
 _SMALL = 3e-4
-# What is this part of the largest variation in the range of the points counts as 0 there.
-_NOTHING = 1e-12
-# A number that is not larger than a few errors may be 0.
-_FEW = 4.0
-# A number that differs by this many errors is wrong in any case.
-_CLEARLY = 10.0
-# Roundings within an engine, in parts of the largest derivative near a point.
-_ROUNDINGS = 100.0
-# What sums of the derivatives along directions leave, in roundings of the largest.
-_SUMMED = 10.0
-# What engines may differ by at most, in parts of a derivative.
-_MOST = 2e-3
+# A derivative counts as 0 at this fraction of the largest variation in the range of the points.
+_NEGLIGIBLE = 1e-12
+# A number that is at most this many times its error may be 0.
+_FEW_ERRORS = 4.0
+# A number that differs by this many times the error is wrong in any case.
+_MANY_ERRORS = 10.0
+# Rounding errors within an engine, in roundings of the largest derivative near a point.
+_ENGINE_ROUNDINGS = 100.0
+# Rounding errors of a sum of derivatives along directions, in roundings of the largest one.
+_SUM_ROUNDINGS = 10.0
+# The largest relative difference that is accepted between engines.
+_LARGEST_TOLERANCE = 2e-3
 
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
     """The agreement of two ways to compute one derivative.
 
-    Every sample and output has a limit of its own. `difference`, `error` and `limit` are
-    those of the number with the largest bound or, where some exceed their limits, of the
-    worst of these.
+    Every sample and output has its own limit. `difference`, `error` and `limit` belong to the
+    number with the largest bound or, if bounds exceed their limits, to the worst of these.
 
     Args:
         name: `"y"`, `"dy"`, `"d2y"`, ..., or `"laplacian"`.
         scale: The largest of the engine's numbers.
-        difference: Between the engine's number and the differences.
-        error: Of the differences themselves, as the steps, the degrees and the rounding of
-            y tell it.
+        difference: The difference between the engine's number and the differences.
+        error: The error of the differences themselves, estimated from several steps and
+            degrees and from the rounding of y.
         limit: The largest bound that is accepted.
         worst: The sample.
-        enough_digits: Whether rounding leaves enough digits to tell; else the bound exceeds
-            the limit.
+        enough_digits: Whether rounding leaves enough digits for the comparison. If not, the
+            bound exceeds the limit.
     """
 
     name: str
@@ -70,7 +69,7 @@ class Agreement:
 
 
 class Measured(Estimate):
-    """One derivative by differences, in arrays of shape `(batch, numbers)`."""
+    """One derivative computed by differences, in arrays of shape `(batch, numbers)`."""
 
     def limits(self, k: int, rounding: float) -> np.ndarray:
         """Returns the largest bounds that are accepted for numbers of an engine.
@@ -79,35 +78,42 @@ class Measured(Estimate):
             k: Order.
             rounding: Distance from 1 to the next number, in the engine's dtype.
         """
-        own, size = np.abs(self.value), np.maximum(np.abs(self.value), self.size)
-        most = np.maximum(_TWO_DIGITS * own, _SMALL * size)
-        # Sums of directions round: what is in them counts, also where the sum is 0.
-        error = np.maximum(self.error, _SUMMED * EPSILON["float64"] * size)
-        # What is 0 by one column may still round beside what it is by others.
+        absolute = np.abs(self.value)
+        size = np.maximum(absolute, self.size)
+        two_digits = np.maximum(_TWO_DIGITS * absolute, _SMALL * size)
+        # A sum over directions rounds by the size of its terms, also where the sum is 0.
+        error = np.maximum(self.error, _SUM_ROUNDINGS * EPSILON["float64"] * size)
+        # A derivative that is 0 by one column rounds by the size of those by other columns.
         steepest = np.maximum(self.steepest, np.max(size, axis=-1, keepdims=True))
-        smallest = np.maximum(_SMALL * self.variation, _NOTHING * steepest)
-        is_zero = (size <= _FEW * error) & (error <= smallest)
-        within = np.minimum(_MOST * own, half_of_digits(k, rounding) * size)
-        engine = np.maximum(within, self._roundings(rounding))
-        limits = np.where((self.error <= most) | is_zero, 2 * error + engine, most)
-        # Where no value moves, a derivative of 0 is right whatever rounding may hide.
-        still = np.maximum(size, self.variation) == 0.0
-        limits = np.where(still, np.maximum(limits, self.error), limits)
+        smallest = np.maximum(_SMALL * self.variation, _NEGLIGIBLE * steepest)
+        is_zero = (size <= _FEW_ERRORS * error) & (error <= smallest)
+        within = np.minimum(
+            _LARGEST_TOLERANCE * absolute, engine_tolerance(k, rounding) * size
+        )
+        engine = np.maximum(within, self._engine_rounding(rounding))
+        limits = np.where(
+            (self.error <= two_digits) | is_zero, 2 * error + engine, two_digits
+        )
+        # Where y has the same value at all places, a derivative of 0 is right.
+        is_constant = np.maximum(size, self.variation) == 0.0
+        limits = np.where(is_constant, np.maximum(limits, self.error), limits)
         return np.where(np.isfinite(self.error), limits, 0.0)
 
     def coarse_limits(self, k: int, rounding: float) -> np.ndarray:
         """Returns the limits of numbers in a coarser dtype than that of the reference."""
         size = np.maximum(np.abs(self.value), self.size)
-        engine = np.maximum(half_of_digits(k, rounding) * size, self._roundings(rounding))
-        return 2 * self.error + engine
+        tolerance = engine_tolerance(k, rounding) * size
+        return 2 * self.error + np.maximum(tolerance, self._engine_rounding(rounding))
 
-    def _roundings(self, rounding: float) -> np.ndarray:
-        return min(_ROUNDINGS * rounding, _MOST) * np.maximum(self.size, self.variation)
+    def _engine_rounding(self, rounding: float) -> np.ndarray:
+        """Returns the rounding errors that are accepted within an engine."""
+        relative = min(_ENGINE_ROUNDINGS * rounding, _LARGEST_TOLERANCE)
+        return relative * np.maximum(self.size, self.variation)
 
 
-def half_of_digits(k: int, rounding: float) -> float:
-    """Returns the part of a derivative of order k by which engines may differ."""
-    return min(rounding ** (1 / max(2, 1 + k / 2)), _MOST)
+def engine_tolerance(k: int, rounding: float) -> float:
+    """Returns the relative difference of order k between engines: half of the digits or less."""
+    return min(rounding ** (1 / max(2, 1 + k / 2)), _LARGEST_TOLERANCE)
 
 
 def agree(
@@ -118,34 +124,35 @@ def agree(
     rounding: float,
     finer: np.ndarray | None = None,
 ) -> Agreement:
-    """Returns the agreement of the numbers of an engine with differences.
+    """Returns the agreement of an engine's numbers with differences.
 
     Args:
-        name: Of the derivative.
+        name: Name of the derivative.
         k: Its order.
         computed: The engine's numbers, of shape `(batch, numbers)`.
         measured: The differences, in float64 if there is `finer`.
         rounding: Distance from 1 to the next number, in the dtype of `computed`.
-        finer: The numbers of the engine in float64.
+        finer: The engine's numbers in float64, or None.
     """
-    difference, error = _apart(computed, measured.value), measured.error
+    difference, error = _distance(computed, measured.value), measured.error
     if finer is None:
         limits = measured.limits(k, rounding)
-        apart, too_coarse = difference, np.zeros(computed.shape, bool)
+        finest, too_coarse = difference, np.zeros(computed.shape, bool)
     else:
-        apart = _apart(finer, measured.value)
+        finest = _distance(finer, measured.value)
         limits = measured.limits(k, EPSILON["float64"])
-        agrees = apart + error <= limits
+        agrees = finest + error <= limits
         coarse = measured.coarse_limits(k, rounding)
         too_coarse = agrees & (difference + error > coarse)
-        difference = np.maximum(difference, apart)
+        difference = np.maximum(difference, finest)
         limits = np.where(agrees, coarse, limits)
     bounds = difference + error
     # Rounding may hide a difference that a tenth of the step would show.
-    told = np.maximum(_CLEARLY * error, 10.0**k * measured.rounding)
-    wrong = ~too_coarse & (bounds > limits) & (apart > told)
-    place = _worst(bounds, limits, wrong)
-    rounded = too_coarse | ~wrong & (10.0**k * measured.rounding > error)
+    rounding_at_tenth = 10.0**k * measured.rounding
+    is_clear = finest > np.maximum(_MANY_ERRORS * error, rounding_at_tenth)
+    wrong = ~too_coarse & (bounds > limits) & is_clear
+    place = _place_of_worst(bounds, limits, wrong)
+    rounded = too_coarse | ~wrong & (rounding_at_tenth > error)
     return Agreement(
         name=name,
         scale=float(np.abs(computed).max()),
@@ -157,15 +164,15 @@ def agree(
     )
 
 
-def _apart(computed: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Returns the absolute differences, infinite for NaN."""
+def _distance(computed: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Returns the absolute differences of numbers, infinite where one is NaN."""
     with np.errstate(invalid="ignore"):
         difference = np.abs(computed - value)
     return np.where(np.isnan(difference), np.inf, difference)
 
 
-def _worst(bounds: np.ndarray, limits: np.ndarray, wrong: np.ndarray) -> tuple:
-    """Returns where the largest bound is, or that which exceeds its limit the most."""
+def _place_of_worst(bounds: np.ndarray, limits: np.ndarray, wrong: np.ndarray) -> tuple:
+    """Returns the place of the largest bound, or of the one that exceeds its limit most."""
     exceeds = bounds > limits
     if not exceeds.any():
         return np.unravel_index(np.argmax(bounds), bounds.shape)

@@ -1,4 +1,7 @@
-"""Coefficients of a linear operator: numbers, which are used inside a pass, and tensors."""
+"""The coefficients of a linear operator.
+
+Numbers are used inside a pass. Tensors multiply the sum of the terms that share them.
+"""
 
 import dataclasses
 import math
@@ -25,8 +28,8 @@ class Term:
     Args:
         index: The derivative.
         coefficient: A float, or a tensor.
-        word: Its name in messages.
-        source: What was given, which tells coefficients that are one and the same.
+        word: The name of the derivative in messages.
+        source: The coefficient as the user passed it. Terms with the same object share a form.
     """
 
     index: MultiIndex
@@ -41,7 +44,7 @@ class WeightedForm:
 
     Args:
         form: The sum.
-        word: Its name.
+        word: Its name in messages.
         factor: The tensor, None for 1.
     """
 
@@ -114,14 +117,14 @@ def _coefficient(word: str, value: Any, points: Points) -> Any:
     return checked_inputs.real_numbers(word, value, points.dtype)
 
 
-def grouped(
+def weighted_forms(
     axes: Axes, indices: Sequence[MultiIndex], terms: Sequence[Term]
 ) -> list[WeightedForm]:
     """Returns the forms of an operator: one for each order and each tensor.
 
     Args:
         axes: The numbers of a sample that move.
-        indices: The derivatives of the terms, among these.
+        indices: The multi-index of each term among these numbers.
         terms: The terms.
     """
     forms: dict[tuple, dict[MultiIndex, float]] = {}
@@ -136,7 +139,7 @@ def grouped(
     weighted = []
     for (order, key), form in forms.items():
         word, factor = factors.get(key, (f"order {order}", None))
-        # A coefficient of 0 needs no derivative; if all are 0, so is the sum.
+        # A term with the coefficient 0 is left out, unless all terms are 0.
         if not any(form.values()):
             form, factor = {next(iter(form)): 1.0}, tf.constant(0.0)
         form = {index: coefficient for index, coefficient in form.items() if coefficient}
@@ -146,8 +149,8 @@ def grouped(
     return weighted
 
 
-def summed(weighted: Sequence[WeightedForm], values: Sequence) -> Any:
-    """Returns the sum of forms, each times its factor, in the structure of y."""
+def weighted_sum(weighted: Sequence[WeightedForm], values: Sequence) -> Any:
+    """Returns the sum of the values of forms, each times its factor, in the structure of y."""
 
     def sum_of(*leaves: tf.Tensor) -> tf.Tensor:
         return total(each.times(leaf) for each, leaf in zip(weighted, leaves, strict=True))

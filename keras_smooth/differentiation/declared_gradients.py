@@ -1,8 +1,8 @@
-"""Gradients that a model declares, which need not be those of the function it computes.
+"""Gradients that a model declares, which can differ from those of the function it computes.
 
-`tf.stop_gradient` and `tf.custom_gradient` change what TensorFlow's tapes return, jets do not
-use them. Often both agree: TensorFlow's own functions stop the gradient of a mean, or save
-memory. One derivative along one direction shows whether they agree.
+`tf.stop_gradient` and `tf.custom_gradient` change the gradients that TensorFlow's tapes return.
+Jets ignore them. Often both agree: TensorFlow's own functions stop the gradient of a mean, or
+declare a gradient to save memory. One derivative along one direction shows whether they agree.
 """
 
 import concurrent.futures
@@ -15,81 +15,85 @@ import tensorflow as tf
 
 from keras_smooth import operations
 from keras_smooth.differentiation import taylor
-from keras_smooth.differentiation.points import Points, drawn
+from keras_smooth.differentiation.points import Points, random_points
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.models import calls
 from keras_smooth.models.agreement import EPSILON
-from keras_smooth.operations.program import layer_of
+from keras_smooth.operations.program import layer_path
 from keras_smooth.operations.rows import tapes_right_to
 from keras_smooth.presentation.warn import warn_once
 
 _SEED = (7, 11)
-# By trace, which is kept between calls for models of Keras' own layers.
-_known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-# TensorFlow's names of what declares a gradient.
-_KINDS = {"StopGradient": "tf.stop_gradient", "IdentityN": "tf.custom_gradient"}
+# Whether a trace declares a wrong derivative. Traces of Keras' own layers stay between calls.
+_is_changed: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# The functions of TensorFlow that make the kinds of operations that declare a gradient.
+_FUNCTIONS = {"StopGradient": "tf.stop_gradient", "IdentityN": "tf.custom_gradient"}
 
 
 def change_first_derivative(traces: Traces, points: Points) -> bool:
     """Returns whether a model declares a wrong first derivative, and warns if so.
 
-    It is asked of the points in eager mode, in a graph of points that are drawn. Nothing is
-    known, and False returned, in training mode and where such a derivative is lost.
+    The derivatives are compared at the points in eager mode, and at random points in a graph.
+    They are not compared, and the result is False, in training mode and where the derivative
+    is lost.
 
     Args:
-        traces: What the model computes.
-        points: Where it is differentiated.
+        traces: The traces of the model.
+        points: The points at which it is differentiated.
     """
     declaring = (
         operation
-        for operation in traces.of_program(operations.between, points)
-        if operation.type in _KINDS and tapes_right_to(operation, [True]) < 2
+        for operation in traces.apply_to_program(operations.on_paths, points)
+        if operation.type in _FUNCTIONS and tapes_right_to(operation, [True]) < 2
     )
     operation = next(declaring, None)
     if operation is None or traces.training:
         return False
     traced = traces.at(points)
-    if traced not in _known:
-        _known[traced] = _changes(traces, points)
-    if _known[traced]:
+    if traced not in _is_changed:
+        _is_changed[traced] = _compare_in_eager_mode(traces, points)
+    if _is_changed[traced]:
         warn_once(
             traces.model,
-            f"{traces.name}: {_KINDS[operation.type]} in {layer_of(operation)} declares another "
-            "gradient than that of the function it computes. Its derivatives are those of the "
-            'function; engine="tape" returns those that are declared.',
+            f"{traces.name}: {_FUNCTIONS[operation.type]} in {layer_path(operation)} declares "
+            "another gradient than that of the function it computes. Its derivatives are those "
+            'of the function; engine="tape" returns those that are declared.',
         )
-    return _known[traced]
+    return _is_changed[traced]
 
 
-def _changes(traces: Traces, points: Points) -> bool:
+def _compare_in_eager_mode(traces: Traces, points: Points) -> bool:
+    """Returns whether tapes and jets differ, False if a derivative cannot be computed."""
     try:
         if tf.executing_eagerly():
-            return bool(calls.without_trace(_differs, traces, points))
+            return bool(calls.without_side_effects(_tapes_differ_from_jets, traces, points))
         # Tapes are paused while a graph is built; another thread is eager.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            anew = Traces(traces.model)
-            return pool.submit(lambda: _changes(anew, drawn(points))).result()
+            new_traces = Traces(traces.model)
+            return pool.submit(
+                lambda: _compare_in_eager_mode(new_traces, random_points(points))
+            ).result()
     # A gradient of the user can raise any error, and may not be needed.
     except Exception:
         return False
 
 
-def _differs(traces: Traces, points: Points) -> tf.Tensor:
-    """Returns whether tapes and jets differ in a derivative along a direction."""
-    directions = [_random(x) for x in points.moving]
+def _tapes_differ_from_jets(traces: Traces, points: Points) -> tf.Tensor:
+    """Returns whether tapes and jets differ in a derivative along a random direction."""
+    directions = [_random_like(x) for x in points.moving]
     propagate = functools.partial(taylor.propagate, traces)
     entries = taylor.along(propagate, points, *directions, order=1)
     with tf.GradientTape() as tape:
         tape.watch(points.moving)
-        y = _floats(traces.called(points.x))
-        weighted = tf.add_n([tf.reduce_sum(_random(leaf) * leaf) for leaf in y])
+        y = _float_leaves(traces.call(points.x))
+        weighted = tf.add_n([tf.reduce_sum(_random_like(leaf) * leaf) for leaf in y])
     rows = tape.gradient(weighted, points.moving, unconnected_gradients="zero")
     reverse = [row * v for row, v in zip(rows, directions)]
-    forward = [_random(leaf) * leaf for leaf in _floats(entries[1])]
+    forward = [_random_like(leaf) * leaf for leaf in _float_leaves(entries[1])]
     declared, computed = _sum(reverse), _sum(forward)
-    # Where all terms cancel, as behind a mean that is subtracted, they are rounded as y is.
+    # If all terms cancel, as after the subtraction of a mean, their rounding is that of y.
     scale = _sum(map(tf.abs, [*reverse, *forward, *y]))
-    # Half of the digits: above rounding, below what is declared. NaN is no difference.
+    # Half of the digits: above rounding, below a declared change. NaN is no difference.
     tolerance = EPSILON[points.dtype.name] ** 0.5
     return tf.abs(computed - declared) > tolerance * scale
 
@@ -98,9 +102,9 @@ def _sum(terms: Iterable[tf.Tensor]) -> tf.Tensor:
     return tf.add_n([tf.reduce_sum(tf.cast(term, "float64")) for term in terms])
 
 
-def _floats(y: object) -> list[tf.Tensor]:
+def _float_leaves(y: object) -> list[tf.Tensor]:
     return [leaf for leaf in keras.tree.flatten(y) if leaf.dtype.is_floating]
 
 
-def _random(x: tf.Tensor) -> tf.Tensor:
+def _random_like(x: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.random.stateless_uniform(tf.shape(x), _SEED, 0.5, 1.5), x.dtype)

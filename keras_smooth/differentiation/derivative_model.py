@@ -93,23 +93,23 @@ class DerivativeModel(keras.Model):
         if second == "laplacian" and self.order != 2:
             raise ValueError(f"second='laplacian' needs order=2, received order={order}.")
         self.model = model
-        # Those of a subclassed model are counted when it is called.
-        self._check_one("input", getattr(model, "inputs", None))
-        self._check_one("output", getattr(model, "outputs", None))
+        # A subclassed model has no such attributes; its tensors are counted in `call`.
+        self._check_single("input", getattr(model, "inputs", None))
+        self._check_single("output", getattr(model, "outputs", None))
         self.built = True
 
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: bool | None = None) -> dict:
         x = keras.tree.flatten(inputs)
-        self._check_one("input", x)
+        self._check_single("input", x)
         how: dict[str, Any] = {"engine": self.engine, "training": bool(training)}
         if self.second == "laplacian" and math.prod(x[0].shape[1:]) > 1:
             values = operators.with_laplacian(self.model, inputs, **how)
         else:
             values = operators.derivatives(self.model, inputs, self.order, **how)
         leaves = list(map(keras.tree.flatten, values))
-        self._check_one("output", leaves[0])
-        # Without the structure of one tensor, such as a dict with one key.
+        self._check_single("output", leaves[0])
+        # The tensor of each result alone, without a structure such as a dict with one key.
         return {name: leaf for name, (leaf,) in zip(self._names, leaves)}
 
     def compile(
@@ -138,7 +138,7 @@ class DerivativeModel(keras.Model):
         )
 
     def compile_from_config(self, config: dict) -> None:
-        """Compiles as a saved model was; Keras leaves that to a class with its own `compile`."""
+        """Compiles like the saved model; a class with its own `compile` has to do this itself."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
@@ -190,18 +190,18 @@ class DerivativeModel(keras.Model):
             weights = dict.fromkeys(y_pred, weights)
         losses = self.loss if isinstance(self.loss, dict) else dict.fromkeys(y, self.loss)
 
-        def of_rows(name: str) -> Any:
+        def weights_of_rows(name: str) -> Any:
             loss_weight_target = losses.get(name), weights.get(name), y.get(name)
             if any(value is None for value in loss_weight_target):
                 return loss_weight_target[1]
             return row_weights(*loss_weight_target, y_pred[name])
 
-        return y, {name: of_rows(name) for name in y_pred}
+        return y, {name: weights_of_rows(name) for name in y_pred}
 
     def _check_targets(self, y: Any) -> None:
         if self.loss is None or y is None:
             return
-        needed = _with_loss(self._names, self.loss)
+        needed = _names_with_loss(self._names, self.loss)
         received = list(y) if isinstance(y, dict) else []
         if missing := [name for name in needed if name not in received]:
             raise ValueError(
@@ -211,7 +211,7 @@ class DerivativeModel(keras.Model):
                 "are a dict."
             )
 
-    def _check_one(self, word: str, tensors: Sequence | None) -> None:
+    def _check_single(self, word: str, tensors: Sequence | None) -> None:
         if tensors is not None and len(tensors) != 1:
             raise ValueError(
                 f"DerivativeModel needs a model with one {word}, received {self.model.name!r} "
@@ -230,7 +230,7 @@ class DerivativeModel(keras.Model):
         input_signature: Any = None,
         **kwargs: Any,
     ) -> None:
-        """As `keras.Model.export`, without a call that has to come before it."""
+        """As `keras.Model.export`, which needs no call of the model before it here."""
         inputs, built = getattr(self.model, "inputs", None), self.model.get_build_config()
         shape = inputs[0].shape if inputs else (built or {}).get("input_shape")
         if input_signature is None and shape is not None:
@@ -255,15 +255,15 @@ class DerivativeModel(keras.Model):
 
 
 def _in_order(what: str, values: Any, names: list[str], loss: Any) -> Any:
-    """Returns values by name, from a list for all outputs or for those with a loss."""
-    with_loss = _with_loss(names, loss)
+    """Returns values by name; a list has one for each output, or for each one with a loss."""
+    with_loss = _names_with_loss(names, loss)
     is_list = isinstance(values, list | tuple)
     return by_name(
         what, values, with_loss if is_list and len(values) == len(with_loss) else names
     )
 
 
-def _with_loss(names: list[str], loss: Any) -> list[str]:
-    """Returns the names of the outputs that a compiled loss compares."""
-    is_of_some = isinstance(loss, dict)
-    return [name for name in names if not is_of_some or loss.get(name) is not None]
+def _names_with_loss(names: list[str], loss: Any) -> list[str]:
+    """Returns the names of the outputs that have a loss: all, unless `loss` is a dict."""
+    is_dict = isinstance(loss, dict)
+    return [name for name in names if not is_dict or loss.get(name) is not None]

@@ -11,8 +11,8 @@ import tensorflow as tf
 def by_name(what: str, values: Any, names: Sequence[str]) -> Any:
     """Returns a dict for a list in the order of the names; other values are returned unchanged.
 
-    Keras gives the entries of a list to the outputs of a dict in the order of sorted keys,
-    d2y before dy before y.
+    Keras would assign the entries of a list to the outputs in the order of the sorted keys:
+    d2y, dy, y.
 
     Args:
         what: The name of the argument in messages.
@@ -24,7 +24,7 @@ def by_name(what: str, values: Any, names: Sequence[str]) -> Any:
     """
     if isinstance(values, Mapping):
         if unknown := [key for key in values if key not in names]:
-            # Keras would give them to outputs by the order of the keys.
+            # Keras would assign them to outputs in the order of the keys.
             raise ValueError(
                 f"`{what}` has the keys {', '.join(map(repr, unknown))}, but the outputs are "
                 f"{', '.join(names)}."
@@ -49,39 +49,43 @@ def in_shape_of(output: tf.Tensor, target: Any, name: str) -> tf.Tensor:
     target = tf.convert_to_tensor(target)
     wanted = tuple(output.shape[1:])
     if target.shape.rank is None:
-        return _of_unknown_shape(target, wanted, name)
-    if _core(target.shape) != _core(output.shape):
-        raise ValueError(_words(name, target.shape, wanted))
-    return target if tuple(target.shape[1:]) == wanted else _reshaped(target, wanted)
+        return _checked_at_run_time(target, wanted, name)
+    if _sizes_without_ones(target.shape) != _sizes_without_ones(output.shape):
+        raise ValueError(_shape_message(name, target.shape, wanted))
+    return (
+        target if tuple(target.shape[1:]) == wanted else _reshaped_samples(target, wanted)
+    )
 
 
-def _of_unknown_shape(target: tf.Tensor, wanted: tuple, name: str) -> tf.Tensor:
-    """Returns targets of which Keras has traced several shapes, checked when they come."""
+def _checked_at_run_time(target: tf.Tensor, wanted: tuple, name: str) -> tf.Tensor:
+    """Returns targets whose shape Keras does not know after several shapes, checked at run time."""
     core = [size for size in wanted if size != 1]
     sizes = tf.shape(target)[1:]
     counts = tf.cast(sizes != 1, tf.int32)
-    # The sizes that are not 1 one after another, by operations that XLA compiles too.
+    # The sizes other than 1 in their order, by operations that XLA compiles too.
     places = tf.one_hot(tf.cumsum(counts) - 1, len(core), dtype=tf.int32)
     kept = tf.reduce_sum((counts * sizes)[:, None] * places, axis=0)
     fits = tf.reduce_all(kept == core) & (tf.reduce_sum(counts) == len(core))
-    words = _words(name, target.shape, wanted)
+    words = _shape_message(name, target.shape, wanted)
     with tf.control_dependencies([tf.debugging.Assert(fits, [words, sizes])]):
         target = tf.reshape(target, (-1, *wanted))
-    # XLA leaves assertions out.
-    lost = tf.where(fits, 0.0, float("nan"))
-    return target + tf.cast(lost, target.dtype) if target.dtype.is_floating else target
+    # XLA leaves assertions out; there, targets of a wrong shape become NaN.
+    nan_if_wrong = tf.where(fits, 0.0, float("nan"))
+    if not target.dtype.is_floating:
+        return target
+    return target + tf.cast(nan_if_wrong, target.dtype)
 
 
-def _reshaped(target: tf.Tensor, sample: tuple[int, ...]) -> tf.Tensor:
+def _reshaped_samples(target: tf.Tensor, sample: tuple[int, ...]) -> tf.Tensor:
     size = -1 if target.shape[0] is None else target.shape[0]
     return tf.reshape(target, (size, *sample))
 
 
-def _core(shape: tf.TensorShape) -> tuple:
+def _sizes_without_ones(shape: tf.TensorShape) -> tuple:
     return tuple(size for size in tuple(shape)[1:] if size != 1)
 
 
-def _words(name: str, shape: tf.TensorShape, wanted: tuple) -> str:
+def _shape_message(name: str, shape: tf.TensorShape, wanted: tuple) -> str:
     natural = ", ".join(map(str, ("batch", *(size for size in wanted if size != 1))))
     words = (
         f"The targets of {name!r} have shape {shape}, but the output has shape "
@@ -103,21 +107,21 @@ def _words(name: str, shape: tf.TensorShape, wanted: tuple) -> str:
 def row_weights(loss: Any, weight: Any, target: tf.Tensor, output: tf.Tensor) -> Any:
     """Returns weights of rows with as many axes as a loss has before it is averaged.
 
-    Keras multiplies losses of shape `(batch, outputs)` by weights of shape `(batch,)` from
-    the last axis on: the weights of rows would be weights of outputs.
+    Keras multiplies losses of shape `(batch, outputs)` by weights of shape `(batch,)` along
+    the last axis: weights of rows would become weights of outputs.
 
     Args:
-        loss: Of an output, as it was compiled.
-        weight: A weight for each row, `(batch,)` or `(batch, 1)`; another shape stays.
-        target: Of the shape of the output.
+        loss: The loss of an output, as it was compiled.
+        weight: A weight for each row, `(batch,)` or `(batch, 1)`; another shape is unchanged.
+        target: The targets, of the shape of the output.
         output: The output.
     """
     weight = tf.convert_to_tensor(weight)
-    if weight.shape.rank is None or _core(weight.shape):
+    if weight.shape.rank is None or _sizes_without_ones(weight.shape):
         return weight
     function = keras.losses.get(loss)
-    # That of a class averages over rows.
+    # Calling a loss object averages over rows; its method `call` does not.
     function = function.call if isinstance(function, keras.losses.Loss) else function
     losses = function(tf.cast(target, output.dtype), output)
     rank = max(getattr(losses.shape, "rank", 1) or 1, 1)
-    return _reshaped(weight, (1,) * (rank - 1))
+    return _reshaped_samples(weight, (1,) * (rank - 1))

@@ -1,17 +1,18 @@
-"""Derivatives from values of the model alone: polynomials through them, several steps.
+"""Derivatives from values of the model alone: polynomials through values at several steps.
 
-Along a line x + t v the model is evaluated at Chebyshev's points of an interval of length
-2 h around 0, for each h of a ladder. The derivatives at 0 of the polynomial through all of
-these values and of two of lower degree differ by what either the step or the rounding
-leaves: the step with the smallest difference is used for each entry, and the difference, or
-what rounding of the values makes of it, is its error. Two, since one may agree by chance. The
-interval has its middle beside 0, so that also a kink at 0 makes them differ.
+Along a line x + t v the model is evaluated at Chebyshev points of an interval of length 2 h
+around 0, for each step h of a ladder. One polynomial goes through all of these values, and two
+of lower degree are fitted to them. Their derivatives at 0 differ by the truncation error of the
+step and by rounding. For each entry, the step with the smallest difference is used, and its
+error is the difference, or the rounding error of the values if that is larger. There are two
+lower degrees, since one may agree by chance. The middle of the interval is not at 0, so that
+the polynomials also differ if there is a kink at 0.
 
-Steps that are long beside the length on which a function changes have small differences as
-well: sin(x) at steps of 10^5 has a second derivative of 10^-10, whatever the degree. Therefore
-the ladder of each line reaches down to the resolution of x, a step counts only where its values
-and those of the next shorter one are on a polynomial, and what shorter steps tell otherwise is
-an error of the longer ones.
+Steps that are much longer than the length on which a function changes have small differences
+as well: sin(x) at steps of 10^5 has a second derivative of 10^-10, whatever the degree.
+Therefore the ladder of each line reaches down to the resolution of x, a step counts only if its
+values and those of the next shorter step lie on polynomials, and a contradiction with the
+estimates of shorter steps is an error of the longer ones.
 """
 
 import dataclasses
@@ -30,27 +31,29 @@ from keras_smooth.models import calls, own_call
 from keras_smooth.models.agreement import EPSILON
 from keras_smooth.models.tracing import traced_if_possible
 
+# Degrees of the polynomials, and the middle of the interval in steps.
 _DEGREES = (14, 12, 10)
 _MIDDLE = 0.2
 # Positions, in steps, at which the size of a derivative near a point is measured.
 _NEARBY = _MIDDLE + np.linspace(-0.4, 0.4, 9)
-# Near the length on which an input varies the ladder is dense. From there it reaches to a few
-# times the size of the points, and down to many spacings of the numbers there. Lengths, steps
-# and nodes are dyadic, so that points on lines along the axes are exact.
-_FACTOR, _DENSE, _SPARSE_FACTOR = 4.0, 8, 16.0
-_MOST, _LEAST = 4.0, 2.0**10
+# The ladder is dense near the length on which an input varies, with _NUM_DENSE steps that differ
+# by _FACTOR. From there it reaches, by a larger factor, up to a few times the size of the points,
+# and down to many spacings of the floating-point numbers there. Lengths, steps and nodes are
+# dyadic, so that points on lines along the axes are exact.
+_FACTOR, _NUM_DENSE, _SPARSE_FACTOR = 4.0, 8, 16.0
+_LONGEST, _NUM_SPACINGS = 4.0, 2.0**10
 _NODE_PARTS = 2**8
-# Standard deviations of the scatter of values that count as an error.
+# The error from the scatter of values, in standard deviations.
 _DEVIATIONS = 3.0
-# Roundings within a model that its values scatter by.
+# The scatter of values from rounding within a model, in roundings.
 _ROUNDINGS = 4.0
-# Values that scatter by more than this part of their range are on no polynomial.
+# Values that scatter by more than this fraction of their range lie on no polynomial.
 _RESOLVED = 0.01
-# An error of this part of the derivative nearby is small enough.
+# An error of this fraction of the derivative nearby is small enough.
 _ENOUGH = 1e-12
-# Estimates that differ by more of their errors than this contradict each other.
+# Estimates that differ by more than this many of their errors contradict each other.
 _CONTRADICTS = 3.0
-# The largest number of rows in one call of a model.
+# The largest number of rows, and of numbers, in one call of a model.
 _ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME = 16384, 2**17
 
 
@@ -60,14 +63,14 @@ class Estimate:
 
     Args:
         value: The derivatives.
-        error: How far they can be trusted, from the step and from rounding.
-        rounding: What rounding of the values alone leaves.
-        size: The largest derivative of this order near each point: where a derivative
-            passes through 0, this is what it is small beside.
-        variation: The same as the change of y over the step tells it, k! |change| / h^k:
-            what a derivative that is 0 all around is small beside.
-        steepest: The largest variation over all steps that are not shorter than that used.
-        step: The step that is used, in the length of the direction; None of a sum of several.
+        error: Their estimated errors, from the step and from rounding.
+        rounding: Their errors from rounding of the values alone.
+        size: The largest derivative of this order near each point, the scale for a
+            derivative that passes through 0.
+        variation: The size of a derivative by the change of y over the step,
+            k! |change| / h^k, the scale for a derivative that is 0 all around.
+        steepest: The largest variation over all steps that are at least as long as the used one.
+        step: The step that is used, in lengths of the direction; None for a sum over directions.
     """
 
     value: np.ndarray
@@ -84,15 +87,15 @@ SPREAD = ("error", "rounding", "size", "variation", "steepest")
 
 @dataclasses.dataclass(frozen=True)
 class Differences:
-    """Replaces `taylor.propagate`: jets from values of the model, and what they are off by.
+    """A replacement of `taylor.propagate`: jets from values of the model, with their errors.
 
-    The batch of a jet has the derivatives, and behind them each field of `SPREAD` for each draw:
-    errors have unknown signs, which sums of directions add or take away.
+    The batch of a jet has the derivatives, followed by each field of `SPREAD` for each draw of
+    signs: the signs of errors are unknown, and errors add or cancel in sums over directions.
 
     Args:
         model: Model, layer or function.
-        rng: Draws a sign for each direction.
-        draws: How often.
+        rng: Generator of a random sign for each direction.
+        draws: Number of draws of signs.
     """
 
     model: Callable
@@ -106,9 +109,9 @@ class Differences:
         order: int,
         sums: np.ndarray | None = None,
     ) -> Any:
-        y = _call(self.model, points.x)
+        y = _call_without_side_effects(self.model, points.x)
         steps = ladder(points, directions)
-        values = _along_lines(self.model, points, directions, steps)
+        values = _values_along_lines(self.model, points, directions, steps)
         signs = self.rng.choice([-1.0, 1.0], (self.draws, len(directions[0])))
 
         def jet(tensor: tf.Tensor, samples: np.ndarray) -> Jet:
@@ -116,7 +119,9 @@ class Differences:
             with np.errstate(invalid="ignore"):
                 primal, *series = (_with_spread(row, signs) for row in rows)
                 if sums is not None:
-                    series[-1] = np.stack([_weighted(series[-1], row) for row in sums])
+                    series[-1] = np.stack(
+                        [_sum_over_directions(series[-1], row) for row in sums]
+                    )
             entries = list(map(tf.constant, series))
             return Jet(tf.constant(primal[0]), entries, sums is not None, weights=sums)
 
@@ -125,7 +130,7 @@ class Differences:
 
 
 def _with_spread(row: Estimate, signs: np.ndarray) -> np.ndarray:
-    """Returns a derivative and the fields of `SPREAD` times each row of signs, in the batch."""
+    """Returns a derivative followed, in the batch, by the fields of `SPREAD` times the signs."""
     fields = np.stack([getattr(row, name) for name in SPREAD])
     signed = signs.reshape(signs.shape + (1,) * (fields.ndim - 2)) * fields[:, None]
     along = np.moveaxis(signed, 2, 0)
@@ -133,24 +138,25 @@ def _with_spread(row: Estimate, signs: np.ndarray) -> np.ndarray:
     return np.concatenate([row.value, spread], axis=1)
 
 
-def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _sum_over_directions(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Returns a sum over directions; entries without a weight may be infinite."""
     counts = weights != 0.0
     return np.tensordot(weights[counts], values[counts], axes=1)
 
 
-def _call(model: Callable, x: Any) -> Any:
-    """Calls a model without changing its state."""
-    return calls.without_trace(own_call.call, model, x)
+def _call_without_side_effects(model: Callable, x: Any) -> Any:
+    """Returns the outputs of a model without changing its state."""
+    return calls.without_side_effects(own_call.call, model, x)
 
 
 def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:
     """Returns the steps of each line, of shape `(steps, directions, batch)`, from long to short.
 
-    Columns of x may have unlike units: a line has the lengths of the inputs that it moves.
+    Columns of x may have different units, so the steps of a line depend on the columns that
+    it moves.
     """
-    x = np.concatenate([_rows(each, 1) for each in points.moving], axis=-1)
-    speed = np.abs(np.concatenate([_rows(each, 2) for each in directions], axis=-1))
+    x = np.concatenate([_float64_rows(each, 1) for each in points.moving], axis=-1)
+    speed = np.abs(np.concatenate([_float64_rows(each, 2) for each in directions], axis=-1))
     extent, spread = np.abs(x).max(axis=0), np.ptp(x, axis=0)
     extent = np.where(extent > 0.0, extent, 1.0)
     moves = speed > 0.0
@@ -158,42 +164,43 @@ def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:
         length = (np.where(spread > 0.0, spread, extent) / speed).min(axis=-1)
         least = np.where(moves, extent / speed, 0.0).max(axis=-1)
     most = np.where(moves, np.maximum(extent, 1.0), 0.0).max(axis=-1) / speed.max(axis=-1)
-    # A direction that does not move anything.
+    # They are not finite for a direction of zeros.
     length, most = (np.where(np.isfinite(each), each, 1.0) for each in (length, most))
-    least = _LEAST * EPSILON[points.dtype.name] * least
+    least = _NUM_SPACINGS * EPSILON[points.dtype.name] * least
     length, most, least = (
-        2.0 ** np.round(np.log2(each)) for each in (_MOST * length, _MOST * most, least)
+        2.0 ** np.round(np.log2(each))
+        for each in (_LONGEST * length, _LONGEST * most, least)
     )
-    longer, dense = _factors(most / length, 0), _FACTOR ** -np.arange(_DENSE)
-    shorter = 1.0 / _factors(length * dense[-1] / least, 1)
+    longer, dense = _sparse_factors(most / length, 0), _FACTOR ** -np.arange(_NUM_DENSE)
+    shorter = 1.0 / _sparse_factors(length * dense[-1] / least, 1)
     factors = np.concatenate([longer[::-1], dense, dense[-1] * shorter])
     steps = factors.reshape(-1, *[1] * length.ndim) * length
     steps = np.maximum(np.minimum(steps, np.maximum(most, length)), least)
     return np.broadcast_to(steps, (*steps.shape[:2], len(x)))
 
 
-def _rows(tensor: tf.Tensor, axes: int) -> np.ndarray:
-    """Returns a tensor in float64, with all axes after the first ones as one."""
+def _float64_rows(tensor: tf.Tensor, axes: int) -> np.ndarray:
+    """Returns a tensor in float64, with all axes after the first `axes` flattened to one."""
     array = np.asarray(tf.cast(tensor, "float64"))
     return array.reshape(*array.shape[:axes], -1)
 
 
-def _factors(ranges: np.ndarray, least: int) -> np.ndarray:
-    """Returns powers of the sparse ladder that cover the largest of some ranges."""
+def _sparse_factors(ranges: np.ndarray, least: int) -> np.ndarray:
+    """Returns powers of the sparse factor that cover all ranges, `least` or more of them."""
     number = math.ceil(math.log(max(1.0, ranges.max()), _SPARSE_FACTOR))
     return _SPARSE_FACTOR ** np.arange(1, 1 + max(number, least))
 
 
 def _nodes() -> np.ndarray:
-    """Returns Chebyshev's points, with the middle beside 0, to a few binary digits."""
+    """Returns Chebyshev points around `_MIDDLE`, rounded to a few binary digits."""
     number = _DEGREES[0] + 1
     nodes = _MIDDLE + np.cos(np.pi * (np.arange(number) + 0.5) / number)
     return np.round(nodes * _NODE_PARTS) / _NODE_PARTS
 
 
 @functools.cache
-def _weights(k: int, degree: int, at: float = 0.0) -> np.ndarray:
-    """Returns the weights of the values, that at 0 first, in the k-th derivative."""
+def _derivative_weights(k: int, degree: int, at: float = 0.0) -> np.ndarray:
+    """Returns the weights of the values in the k-th derivative; the value at 0 is first."""
     slopes = [
         np.polynomial.chebyshev.chebval(
             at - _MIDDLE, np.polynomial.chebyshev.chebder(row, k)
@@ -204,7 +211,7 @@ def _weights(k: int, degree: int, at: float = 0.0) -> np.ndarray:
 
 
 def _polynomials(degree: int) -> np.ndarray:
-    """Returns Chebyshev's polynomials at all places of values, a column each."""
+    """Returns Chebyshev polynomials at 0 and at all nodes, one column each."""
     nodes = np.append(0.0, _nodes()) - _MIDDLE
     return np.polynomial.chebyshev.chebvander(nodes, degree)
 
@@ -215,24 +222,25 @@ def estimates(
     """Returns y and its derivatives up to an order, each by the best step for each entry.
 
     Args:
-        samples: Values, of shape `(steps, nodes, directions, batch, ...)`, at 0 first.
-        steps: Of the ladder, of shape `(steps,)` or `(steps, directions, batch)`.
+        samples: Values of shape `(steps, nodes, directions, batch, ...)`; node 0 is at t = 0.
+        steps: The ladder, of shape `(steps,)` or `(steps, directions, batch)`.
         order: Number of derivatives.
-        rounding: Distance from 1 to the next number, of the values.
+        rounding: Distance from 1 to the next number, in the dtype of the values.
     """
     y = samples[0, 0]
     with np.errstate(all="ignore"):
-        # Values in the same large offset differ without a further rounding.
+        # The difference of values with a large common offset is exact.
         changes = samples - y
         rows = [
-            _best(changes, np.abs(samples), steps, k, rounding) for k in range(1, order + 1)
+            _by_best_step(changes, np.abs(samples), steps, k, rounding)
+            for k in range(1, order + 1)
         ]
         reach = np.abs(y) + rows[0].variation * rows[0].step
     nothing = np.zeros_like(y)
     return [Estimate(y, nothing, nothing, reach, reach, reach, nothing), *rows]
 
 
-def _best(
+def _by_best_step(
     changes: np.ndarray, sizes: np.ndarray, steps: np.ndarray, k: int, rounding: float
 ) -> Estimate:
     """Returns the k-th derivative by the step with the smallest error for each entry."""
@@ -242,19 +250,19 @@ def _best(
     def summed(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
         return np.tensordot(weights, values, axes=(0, 1)) / scale
 
-    high, *lower = (summed(_weights(k, degree), changes) for degree in _DEGREES)
+    high, *lower = (summed(_derivative_weights(k, degree), changes) for degree in _DEGREES)
     moves = np.abs(changes).max(axis=1)
-    weights = _weights(k, _DEGREES[0])
-    # At small steps few numbers are left, which are soon the same by chance.
+    weights = _derivative_weights(k, _DEGREES[0])
+    # At small steps the values have few distinct numbers, and estimates may agree by chance.
     lost = rounding / 2 * summed(np.abs(weights), sizes)
     scatter = _scatter(changes)
-    # Where y passes through 0 it is rounded as at other points.
+    # Where y passes through 0, its rounding within the model is that at other points.
     at_point = sizes[0, 0].max(axis=(0, 1))
     rounded = scatter <= _ROUNDINGS * rounding * np.maximum(sizes.max(axis=1), at_point)
     resolved = rounded | (scatter <= _RESOLVED * moves)
-    # So have to be the values at the next shorter step.
+    # The values at the next shorter step have to be resolved as well.
     resolved[:-1] &= resolved[1:].copy()
-    # What shorter steps scatter by is there at longer ones.
+    # The scatter at a shorter step is also an error of the longer ones.
     scatter = np.fmax.accumulate(scatter[::-1])[::-1]
     scatter = _DEVIATIONS * np.linalg.norm(weights) * scatter / scale
     error = np.max([lost, scatter, *(np.abs(high - low) for low in lower)], axis=0)
@@ -262,12 +270,14 @@ def _best(
     error = _with_contradictions(high, error, moves == 0.0)
     # Equal values at all points mean a constant.
     error = np.where((moves == 0.0).all(axis=0), 0.0, error)
-    # Values that overflow, or are outside of the domain, are not used.
+    # Steps with values that overflow or are outside of the domain are not used.
     error = np.where(np.isfinite(error), error, np.inf)
-    nearby = [np.abs(summed(_weights(k, _DEGREES[0], at), changes)) for at in _NEARBY]
+    nearby = [
+        np.abs(summed(_derivative_weights(k, _DEGREES[0], at), changes)) for at in _NEARBY
+    ]
     size, variation = np.max(nearby, axis=0), math.factorial(k) * moves / scale
-    # The longest of those with enough digits: near a root shorter ones have ever more of them.
-    # Where values are infinite, so are the error and the size.
+    # The longest step with enough digits: near a root of y, shorter steps have ever more digits.
+    # Where values are infinite, error and size are infinite as well.
     place = np.argmin(np.where(error < _ENOUGH * size, 0.0, error), axis=0)[None]
     longer = np.arange(len(steps)).reshape(-1, *[1] * (place.ndim - 1)) <= place
 
@@ -288,54 +298,62 @@ def _best(
 def _with_contradictions(
     values: np.ndarray, errors: np.ndarray, flat: np.ndarray
 ) -> np.ndarray:
-    """Returns the errors of estimates, with what those of shorter steps tell otherwise.
+    """Returns the errors of estimates, or their contradictions with shorter steps if larger.
 
-    Two of these have to tell it where there are two: the rounding of few values is at times larger
-    than they scatter, and the shortest step would refuse all others by that. Where nothing moves
-    at short steps, but at longer ones, the model rounds within: there the longer ones tell.
+    Two shorter steps have to contradict an estimate, where there are two: the rounding of a few
+    values is at times larger than their scatter, and the shortest step alone would then reject
+    all others. If the values are constant at a short step but not at longer ones, the model
+    rounds within. Then the shorter step is wrong, and the longer ones are right.
+
+    Args:
+        values: Estimates by each step, from long to short.
+        errors: Their errors.
+        flat: Whether the values at a step are all equal.
     """
     result = errors.copy()
     contradictions = np.zeros((2, *errors.shape))
     for shorter in range(1, len(values)):
-        apart = np.abs(values[:shorter] - values[shorter])
+        distance = np.abs(values[:shorter] - values[shorter])
         only_longer_move = flat[shorter] & ~flat[:shorter]
-        # `fmax` leaves out what has no number.
+        # `fmax` ignores NaN.
         aliased = np.fmax(
-            0.0, np.where(only_longer_move, 0.0, apart - _CONTRADICTS * errors[shorter])
+            0.0, np.where(only_longer_move, 0.0, distance - _CONTRADICTS * errors[shorter])
         )
-        most, second = contradictions[:, :shorter]
-        second[:] = np.maximum(second, np.minimum(most, aliased))
-        most[:] = np.maximum(most, aliased)
-        rounded = np.where(only_longer_move, apart - _CONTRADICTS * errors[:shorter], 0.0)
+        largest, second = contradictions[:, :shorter]
+        second[:] = np.maximum(second, np.minimum(largest, aliased))
+        largest[:] = np.maximum(largest, aliased)
+        rounded = np.where(
+            only_longer_move, distance - _CONTRADICTS * errors[:shorter], 0.0
+        )
         result[shorter] = np.fmax(result[shorter], np.fmax.reduce(rounded))
-    most, second = contradictions
-    return np.maximum(result, np.concatenate([second[:-2], most[-2:]]))
+    largest, second = contradictions
+    return np.maximum(result, np.concatenate([second[:-2], largest[-2:]]))
 
 
 def _scatter(changes: np.ndarray) -> np.ndarray:
-    """Returns how far values lie from the polynomial of the lowest degree, root mean square.
+    """Returns the root mean square of the residuals of the polynomial of the lowest degree.
 
-    That shows a rounding within the model which the dtype of its output does not tell.
+    It shows rounding within the model, which can be coarser than the dtype of its output.
     """
     polynomials = _polynomials(_DEGREES[-1])
-    left = np.eye(len(polynomials)) - polynomials @ np.linalg.pinv(polynomials)
-    scatter = np.moveaxis(np.tensordot(left, changes, axes=(1, 1)), 0, 1)
+    to_residuals = np.eye(len(polynomials)) - polynomials @ np.linalg.pinv(polynomials)
+    scatter = np.moveaxis(np.tensordot(to_residuals, changes, axes=(1, 1)), 0, 1)
     freedom = len(polynomials) - polynomials.shape[1]
     return np.sqrt((scatter**2).sum(axis=1) / freedom)
 
 
-def _along_lines(
+def _values_along_lines(
     model: Callable, points: Points, directions: list[tf.Tensor], steps: np.ndarray
 ) -> list[np.ndarray]:
-    """Returns the values of each output at the nodes of all lines, that at 0 first.
+    """Returns the values of each output at t = 0 and at the nodes of all lines.
 
-    Lines of all directions are in one batch, where the model accepts other batches.
+    The lines of all directions are in one batch if the model accepts batches of another size.
     """
-    if takes_other_batches(model, points):
+    if accepts_other_batches(model, points):
         run = model
         most = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // sum(points.dims)))
     else:
-        run, most = _of_one_batch(model, points), points.flat[0].shape[0]
+        run, most = _function_of_one_batch(model, points), points.flat[0].shape[0]
     lead = directions[0].shape[0]
     starts = points.at([_repeated(x, lead) for x in points.flat])
     moves = [
@@ -346,79 +364,85 @@ def _along_lines(
     flat = places.reshape(places.shape[0] * places.shape[1], -1)
     number = max(1, most // flat.shape[1])
     batches = [
-        _at_places(run, starts, moves, flat[first : first + number], slice(row, row + most))
+        _values_at_places(
+            run, starts, moves, flat[first : first + number], slice(row, row + most)
+        )
         for first in range(0, len(flat), number)
         for row in range(0, flat.shape[1], most)
     ]
     values = []
-    for y, columns in zip(_values(model, points.x), zip(*batches), strict=True):
+    for y, columns in zip(_outputs_in_float64(model, points.x), zip(*batches), strict=True):
         value = np.concatenate(columns).reshape(*places.shape, *y.shape[1:])
         first = np.broadcast_to(y, value[:, :1].shape)
         values.append(np.concatenate([first, value], axis=1))
     return values
 
 
-def _at_places(
+def _values_at_places(
     model: Callable, starts: Points, moves: list[tf.Tensor], places: np.ndarray, rows: slice
 ) -> list[np.ndarray]:
-    """Returns the values of each output on lines, those at one place after those at another.
+    """Returns the values of each output on lines, place by place.
 
     Args:
         model: Model, layer or function.
-        starts: Where the lines begin, those of all directions in the batch.
+        starts: The points where the lines begin, with all directions in the batch.
         moves: For each moving input the directions, in the same batch.
-        places: On the lines, of shape `(places, directions * batch)`.
-        rows: Those lines that are meant.
+        places: The places on the lines, of shape `(places, directions * batch)`.
+        rows: The lines to evaluate.
     """
     points = starts.at([_repeated(x[rows], len(places)) for x in starts.flat])
     moved = []
     for x, v in zip(points.moving, moves, strict=True):
         t = tf.constant(places[:, rows].reshape(-1, *[1] * (x.shape.rank - 1)), x.dtype)
         moved.append(x + t * _repeated(v[rows], len(places)))
-    return _values(model, points.whole(moved))
+    return _outputs_in_float64(model, points.x_with(moved))
 
 
 def _repeated(tensor: tf.Tensor, number: int) -> tf.Tensor:
     return tf.tile(tensor, (number, *[1] * (tensor.shape.rank - 1)))
 
 
-def _values(model: Callable, x: Any) -> list[np.ndarray]:
+def _outputs_in_float64(model: Callable, x: Any) -> list[np.ndarray]:
     """Returns the outputs of a model in float64."""
-    y = keras.tree.flatten(_call(model, x))
+    y = keras.tree.flatten(_call_without_side_effects(model, x))
     return [np.asarray(tf.cast(each, "float64")) for each in y]
 
 
-def takes_other_batches(model: Callable, points: Points) -> bool:
+def accepts_other_batches(model: Callable, points: Points) -> bool:
     """Returns whether a model has the same outputs for the samples in a larger batch.
 
-    What keeps a state, or a number for each sample, is of one batch; so are samples that
-    are joined by their places in the batch.
+    A model with a state or a number for each sample accepts one batch size only, and so does a
+    model that joins samples by their places in the batch.
     """
-    # In front, so that all others have other places.
+    # One sample more in front, so that all others have other places.
     longer = points.at([tf.concat([x[-1:], x], axis=0) for x in points.flat])
     try:
-        outputs = zip(_values(model, points.x), _values(model, longer.x), strict=True)
-        return all(_is_continued(y, longer_y) for y, longer_y in outputs)
+        outputs = zip(
+            _outputs_in_float64(model, points.x),
+            _outputs_in_float64(model, longer.x),
+            strict=True,
+        )
+        return all(_is_y_with_repeated_row(y, longer_y) for y, longer_y in outputs)
     # The code of a model can raise any error at another shape.
     except Exception:
         return False
 
 
-def _is_continued(y: np.ndarray, longer: np.ndarray) -> bool:
-    """Returns whether an output is another with its last row in front of it."""
+def _is_y_with_repeated_row(y: np.ndarray, longer: np.ndarray) -> bool:
+    """Returns whether `longer` is y with its last row repeated in front."""
     expected = np.concatenate([y[-1:], y])
-    # Half of the digits of float32: a larger batch may be rounded in another way.
+    # Half of the digits of float32, since the rounding can depend on the batch size.
     limit = EPSILON["float32"] ** 0.5 * np.abs(y).max()
     return longer.shape == expected.shape and bool(
         (np.abs(longer - expected) <= limit).all()
     )
 
 
-def _of_one_batch(model: Callable, points: Points) -> Callable:
-    """Returns a model as a graph for one batch, if TensorFlow can trace it."""
+def _function_of_one_batch(model: Callable, points: Points) -> Callable:
+    """Returns a model as a function of batches of one size, traced if TensorFlow can do so."""
 
     def call(*flat: tf.Tensor) -> Any:
-        return _call(model, points.at(flat).x)
+        return _call_without_side_effects(model, points.at(flat).x)
 
     run = traced_if_possible(call, *points.flat)
     return lambda x: run(*keras.tree.flatten(x))

@@ -1,13 +1,14 @@
-"""Few directions whose derivatives determine given partial ones, with exact weights.
+"""Few directions whose derivatives determine given partial derivatives, with exact weights.
 
-Along v the derivative of order k is the sum over the multi-indices a of that order of
-k! / a! v^a times the partial derivative. So a partial derivative is a sum of derivatives along
-directions where its monomial is one of k-th powers of linear forms: pure ones have their axis,
-mixed ones need several directions, which all share as far as they can.
+The derivative of order k along v is the sum of k! / a! v^a times the partial derivative over
+all multi-indices a of that order. So a partial derivative is a weighted sum of derivatives along
+directions if its monomial is the same sum of k-th powers of linear forms. A pure derivative
+needs its axis only. A mixed one needs several directions, which partial derivatives share as
+far as possible.
 
-For |k|^4, the symbol of the biharmonic operator, there are fewer: an icosahedron in three
-dimensions; the corners of a regular simplex and the sums of two or three of them, seen from its
-middle, in others: (d + 1) (d + 2) / 2 in d dimensions, where pairs of axes are d^2.
+|k|^4, the symbol of the biharmonic operator, needs fewer directions: those of an icosahedron in
+three dimensions, otherwise the corners of a regular simplex around 0 and the sums of two or three
+corners. These are (d + 1) (d + 2) / 2 in d dimensions, while pairs of axes are d^2.
 
 References:
     Griewank, Utke and Walther, 2000, "Evaluating higher derivative tensors by forward
@@ -30,17 +31,17 @@ from keras_smooth.differentiation.multi_indices import MultiIndex
 
 # A direction: the places of the numbers that it moves, and how far, whole numbers.
 Direction = tuple[tuple[int, int], ...]
-# For more numbers, there are too many directions of -1, 0 and 1.
-_MOST_TRIED = 3
+# All directions of -1, 0 and 1 are tried up to this dimension; for more they are too many.
+_MAX_DIM_OF_UNIT_STEPS = 3
 
 
 def shared_directions(
     indices: Iterable[MultiIndex],
 ) -> dict[MultiIndex, dict[Direction, Fraction]]:
-    """Returns each partial derivative as a sum of derivatives along few directions.
+    """Returns each partial derivative as a weighted sum of derivatives along few directions.
 
-    The highest order is first, and pure derivatives before mixed ones, since directions that
-    exist already cost nothing.
+    High orders come before low ones and pure derivatives before mixed ones, since directions
+    that are used already cost nothing.
     """
     chosen: dict[frozenset, list[Direction]] = {}
     sums = {}
@@ -55,7 +56,7 @@ def shared_directions(
         ]
         exponents = tuple(index.count(axis) for axis in support)
         sums[index] = {}
-        for local, weight in _fewest(exponents, tuple(known)):
+        for local, weight in _sum_of_powers(exponents, tuple(known)):
             direction = tuple((support[place], step) for place, step in local)
             sums[index][direction] = weight
             of_same_axes = chosen.setdefault(frozenset(axis for axis, _ in direction), [])
@@ -65,34 +66,34 @@ def shared_directions(
 
 
 @functools.lru_cache(maxsize=4096)
-def _fewest(
+def _sum_of_powers(
     exponents: tuple[int, ...], known: tuple[Direction, ...]
 ) -> list[tuple[Direction, Fraction]]:
-    """Returns a monomial as a sum of powers of linear forms with as few new ones as are found.
+    """Returns a monomial as a sum of powers of linear forms, few of which are new.
 
     Args:
-        exponents: Of the monomial.
-        known: Forms that cost nothing.
+        exponents: The exponents of the monomial.
+        known: The linear forms that are used already and cost nothing.
     """
-    # By polarization, along number i they move e_i, e_i - 2, ..., -e_i, up to a common sign.
+    # Polarization uses the steps e_i, e_i - 2, ..., -e_i along number i, up to a common sign.
     starts = [_normalized(itertools.product(*(range(e, -e - 1, -2) for e in exponents)))]
-    if len(exponents) <= _MOST_TRIED:
+    if len(exponents) <= _MAX_DIM_OF_UNIT_STEPS:
         starts.append(_normalized(itertools.product((1, 0, -1), repeat=len(exponents))))
         starts.append([*starts[0], *starts[1]])
-    tried = [_reduced(exponents, known, start) for start in starts]
-    solved = [new for new in tried if new is not None]
-    new = min(solved, key=lambda each: (len(each), sum(map(_size, each))))
+    reduced = [_needed_directions(exponents, known, start) for start in starts]
+    solutions = [new for new in reduced if new is not None]
+    new = min(solutions, key=lambda each: (len(each), sum(map(_squared_length, each))))
     directions = [*known, *new]
     weights = _exact_weights(exponents, directions)
     return [pair for pair in zip(directions, weights) if pair[1]]
 
 
-def _size(direction: Direction) -> int:
+def _squared_length(direction: Direction) -> int:
     return sum(step * step for _, step in direction)
 
 
 def _normalized(steps: Iterable[tuple[int, ...]]) -> list[Direction]:
-    """Returns directions without common factors and signs, each once."""
+    """Returns the distinct directions without their common factors and signs, short ones first."""
     directions = {}
     for row in steps:
         divisor = math.gcd(*row)
@@ -102,16 +103,16 @@ def _normalized(steps: Iterable[tuple[int, ...]]) -> list[Direction]:
         divisor = divisor if first > 0 else -divisor
         moved = ((place, step // divisor) for place, step in enumerate(row) if step)
         directions[tuple(moved)] = None
-    return sorted(directions, key=_size)
+    return sorted(directions, key=_squared_length)
 
 
-def _reduced(
+def _needed_directions(
     exponents: tuple[int, ...], known: tuple[Direction, ...], start: list[Direction]
 ) -> list[Direction] | None:
-    """Returns those of some directions that a monomial needs beside the known ones."""
+    """Returns the directions of `start` that a monomial needs in addition to the known ones."""
     new = [direction for direction in start if direction not in known]
     directions = [*known, *new]
-    matrix = _powers(exponents, directions).astype(float)
+    matrix = _power_coefficients(exponents, directions).astype(float)
     matrix /= np.linalg.norm(matrix, axis=0)
     target = np.array([float(row == exponents) for row in _monomials(exponents)])
     kept = list(range(len(directions)))
@@ -125,21 +126,23 @@ def _reduced(
 
 
 def _spans(matrix: np.ndarray, target: np.ndarray) -> bool:
-    """Returns whether a vector is a combination of columns."""
+    """Returns whether a vector is a linear combination of columns."""
     weights = np.linalg.lstsq(matrix, target, rcond=None)[0]
     return bool(np.abs(matrix @ weights - target).max() < 1e-9)
 
 
 @functools.cache
 def _monomials(exponents: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Returns the exponents of all monomials of the same order and as many numbers."""
+    """Returns the exponents of all monomials of the same order in as many variables."""
     axes = range(len(exponents))
     rows = itertools.combinations_with_replacement(axes, sum(exponents))
     return [tuple(row.count(axis) for axis in axes) for row in rows]
 
 
-def _powers(exponents: tuple[int, ...], directions: list[Direction]) -> np.ndarray:
-    """Returns the coefficients of the powers of linear forms, whole numbers, a column each."""
+def _power_coefficients(
+    exponents: tuple[int, ...], directions: list[Direction]
+) -> np.ndarray:
+    """Returns the coefficients of powers of linear forms: integers, a column for each power."""
     order = sum(exponents)
     steps = np.zeros((len(directions), len(exponents)), dtype=object)
     for row, direction in zip(steps, directions):
@@ -157,11 +160,11 @@ def _powers(exponents: tuple[int, ...], directions: list[Direction]) -> np.ndarr
 def _exact_weights(
     exponents: tuple[int, ...], directions: list[Direction]
 ) -> list[Fraction]:
-    """Returns the weights of the powers in a monomial, by elimination in rational numbers."""
+    """Returns the weights whose sum of powers is a monomial, by Gauss-Jordan in rationals."""
     target = [Fraction(row == exponents) for row in _monomials(exponents)]
     rows = [
         [*map(Fraction, row), right]
-        for row, right in zip(_powers(exponents, directions), target)
+        for row, right in zip(_power_coefficients(exponents, directions), target)
     ]
     pivots: list[int] = []
     for column in range(len(directions)):
@@ -182,18 +185,18 @@ def _exact_weights(
     return weights
 
 
-Sum = tuple[np.ndarray, np.ndarray]
+SumOfPowers = tuple[np.ndarray, np.ndarray]
 
 
 @functools.cache
-def squared_laplacian(dim: int) -> Sum:
+def squared_laplacian(dim: int) -> SumOfPowers:
     """Returns directions v and weights w with sum_v w (v . k)^4 = |k|^4.
 
     Args:
         dim: 1 or more.
 
     Returns:
-        Arrays `(directions, dim)` and `(directions,)`, the shortest of those known here.
+        Arrays `(directions, dim)` and `(directions,)`, with the fewest directions known here.
     """
     if dim == 1:
         return np.ones((1, 1)), np.ones(1)
@@ -205,22 +208,22 @@ def squared_laplacian(dim: int) -> Sum:
     return min(sums, key=lambda each: len(each[1]))
 
 
-def _icosahedron() -> Sum:
-    """The six lines through opposite corners."""
+def _icosahedron() -> SumOfPowers:
+    """Returns the sum over the six lines through opposite corners of an icosahedron."""
     golden = (1 + math.sqrt(5)) / 2
     corners = [
         np.roll([0.0, 1.0, sign * golden], shift) for sign in (1, -1) for shift in range(3)
     ]
     directions = np.array(corners)
-    # The sum is 1 for a unit vector, such as the first one.
+    # The sum has to be 1 for a unit vector, such as the first axis.
     return directions, np.full(6, 1 / (np.ones(6) @ directions[:, 0] ** 4))
 
 
-def _simplex(dim: int, size: int) -> Sum:
-    """Corners of a regular simplex and the sums of two or three of them.
+def _simplex(dim: int, size: int) -> SumOfPowers:
+    """Returns the sum over corners of a regular simplex and over sums of two or three of them.
 
-    With corners k_i, whose sum is 0, the sums of fourth powers are combinations of
-    (sum k_i^2)^2 = |k|^4 and sum k_i^4, which the corners themselves take away.
+    Let k_i be the products of k with the corners, which sum to 0. The sums of fourth powers are
+    combinations of (sum k_i^2)^2 = |k|^4 and of sum k_i^4, which the corners themselves cancel.
     """
     corners = _corners(dim)
     subsets = np.array(
@@ -229,9 +232,9 @@ def _simplex(dim: int, size: int) -> Sum:
             for each in itertools.combinations(range(dim + 1), size)
         ]
     )
-    directions = _lines(np.vstack([subsets, corners]))
-    powers = (directions @ _samples(dim)) ** 4
-    square = (_samples(dim) ** 2).sum(axis=0) ** 2
+    directions = _without_opposites(np.vstack([subsets, corners]))
+    powers = (directions @ _random_vectors(dim)) ** 4
+    square = (_random_vectors(dim) ** 2).sum(axis=0) ** 2
     lengths = np.round((directions**2).sum(axis=1), 9)
     orbits = [lengths == length for length in np.unique(lengths)]
     columns = np.stack([powers[orbit].sum(axis=0) for orbit in orbits], axis=1)
@@ -242,8 +245,8 @@ def _simplex(dim: int, size: int) -> Sum:
 
 
 def _corners(dim: int) -> np.ndarray:
-    """Returns the corners of a simplex, of which the k_i of a vector are the products."""
-    # The columns are an orthonormal basis of what sums to 0: Helmert's matrix.
+    """Returns the corners of a regular simplex around 0, one row each."""
+    # Helmert's matrix: its columns are an orthonormal basis of the vectors that sum to 0.
     rows = np.zeros((dim + 1, dim))
     for j in range(1, dim + 1):
         rows[:j, j - 1] = 1.0
@@ -252,13 +255,13 @@ def _corners(dim: int) -> np.ndarray:
     return rows
 
 
-def _lines(directions: np.ndarray) -> np.ndarray:
-    """Returns directions without those that are the negative of another."""
+def _without_opposites(directions: np.ndarray) -> np.ndarray:
+    """Returns one of each pair of opposite directions."""
     rounded = np.round(directions, 9) + 0.0
     signs = [row[np.flatnonzero(row)[0]] for row in rounded]
     lines = rounded * np.sign(signs)[:, None]
     return directions[np.sort(np.unique(lines, axis=0, return_index=True)[1])]
 
 
-def _samples(dim: int) -> np.ndarray:
+def _random_vectors(dim: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(dim, 12))

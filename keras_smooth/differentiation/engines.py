@@ -1,4 +1,4 @@
-"""The engines, their limits, and the choice for a task."""
+"""The engines, their limits, and the choice of an engine for a task."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from keras_smooth.checks import choice, shown, whole_number
 
 ENGINES = ("auto", "tape", "jet")
-# The rules are tested to this order.
+# Rules of jets are tested up to this order.
 MAX_ORDER = 6
-# Each order doubles the graph of nested tapes.
-MOST_TAPES = 20
+# The highest order of nested tapes, whose graph doubles with each order.
+MAX_TAPES = 20
 
 
 def checked_engine(engine: object) -> str:
@@ -20,27 +20,33 @@ def checked_engine(engine: object) -> str:
 def checked_derivatives(
     order: object, engine: str, least: int = 0, argument: str = "`order`"
 ) -> int:
-    """Returns a number of derivatives that the engine can compute."""
+    """Returns the number of derivatives as an integer.
+
+    Raises:
+        TypeError: If it is no integer.
+        ValueError: If it is below `least` or the engine cannot compute so many.
+    """
     checked_engine(engine)
     order = whole_number(argument, order, least)
-    if order > MOST_TAPES:
+    if order > MAX_TAPES:
         raise ValueError(
-            f"{argument} must be {MOST_TAPES} or less, received {shown(order)}."
+            f"{argument} must be {MAX_TAPES} or less, received {shown(order)}."
         )
     if engine == "jet" and order > MAX_ORDER:
         raise ValueError(
             f"{argument}: engine='jet' computes up to {MAX_ORDER} derivatives, received "
-            f"{order}. engine='tape' computes up to {MOST_TAPES}."
+            f"{order}. engine='tape' computes up to {MAX_TAPES}."
         )
     return order
 
 
-# Up to how many numbers a sample "auto" uses jets for all partial derivatives, and those of a
-# loss, which is differentiated once more by the weights: jets carry all of them at once.
+# The largest dimension of a sample in which "auto" uses jets for all partial derivatives, also
+# for those of a loss, which is differentiated once more by the weights. Jets carry all of them
+# at once.
 _LARGEST_DIM = 32
-# What a sweep of nested tapes costs by its order, in values that jets carry; beyond these each
-# order doubles it. Measured by `python benchmarks/partials.py --engines`.
-_SWEEPS = (1.0, 2.3, 3.7, 7.5)
+# The cost of a sweep of nested tapes by its order, in values that jets carry. It doubles with
+# each further order. Measured by `python benchmarks/partials.py --engines`.
+_SWEEP_COSTS = (1.0, 2.3, 3.7, 7.5)
 
 
 def jets_are_faster(order: int, dim: int, num_outputs: int) -> bool:
@@ -51,8 +57,8 @@ def jets_are_faster(order: int, dim: int, num_outputs: int) -> bool:
 
     Args:
         order: Number of derivatives.
-        dim: How many numbers a sample of x has.
-        num_outputs: How many numbers a sample of y has.
+        dim: Number of numbers in a sample of x.
+        num_outputs: Number of numbers in a sample of y.
     """
     if dim > _LARGEST_DIM:
         return False
@@ -64,18 +70,18 @@ def jets_cost_less(num_values: int, num_sweeps: Sequence[int]) -> bool:
     """Returns whether jets cost less than nested tapes.
 
     Args:
-        num_values: How many values jets carry, the point itself among them.
-        num_sweeps: How many sweeps tapes make for each order.
+        num_values: Number of values that jets carry, the point itself included.
+        num_sweeps: Number of sweeps that tapes make for each order.
     """
-    last = len(_SWEEPS) - 1
+    last = len(_SWEEP_COSTS) - 1
     costs = (
-        number * _SWEEPS[min(k, last)] * 2.0 ** max(0, k - last)
+        number * _SWEEP_COSTS[min(k, last)] * 2.0 ** max(0, k - last)
         for k, number in enumerate(num_sweeps)
     )
     return num_values < 1.0 + sum(costs)
 
 
-def chosen(
+def chosen_engine(
     engine: str,
     jets_are_faster: Callable[[], bool],
     dim: int,
@@ -86,10 +92,10 @@ def chosen(
 
     Args:
         engine: A name in `ENGINES`.
-        jets_are_faster: A function that returns whether they are.
-        dim: How many numbers of a sample derivatives are taken by.
+        jets_are_faster: A function that returns whether jets are the faster engine.
+        dim: Number of numbers of a sample with respect to which the model is differentiated.
         order: Number of derivatives.
-        tapes_right_to: Up to which order TensorFlow's own derivatives are right.
+        tapes_right_to: The order up to which TensorFlow's own derivatives are right.
     """
     if engine != "auto":
         return engine

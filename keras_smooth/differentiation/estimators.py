@@ -1,7 +1,7 @@
 """Estimates of operators from a few random directions, with their standard errors.
 
-All samples of a batch share the directions: their memory is their number
-times that of one sample, and a first layer is applied to each direction once.
+All samples of a batch share the directions, so that these need the memory of as many samples,
+and the first layer is applied to each direction once.
 
 References:
     Hutchinson, 1989, "A stochastic estimator of the trace of the influence matrix for Laplacian
@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from keras_smooth.checks import shown, truth, whole_number
 from keras_smooth.differentiation import tasks
-from keras_smooth.differentiation.coefficients import WeightedForm, summed
+from keras_smooth.differentiation.coefficients import WeightedForm, weighted_sum
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.passes import Steps, along_directions
 from keras_smooth.differentiation.results import result
@@ -40,7 +40,7 @@ class Probes:
     seed: Any
 
     def signs(self, dim: int, dtype: tf.DType) -> tf.Tensor:
-        """Returns random directions of 1 and -1; the mean of v v^T is the identity (Rademacher)."""
+        """Returns random directions of 1 and -1 (Rademacher); the mean of v v^T is the identity."""
         draws = keras.random.uniform((self.number, dim), dtype="float32", seed=self.seed)
         return tf.where(draws < 0.5, tf.constant(-1.0, dtype), tf.constant(1.0, dtype))
 
@@ -97,73 +97,81 @@ def mean_along(
     """Returns the mean of the derivatives along random directions, with its standard error.
 
     Args:
-        evaluation: Of another task for the same model and points.
-        directions: Shape `(directions, numbers of a sample)`.
-        order: Of the derivatives.
-        factor: By which they are multiplied.
+        evaluation: An evaluation of any task for the same model and points.
+        directions: Tensor of shape `(directions, numbers of a sample)`.
+        order: The order of the derivatives.
+        factor: A factor of the mean.
 
     Returns:
         A tensor, or the structure of y, each with an attribute `standard_error`.
     """
     _, *values = _result(evaluation, tasks.along_each(directions, order))
-    return _with_error([_mean(values, factor)])
+    return _sum_with_error([_mean_and_variance(values, factor)])
 
 
-def mean_of(values: Sequence) -> Any:
+def mean_of_values(values: Sequence) -> Any:
     """Returns the mean of random values, with its standard error."""
-    return _with_error([_mean(values)])
+    return _sum_with_error([_mean_and_variance(values)])
 
 
-def sum_of(evaluation: Evaluation, weighted: Sequence[WeightedForm], probes: Probes) -> Any:
+def sum_of_forms(
+    evaluation: Evaluation, weighted: Sequence[WeightedForm], probes: Probes
+) -> Any:
     """Returns the sum of forms from a random subset of the directions of each order.
 
     Args:
-        evaluation: Of another task for the same model and points.
+        evaluation: An evaluation of any task for the same model and points.
         weighted: The forms, each with its factor.
-        probes: How many directions of each order; where there are no more, it is exact.
+        probes: The number of directions of each order, and the seed. An order with no more
+            directions than that is exact.
     """
     estimates = []
     for order in sorted({each.order for each in weighted}):
-        own = [each for each in weighted if each.order == order]
+        of_order = [each for each in weighted if each.order == order]
         if order:
-            values, number = _sampled(evaluation, own, probes)
-            estimates.append(_mean(values, number, 1.0 - len(values) / number))
+            values, number = _sampled_terms(evaluation, of_order, probes)
+            estimates.append(_mean_and_variance(values, number, 1.0 - len(values) / number))
         else:
-            forms, words = zip(*((each.form, each.word) for each in own))
+            forms, words = zip(*((each.form, each.word) for each in of_order))
             _, *values = _result(evaluation, tasks.forms(forms, words, 0))
-            estimates.append(_mean([summed(own, values)]))
-    return _with_error(estimates)
+            estimates.append(_mean_and_variance([weighted_sum(of_order, values)]))
+    return _sum_with_error(estimates)
 
 
 def _result(evaluation: Evaluation, task: tasks.Task) -> tuple:
     return result(dataclasses.replace(evaluation, task=task), False)
 
 
-def _sampled(
+def _sampled_terms(
     evaluation: Evaluation, weighted: Sequence[WeightedForm], probes: Probes
 ) -> tuple[list, int]:
-    """Returns what some directions add to forms of one order, and how many there are."""
+    """Returns terms of a sum over all directions of one order, and how many terms it has.
+
+    Each term is the contribution of one random direction to the sum of all forms.
+    """
     sums = along_directions([each.form for each in weighted])
-    directions = list(dict.fromkeys(steps for own in sums for steps in own))
+    directions = list(dict.fromkeys(steps for terms in sums for steps in terms))
     number = len(directions)
     places = tf.range(number) if number <= probes.number else probes.places(number)
-    weights = np.array([[own.get(steps, 0.0) for own in sums] for steps in directions])
-    vectors = _vectors(directions, places, sum(evaluation.points.dims))
+    weights = np.array([[terms.get(steps, 0.0) for terms in sums] for steps in directions])
+    vectors = _direction_vectors(directions, places, sum(evaluation.points.dims))
     _, *values = _result(evaluation, tasks.along_each(vectors, weighted[0].order))
 
-    def added(value: Any, row: tf.Tensor) -> Any:
+    def term(value: Any, row: tf.Tensor) -> Any:
         products = [
             keras.tree.map_structure(lambda v: v * tf.cast(weight, v.dtype), value)  # noqa: B023
             for weight in tf.unstack(row, num=len(weighted))
         ]
-        return summed(weighted, products)
+        return weighted_sum(weighted, products)
 
     rows = tf.unstack(tf.gather(tf.constant(weights), places), num=len(values))
-    return list(map(added, values, rows)), number
+    return list(map(term, values, rows)), number
 
 
-def _vectors(directions: Sequence[Steps], places: tf.Tensor, dim: int) -> tf.Tensor:
-    """Returns some of the directions, `(places, dim)`, without computing all of them."""
+def _direction_vectors(
+    directions: Sequence[Steps], places: tf.Tensor, dim: int
+) -> tf.Tensor:
+    """Returns the directions at some places, `(places, dim)`, without a dense array of all."""
     most = max(map(len, directions))
     axes = np.zeros((len(directions), most), np.int64)
     steps = np.zeros((len(directions), most))
@@ -175,13 +183,15 @@ def _vectors(directions: Sequence[Steps], places: tf.Tensor, dim: int) -> tf.Ten
     return tf.scatter_nd(tf.stack([rows, axes], axis=-1), steps, (number, dim))
 
 
-def _mean(values: Sequence, factor: float = 1.0, left: float = 1.0) -> tuple:
+def _mean_and_variance(
+    values: Sequence, factor: float = 1.0, fraction_left: float = 1.0
+) -> tuple:
     """Returns the mean of structures, times a factor, and its variance.
 
     Args:
-        values: At least one.
-        factor: That multiplies the mean.
-        left: The part of the population that was not drawn.
+        values: One or more structures of tensors.
+        factor: The factor of the mean.
+        fraction_left: The fraction of the population that was not drawn.
     """
 
     def mean(*leaves: tf.Tensor) -> tf.Tensor:
@@ -190,13 +200,13 @@ def _mean(values: Sequence, factor: float = 1.0, left: float = 1.0) -> tuple:
     def variance(*leaves: tf.Tensor) -> tf.Tensor:
         stacked, number = tf.stack(leaves), len(leaves)
         squares = tf.square(stacked - tf.reduce_mean(stacked, axis=0))
-        scale = left * factor**2 / (number * max(1, number - 1))
+        scale = fraction_left * factor**2 / (number * max(1, number - 1))
         return scale * tf.reduce_sum(squares, axis=0)
 
     return tuple(keras.tree.map_structure(each, *values) for each in (mean, variance))
 
 
-def _with_error(estimates: Sequence[tuple]) -> Any:
+def _sum_with_error(estimates: Sequence[tuple]) -> Any:
     """Returns the sum of independent estimates, with its standard error."""
 
     def estimate(*leaves: tf.Tensor) -> tf.Tensor:

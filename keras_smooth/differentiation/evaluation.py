@@ -1,4 +1,4 @@
-"""One evaluation of derivatives: task, engine and batches."""
+"""One evaluation of derivatives: a task for a model at points, its engine and its batches."""
 
 import dataclasses
 import functools
@@ -16,14 +16,14 @@ from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.tasks import Task
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.models import calls
-from keras_smooth.operations.program import layer_of
+from keras_smooth.operations.program import layer_path
 from keras_smooth.presentation.warn import warn_once
 
 
 def in_batches(function: Callable, arguments: tuple, batch_size: int | None) -> Any:
     """Applies a function of tensors `(batch, ...)` to `batch_size` samples at a time.
 
-    The last batch is filled up with copies of the first sample, so that all have the
+    The last batch is filled up with copies of the first sample, so that all batches have the
     same shape and a compiled function is compiled once.
     """
     if batch_size is None:
@@ -42,15 +42,16 @@ def in_batches(function: Callable, arguments: tuple, batch_size: int | None) -> 
         return tf.reshape(y, (-1, *y.shape[2:]))[:size]
 
     batches = tuple(split(x) for x in arguments)
-    return keras.tree.map_structure(join, _mapped(function, batches))
+    return keras.tree.map_structure(join, _stacked_results(function, batches))
 
 
-def _mapped(function: Callable, batches: tuple) -> tf.Tensor:
+def _stacked_results(function: Callable, batches: tuple) -> Any:
+    """Returns the results of a function for all batches, stacked along a new first axis."""
     if tf.executing_eagerly():
         results = [function(*batch) for batch in zip(*map(tf.unstack, batches))]
         return keras.tree.map_structure(lambda *ys: tf.stack(ys), *results)
     specs = [tf.TensorSpec(x.shape[1:], x.dtype) for x in batches]
-    # Traced for its shapes only, since XLA cannot compile the gradient of a loop over it.
+    # The trace is used for its shapes only: XLA cannot compile the gradient of a loop over it.
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
     signature = keras.tree.map_structure(
         lambda y: tf.TensorSpec(y.shape, y.dtype), traced.structured_outputs
@@ -68,12 +69,12 @@ class Evaluation:
     Args:
         task: The task.
         model: Model, layer or function.
-        points: Checked.
+        points: Points that were checked.
         engine: A name in `engines.ENGINES`.
         batch_size: Number of samples at a time; None is all.
         training: Whether layers run in training mode.
-        directions: Tensors of samples that the task takes beside the points, for each
-            moving input one.
+        directions: Directions that the task needs, one tensor of samples for each moving
+            input.
     """
 
     task: Task
@@ -92,29 +93,29 @@ class Evaluation:
         return self.task.order
 
     def result(self) -> Any:
-        """Returns what the functions of the task return.
+        """Returns the values of the task by the engine.
 
         Raises:
-            ValueError: If the outputs are not one for each sample.
+            ValueError: If the model does not return one output for each sample.
         """
         if self.chosen_engine == "tape" and self.batch_size is None:
             # Side effects of the model happen once, as in one call of the user.
             values = self._values()
         else:
-            values = calls.without_trace(self._values)
-            self.leave_trace()
+            values = calls.without_side_effects(self._values)
+            self.cause_side_effects()
         self._check_samples(values)
         return values
 
     def warn_of_tapes(self) -> None:
         """Warns if nested tapes are used but do not have the true derivatives.
 
-        That is on request, or above the orders of jets.
+        Tapes are used in spite of that if they are requested, or above the order of jets.
         """
         if self.engine != "tape" and self.order <= engines.MAX_ORDER:
             return
         consequences = [f"engine={self.engine!r} returns them"]
-        # A graph is mostly a loss, which is differentiated once more.
+        # A graph usually computes a loss, which is differentiated once more.
         if self.engine == "tape" and not tf.executing_eagerly():
             consequences.append("so are gradients of a loss of what engine='tape' returns")
         for order, consequence in enumerate(consequences, self.order):
@@ -132,44 +133,49 @@ class Evaluation:
     def _wrong_by_tapes(self, order: int) -> str | None:
         """Returns the place where TensorFlow's derivatives up to an order may be wrong, or None."""
         try:
-            operation = self.traces.of_program(
-                operations.wrong_by_tapes, self.points, order
+            operation = self.traces.apply_to_program(
+                operations.first_wrong_by_tapes, self.points, order
             )
         # Without a trace, nothing is known.
         except NotTraceableError:
             return None
-        return operation and f"{operation.type} in {layer_of(operation)}"
+        return operation and f"{operation.type} in {layer_path(operation)}"
 
     @functools.cached_property
     def traces(self) -> Traces:
         """The traces of the model."""
         return Traces(self.model, self.training)
 
-    def leave_trace(self) -> None:
+    def cause_side_effects(self) -> None:
         """Calls the model once for its side effects: losses, metrics, seeds and state.
 
-        Nothing is computed where the parts of a model are known to leave nothing.
+        The call is left out for models that are known to have no side effects.
         """
-        if self.training or calls.may_leave_trace(self.model):
-            self.traces.called(self.points.x)
+        if self.training or calls.may_have_side_effects(self.model):
+            self.traces.call(self.points.x)
 
     def _values(self) -> Any:
+        """Returns the values by the chosen engine, or by jets if "auto" loses them by tapes."""
         engine = self.chosen_engine
         try:
-            values = self._by(engine)
-            is_ours = engine == "tape" != self.engine
-            return self._without_gradient(values) if is_ours and self.order else values
+            values = self._values_by(engine)
+            is_our_choice = engine == "tape" != self.engine
+            return (
+                self._without_wrong_gradient(values)
+                if is_our_choice and self.order
+                else values
+            )
         except LostError as error:
-            # Operations without a gradient of TensorFlow may have a rule.
+            # Operations for which TensorFlow has no gradient may have a rule of jets.
             if self.engine == "auto" and engine == "tape" and self._can_use_jets():
                 return dataclasses.replace(self, engine="jet")._values()
             # AutoGraph can only re-raise errors of Python.
             raise ValueError(str(error)) from error
 
-    def _without_gradient(self, derivatives: Any) -> Any:
-        """Returns derivatives that raise an error when differentiated, if that would be wrong.
+    def _without_wrong_gradient(self, derivatives: Any) -> Any:
+        """Returns the derivatives, which raise an error if their own gradient would be wrong.
 
-        An example is the first derivative by tapes of LayerNormalization.
+        An example is the gradient of the first derivative of LayerNormalization by tapes.
         """
         place = self._wrong_by_tapes(self.order + 1)
         if place is None:
@@ -194,7 +200,7 @@ class Evaluation:
 
     def _check_samples(self, values: Any) -> None:
         """Raises an error if a model returns more or fewer samples than it receives."""
-        given = self.points.flat[0].shape[0]
+        num_samples = self.points.flat[0].shape[0]
         for leaf in keras.tree.flatten(values[0]):
             # NumPy's shapes have no rank.
             if tf.TensorShape(leaf.shape).rank == 0:
@@ -202,30 +208,30 @@ class Evaluation:
                     "The model returns one number for all samples. Return one for each, as by "
                     "keras.ops.sum(..., axis=-1): derivatives are those of each sample."
                 )
-            if None not in (given, leaf.shape[0]) and leaf.shape[0] != given:
+            if None not in (num_samples, leaf.shape[0]) and leaf.shape[0] != num_samples:
                 raise ValueError(
-                    f"The model returns {leaf.shape[0]} samples for {given}: derivatives are "
+                    f"The model returns {leaf.shape[0]} samples for {num_samples}: derivatives are "
                     "of each sample's output by its own input, one for each."
                 )
 
     def candidates(self) -> list["Evaluation"]:
-        """Returns the evaluations by the requested engine, or for "auto" by either."""
+        """Returns the evaluation by the requested engine, or for "auto" those by both engines."""
         first = self.chosen_engine
         both = [first, "jet" if first == "tape" else "tape"]
         is_free = self.engine == "auto" and self._can_use_jets()
         return [dataclasses.replace(self, engine=name) for name in both[: 1 + is_free]]
 
     def along_lines(self, propagate: Callable) -> tuple:
-        """Returns the result with another function in place of Taylor mode along lines."""
+        """Returns the values of the task from jets along lines, computed by `propagate`."""
         return self.task.jet(propagate, self.points, *self.directions, **self.task.options)
 
     @functools.cached_property
     def chosen_engine(self) -> str:
-        """Returns the requested engine, or for "auto" the one that suits the model."""
+        """The requested engine, or for "auto" the one that suits the model."""
         if not self.order or self.engine == "tape":
             return "tape"
         try:
-            right_to = self.traces.of_program(operations.tapes_right_to, self.points)
+            right_to = self.traces.apply_to_program(operations.tapes_right_to, self.points)
         except NotTraceableError as error:
             warn_once(
                 self.model,
@@ -236,30 +242,33 @@ class Evaluation:
         if declared_gradients.change_first_derivative(self.traces, self.points):
             right_to = 0
         dim = sum(self.points.dims)
-        return engines.chosen(self.engine, self._jets_are_faster, dim, self.order, right_to)
+        return engines.chosen_engine(
+            self.engine, self._jets_are_faster, dim, self.order, right_to
+        )
 
     def _jets_are_faster(self) -> bool:
-        # XLA compiles loops of jets, whose number of steps is known, but not those of tapes.
+        # XLA compiles loops of jets, which have a known number of steps, but not those of tapes.
         if not tf.executing_eagerly():
-            way = self.traces.of_program(operations.between, self.points)
-            if any("While" in operation.type for operation in way):
+            differentiated = self.traces.apply_to_program(operations.on_paths, self.points)
+            if any("While" in operation.type for operation in differentiated):
                 return True
         outputs = keras.tree.flatten(self.traces.at(self.points).structure)
         # An unknown size counts as one number.
         sizes = [y.shape[1:].num_elements() or 1 for y in outputs if y is not None]
         return self.task.jets_are_faster(sum(self.points.dims), sum(sizes))
 
-    def _by(self, engine: str) -> Any:
+    def _values_by(self, engine: str) -> Any:
+        """Returns the values of the task by an engine, batch by batch."""
         number = len(self.points.flat)
 
         def function(*flat: tf.Tensor) -> Any:
             points, directions = self.points.at(flat[:number]), flat[number:]
             if engine == "tape":
                 return self.task.tape(self.traces, points, *directions, **self.task.options)
-            at = dataclasses.replace(self, points=points, directions=directions)
-            return at.along_lines(functools.partial(taylor.propagate, self.traces))
+            batch = dataclasses.replace(self, points=points, directions=directions)
+            return batch.along_lines(functools.partial(taylor.propagate, self.traces))
 
         if self.batch_size is not None:
-            # Tensors of one iteration of a loop must not be kept.
-            function = functools.partial(calls.without_trace, function)
+            # The model must not keep tensors of one iteration of a loop.
+            function = functools.partial(calls.without_side_effects, function)
         return in_batches(function, (*self.points.flat, *self.directions), self.batch_size)

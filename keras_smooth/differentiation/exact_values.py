@@ -1,4 +1,4 @@
-"""The exact y, y', y'' to compare with, from arrays, tables or functions of the user."""
+"""Exact values of y, y', y'' for comparison, from arrays, tables or functions of the user."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,18 +13,18 @@ from keras_smooth.differentiation.tasks import names
 from keras_smooth.models import calls, checked_inputs
 from keras_smooth.models.own_call import is_built
 
-# Arrays, or structures of them where there are several inputs or outputs.
+# An array, or a structure of arrays for several inputs or outputs.
 Entry = Any
 
 
-def points(x: Entry) -> Entry:
+def point_arrays(x: Entry) -> Entry:
     """Returns points as arrays.
 
     Raises:
         TypeError: If they hold no floats.
         ValueError: If there are none, or one is not finite.
     """
-    inputs = _arrays("`x`", x, _points)
+    inputs = _structure_of_arrays("`x`", x, _input_array)
     leaves = keras.tree.flatten(inputs)
     if not any(_is_float(leaf) for leaf in leaves):
         raise TypeError(
@@ -42,7 +42,7 @@ def points(x: Entry) -> Entry:
 
 
 def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
-    """Returns y, y', ... at points, of shapes that fit each other.
+    """Returns the exact y, y', ... at points, in shapes that fit each other.
 
     Args:
         reference: A function; or arrays as a tuple, as a mapping with the keys "y", "dy",
@@ -61,10 +61,12 @@ def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
         )
     if callable(reference):
         checked_inputs.check_callable(reference, "`reference`")
-        entries = _of_function(reference, x, order)
+        entries = _values_of_function(reference, x, order)
     else:
         entries = _entries(reference, order)
-    values = [_arrays(f"`reference`, {n},", e) for n, e in zip(names(order), entries)]
+    values = [
+        _structure_of_arrays(f"`reference`, {n},", e) for n, e in zip(names(order), entries)
+    ]
     _check_shapes(values, x, order)
     return values
 
@@ -76,7 +78,7 @@ def aligned(name: str, exact: np.ndarray, value: np.ndarray) -> np.ndarray:
         ValueError: If any other axis differs.
     """
     # (batch,) and (batch, 1) would broadcast to (batch, batch) silently.
-    if _core(exact.shape) != _core(value.shape):
+    if _sizes_without_ones(exact.shape) != _sizes_without_ones(value.shape):
         raise ValueError(
             f"`reference`: {name} has shape {exact.shape}, but the model's has shape "
             f"{value.shape}. See keras_smooth.derivatives for the shapes."
@@ -84,16 +86,17 @@ def aligned(name: str, exact: np.ndarray, value: np.ndarray) -> np.ndarray:
     return exact.reshape(value.shape)
 
 
-def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
+def _values_of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
     x = keras.tree.map_structure(
         lambda array: tf.constant(array.astype("float64") if _is_float(array) else array), x
     )
-    # In a graph, NumPy functions raise an error. Eagerly, their derivatives would be lost.
+    # NumPy functions raise an error in a graph. In eager mode their derivatives would be lost.
     compiled = tf.function(
-        lambda x: calls.without_trace(derivatives, function, x, order), autograph=False
+        lambda x: calls.without_side_effects(derivatives, function, x, order),
+        autograph=False,
     )
     try:
-        # Called itself, it would be one more that TensorFlow counts and warns of.
+        # Without `get_concrete_function`, TensorFlow would count retraces and warn of them.
         values = compiled.get_concrete_function(x)(x)
     except ValueError as error:
         raise ValueError(f"`reference`: {error}") from error
@@ -118,10 +121,10 @@ def _entries(reference: Any, order: int) -> Sequence[Entry]:
     is_dict = isinstance(reference, Mapping)
     keys = reference if is_dict else getattr(reference, "columns", None)
     if keys is not None:
-        # A table of pandas or polars may have more.
+        # A table of pandas or polars may have further columns.
         surplus = set(keys) - set(wanted) if is_dict else ()
         if surplus or not set(wanted) <= set(keys):
-            raise ValueError(_needs(order, ", ".join(map(str, keys))))
+            raise ValueError(_number_message(order, ", ".join(map(str, keys))))
         return [reference[n] if is_dict else np.asarray(reference[n]) for n in wanted]
     is_array = isinstance(reference, np.ndarray) and reference.ndim > 0
     is_text = isinstance(reference, str | bytes)
@@ -131,25 +134,25 @@ def _entries(reference: Any, order: int) -> Sequence[Entry]:
             f"received {shown(reference)}."
         )
     if len(reference) != order + 1:
-        raise ValueError(_needs(order, str(len(reference))))
+        raise ValueError(_number_message(order, str(len(reference))))
     return list(reference)
 
 
-def _needs(order: int, received: str) -> str:
+def _number_message(order: int, received: str) -> str:
     return (
         f"`reference`: order={order} needs {order + 1} exact arrays "
         f"({', '.join(names(order))}), received {received}."
     )
 
 
-def _points(what: str, values: Any) -> np.ndarray:
-    """Returns points as an array; truths and text are inputs that are held."""
+def _input_array(what: str, values: Any) -> np.ndarray:
+    """Returns an input as an array. Booleans and text are held fixed, so they are not checked."""
     name = getattr(getattr(values, "dtype", None), "name", "")
-    is_held = name.startswith(("bool", "str", "bytes"))
-    return np.asarray(values) if is_held else _array(what, values)
+    is_held_fixed = name.startswith(("bool", "str", "bytes"))
+    return np.asarray(values) if is_held_fixed else _finite_array(what, values)
 
 
-def _array(what: str, values: Any) -> np.ndarray:
+def _finite_array(what: str, values: Any) -> np.ndarray:
     array = real_array(what, values)
     wrong = array.size - np.count_nonzero(np.isfinite(array))
     if wrong:
@@ -157,7 +160,9 @@ def _array(what: str, values: Any) -> np.ndarray:
     return array
 
 
-def _arrays(what: str, structure: Entry, array: Callable = _array) -> Entry:
+def _structure_of_arrays(
+    what: str, structure: Entry, array: Callable = _finite_array
+) -> Entry:
     """Returns a structure of real and finite arrays."""
     if isinstance(structure, list | tuple) and not checked_inputs.is_structure(structure):
         return array(what, structure)
@@ -165,7 +170,7 @@ def _arrays(what: str, structure: Entry, array: Callable = _array) -> Entry:
 
 
 def _is_float(array: np.ndarray) -> bool:
-    # NumPy does not know bfloat16, which TensorFlow adds, for a float.
+    # bfloat16, which TensorFlow adds, is no float for NumPy.
     return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
@@ -175,12 +180,12 @@ def _check_shapes(entries: list[Entry], x: Entry, order: int) -> None:
     sample = x.shape[1:] if x[0].size > 1 else ()
     for k, (name, entry) in enumerate(zip(names(order), entries)):
         shape = (len(x), *entries[0].shape[1:], *(k * sample))
-        if _core(entry.shape) != _core(shape):
+        if _sizes_without_ones(entry.shape) != _sizes_without_ones(shape):
             raise ValueError(
                 f"`reference`: {name} has shape {entry.shape}, but at x of shape {x.shape} "
                 f"and with y of shape {entries[0].shape} it must be {shape}."
             )
 
 
-def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _sizes_without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)

@@ -1,9 +1,9 @@
-"""Whether the samples of a batch are independent, as derivatives of each sample need.
+"""Whether the samples of a batch are independent, as derivatives by sample require.
 
-Of a model that subtracts the mean of its batch, tapes give the sum of what all samples do
-to one input: no derivative of any sample, and another number in another batch. Most models
-are seen to keep samples apart by reading their operations. Of the others, as of graphs that
-are joined over the batch, the derivatives at the points themselves tell it.
+If a model subtracts the mean of its batch, tapes return the derivative of the sum of all outputs
+by one input. This is the derivative of no sample, and it differs between batches. The operations
+of most models show that they treat samples separately. For the others, such as graph networks
+that join all graphs of a batch, the derivatives at the points show it.
 """
 
 from collections.abc import Callable
@@ -13,69 +13,69 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.differentiation.points import Points, drawn
+from keras_smooth.differentiation.points import Points, random_points
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls
 from keras_smooth.models.agreement import EPSILON
-from keras_smooth.operations.program import layer_of
+from keras_smooth.operations.program import layer_path
 
 MIXES = (
     "its output for a sample depends on the other samples of the batch, so that it has no "
     "derivatives by sample"
 )
-# How strongly each number of a sample moves: not all alike, since differences of what moves
-# alike stay as they are.
+# The seed of random step sizes. They differ between numbers, since numbers that move equally
+# leave their differences unchanged.
 _SEED = (3, 5)
-# Whether the binary digits of its multiples have an even sum looks random, and is another for
-# places 2 apart among the first four.
+# The parity of the binary digits of its multiples looks random, and differs for places that are
+# 2 apart among the first four.
 _FACTOR = 681
 
 
 def check(traces: Traces, points: Points, order: int = 1) -> None:
-    """Raises an error if the output of a model for a sample depends on the others.
+    """Raises an error if the output of a model for a sample depends on other samples.
 
-    In a graph the check of derivatives is part of the graph, which raises
+    In a graph, the comparison of derivatives is part of the graph, which then raises
     InvalidArgumentError.
 
     Args:
-        traces: What the model computes.
-        points: Where it is differentiated.
+        traces: The traces of the model.
+        points: The points at which it is differentiated.
         order: Number of derivatives.
 
     Raises:
-        ValueError: If it does.
+        ValueError: If it depends on them.
     """
     model = traces.model
     name = repr(getattr(model, "name", repr(model)))
-    operation, agrees = mixing(traces, points, order)
-    if agrees is True:
+    operation, is_independent = mixing(traces, points, order)
+    if is_independent is True:
         return
     mode = " in training mode" if traces.training else ""
     place = ""
     if operation is not None:
-        place = f" (the operation {operation.type} in {layer_of(operation)})"
+        place = f" (the operation {operation.type} in {layer_path(operation)})"
     words = (
         f"The model {name} mixes samples{mode}: {MIXES}{place}. Compute each "
         "sample from its own input alone, as BatchNormalization does with training=False or "
         "`trainable=False`, and LayerNormalization always."
     )
-    if agrees is False:
+    if is_independent is False:
         raise ValueError(words)
-    tf.debugging.Assert(agrees, [words])
+    tf.debugging.Assert(is_independent, [words])
 
 
 def mixing(traces: Traces, points: Points, order: int = 1) -> tuple:
-    """Returns the first operation that may mix samples, and whether they are apart.
+    """Returns the first operation that may mix samples, and whether samples are independent.
 
-    The second is a tensor in a graph, where only the numbers tell it.
+    In a graph, the latter is a tensor if it depends on the values of the points.
     """
     if points.flat[0].shape[0] == 1:
         return None, True
     try:
         traced = traces.at(points)
     except NotTraceableError:
-        return None, _alone_as_among_others(traces, points)
+        return None, _same_among_copies(traces, points)
     axes = [0 if moves else None for moves in traces.moving(points)]
     try:
         sample_axes = operations.axes_of_samples(traced.program, axes)
@@ -85,19 +85,21 @@ def mixing(traces: Traces, points: Points, order: int = 1) -> tuple:
     except operations.MixedError as error:
         operation = error.operation
     if tf.executing_eagerly():
-        return operation, _derivatives_are_apart(traces, points, order)
-    # XLA drops what raises in a graph: samples like these are tried before it is made.
+        return operation, _derivatives_are_independent(traces, points, order)
+    # XLA drops assertions of a graph, so random samples are compared before it is built.
     try:
         with tf.init_scope():
-            anew = Traces(traces.model, traces.training)
-            return operation, _derivatives_are_apart(anew, drawn(points), order)
-    # What depends on tensors of the graph can be told in the graph alone.
+            new_traces = Traces(traces.model, traces.training)
+            return operation, _derivatives_are_independent(
+                new_traces, random_points(points), order
+            )
+    # A model that uses tensors of the graph can only be evaluated inside the graph.
     except Exception:
-        return operation, _derivatives_are_apart(traces, points, order)
+        return operation, _derivatives_are_independent(traces, points, order)
 
 
-def _derivatives_are_apart(traces: Traces, points: Points, order: int) -> Any:
-    """Returns whether samples that stay do not change where others move."""
+def _derivatives_are_independent(traces: Traces, points: Points, order: int) -> Any:
+    """Returns whether the outputs of fixed samples stay the same while other samples move."""
     order = max(1, min(order, 2))
     masks = _masks(tf.shape(points.flat[0])[0])
 
@@ -108,19 +110,19 @@ def _derivatives_are_apart(traces: Traces, points: Points, order: int) -> Any:
 
     outputs = traces.propagated(points, list(map(direction, points.moving)), order)
     jets = [y for y in outputs if isinstance(y, Jet) and y.dtype.is_floating]
-    apart = [_stay(y, k, masks) for y in jets for k in range(1, order + 1)]
-    apart = [each for each in apart if each is not True]
-    if not apart:
+    stay = [_fixed_samples_stay(y, k, masks) for y in jets for k in range(1, order + 1)]
+    stay = [each for each in stay if each is not True]
+    if not stay:
         return True
-    together = tf.reduce_all(tf.stack(apart))
-    return bool(together) if tf.executing_eagerly() else together
+    all_stay = tf.reduce_all(tf.stack(stay))
+    return bool(all_stay) if tf.executing_eagerly() else all_stay
 
 
 def _masks(size: tf.Tensor) -> tf.Tensor:
-    """Returns which samples move, in four ways.
+    """Returns four masks of the samples that move.
 
-    They tell apart all samples that are an odd number apart, and more than a third of those at
-    any other distance: of what mixes samples in some order, some are told apart.
+    They separate all pairs of samples at odd distances, and more than a third of the pairs at
+    any other distance. So they separate some of the pairs that a regular pattern mixes.
     """
     places = tf.range(size)
     scattered = tf.cast(tf.raw_ops.PopulationCount(x=places * _FACTOR), tf.int32)
@@ -128,52 +130,55 @@ def _masks(size: tf.Tensor) -> tf.Tensor:
     return tf.stack([even, ~even, scattered, ~scattered])
 
 
-def _stay(y: Jet, order: int, masks: tf.Tensor) -> Any:
-    """Returns whether an entry is 0 for all samples that do not move."""
-    static = masks.shape[1]
-    if not y.shape.rank or None not in (static, y.shape[0]) and static != y.shape[0]:
-        # That it has another number of samples is said by the operators.
+def _fixed_samples_stay(y: Jet, order: int, masks: tf.Tensor) -> Any:
+    """Returns whether the derivatives are 0 for all samples that do not move."""
+    size = masks.shape[1]
+    if not y.shape.rank or None not in (size, y.shape[0]) and size != y.shape[0]:
+        # An output with another number of samples is an error of `Evaluation`.
         return True
     entry = tf.cast(tf.abs(y.entry(order)), "float64")
-    stays = tf.reshape(~masks, [4, -1, *[1] * (y.shape.rank - 1)])
-    moved = tf.reduce_max(tf.where(stays, entry, tf.zeros_like(entry)))
+    is_fixed = tf.reshape(~masks, [4, -1, *[1] * (y.shape.rank - 1)])
+    largest_of_fixed = tf.reduce_max(tf.where(is_fixed, entry, tf.zeros_like(entry)))
     largest = tf.reduce_max(entry)
-    # Half of the digits: far above rounding, far below what other samples do.
+    # Half of the digits: far above rounding, and far below the effect of other samples.
     tolerance = EPSILON[y.dtype.name] ** 0.5
-    return (moved <= tolerance * largest) | ~tf.math.is_finite(largest)
+    return (largest_of_fixed <= tolerance * largest) | ~tf.math.is_finite(largest)
 
 
-def _alone_as_among_others(traces: Traces, points: Points) -> bool:
-    """Returns whether the first and last sample are what they are among copies of them.
+def _same_among_copies(traces: Traces, points: Points) -> bool:
+    """Returns whether the first and last samples have the same outputs among copies of them.
 
-    For what cannot be traced, in which Python decides by values.
+    This is for models that cannot be traced, because Python decides by values.
     """
 
     def outputs(points: Points) -> list:
-        return keras.tree.flatten(calls.without_trace(traces.called, points.x))
+        return keras.tree.flatten(calls.without_side_effects(traces.call, points.x))
 
     size = points.flat[0].shape[0]
-    several, again = outputs(points), outputs(points)
+    among_others, again = outputs(points), outputs(points)
     for end in (0, size - 1):
         copies = [tf.repeat(x[end : end + 1], size, axis=0) for x in points.flat]
-        for y, repeated, alone in zip(several, again, outputs(points.at(copies))):
+        for y, repeated, alone in zip(among_others, again, outputs(points.at(copies))):
             if not tf.is_tensor(y) or not y.dtype.is_floating or y.shape[:1] != [size]:
                 continue
             tolerance = EPSILON[y.dtype.name] ** 0.5
             scale = tf.reduce_max(tf.abs(y)) + tf.reduce_max(tf.abs(alone))
             same = tf.reduce_max(tf.abs(y[end] - alone[end])) <= tolerance * scale
-            if bool(tf.reduce_all(y == repeated)) and not bool(same):
+            # A model whose outputs are random differs in any case.
+            is_deterministic = bool(tf.reduce_all(y == repeated))
+            if is_deterministic and not bool(same):
                 return False
     return True
 
 
 def mixes(function: Callable, x: Any, by_values: bool = False) -> bool:
-    """Returns whether the output of a function for a sample depends on the others.
+    """Returns whether the output of a function for a sample depends on other samples.
 
     Args:
-        function: Of x.
+        function: A function of x.
         x: Tensors of shape `(batch, ...)`.
-        by_values: Whether values are to tell it, where operations have no rule for jets.
+        by_values: Whether to compare values instead of derivatives, for functions with
+            operations that have no rule for jets.
     """
     flat = keras.tree.flatten(x)
     places = tuple(i for i, each in enumerate(flat) if each.dtype.is_floating)
@@ -181,5 +186,5 @@ def mixes(function: Callable, x: Any, by_values: bool = False) -> bool:
         return False
     points = Points(x=x, places=places, single=False)
     if by_values:
-        return not _alone_as_among_others(Traces(function), points)
+        return not _same_among_copies(Traces(function), points)
     return mixing(Traces(function), points)[1] is False

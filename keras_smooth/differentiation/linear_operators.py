@@ -1,4 +1,4 @@
-"""Sums of partial derivatives: linear operators, of which the Laplacian is one."""
+"""Linear operators, which are sums of partial derivatives, such as the Laplacian."""
 
 import itertools
 from collections.abc import Callable
@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from keras_smooth.differentiation import coefficients, engines, estimators, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
-from keras_smooth.differentiation.multi_indices import axes_of
+from keras_smooth.differentiation.multi_indices import named_axes
 from keras_smooth.differentiation.points import checked_points
-from keras_smooth.differentiation.results import last, result
+from keras_smooth.differentiation.results import last_entry, result
 from keras_smooth.differentiation.verification import with_verification
 
 
@@ -74,11 +74,11 @@ def laplacian(
     """
     points = checked_points(model, x, wrt)
     dim = sum(points.dims)
-    drawn = estimators.checked_probes(probes, seed, verify)
+    random_probes = estimators.checked_probes(probes, seed, verify)
     evaluation = Evaluation(tasks.laplacian(dim), model, points, engine, batch_size)
-    if drawn is None:
-        return last(evaluation, verify)
-    return estimators.mean_along(evaluation, drawn.signs(dim, points.dtype), 2)
+    if random_probes is None:
+        return last_entry(evaluation, verify)
+    return estimators.mean_along(evaluation, random_probes.signs(dim, points.dtype), 2)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -140,15 +140,15 @@ def biharmonic(
     """
     points = checked_points(model, x, wrt)
     dim = sum(points.dims)
-    drawn = estimators.checked_probes(probes, seed, verify)
-    if drawn is not None:
+    random_probes = estimators.checked_probes(probes, seed, verify)
+    if random_probes is not None:
         evaluation = Evaluation(tasks.derivatives(0), model, points, engine, batch_size)
-        directions = drawn.on_sphere(dim, points.dtype)
+        directions = random_probes.on_sphere(dim, points.dtype)
         return estimators.mean_along(evaluation, directions, 4, (dim + 2) / (3 * dim))
     pairs = itertools.combinations_with_replacement(range(dim), 2)
     form = tuple(((i, i, j, j), 1.0 if i == j else 2.0) for i, j in pairs)
-    task = tasks.forms([form], ["biharmonic"], dim, tasks.jets)
-    return last(Evaluation(task, model, points, engine, batch_size), verify)
+    task = tasks.forms([form], ["biharmonic"], dim, tasks.always_jets)
+    return last_entry(Evaluation(task, model, points, engine, batch_size), verify)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -219,17 +219,17 @@ def linear_operator(
         Dangel et al., 2025, "Collapsing Taylor mode automatic differentiation".
     """
     points = checked_points(model, x)
-    axes = axes_of(points, names)
-    drawn = estimators.checked_probes(probes, seed, verify)
+    axes = named_axes(points, names)
+    random_probes = estimators.checked_probes(probes, seed, verify)
     terms = coefficients.checked_terms(axes, operator, points)
     order = max(len(term.index) for term in terms)
     engines.checked_derivatives(order, engine, 1, "The highest order in `operator`")
     points, axes, indices = axes.restricted(points, [term.index for term in terms])
-    weighted = coefficients.grouped(axes, indices, terms)
+    weighted = coefficients.weighted_forms(axes, indices, terms)
     forms, words = zip(*((each.form, each.word) for each in weighted))
     task = tasks.forms(forms, words, sum(points.dims))
     evaluation = Evaluation(task, model, points, engine, batch_size)
-    if drawn is not None:
-        return estimators.sum_of(evaluation, weighted, drawn)
+    if random_probes is not None:
+        return estimators.sum_of_forms(evaluation, weighted, random_probes)
     values = result(evaluation, verify)
-    return with_verification(coefficients.summed(weighted, values[1:]), values)
+    return with_verification(coefficients.weighted_sum(weighted, values[1:]), values)

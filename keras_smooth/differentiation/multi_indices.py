@@ -1,8 +1,8 @@
-"""Multi-indices: the numbers of a sample with respect to which a derivative is taken.
+"""Multi-indices: the numbers of a sample with respect to which it is differentiated.
 
-A multi-index is the sorted tuple of the places of these numbers among all that move, one for
-each derivative: with x of shape `(batch, 2)`, `(0, 1, 1)` is the derivative by the first
-column once and by the second one twice.
+A multi-index is a sorted tuple with one place for each derivative. A place counts the numbers of
+a sample that move. With x of shape `(batch, 2)`, `(0, 1, 1)` is the derivative with respect to
+the first column once and to the second one twice.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from keras_smooth.models.checked_inputs import listed
 
 MultiIndex = tuple[int, ...]
 
-_HOW = (
+_NOTATION = (
     'Write "xxt" for names of one letter, ("time", "x1") for longer ones, or a tuple of '
     "integers such as (0, 0, 1)."
 )
@@ -33,11 +33,11 @@ def of_order(dim: int, order: int) -> list[MultiIndex]:
 
 @dataclasses.dataclass(frozen=True)
 class Axes:
-    """The numbers of a sample by which derivatives are taken, with their names.
+    """The numbers of a sample with respect to which it can be differentiated, and their names.
 
     Args:
         names: The place of each name.
-        shapes: The samples' shape of each moving input, by its key in x.
+        shapes: The shape of a sample of each moving input, by its key in x.
     """
 
     names: dict[str, int]
@@ -46,22 +46,23 @@ class Axes:
     def restricted(
         self, points: Points, indices: list[MultiIndex]
     ) -> tuple[Points, "Axes", list[MultiIndex]]:
-        """Returns points of which only those inputs move that derivatives are taken by.
+        """Returns points at which only the inputs in some multi-indices move.
 
-        With them come the numbers of these inputs, and the multi-indices among these.
+        The axes of these inputs, and the multi-indices that count these axes only, come with
+        the points.
         """
-        axes = self._axes()
+        axes = self._axes_by_input()
         used = {axis for index in indices for axis in index}
-        inputs = [i for i, own in enumerate(axes) if not used.isdisjoint(own)]
+        inputs = [i for i, input_axes in enumerate(axes) if not used.isdisjoint(input_axes)]
         kept = [axis for i in inputs for axis in axes[i]]
         place = {axis: new for new, axis in enumerate(kept)}
         names = {name: place[axis] for name, axis in self.names.items() if axis in place}
         shapes = [pair for i, pair in enumerate(self.shapes.items()) if i in inputs]
-        moved = [tuple(place[axis] for axis in index) for index in indices]
-        return points.moved_by(inputs), Axes(names, dict(shapes)), moved
+        restricted = [tuple(place[axis] for axis in index) for index in indices]
+        return points.moving_only(inputs), Axes(names, dict(shapes)), restricted
 
-    def _axes(self) -> list[range]:
-        """Returns the places of the numbers of each input."""
+    def _axes_by_input(self) -> list[range]:
+        """Returns the places of the numbers of each input among all numbers."""
         ends = [0, *itertools.accumulate(map(math.prod, self.shapes.values()))]
         return [range(*pair) for pair in itertools.pairwise(ends)]
 
@@ -70,13 +71,13 @@ class Axes:
 
         Raises:
             TypeError: If it is neither.
-            ValueError: If it has a name or place that there is not.
+            ValueError: If it has a name or place that does not exist.
         """
         if isinstance(which, str):
-            return tuple(sorted(self._word(which, argument)))
+            return tuple(sorted(self._axes_of_word(which, argument)))
         if not isinstance(which, tuple | list):
             raise TypeError(
-                f"{argument} must hold words or tuples, received {shown(which)}. {_HOW}"
+                f"{argument} must hold words or tuples, received {shown(which)}. {_NOTATION}"
             )
         return tuple(sorted(self._place(each, argument) for each in which))
 
@@ -92,31 +93,31 @@ class Axes:
             return "".join(words)
         return f"({', '.join(words)})"
 
-    def _word(self, word: str, argument: str) -> list[int]:
-        letters = all(letter in self.names for letter in word)
+    def _axes_of_word(self, word: str, argument: str) -> list[int]:
+        """Returns the axes of a word, which is one name or consists of names of one letter."""
+        has_known_letters = all(letter in self.names for letter in word)
         if word in self.names:
-            if letters and len(word) > 1:
+            if has_known_letters and len(word) > 1:
                 raise ValueError(
                     f"{argument}: {word!r} is a name and a word of the names "
                     f"{listed(word)}. Give a tuple of names, as in ({word!r},)."
                 )
             return [self.names[word]]
-        if not letters:
-            raise ValueError(f"{argument}: {self._unknown(word)}")
+        if not has_known_letters:
+            raise ValueError(f"{argument}: {self._unknown_name_message(word)}")
         return [self.names[letter] for letter in word]
 
-    def _unknown(self, word: str) -> str:
+    def _unknown_name_message(self, word: str) -> str:
         if not self.names:
-            return (
-                f"received {word!r}, but x has no names. Pass them, as names='xt'. {_HOW}"
-            )
-        names = f"the names are {listed(self.names)}. {_HOW}"
+            return f"received {word!r}, but x has no names. Pass them, as names='xt'. {_NOTATION}"
+        names = f"the names are {listed(self.names)}. {_NOTATION}"
         return f"received {word!r}, which does not consist of names; {names}"
 
     def _place(self, axis: Any, argument: str) -> int:
+        """Returns the place of a number from its name, its index, or its input and index."""
         if isinstance(axis, str):
             if axis not in self.names:
-                raise ValueError(f"{argument}: {self._unknown(axis)}")
+                raise ValueError(f"{argument}: {self._unknown_name_message(axis)}")
             return self.names[axis]
         key, places = next(iter(self.shapes)), axis
         if len(self.shapes) > 1:
@@ -129,12 +130,12 @@ class Axes:
                 )
             shape = self.shapes[key]
             places = places or ([0] * len(shape) if math.prod(shape) == 1 else [])
-        own = self._axes()[list(self.shapes).index(key)]
-        return own[_raveled(places, self.shapes[key], axis, argument)]
+        input_axes = self._axes_by_input()[list(self.shapes).index(key)]
+        return input_axes[_raveled(places, self.shapes[key], axis, argument)]
 
 
 def _raveled(index: Any, shape: tuple[int, ...], axis: Any, argument: str) -> int:
-    """Returns the place of a number in a sample."""
+    """Returns the place of a number in a flattened sample from its index."""
     places = index if isinstance(index, tuple | list) else [index]
     try:
         if any(isinstance(place, bool) for place in places):
@@ -146,18 +147,18 @@ def _raveled(index: Any, shape: tuple[int, ...], axis: Any, argument: str) -> in
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(
             f"{argument}: received {shown(axis)}; the numbers of a sample of shape {shape} "
-            f"have places from 0 to {last if len(shape) < 2 else f'({last})'}. {_HOW}"
+            f"have places from 0 to {last if len(shape) < 2 else f'({last})'}. {_NOTATION}"
         ) from None
 
 
-def axes_of(points: Points, names: Any) -> Axes:
+def named_axes(points: Points, names: Any) -> Axes:
     """Returns the numbers of a sample with their names.
 
     Args:
         points: Checked inputs.
         names: A name for each column of x, as a string of letters or a list; for several
-            inputs a dict of such names. Of inputs of one number a sample the key is the
-            name where no other is given.
+            inputs a dict of such names. An input with one number a sample is named by its
+            key unless it has another name.
 
     Raises:
         TypeError: If `names` holds something else than names.
@@ -175,23 +176,24 @@ def axes_of(points: Points, names: Any) -> Axes:
             f"`names` must be a dict with the inputs {listed(shapes)} as keys, received "
             f"{shown(names)}."
         )
-    return Axes(_named(names or {}, shapes), shapes)
+    return Axes(_places_by_name(names or {}, shapes), shapes)
 
 
-def _named(given: Mapping, shapes: dict) -> dict[str, int]:
-    named: dict[str, int] = {}
+def _places_by_name(names: Mapping, shapes: dict) -> dict[str, int]:
+    """Returns the place of each name among all numbers of the moving inputs."""
+    places: dict[str, int] = {}
     offset = 0
     for key, shape in shapes.items():
         size = math.prod(shape)
-        own = _checked_names(given[key], shape) if key in given else []
-        if not own and size == 1 and isinstance(key, str):
-            own = [key]
-        for place, name in enumerate(own):
-            if name in named:
+        names_of_input = _checked_names(names[key], shape) if key in names else []
+        if not names_of_input and size == 1 and isinstance(key, str):
+            names_of_input = [key]
+        for place, name in enumerate(names_of_input):
+            if name in places:
                 raise ValueError(f"`names` has {name!r} twice; expected different names.")
-            named[name] = offset + place
+            places[name] = offset + place
         offset += size
-    return named
+    return places
 
 
 def _checked_names(names: Any, shape: tuple[int, ...]) -> list[str]:
@@ -218,15 +220,15 @@ def checked_which(axes: Axes, which: Any) -> list[MultiIndex]:
 
     Raises:
         TypeError: If `which` is no list of words and tuples.
-        ValueError: If it is empty, or has what is no partial derivative.
+        ValueError: If it has no partial derivative, or one that does not exist.
     """
     if not isinstance(which, list | tuple):
         raise TypeError(
-            f"`which` must be a list of partial derivatives, received {shown(which)}. {_HOW}"
+            f"`which` must be a list of partial derivatives, received {shown(which)}. {_NOTATION}"
         )
     indices = [axes.parsed(each) for each in which]
     if not any(indices):
         raise ValueError(
-            f"`which` must have a partial derivative, received {shown(which)}. {_HOW}"
+            f"`which` must have a partial derivative, received {shown(which)}. {_NOTATION}"
         )
     return indices

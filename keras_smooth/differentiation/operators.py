@@ -14,10 +14,10 @@ from keras_smooth.differentiation.points import (
     checked_points,
     sample_axes,
 )
-from keras_smooth.differentiation.results import in_place_of_y, last, result
+from keras_smooth.differentiation.results import in_shape_of_x, last_entry, result
 
 
-# Keras itself calls layers without AutoGraph; it would try to convert this file as well.
+# AutoGraph would try to convert this file; Keras itself calls layers without AutoGraph.
 @tf.autograph.experimental.do_not_convert
 def derivatives(
     model: Callable,
@@ -148,7 +148,7 @@ def gradient(
     """
     points = checked_points(model, x, wrt)
     evaluation = Evaluation(tasks.derivatives(1), model, points, engine, batch_size)
-    return in_place_of_y("gradient", "jacobian", evaluation, verify)
+    return in_shape_of_x("gradient", "jacobian", evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -197,7 +197,7 @@ def jacobian(
     """
     points = checked_points(model, x, wrt)
     evaluation = Evaluation(tasks.derivatives(1), model, points, engine, batch_size)
-    return last(evaluation, verify)
+    return last_entry(evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -248,7 +248,7 @@ def hessian(
     """
     points = checked_points(model, x, wrt)
     evaluation = Evaluation(tasks.derivatives(2), model, points, engine, batch_size)
-    return last(evaluation, verify)
+    return last_entry(evaluation, verify)
 
 
 def with_laplacian(
@@ -261,11 +261,12 @@ def with_laplacian(
         Evaluation(task, model, points, engine, training=training), False
     )
 
-    def behind(tensor: tf.Tensor, *columns: tf.Tensor) -> tf.Tensor:
+    def stacked(tensor: tf.Tensor, *columns: tf.Tensor) -> tf.Tensor:
+        """Returns y' of one output, with the axes of x after those of y."""
         shape = (-1, *tensor.shape[1:], *sample_axes(points.moving[0]))
         return tf.reshape(tf.stack(columns, axis=-1), shape)
 
-    return y, keras.tree.map_structure(behind, y, *slopes), laplacian
+    return y, keras.tree.map_structure(stacked, y, *slopes), laplacian
 
 
 @tf.autograph.experimental.do_not_convert

@@ -11,8 +11,8 @@ from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.multi_indices import (
     Axes,
     MultiIndex,
-    axes_of,
     checked_which,
+    named_axes,
 )
 from keras_smooth.differentiation.points import checked_points
 from keras_smooth.differentiation.results import result
@@ -92,9 +92,9 @@ def partials(
 def _evaluation(
     model: Callable, x: Any, which: Any, names: Any, engine: str, batch_size: int | None
 ) -> tuple[Evaluation, Axes, list[MultiIndex]]:
-    """Returns the evaluation, the axes, and the multi-indices."""
+    """Returns the evaluation of the distinct partials, the axes, and all multi-indices."""
     points = checked_points(model, x)
-    axes = axes_of(points, names)
+    axes = named_axes(points, names)
     indices = checked_which(axes, which)
     order = max(map(len, indices))
     engines.checked_derivatives(order, engine, 1, "The highest order in `which`")
@@ -107,7 +107,7 @@ def _evaluation(
 
 
 def _distinct(indices: list[MultiIndex]) -> list[MultiIndex]:
-    """Returns the distinct multi-indices, that of y first."""
+    """Returns the distinct multi-indices, of which the first is that of y."""
     return list(dict.fromkeys([(), *indices]))
 
 
@@ -150,7 +150,7 @@ def plan(
     _, *distinct = _distinct(which)
     planned = passes.passes_for(sum(evaluation.points.dims), passes.partials(distinct))
     rows = [
-        (_direction(axes, steps), each.order, number)
+        (_direction_text(axes, steps), each.order, number)
         for number, each in enumerate(planned.passes, 1)
         for steps in each.directions
     ]
@@ -213,7 +213,7 @@ class Plan(ShownAsTable):
         )
 
 
-def _direction(axes: Axes, steps: Any) -> str:
+def _direction_text(axes: Axes, steps: Any) -> str:
     """Returns the text of a direction, such as "x - 2 t"."""
     text = ""
     for place, step in enumerate(steps):

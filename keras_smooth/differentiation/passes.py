@@ -1,4 +1,4 @@
-"""Passes through a model: groups of directions, their orders, and sums.
+"""Passes through a model: groups of directions, their orders, and sums of derivatives.
 
 The requested derivatives are forms: sums of partial derivatives of one order with constant
 coefficients. A single partial derivative is a form, and so is a Laplacian.
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_smooth.differentiation.directions import (
-    Sum,
+    SumOfPowers,
     shared_directions,
     squared_laplacian,
 )
@@ -24,18 +24,18 @@ Form = tuple[tuple[MultiIndex, float], ...]
 # A direction: the places of the numbers that it moves, and how far.
 Steps = tuple[tuple[int, float], ...]
 # Eigenvalues below this fraction of the largest one count as 0.
-_NOTHING = 1e-14
+_NEGLIGIBLE = 1e-14
 
 
 @dataclasses.dataclass(frozen=True)
 class Term:
-    """A part of a form: an entry of the jets of a pass, with its factor.
+    """A term of a form: a row of an entry of the jets of a pass, times a factor.
 
     Args:
-        number: Of the pass.
-        order: Of the entry, 0 for the value itself.
-        row: Its place among the directions, or among the sums.
-        factor: By which it counts.
+        number: The number of the pass.
+        order: The order of the entry, 0 for the value itself.
+        row: The place of the direction, or of the sum over directions.
+        factor: The factor.
     """
 
     number: int
@@ -51,8 +51,8 @@ class Pass:
     Args:
         directions: Array `(directions, numbers of a sample)`.
         order: Number of derivatives.
-        sums: Array `(sums, directions)`: the sums over the directions that stand in the
-            place of the last derivatives; None keeps these.
+        sums: Array `(sums, directions)` of weights. The highest derivatives are carried as
+            these sums over directions; None carries them along each direction.
     """
 
     directions: np.ndarray
@@ -61,11 +61,11 @@ class Pass:
 
     @property
     def num_entries(self) -> int:
-        """How many values go through the model, the point itself among them."""
+        """The number of values that go through the model, the point itself included."""
         return 1 + sum(map(self.num_rows, range(1, self.order + 1)))
 
     def num_rows(self, order: int) -> int:
-        """How many derivatives of one order go through the model."""
+        """Returns the number of derivatives of one order that go through the model."""
         if order < self.order or self.sums is None:
             return len(self.directions)
         return len(self.sums)
@@ -73,11 +73,11 @@ class Pass:
 
 @dataclasses.dataclass(frozen=True)
 class Passes:
-    """The passes that forms need, and how each form is made of their jets.
+    """The passes that forms need, and each form as a sum of terms from their jets.
 
     Args:
-        passes: In the order in which they are made.
-        terms: For each form.
+        passes: The passes, in their order.
+        terms: The terms of each form.
     """
 
     passes: tuple[Pass, ...]
@@ -91,7 +91,7 @@ class Passes:
         """Returns the matrix from the entries of the first pass to the forms of one order."""
         forms = [terms for terms in self.terms if terms[0].order == order]
         rows = [{term.row: term.factor for term in terms} for terms in forms]
-        return _dense(rows, self.passes[0].num_rows(order))
+        return _dense_array(rows, self.passes[0].num_rows(order))
 
 
 @functools.lru_cache(maxsize=64)
@@ -102,7 +102,7 @@ def all_partials(dim: int, order: int) -> Passes:
 
 
 def partials(indices: Iterable[MultiIndex]) -> tuple[Form, ...]:
-    """Returns the form of each of some partial derivatives."""
+    """Returns a form for each partial derivative."""
     return tuple(((index, 1.0),) for index in indices)
 
 
@@ -111,30 +111,35 @@ def passes_for(dim: int, forms: tuple[Form, ...]) -> Passes:
     """Returns the passes for forms, with as few values through the model as possible.
 
     Args:
-        dim: How many numbers a sample has.
-        forms: Of any orders, one of which is above 0.
+        dim: Number of numbers in a sample.
+        forms: Forms of any orders, one of which is above 0.
     """
     sums = along_directions(forms)
-    needed: dict[Steps, int] = {}
+    orders: dict[Steps, int] = {}
     for form, directions in zip(forms, sums):
         for direction in directions:
-            needed[direction] = max(_order(form), needed.get(direction, 0))
-    made = [
-        _made(dim, groups, forms, sums)
-        for groups in _divided(needed, sorted(set(needed.values()), reverse=True))
+            orders[direction] = max(_order(form), orders.get(direction, 0))
+    candidates = [
+        _passes_of_groups(dim, groups, forms, sums)
+        for groups in _divisions(orders, sorted(set(orders.values()), reverse=True))
     ]
-    # Of as many values those of lower orders cost less, and programs have y of passes once.
-    return min(made, key=lambda each: (each.num_entries, -len(each.passes)))
+    # With as many values, more passes cost less: their orders are lower, and XLA computes y once.
+    return min(candidates, key=lambda each: (each.num_entries, -len(each.passes)))
 
 
-def _divided(needed: dict[Steps, int], levels: list[int]) -> Iterator[list]:
-    """Yields ways to divide directions into passes: the order of each and its directions."""
+def _divisions(orders: dict[Steps, int], levels: list[int]) -> Iterator[list]:
+    """Yields divisions of directions into passes: the order and the directions of each pass.
+
+    Args:
+        orders: The order that each direction needs.
+        levels: The distinct orders, from high to low.
+    """
     for number in range(len(levels)):
         for rest in itertools.combinations(levels[1:], number):
             ends = zip([levels[0], *rest], [*rest, 0])
             yield [
-                (first, [v for v, order in needed.items() if below < order <= first])
-                for first, below in ends
+                (highest, [v for v, order in orders.items() if below < order <= highest])
+                for highest, below in ends
             ]
 
 
@@ -143,24 +148,29 @@ def _order(form: Form) -> int:
 
 
 def along_directions(forms: Sequence[Form]) -> list[dict[Steps, float]]:
-    """Returns forms as sums of derivatives along directions."""
-    known_sums = [_of_its_own(form) for form in forms]
+    """Returns the weights of the directions along which the derivatives sum up to each form."""
+    short_sums = [_short_sum(form) for form in forms]
     shared = shared_directions(
-        index for form, own in zip(forms, known_sums) if own is None for index, _ in form
+        index
+        for form, short in zip(forms, short_sums)
+        if short is None
+        for index, _ in form
     )
-    known = {direction for own in shared.values() for direction in own}
+    used = {direction for weights in shared.values() for direction in weights}
 
-    def sum_of(form: Form, own: dict[Steps, float] | None) -> dict[Steps, float]:
-        if own is None:
-            return _combined(form, shared)
-        if _order(form) == 1 and all(((axis, 1),) in known for (axis,), _ in form):
+    def sum_of(form: Form, short: dict[Steps, float] | None) -> dict[Steps, float]:
+        if short is None:
+            return _sum_of_partials(form, shared)
+        # A form of order 1 needs no direction of its own if its axes are used anyway.
+        if _order(form) == 1 and all(((axis, 1),) in used for (axis,), _ in form):
             return {((axis, 1),): float(step) for (axis,), step in form}
-        return own
+        return short
 
-    return list(map(sum_of, forms, known_sums))
+    return list(map(sum_of, forms, short_sums))
 
 
-def _combined(form: Form, shared: Mapping) -> dict[Steps, float]:
+def _sum_of_partials(form: Form, shared: Mapping) -> dict[Steps, float]:
+    """Returns a form from the sums of its partial derivatives along shared directions."""
     weights: dict[Steps, Any] = {}
     for index, coefficient in form:
         for direction, weight in shared[index].items():
@@ -168,15 +178,15 @@ def _combined(form: Form, shared: Mapping) -> dict[Steps, float]:
     return {each: float(weight) for each, weight in weights.items() if weight}
 
 
-def _of_its_own(form: Form) -> dict[Steps, float] | None:
-    """Returns a form by fewer directions than its partial derivatives have, if that is known."""
+def _short_sum(form: Form) -> dict[Steps, float] | None:
+    """Returns a form as a sum along fewer directions than its partial derivatives need, or None."""
     order = _order(form)
     if not order:
         return {}
-    if len(form) == 1 or order not in _OWN:
+    if len(form) == 1 or order not in _SHORT_SUMS:
         return None
     axes = sorted({axis for index, _ in form for axis in index})
-    powers = _OWN[order](form, axes)
+    powers = _SHORT_SUMS[order](form, axes)
     if powers is None:
         return None
     return {
@@ -185,14 +195,14 @@ def _of_its_own(form: Form) -> dict[Steps, float] | None:
     }
 
 
-def _gradient(form: Form, axes: list[int]) -> Sum | None:
-    """A form of order 1 is the derivative along one direction."""
+def _along_coefficients(form: Form, axes: list[int]) -> SumOfPowers | None:
+    """Returns a form of order 1 as the derivative along one direction."""
     steps = dict(form)
     return np.array([[float(steps[(axis,)]) for axis in axes]]), np.ones(1)
 
 
-def _eigenvectors(form: Form, axes: list[int]) -> Sum | None:
-    """A form of order 2 is diagonal in as many directions as its matrix has ranks."""
+def _eigenvectors(form: Form, axes: list[int]) -> SumOfPowers | None:
+    """Returns a form of order 2 along eigenvectors: as many as its matrix has rank."""
     if all(i == j for (i, j), _ in form):
         return None
     matrix = np.zeros((len(axes), len(axes)))
@@ -201,12 +211,12 @@ def _eigenvectors(form: Form, axes: list[int]) -> Sum | None:
         matrix[pair] += float(coefficient) / 2
         matrix[pair[::-1]] += float(coefficient) / 2
     values, vectors = np.linalg.eigh(matrix)
-    counts = np.abs(values) > _NOTHING * np.abs(values).max()
+    counts = np.abs(values) > _NEGLIGIBLE * np.abs(values).max()
     return vectors.T[counts], values[counts]
 
 
-def _squared_laplacian(form: Form, axes: list[int]) -> Sum | None:
-    """A form of order 4 that is a multiple of the biharmonic operator."""
+def _squared_laplacian(form: Form, axes: list[int]) -> SumOfPowers | None:
+    """Returns a form of order 4 that is a multiple of the biharmonic operator, else None."""
     pairs = itertools.combinations_with_replacement(axes, 2)
     factor = form[0][1] * (1 if len(set(form[0][0])) == 1 else 0.5)
     wanted = {(i, i, j, j): factor * (1 if i == j else 2) for i, j in pairs}
@@ -217,37 +227,47 @@ def _squared_laplacian(form: Form, axes: list[int]) -> Sum | None:
 
 
 # By the order of a form.
-_OWN = {1: _gradient, 2: _eigenvectors, 4: _squared_laplacian}
+_SHORT_SUMS = {1: _along_coefficients, 2: _eigenvectors, 4: _squared_laplacian}
 
 
-def _made(
+def _passes_of_groups(
     dim: int, groups: list, forms: Sequence[Form], sums: list[dict[Steps, float]]
 ) -> Passes:
-    """Returns passes, each with an order and directions."""
+    """Returns a pass for each group of directions, and the terms of each form.
+
+    Args:
+        dim: Number of numbers in a sample.
+        groups: Pairs of an order and directions.
+        forms: The forms.
+        sums: The weights of the directions of each form.
+    """
     passes = []
     terms: list[list[Term]] = [
         [] if _order(form) else [Term(0, 0, 0, form[0][1])] for form in forms
     ]
     for number, (order, group) in enumerate(groups):
         row_of = {direction: row for row, direction in enumerate(group)}
-        inside = [
-            {row_of[v]: weight for v, weight in own.items() if v in row_of} for own in sums
+        weights_of = [
+            {row_of[v]: weight for v, weight in weights.items() if v in row_of}
+            for weights in sums
         ]
-        last = [i for i, own in enumerate(inside) if own and _order(forms[i]) == order]
-        summed = {form: row for row, form in enumerate(last)}
-        if order == 1 or len(last) >= len(group):
-            summed = {}
+        highest = [
+            i for i, each in enumerate(weights_of) if each and _order(forms[i]) == order
+        ]
+        sum_rows = {place: row for row, place in enumerate(highest)}
+        if order == 1 or len(highest) >= len(group):
+            sum_rows = {}
         for place, form in enumerate(forms):
-            rows = inside[place] if place not in summed else {summed[place]: 1.0}
+            rows = {sum_rows[place]: 1.0} if place in sum_rows else weights_of[place]
             terms[place] += [Term(number, _order(form), *each) for each in rows.items()]
-        weights = _dense([inside[place] for place in summed], len(group))
-        directions = _dense(map(dict, group), dim)
-        passes.append(Pass(directions, order, weights if summed else None))
+        weights = _dense_array([weights_of[place] for place in sum_rows], len(group))
+        directions = _dense_array(map(dict, group), dim)
+        passes.append(Pass(directions, order, weights if sum_rows else None))
     return Passes(tuple(passes), tuple(map(tuple, terms)))
 
 
-def _dense(rows: Iterable[dict[int, float]], size: int) -> np.ndarray:
-    """Returns an array from the places and values of what is not 0 in each row."""
+def _dense_array(rows: Iterable[dict[int, float]], size: int) -> np.ndarray:
+    """Returns a dense array from the places and values of the nonzero numbers of each row."""
     rows = list(rows)
     array = np.zeros((len(rows), size))
     for row, entries in zip(array, rows):

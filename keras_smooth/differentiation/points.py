@@ -1,4 +1,4 @@
-"""Points: the inputs of a model, some of which move and some of which are held fixed."""
+"""Points: the inputs of a model, some of which move while the others are held fixed."""
 
 import dataclasses
 import functools
@@ -15,8 +15,8 @@ from keras_smooth.checks import shown
 from keras_smooth.models import checked_inputs
 from keras_smooth.models.checked_inputs import Input, listed
 
-# Number of samples that are drawn, enough to detect mixed samples.
-_MOST_DRAWN = 64
+# The largest number of random samples, enough to detect a model that mixes samples.
+_MAX_RANDOM = 64
 _SEED = (3, 5)
 
 
@@ -26,9 +26,9 @@ class Points:
 
     Args:
         x: All inputs, tensors in the structure that the model accepts.
-        places: Which of the flat inputs move.
-        single: Whether derivatives are by one tensor, without a structure.
-        names: Of the inputs that move, their keys, names or places in x.
+        places: The places of the moving inputs among the flat inputs.
+        single: Whether derivatives have no structure of inputs, since one tensor moves.
+        names: The keys, names or places in x of the moving inputs.
     """
 
     x: object
@@ -46,7 +46,7 @@ class Points:
 
     @property
     def dims(self) -> list[int]:
-        """How many numbers a sample of each moving input has."""
+        """The number of numbers in a sample of each moving input."""
         sizes = [tensor.shape[1:].num_elements() for tensor in self.moving]
         if None in sizes:
             raise ValueError(
@@ -69,27 +69,27 @@ class Points:
             return dict(zip(self.names, values, strict=True))
         return list(values)
 
-    def filled(self, values: Sequence) -> list:
-        """Returns the flat inputs with other values of those that move."""
+    def flat_with(self, values: Sequence) -> list:
+        """Returns the flat inputs with other values of the moving inputs."""
         flat = list(self.flat)
         for place, value in zip(self.places, values, strict=True):
             flat[place] = value
         return flat
 
-    def whole(self, values: Sequence) -> Any:
+    def x_with(self, values: Sequence) -> Any:
         """Returns the model's argument with other values of the moving inputs."""
-        return keras.tree.pack_sequence_as(self.x, self.filled(values))
+        return keras.tree.pack_sequence_as(self.x, self.flat_with(values))
 
     def at(self, flat: Sequence[tf.Tensor]) -> "Points":
-        """Returns the same inputs for other samples."""
+        """Returns other samples of the same inputs."""
         return dataclasses.replace(self, x=keras.tree.pack_sequence_as(self.x, list(flat)))
 
-    def moved_by(self, some: Sequence[int]) -> "Points":
-        """Returns the same inputs, of which some of those that move do so."""
+    def moving_only(self, inputs: Sequence[int]) -> "Points":
+        """Returns the same points, of which only some of the moving inputs move."""
         return dataclasses.replace(
             self,
-            places=tuple(self.places[i] for i in some),
-            names=tuple(self.names[i] for i in some),
+            places=tuple(self.places[i] for i in inputs),
+            names=tuple(self.names[i] for i in inputs),
         )
 
 
@@ -125,7 +125,7 @@ def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:
 def _places(inputs: list[Input], wrt: Any) -> tuple[int, ...]:
     """Returns the indices of the moving inputs, in the order of x."""
     if wrt is None:
-        # Integers are an error where a model expects floats; a function may expect them.
+        # Integers are an error if a model expects floats, but a function may expect them.
         moving = [each.is_float or each.expected is not None for each in inputs]
         chosen = [i for i, each in enumerate(inputs) if each.expects_floats and moving[i]]
     else:
@@ -136,7 +136,7 @@ def _places(inputs: list[Input], wrt: Any) -> tuple[int, ...]:
             raise ValueError(f"`wrt` {words}; received {shown(wrt)}.")
     wrong = [inputs[i] for i in chosen if not inputs[i].is_float]
     if wrong or not chosen:
-        raise TypeError(_no_floats((wrong or inputs)[0]))
+        raise TypeError(_no_floats_message((wrong or inputs)[0]))
     return tuple(sorted(chosen))
 
 
@@ -150,7 +150,7 @@ def _place(inputs: list[Input], name: Any) -> int:
         words = "`wrt` must be names or places of inputs"
         raise TypeError(f"{words}, received {shown(name)}.") from None
     if isinstance(name, bool) or not 0 <= place < len(inputs):
-        raise ValueError(_no_input(inputs, name))
+        raise ValueError(_no_input_message(inputs, name))
     return place
 
 
@@ -169,15 +169,15 @@ def _place_of_name(inputs: list[Input], name: str) -> int:
             f"`wrt`: {name!r} names several inputs. Name one, or several in a list, of "
             f"{listed(choices)}."
         )
-    raise ValueError(_no_input(inputs, name))
+    raise ValueError(_no_input_message(inputs, name))
 
 
-def _no_input(inputs: list[Input], name: Any) -> str:
+def _no_input_message(inputs: list[Input], name: Any) -> str:
     known = listed(each.name for each in inputs)
     return f"`wrt` names no input: received {shown(name)}, the inputs are {known}."
 
 
-def _no_floats(each: Input) -> str:
+def _no_floats_message(each: Input) -> str:
     is_text = each.tensor.dtype == tf.string
     kind = "text" if is_text else each.tensor.dtype.name
     conversion = "" if is_text else ", or convert it, as by x.astype('float64')"
@@ -191,7 +191,7 @@ def _cast(model: Callable, inputs: list[Input], moving: Sequence[int]) -> list[t
     """Returns the tensors, with floats cast to the dtype of the model's weights."""
     dtype, places = weights_dtype(model), set(moving)
     if dtype is None:
-        # One for all that move, the widest.
+        # The widest dtype of the moving inputs is used for all of them.
         dtype = max((inputs[i].tensor.dtype for i in moving), key=lambda each: each.size)
     else:
         places = {
@@ -215,12 +215,12 @@ def sample_axes(point: tf.Tensor) -> tuple[int, ...]:
     return () if math.prod(point.shape[1:]) == 1 else tuple(point.shape[1:])
 
 
-def drawn(points: Points) -> Points:
-    """Returns a few random samples with given shapes."""
+def random_points(points: Points) -> Points:
+    """Returns a few random samples with the shapes of the points."""
     size = next((x.shape[0] for x in points.flat if x.shape[0] is not None), 4)
 
     def normal(x: tf.Tensor) -> tf.Tensor:
-        shape = [min(size, _MOST_DRAWN), *x.shape[1:]]
+        shape = [min(size, _MAX_RANDOM), *x.shape[1:]]
         if not x.dtype.is_floating:
             return tf.zeros(shape, x.dtype)
         return tf.cast(tf.random.stateless_normal(shape, _SEED), x.dtype)
@@ -229,9 +229,9 @@ def drawn(points: Points) -> Points:
 
 
 def random_directions(points: Points, seed: int) -> tuple[tf.Tensor, ...]:
-    """Returns numbers of both signs and like sizes in the shape of each moving input.
+    """Returns numbers of both signs and similar sizes in the shape of each moving input.
 
-    Of a small number, what depends on that entry alone would keep few digits.
+    A small number would leave few digits of an output that depends on that number alone.
     """
     rng = np.random.default_rng(seed)
 
@@ -255,7 +255,7 @@ def checked_directions(
         return (_direction(name, "x", points.moving[0], direction),)
     like, pairs = points.structured(points.moving), []
     try:
-        # In the order of the moving inputs.
+        # This collects pairs in the order of the moving inputs.
         keras.tree.map_structure_up_to(
             like, lambda x, v: pairs.append((x, v)), like, direction
         )

@@ -1,4 +1,4 @@
-"""The result of an evaluation: of independent samples, verified if requested, with advice."""
+"""The result of an evaluation, with checks: independent samples, verification, advice."""
 
 import contextlib
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from keras_smooth.differentiation import independence
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import random_directions
 from keras_smooth.differentiation.verification import (
-    certified,
-    check_hidden,
+    check_hidden_values,
+    verified_result,
     with_verification,
 )
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls
 from keras_smooth.models.checked_inputs import explained_batch
-from keras_smooth.operations.program import layer_of
-from keras_smooth.operations.rows import is_number
+from keras_smooth.operations.program import layer_path
+from keras_smooth.operations.rows import is_inexact
 from keras_smooth.presentation.warn import advice
 
 
@@ -29,34 +29,33 @@ def result(evaluation: Evaluation, verify: bool) -> Any:
     """Returns the result of an evaluation, verified if requested.
 
     Raises:
-        ValueError: If the model does not treat each sample by itself, or is built for
-            batches of another size.
+        ValueError: If the model mixes samples, or is built for batches of another size.
     """
     verify = truth("`verify`", verify)
     num_samples = evaluation.points.flat[0].shape[0]
     with explained_batch(evaluation.model, num_samples, evaluation.batch_size):
         independence.check(evaluation.traces, evaluation.points, evaluation.order)
-        values = certified(evaluation) if verify else evaluation.result()
+        values = verified_result(evaluation) if verify else evaluation.result()
         if not verify and evaluation.order:
-            check_hidden(evaluation)
+            check_hidden_values(evaluation)
         evaluation.warn_of_tapes()
         _advise_if_not_finite(evaluation.model, evaluation, values)
         return values
 
 
-def last(evaluation: Evaluation, verify: bool) -> Any:
+def last_entry(evaluation: Evaluation, verify: bool) -> Any:
     """Returns the last entry of the result of an evaluation, with its verification."""
     values = result(evaluation, verify)
     return with_verification(values[-1], values)
 
 
-def in_place_of_y(name: str, general: str, evaluation: Evaluation, verify: bool) -> Any:
+def in_shape_of_x(name: str, general: str, evaluation: Evaluation, verify: bool) -> Any:
     """Returns derivatives of one output number per sample, in the shape of x.
 
     Args:
-        name: Of the operator.
-        general: Name of the one for more output numbers.
-        evaluation: Of y, and of the derivatives.
+        name: The name of the operator.
+        general: The name of the operator for more output numbers.
+        evaluation: The evaluation of y and the derivatives.
         verify: Whether they are verified.
 
     Raises:
@@ -85,13 +84,13 @@ def _advise_if_not_finite(
     """Warns of derivatives that are not finite, in eager mode.
 
     Args:
-        model: Of the evaluation.
-        evaluation: What was asked for.
+        model: The model of the evaluation.
+        evaluation: The evaluation.
         values: Its result.
     """
     if not tf.executing_eagerly():
         return None
-    # Outside of tapes of the user. A number that is not finite makes the sum so.
+    # Tapes of the user do not record this. A sum is not finite if one of its terms is not.
     with tf.init_scope():
         sums = map(tf.reduce_sum, filter(calls.is_float, keras.tree.flatten(values[1:])))
         if all(bool(tf.math.is_finite(each)) for each in sums):
@@ -104,7 +103,7 @@ def _advise_if_not_finite(
     order = min((k for k, samples in lost.items() if samples.any()), default=None)
     if order is None:
         return None
-    place = _first(evaluation, order, int(np.argmax(lost[order])))
+    place = _first_place(evaluation, order, int(np.argmax(lost[order])))
     return (
         f"{evaluation.traces.name}: y is finite, but its derivatives of order {order} are not, "
         f"at {lost[order].sum()} of {len(is_finite)} samples{place}. "
@@ -122,24 +121,26 @@ def _are_finite(structure: Any) -> np.ndarray:
     return np.all(np.concatenate(flat, axis=1), axis=1)
 
 
-def _first(evaluation: Evaluation, order: int, sample: int) -> str:
-    """Returns the first operation with such a derivative of a sample, in words, if it is found."""
-    points, seen = evaluation.points, []
+def _first_place(evaluation: Evaluation, order: int, sample: int) -> str:
+    """Returns words for the first operation whose derivatives of a sample are not finite, or ""."""
+    points, operations = evaluation.points, []
 
     def watch(operation: tf.Operation, inputs: list) -> None:
         for tensor, value in zip(operation.inputs, inputs):
-            if isinstance(value, Jet) and not seen and not _is_finite(value):
-                seen.append(tensor.op)
+            if isinstance(value, Jet) and not operations and not _is_finite(value):
+                operations.append(tensor.op)
 
     # The model may need another number of samples, or an operation has no derivative.
     with contextlib.suppress(Exception):
-        alone = points.at([tf.gather(x, [sample]) for x in points.flat])
-        directions = [v[None] for v in random_directions(alone, _SEED)]
-        evaluation.traces.propagated(alone, directions, order, watch)
-    return f", first at {seen[0].type} in {layer_of(seen[0])}" if seen else ""
+        one_sample = points.at([tf.gather(x, [sample]) for x in points.flat])
+        directions = [v[None] for v in random_directions(one_sample, _SEED)]
+        evaluation.traces.propagated(one_sample, directions, order, watch)
+    if not operations:
+        return ""
+    return f", first at {operations[0].type} in {layer_path(operations[0])}"
 
 
 def _is_finite(jet: Jet) -> bool:
-    entries = jet.unframed().entries if is_number(jet.dtype) else []
+    entries = jet.unframed().entries if is_inexact(jet.dtype) else []
     known = (value for value in entries if value is not None)
     return all(bool(tf.reduce_all(tf.math.is_finite(value))) for value in known)

@@ -1,4 +1,4 @@
-"""Rules of users for jets of their layers, functions and operations."""
+"""Rules for jets that users register for their layers, functions and operations."""
 
 import functools
 from collections.abc import Callable
@@ -59,33 +59,33 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
         raise TypeError(f"`rule` must be a function of jets, received {shown(rule)}.")
     registry.rows.changed()
     if isinstance(subject, str):
-        # The other columns of the row stay.
-        rows.add_column(subject, jet=_unframed(rule), exact=False, program=None)
+        # The other columns of the row are unchanged.
+        rows.add_column(subject, jet=_unframed(rule), exact=False, control_flow=None)
     else:
         _rules[subject] = rule
 
 
 def _unframed(rule: Callable) -> Callable:
-    """Returns a rule whose jets have one curve for each direction."""
+    """Returns a rule that receives jets with one curve for each direction."""
 
     @functools.wraps(rule)
-    def spread_out(operation: Any, *inputs: Any) -> Any:
+    def unframed(operation: Any, *inputs: Any) -> Any:
         return rule(operation, *(x.unframed() if isinstance(x, Jet) else x for x in inputs))
 
-    return spread_out
+    return unframed
 
 
 def facts_of(subject: Any) -> Facts | None:
     """Returns the registered facts of a layer, an operation or a function.
 
-    Rules of users come before those of the few functions whose pieces join better than their
-    operations tell, as `keras.ops.logaddexp` where its arguments are equal.
+    Rules of users come before those of the few functions that are smoother than their operations
+    show, such as `keras.ops.logaddexp` at equal arguments.
     """
     facts = registry.facts_of(subject)
     key = type(subject) if isinstance(subject, keras.layers.Layer) else subject
     try:
         rule = _rules.get(key)
-    # Of functions that users write as objects, some have no hash.
+    # A callable object of a user may not be hashable.
     except TypeError:
         rule = None
     if rule is None:

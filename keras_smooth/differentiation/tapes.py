@@ -1,7 +1,7 @@
 """The engine "tape": nested GradientTape, the reference for every derivative.
 
-Each order is a step of reverse sweeps through the tapes of the order before: all partial
-derivatives, chosen ones, or the slope along a direction.
+A step of reverse sweeps through the tape of one order computes the next one. There are three
+kinds of steps: for all partial derivatives, for chosen ones, and along a direction.
 """
 
 import collections
@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth.differentiation.lost import Ways
+from keras_smooth.differentiation.lost import Paths
 from keras_smooth.differentiation.multi_indices import MultiIndex
 from keras_smooth.differentiation.passes import Form
 from keras_smooth.differentiation.points import Points, sample_axes
@@ -25,15 +25,15 @@ from keras_smooth.operations.taped import nested_tapes
 
 
 @dataclasses.dataclass(frozen=True)
-class Partials:
-    """A step: all partial derivatives, by sample, by reverse sweeps.
+class AllPartials:
+    """A step to all partial derivatives of each sample, by reverse sweeps.
 
     Args:
-        ways: From x to y.
-        below: The order of what is differentiated.
+        paths: The paths from x to y.
+        below: The order of the function that is differentiated, itself a derivative if above 0.
     """
 
-    ways: Ways
+    paths: Paths
     below: int = 0
 
     def __call__(self, value: Any, x: Any, order: int) -> Callable:
@@ -42,10 +42,10 @@ class Partials:
 
         def jacobian(tape: tf.GradientTape, place: int, number: int) -> tf.Tensor:
             (tensor, columns), point = split[place], points[number]
-            # Where value is a derivative, its places count the inputs behind each output.
-            output, *inputs = _unraveled(order, place, number, len(points))
-            rows = slopes(
-                self.ways, tape, columns, point, self.below + order, output, inputs
+            # The tensors of a derivative are counted by output and, within it, by input.
+            output, *inputs = _output_and_inputs(order, place, number, len(points))
+            rows = column_gradients(
+                self.paths, tape, columns, point, self.below + order, output, inputs
             )
             shape = (-1, *tensor.shape[1:], *sample_axes(point))
             return tf.cast(tf.reshape(rows, shape), tensor.dtype)
@@ -62,8 +62,15 @@ class Partials:
         return differentiate
 
 
-def _unraveled(order: int, place: int, number: int, num_points: int) -> list[int]:
-    """Returns the place of an output, and those of all inputs that it is derived by."""
+def _output_and_inputs(order: int, place: int, number: int, num_points: int) -> list[int]:
+    """Returns the places of an output and of all inputs by which it is differentiated.
+
+    Args:
+        order: The order of the derivative.
+        place: The place of the tensor of the order below.
+        number: The place of the input of this order.
+        num_points: The number of inputs.
+    """
     inputs = [number]
     for _ in range(order - 1):
         place, earlier = divmod(place, num_points)
@@ -72,23 +79,23 @@ def _unraveled(order: int, place: int, number: int, num_points: int) -> list[int
 
 
 @dataclasses.dataclass(frozen=True)
-class Slopes:
-    """A step: the derivative by a number t a sample, by two reverse sweeps.
+class AlongLine:
+    """A step to the derivative by one number t for each sample, by two reverse sweeps.
 
-    The first sweep is linear in its seed, so that the second gives a forward derivative, of
-    all outputs at once. It leaves out a path whose gradient has itself no gradient.
+    The first sweep is linear in its seed. So the second sweep, by the seed, is a forward
+    derivative of all outputs at once. It leaves out a path whose gradient has no gradient.
 
     Args:
-        ways: From t to y.
+        paths: The paths from t to y.
         order: The highest order.
 
     Raises:
-        LookupError: If such a path cannot be excluded.
+        LookupError: If there may be such a path.
 
     Source: J. Townsend, 2017, "A new trick for calculating Jacobian vector products".
     """
 
-    ways: Ways
+    paths: Paths
     order: int
 
     def __call__(self, value: Any, t: tf.Tensor, order: int) -> Callable:
@@ -112,53 +119,55 @@ class Slopes:
         row = gradient(inner, total, seed) if isinstance(total, tf.Tensor) else total
         if isinstance(row, Exception):
             raise row
-        is_whole = row is not None and _is_whole(seed, total, row)
+        is_complete = row is not None and _is_complete(seed, total, row)
         # Each order needs two sweeps.
-        if not (is_whole or self.ways.are_right(2 * self.order)):
+        if not (is_complete or self.paths.are_right(2 * self.order)):
             raise LookupError("a path has no second gradient")
-        return self.ways.checked(row, order, value, output, ())
+        return self.paths.checked(row, order, value, output, ())
 
 
-# By the bytes of a number: half of its digits.
+# Half of the digits of a number, by its size in bytes.
 _HALF_OF_DIGITS = {2: 0.1, 4: 3e-4, 8: 1e-8}
 
 
-def _is_whole(seed: tf.Tensor, total: tf.Tensor, row: tf.Tensor) -> bool:
+def _is_complete(seed: tf.Tensor, total: tf.Tensor, row: tf.Tensor) -> bool:
     """Returns whether no path is missing in the derivative of a gradient by its seed.
 
+    The gradient is linear in its seed. So it must equal the sum of the seed times this derivative.
+
     Args:
-        seed: Of the gradient, `(batch, ...)`.
-        total: The gradient, `(batch,)`, linear in its seed.
+        seed: The seed of the gradient, `(batch, ...)`.
+        total: The gradient, `(batch,)`.
         row: Its derivative by the seed, `(batch, ...)`.
     """
     if not tf.executing_eagerly():
         return False
     allowed = _HALF_OF_DIGITS[min(total.dtype.size, row.dtype.size)]
-    # A model in float64 may get its inputs in float32, or the other way round.
+    # The inputs and the outputs of a model may have different dtypes.
     seed, total, row = (tf.cast(each, "float64") for each in (seed, total, row))
     terms = tf.reshape(seed * row, (tf.shape(total)[0], -1))
     size = tf.reduce_sum(tf.abs(terms), axis=1) + tf.abs(total)
-    off = tf.abs(tf.reduce_sum(terms, axis=1) - total)
-    # Values that are not finite do not agree.
-    return bool(tf.reduce_all(off <= allowed * size))
+    difference = tf.abs(tf.reduce_sum(terms, axis=1) - total)
+    # False for values that are not finite.
+    return bool(tf.reduce_all(difference <= allowed * size))
 
 
 def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed: Any = None) -> Any:
-    """Returns a gradient, None if there is no path, or the error of TensorFlow."""
+    """Returns a gradient, None if there is no path, or the error that TensorFlow raises."""
     try:
         row = tape.gradient(y, x, output_gradients=seed)
     except (LookupError, NotImplementedError) as error:
         return error
-    # What is computed again for its gradient cannot be differentiated twice; of a layer
-    # TensorFlow cannot even say so, since it has no __name__.
+    # A function in tf.recompute_grad cannot be differentiated twice. For a layer, TensorFlow's
+    # own message of that fails, since a layer has no __name__.
     except AttributeError:
         return NotImplementedError("recompute_grad gives one derivative alone")
     # The gradient of a gather has only the rows that are used.
     return tf.convert_to_tensor(row) if isinstance(row, tf.IndexedSlices) else row
 
 
-def slopes(
-    ways: Ways,
+def column_gradients(
+    paths: Paths,
     tape: tf.GradientTape,
     columns: Sequence[tf.Tensor],
     x: tf.Tensor,
@@ -169,26 +178,26 @@ def slopes(
     """Returns the derivatives of columns by one input, of shape `(batch, columns, ...)`.
 
     Args:
-        ways: From the inputs to the outputs.
-        tape: That has recorded the columns.
+        paths: The paths from the inputs to the outputs.
+        tape: A tape that has recorded the columns.
         columns: The components of an output, or of a derivative of it.
         x: The input.
-        order: Of the derivatives.
-        output: Place of the output.
-        inputs: The places of all inputs by which it is derived.
+        order: The order of the derivatives.
+        output: The place of the output.
+        inputs: The places of all inputs by which it is differentiated.
     """
     rows = (gradient(tape, column, x) for column in columns)
-    return tf.stack([ways.checked(row, order, x, output, inputs) for row in rows], axis=1)
+    return tf.stack([paths.checked(row, order, x, output, inputs) for row in rows], axis=1)
 
 
 def components(tensor: tf.Tensor) -> list[tf.Tensor]:
-    """Splits (batch, ...) into tensors of shape (batch,).
+    """Splits a tensor of shape `(batch, ...)` into tensors of shape `(batch,)`.
 
-    Samples are independent, so that the gradient of one such tensor, summed over the
-    batch, holds one derivative a sample.
+    Samples are independent, so the gradient of the sum of such a tensor over the batch has the
+    derivative of each sample.
     """
     size = math.prod(tensor.shape[1:])
-    # Not unstacked: a gradient of one of them would make zeros for all the others.
+    # Not by `tf.unstack`: a gradient of one component would make zeros for all the others.
     rows = tf.reshape(tensor, (-1, size))
     return [rows[:, place] for place in range(size)]
 
@@ -197,26 +206,26 @@ def forms(traces: Traces, points: Points, *, wanted: Sequence[Form]) -> tuple:
     """Returns y and sums of partial derivatives."""
 
     def function(moving: list[tf.Tensor]) -> Any:
-        return traces.called(points.whole(moving))
+        return traces.call(points.x_with(moving))
 
     indices = {index for form in wanted for index, _ in form}
-    known = chosen(function, points.moving, indices, Ways(traces, points))
-    return known[()], *(_form(form, known) for form in wanted)
+    partials = chosen_partials(function, points.moving, indices, Paths(traces, points))
+    return partials[()], *(_sum_of_partials(form, partials) for form in wanted)
 
 
-def chosen(
-    function: Callable, x: list[tf.Tensor], indices: Iterable[MultiIndex], ways: Ways
+def chosen_partials(
+    function: Callable, x: list[tf.Tensor], indices: Iterable[MultiIndex], paths: Paths
 ) -> dict:
     """Returns the value of a function and chosen partial derivatives, by their multi-indices.
 
     Args:
-        function: Of x, a list of tensors.
-        x: Where.
-        indices: Of the numbers of all samples of x together.
-        ways: From x to the outputs.
+        function: A function of x.
+        x: A list of tensors.
+        indices: Multi-indices, which count the numbers of a sample of all tensors.
+        paths: The paths from x to the outputs.
     """
     levels = _levels(indices)
-    step = _Chosen(levels, [math.prod(each.shape[1:]) for each in x], ways)
+    step = _ChosenPartials(levels, [math.prod(each.shape[1:]) for each in x], paths)
     entries = nested_tapes(lambda x: [function(x)], x, len(levels) - 1, step)
     return {
         index: value
@@ -234,59 +243,61 @@ def num_sweeps(wanted: Sequence[Form]) -> list[int]:
     ]
 
 
-def _form(form: Form, known: dict) -> Any:
+def _sum_of_partials(form: Form, partials: dict) -> Any:
     def summed(*tensors: Any) -> Any:
         return total(
             tensor if factor == 1.0 else tensor * tf.constant(factor, tensor.dtype)
             for tensor, (_, factor) in zip(tensors, form)
         )
 
-    return keras.tree.map_structure(summed, *(known[index] for index, _ in form))
+    return keras.tree.map_structure(summed, *(partials[index] for index, _ in form))
 
 
 def _levels(indices: Iterable[MultiIndex]) -> list[list[MultiIndex]]:
-    """Returns the derivatives to compute by their order, each from one of the order before.
+    """Returns the derivatives to compute for each order, each from a parent of the order before.
 
-    A sweep back gives all derivatives of one of the order before, so that as few of these as
-    can be are used: such as are wanted themselves, then those that serve most.
+    One reverse sweep computes all derivatives of a parent. So there are few parents: those that
+    are requested themselves, then those of the most derivatives.
     """
     by_order: list[set[MultiIndex]] = [{()}]
     for index in indices:
         by_order += [set() for _ in range(len(by_order), len(index) + 1)]
         by_order[len(index)].add(index)
     for level, lower in zip(by_order[:1:-1], by_order[-2:0:-1]):
-        serves = collections.Counter(each for index in level for each in _parents(index))
+        num_children = collections.Counter(
+            each for index in level for each in _parents(index)
+        )
         for index in sorted(level):
             parents = _parents(index)
             if lower.isdisjoint(parents):
-                lower.add(max(parents, key=lambda each: (serves[each], each)))
+                lower.add(max(parents, key=lambda each: (num_children[each], each)))
     return [sorted(level) for level in by_order]
 
 
 def _parents(index: MultiIndex) -> dict[MultiIndex, int]:
-    """Returns all derivatives with one axis less, and which axis that is."""
+    """Returns all derivatives with one axis less, each with that axis."""
     places = range(len(index))
     return dict(sorted((index[:i] + index[i + 1 :], index[i]) for i in places))
 
 
 def _parent(index: MultiIndex, lower: list[MultiIndex]) -> tuple[MultiIndex, int]:
-    """Returns the derivative of the previous order from which one is computed, and by what."""
+    """Returns the parent in `lower` from which a derivative is computed, and the axis."""
     return next(pair for pair in _parents(index).items() if pair[0] in lower)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Chosen:
-    """A step of `nested_tapes`: from the chosen derivatives of one order those of the next.
+class _ChosenPartials:
+    """A step from the chosen partial derivatives of one order to those of the next.
 
     Args:
         levels: The derivatives of each order.
-        dims: How many numbers a sample of each input has.
-        ways: From the inputs to the outputs.
+        dims: Number of numbers in a sample of each input.
+        paths: The paths from the inputs to the outputs.
     """
 
     levels: list[list[MultiIndex]]
     dims: list[int]
-    ways: Ways
+    paths: Paths
 
     def __call__(self, values: list, x: list[tf.Tensor], order: int) -> Callable:
         below, level = self.levels[order - 1], self.levels[order]
@@ -299,11 +310,13 @@ class _Chosen:
 
         def differentiate(tape: tf.GradientTape) -> list:
             @functools.cache
-            def rows(parent: MultiIndex, output: int, number: int) -> tf.Tensor:
-                """Returns the derivatives of an output by one input, `(batch, m, d)`."""
+            def jacobian(parent: MultiIndex, output: int, number: int) -> tf.Tensor:
+                """Returns the derivatives of one output by one input, `(batch, m, d)`."""
                 columns = split[parent][output]
                 inputs = [number, *(places[axis][0] for axis in parent)]
-                rows = slopes(self.ways, tape, columns, x[number], order, output, inputs)
+                rows = column_gradients(
+                    self.paths, tape, columns, x[number], order, output, inputs
+                )
                 return tf.reshape(rows, (-1, len(columns), self.dims[number]))
 
             def derivative(index: MultiIndex) -> Any:
@@ -311,7 +324,7 @@ class _Chosen:
                 number, place = places[axis]
 
                 def column(output: int, y: tf.Tensor) -> tf.Tensor:
-                    slope = rows(parent, output, number)[..., place]
+                    slope = jacobian(parent, output, number)[..., place]
                     return tf.cast(tf.reshape(slope, (-1, *y.shape[1:])), y.dtype)
 
                 leaves = enumerate(keras.tree.flatten(outputs[parent]))
@@ -325,16 +338,18 @@ class _Chosen:
 
 def derivatives(traces: Traces, points: Points, *, order: int) -> tuple:
     """Returns y and all its partial derivatives up to an order, for each sample."""
-    start, step = points.structured(points.moving), Partials(Ways(traces, points))
-    return tuple(nested_tapes(_function(traces, points), start, order, step))
+    start, step = points.structured(points.moving), AllPartials(Paths(traces, points))
+    return tuple(
+        nested_tapes(_function_of_moving_inputs(traces, points), start, order, step)
+    )
 
 
 def along(traces: Traces, points: Points, *directions: tf.Tensor, order: int) -> tuple:
     """Returns y and its derivatives along one direction for each sample.
 
     Args:
-        traces: Of the model.
-        points: Where.
+        traces: The traces of the model.
+        points: The points.
         directions: For each moving input, a tensor of its shape.
         order: Number of derivatives.
     """
@@ -344,17 +359,17 @@ def along(traces: Traces, points: Points, *directions: tf.Tensor, order: int) ->
             x + v * tf.reshape(t, (-1, *[1] * (x.shape.rank - 1)))
             for x, v in zip(points.moving, directions, strict=True)
         ]
-        return traces.called(points.whole(moved))
+        return traces.call(points.x_with(moved))
 
     t = tf.zeros(tf.shape(points.moving[0])[:1], points.dtype)
-    ways = Ways(traces, points, together=True)
+    paths = Paths(traces, points, together=True)
     try:
-        return tuple(nested_tapes(curve, t, order, Slopes(ways, order)))
-    # A layer with recomputed gradients allows one sweep only.
+        return tuple(nested_tapes(curve, t, order, AlongLine(paths, order)))
+    # A layer in tf.recompute_grad allows one sweep only.
     except (LookupError, NotImplementedError, AttributeError):
         indices = [(0,) * k for k in range(order + 1)]
-        known = chosen(lambda x: curve(*x), [t], indices, ways)
-        return tuple(known[index] for index in indices)
+        slopes = chosen_partials(lambda x: curve(*x), [t], indices, paths)
+        return tuple(slopes[index] for index in indices)
 
 
 def along_each(traces: Traces, points: Points, *, vectors: tf.Tensor, order: int) -> tuple:
@@ -362,36 +377,40 @@ def along_each(traces: Traces, points: Points, *, vectors: tf.Tensor, order: int
     results = []
     for direction in tf.unstack(tf.cast(vectors, points.dtype)):
         pairs = zip(tf.split(direction, points.dims), points.moving, strict=True)
-        whole = [tf.broadcast_to(tf.reshape(v, x.shape[1:]), tf.shape(x)) for v, x in pairs]
-        results.append(along(traces, points, *whole, order=order))
+        by_input = [
+            tf.broadcast_to(tf.reshape(v, x.shape[1:]), tf.shape(x)) for v, x in pairs
+        ]
+        results.append(along(traces, points, *by_input, order=order))
     return results[0][0], *(entries[order] for entries in results)
 
 
 def hessian_vector_product(traces: Traces, points: Points, *directions: tf.Tensor) -> tuple:
     """Returns y and the derivatives of its slope along one direction by all inputs."""
-    ways, outputs = Ways(traces, points), []
+    paths, outputs = Paths(traces, points), []
 
     def contracted(tensor: tf.Tensor, slopes: Any) -> tf.Tensor:
         pairs = zip(keras.tree.flatten(slopes), directions, strict=True)
         return tf.add_n([_contracted(tensor, *pair) for pair in pairs])
 
     def slope(moving: Any) -> Any:
-        y, slopes = nested_tapes(_function(traces, points), moving, 1, Partials(ways))
+        y, slopes = nested_tapes(
+            _function_of_moving_inputs(traces, points), moving, 1, AllPartials(paths)
+        )
         outputs.append(y)
         return keras.tree.map_structure_up_to(y, contracted, y, slopes)
 
     start = points.structured(points.moving)
-    _, products = nested_tapes(slope, start, 1, Partials(ways, below=1))
+    _, products = nested_tapes(slope, start, 1, AllPartials(paths, below=1))
     return outputs[0], products
 
 
-def _function(traces: Traces, points: Points) -> Callable:
-    """Returns a model as a function of the inputs that move."""
-    return lambda moving: traces.called(points.whole(keras.tree.flatten(moving)))
+def _function_of_moving_inputs(traces: Traces, points: Points) -> Callable:
+    """Returns the model as a function of its moving inputs."""
+    return lambda moving: traces.call(points.x_with(keras.tree.flatten(moving)))
 
 
 def _contracted(tensor: tf.Tensor, slope: tf.Tensor, direction: tf.Tensor) -> tf.Tensor:
-    """Returns the sum over the numbers of an input of slopes times a direction."""
+    """Returns the product of the derivatives by one input with a direction, in y's shape."""
     dim = math.prod(direction.shape[1:])
     rows = tf.reshape(slope, (-1, math.prod(tensor.shape[1:]), dim))
     product = tf.linalg.matvec(rows, tf.cast(tf.reshape(direction, (-1, dim)), slope.dtype))

@@ -1,4 +1,4 @@
-"""The tasks: a function of each engine, and the names of the results."""
+"""The tasks: sets of derivatives to compute, with a function of each engine."""
 
 import dataclasses
 import functools
@@ -14,16 +14,16 @@ from keras_smooth.differentiation.passes import Form, partials, passes_for
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A computation at points.
+    """A set of derivatives to compute at points.
 
     Args:
         entries: Names and orders of the results; the first is y.
-        jet: `jet(propagate, points, *directions, **options)`, where `propagate` sends lines
-            through a model.
-        tape: `tape(traces, points, *directions, **options)`.
-        jets_are_faster: Of how many numbers a sample of x has, and one of y, whether jets are
-            the faster engine.
-        options: What both functions are given.
+        jet: The function `jet(propagate, points, *directions, **options)` of Taylor mode,
+            where `propagate` returns the jets of a model along lines.
+        tape: The function `tape(traces, points, *directions, **options)` of nested tapes.
+        jets_are_faster: A function that returns whether jets are the faster engine, from the
+            number of numbers in a sample of x and in a sample of y.
+        options: Keyword arguments of `jet` and `tape`.
     """
 
     entries: tuple[tuple[str, int], ...]
@@ -43,46 +43,46 @@ def names(order: int) -> list[str]:
 
 
 def derivatives(order: int) -> Task:
-    """All partial derivatives up to an order."""
+    """Returns the task of all partial derivatives up to an order."""
     faster = functools.partial(engines.jets_are_faster, order)
     functions = taylor.derivatives, tapes.derivatives
-    return Task(_up_to(order), *functions, faster, {"order": order})
+    return Task(_entries(order), *functions, faster, {"order": order})
 
 
 def directional(order: int) -> Task:
-    """y and its derivatives along one direction a sample."""
-    return Task(_up_to(order), taylor.along, tapes.along, jets, {"order": order})
+    """Returns the task of y and its derivatives along one direction for each sample."""
+    return Task(_entries(order), taylor.along, tapes.along, always_jets, {"order": order})
 
 
-def _up_to(order: int) -> tuple[tuple[str, int], ...]:
+def _entries(order: int) -> tuple[tuple[str, int], ...]:
     return tuple((name, k) for k, name in enumerate(names(order)))
 
 
 def along_each(vectors: tf.Tensor, order: int) -> Task:
-    """y and its derivative of one order along each of several directions of all samples.
+    """Returns the task of y and its derivatives of one order along directions of all samples.
 
     Args:
-        vectors: Shape `(directions, numbers of a sample)`.
-        order: Of the derivatives.
+        vectors: Tensor of shape `(directions, numbers of a sample)`.
+        order: The order of the derivatives.
     """
     entries = (("y", 0), *((f"probe {i}", order) for i in range(vectors.shape[0])))
     options = {"vectors": vectors, "order": order}
-    return Task(entries, taylor.along_each, tapes.along_each, jets, options)
+    return Task(entries, taylor.along_each, tapes.along_each, always_jets, options)
 
 
 def hessian_vector_product() -> Task:
-    """y and, by all inputs, the first derivatives of the slope along one direction a sample."""
+    """Returns the task of y and the Hessian times a direction for each sample."""
     entries = (("y", 0), ("hessian_vector_product", 2))
     functions = taylor.hessian_vector_product, tapes.hessian_vector_product
     return Task(entries, *functions, lambda *_: False)
 
 
 def laplacian(dim: int, slopes: bool = False) -> Task:
-    """y, all first derivatives if asked for, and the sum of the second ones along the axes.
+    """Returns the task of y, all first derivatives if requested, and the Laplacian.
 
-    Work and memory of jets grow with d, not with d^2: the value, the d first derivatives and
-    the sum of the second ones go through the model together. Behind a first layer of fewer than
-    d / 2 units they grow with their number.
+    The work and memory of jets grow with the dimension d, not with d^2: the value, d first
+    derivatives and the sum of the second ones go through the model together. After a first layer
+    of fewer than d / 2 units they grow with the number of units.
 
     References:
         Li et al., 2024, "A computational framework for neural network-based variational
@@ -92,7 +92,7 @@ def laplacian(dim: int, slopes: bool = False) -> Task:
     first = partials(of_order(dim, 1)) if slopes else ()
     sum_of_second = tuple(((axis, axis), 1.0) for axis in range(dim))
     words = [*(f"by {axis}" for axis in range(len(first))), "laplacian"]
-    return forms([*first, sum_of_second], words, dim, jets)
+    return forms([*first, sum_of_second], words, dim, always_jets)
 
 
 def forms(
@@ -101,14 +101,14 @@ def forms(
     dim: int,
     jets_are_faster: Callable[[int, int], bool] | None = None,
 ) -> Task:
-    """y and sums of partial derivatives.
+    """Returns the task of y and forms, which are sums of partial derivatives.
 
     Args:
-        wanted: The sums.
+        wanted: The forms.
         words: Their names.
-        dim: How many numbers a sample has.
-        jets_are_faster: As for a task; None compares the values of jets with the sweeps of
-            tapes.
+        dim: Number of numbers in a sample.
+        jets_are_faster: As for a task; None compares the number of values of jets with the
+            sweeps of tapes.
     """
     wanted = tuple(wanted)
 
@@ -122,6 +122,6 @@ def forms(
     return Task(entries, taylor.forms, tapes.forms, faster, {"wanted": wanted})
 
 
-def jets(dim: int, num_outputs: int) -> bool:
+def always_jets(dim: int, num_outputs: int) -> bool:
     """Returns True: jets are faster for all dimensions."""
     return True

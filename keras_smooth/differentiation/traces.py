@@ -1,4 +1,4 @@
-"""The operations of a model at points, traced once for each shape."""
+"""The operations of a model for inputs of given shapes, traced once for each shape."""
 
 import dataclasses
 import weakref
@@ -20,16 +20,16 @@ from keras_smooth.models.tracing import (
     computes_with_values,
 )
 
-# Tracing costs as much as derivatives at some hundred points.
-_kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-_MOST_KEPT = 8
+# Traces by model. Tracing costs as much as derivatives at a few hundred points.
+_stored_traces: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_MAX_STORED = 8
 
 
 class NotTraceableError(ValueError):
-    """An error that says that TensorFlow cannot trace a model.
+    """A model that TensorFlow cannot trace.
 
     Args:
-        reason: Why.
+        reason: The reason.
         hides_values: Whether Python computes with values, as NumPy does, unseen by tapes.
     """
 
@@ -51,7 +51,7 @@ class Traces:
     training: bool = False
 
     def __post_init__(self) -> None:
-        self._known: dict[tuple, Any] = {}
+        self._traces_or_errors: dict[tuple, Any] = {}
 
     @property
     def name(self) -> str:
@@ -60,41 +60,41 @@ class Traces:
         return str(getattr(model, "name", getattr(model, "__name__", repr(model))))
 
     def at(self, points: Points) -> operations.Trace:
-        """Returns the operations for inputs of the shapes of some points.
+        """Returns the operations for inputs with the shapes of the points.
 
         Raises:
             NotTraceableError: If the model cannot be traced.
         """
         key = tuple((tuple(x.shape), x.dtype) for x in points.flat)
-        if key not in self._known:
+        if key not in self._traces_or_errors:
             try:
-                self._known[key] = self._kept_or_traced(points, key)
-            # Of an error the frames, with the tensors in them, would live as long as this.
+                self._traces_or_errors[key] = self._stored_or_new_trace(points, key)
+            # The error itself would keep its frames, and the tensors in them, alive.
             except NotTraceableError as error:
-                self._known[key] = str(error), error.hides_values
-        known = self._known[key]
-        if isinstance(known, tuple):
-            raise NotTraceableError(*known)
-        return known
+                self._traces_or_errors[key] = str(error), error.hides_values
+        trace_or_error = self._traces_or_errors[key]
+        if isinstance(trace_or_error, tuple):
+            raise NotTraceableError(*trace_or_error)
+        return trace_or_error
 
-    def _kept_or_traced(self, points: Points, key: tuple) -> operations.Trace:
-        """Returns a kept trace if the model is known to compute the same, or a new one."""
-        known = identity(self.model) if tf.executing_eagerly() else None
-        if known is None:
-            return self._traced(points)
+    def _stored_or_new_trace(self, points: Points, key: tuple) -> operations.Trace:
+        """Returns a stored trace if the model is known to compute the same, or a new one."""
+        model_identity = identity(self.model) if tf.executing_eagerly() else None
+        if model_identity is None:
+            return self._new_trace(points)
         outline = keras.tree.map_structure(lambda x: None, points.x)
-        key = (known, self.training, registry.rows.version(), key, repr(outline))
-        kept = _kept.setdefault(self.model, {})
-        if key not in kept:
-            for old in list(kept)[: max(0, len(kept) + 1 - _MOST_KEPT)]:
-                kept.pop(old, None)
-            kept[key] = self._traced(points)
-        return kept[key]
+        key = (model_identity, self.training, registry.rows.version(), key, repr(outline))
+        stored = _stored_traces.setdefault(self.model, {})
+        if key not in stored:
+            for oldest in list(stored)[: max(0, len(stored) + 1 - _MAX_STORED)]:
+                stored.pop(oldest, None)
+            stored[key] = self._new_trace(points)
+        return stored[key]
 
     def hides_values(self, points: Points) -> bool:
         """Returns whether Python computes with values, as NumPy does, unseen by tapes.
 
-        Of a model in which Python only decides by values, tapes see all that is computed.
+        If Python only decides by values, tapes record all that the model computes.
         """
         try:
             self.at(points)
@@ -102,15 +102,15 @@ class Traces:
             return error.hides_values
         return False
 
-    def called(self, x: Any) -> Any:
-        """Calls the model.
+    def call(self, x: Any) -> Any:
+        """Returns the outputs of the model.
 
         Raises:
-            TypeError: If it returns what has no derivatives by real numbers.
+            TypeError: If an output is no dense tensor of real numbers.
         """
-        return self._checked(own_call.call(self.model, x, self.training))
+        return self._checked_outputs(own_call.call(self.model, x, self.training))
 
-    def _checked(self, y: Any) -> Any:
+    def _checked_outputs(self, y: Any) -> Any:
         for leaf in keras.tree.flatten(y):
             if isinstance(leaf, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
                 raise TypeError(
@@ -124,7 +124,8 @@ class Traces:
                 )
         return y
 
-    def _traced(self, points: Points) -> operations.Trace:
+    def _new_trace(self, points: Points) -> operations.Trace:
+        """Traces the model; see `at` for errors."""
         outputs = []
 
         def function(*flat: tf.Tensor) -> Any:
@@ -133,8 +134,8 @@ class Traces:
             return outputs[-1]
 
         try:
-            with registry.reading.named(self.model, rules.rule_of) as model:
-                traced = calls.without_trace(operations.trace, function, points.flat)
+            with registry.reading.marked_parts(self.model, rules.rule_of) as model:
+                traced = calls.without_side_effects(operations.trace, function, points.flat)
         # Tracing can raise any error.
         except Exception as error:
             # An outer graph cannot call the model either.
@@ -148,25 +149,25 @@ class Traces:
                 f"TensorFlow cannot trace it ({type(error).__name__}: {first})",
                 computes_with_values(error),
             ) from error
-        self._checked(outputs[-1])
+        self._checked_outputs(outputs[-1])
         moving = [*[True] * len(points.flat), *[False] * len(traced.captured)]
-        if operations.kept_in_variables(traced.program, moving) is not None:
+        if operations.assignment_that_moves(traced.program, moving) is not None:
             raise NotTraceableError("It writes what depends on x to a variable")
         return traced
 
     def moving(self, points: Points) -> list[bool]:
-        """Returns for each input of the program whether derivatives are taken by it."""
+        """Returns for each input of the program whether it moves."""
         captured = self.at(points).captured
         inputs = [place in points.places for place in range(len(points.flat))]
         return [*inputs, *[False] * len(captured)]
 
-    def of_program(self, function: Callable, points: Points, *arguments: Any) -> Any:
-        """Returns a function of the program, and of which of its inputs move.
+    def apply_to_program(self, function: Callable, points: Points, *arguments: Any) -> Any:
+        """Returns the result of a function of the program and of its moving inputs.
 
         Args:
-            function: Such as `operations.between`.
-            points: The inputs.
-            *arguments: Further ones of the function.
+            function: A function such as `operations.on_paths`.
+            points: The inputs of the model.
+            *arguments: Further arguments of the function.
         """
         return function(self.at(points).program, self.moving(points), *arguments)
 
@@ -178,10 +179,10 @@ class Traces:
         watch: Callable | None = None,
         **sums: Any,
     ) -> list:
-        """Returns the outputs of the program for straight lines x + t v through points.
+        """Returns the outputs of the program along the lines x + t v, for each direction v.
 
         Args:
-            points: Where the lines begin.
+            points: The points x where the lines begin.
             directions: For each moving input a tensor `(directions, batch or 1, ...)`.
             order: Number of derivatives, 1 or more.
             watch: As for `operations.evaluate`.
@@ -192,10 +193,10 @@ class Traces:
             Jet(x, [v, *[None] * (order - 1)], **sums)
             for x, v in zip(points.moving, directions, strict=True)
         ]
-        inputs = [*points.filled(jets), *traced.captured]
+        inputs = [*points.flat_with(jets), *traced.captured]
         return operations.evaluate(traced.program, inputs, watch)
 
     def reached(self, points: Points) -> list[bool]:
-        """Returns for each output whether the inputs that move lead to it."""
-        reached = self.of_program(operations.reached, points)
+        """Returns for each output whether a path leads to it from the moving inputs."""
+        reached = self.apply_to_program(operations.dependent_outputs, points)
         return [reached[place] for place in self.at(points).places if place >= 0]

@@ -14,7 +14,7 @@ from keras_smooth.differentiation.linear_operators import laplacian
 from keras_smooth.differentiation.multi_indices import of_order
 from keras_smooth.differentiation.passes import partials
 from keras_smooth.differentiation.points import Points, checked_directions, checked_points
-from keras_smooth.differentiation.results import in_place_of_y, last, result
+from keras_smooth.differentiation.results import in_shape_of_x, last_entry, result
 from keras_smooth.differentiation.verification import with_verification
 from keras_smooth.models import checked_inputs, own_call
 
@@ -70,27 +70,31 @@ def divergence(
     array([[18.]])
     """
     points = _field_points(model, x, wrt)
-    drawn = estimators.checked_probes(probes, seed, verify)
-    if drawn is not None:
-        return _estimated(model, points, drawn, engine, batch_size)
+    random_probes = estimators.checked_probes(probes, seed, verify)
+    if random_probes is not None:
+        return _estimated_divergence(model, points, random_probes, engine, batch_size)
     values = _first_partials(model, points, engine, batch_size, verify)
     diagonal = [flat[:, axis] for axis, flat in enumerate(map(_flat, values[1:]))]
-    return with_verification(_of_one_number(tf.add_n(diagonal), values[0]), values)
+    return with_verification(_with_axes_of(values[0], tf.add_n(diagonal)), values)
 
 
-def _estimated(
-    model: Callable, points: Points, drawn: tf.Tensor, engine: str, batch_size: int | None
+def _estimated_divergence(
+    model: Callable,
+    points: Points,
+    probes: estimators.Probes,
+    engine: str,
+    batch_size: int | None,
 ) -> tf.Tensor:
-    """Returns the mean of v . (J v) over directions v."""
-    signs = drawn.signs(sum(points.dims), points.dtype)
+    """Returns the mean of v . (J v) over random directions v."""
+    signs = probes.signs(sum(points.dims), points.dtype)
     task = tasks.along_each(signs, 1)
     y, *values = result(Evaluation(task, model, points, engine, batch_size), False)
     _check_field(y, points)
     products = [
-        _of_one_number(tf.reduce_sum(_flat(value) * tf.cast(v, value.dtype), axis=1), y)
+        _with_axes_of(y, tf.reduce_sum(_flat(value) * tf.cast(v, value.dtype), axis=1))
         for value, v in zip(values, tf.unstack(signs))
     ]
-    return estimators.mean_of(products)
+    return estimators.mean_of_values(products)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -202,11 +206,11 @@ def advection(
     """
     points = checked_points(model, x, wrt)
     direction = checked_directions(
-        points, _called("`velocity`", velocity, points), "`velocity`"
+        points, _vector_at_points("`velocity`", velocity, points), "`velocity`"
     )
     task = tasks.directional(1)
     evaluation = Evaluation(task, model, points, engine, batch_size, directions=direction)
-    return last(evaluation, verify)
+    return last_entry(evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -264,10 +268,12 @@ def hessian_vector_product(
         Pearlmutter, 1994, "Fast exact multiplication by the Hessian".
     """
     points = checked_points(model, x, wrt)
-    directions = checked_directions(points, _called("`vector`", vector, points), "`vector`")
+    directions = checked_directions(
+        points, _vector_at_points("`vector`", vector, points), "`vector`"
+    )
     task = tasks.hessian_vector_product()
     evaluation = Evaluation(task, model, points, engine, batch_size, directions=directions)
-    return in_place_of_y("hessian_vector_product", "hessian", evaluation, verify)
+    return in_shape_of_x("hessian_vector_product", "hessian", evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -350,7 +356,7 @@ def _first_partials(
     """Returns y, a vector field, and its derivatives with respect to each number of x."""
     dim = sum(points.dims)
     words = [f"by {axis}" for axis in range(dim)]
-    task = tasks.forms(partials(of_order(dim, 1)), words, dim, tasks.jets)
+    task = tasks.forms(partials(of_order(dim, 1)), words, dim, tasks.always_jets)
     values = result(Evaluation(task, model, points, engine, batch_size), verify)
     _check_field(values[0], points)
     return values
@@ -360,13 +366,16 @@ def _flat(value: tf.Tensor) -> tf.Tensor:
     return tf.reshape(value, (-1, math.prod(value.shape[1:])))
 
 
-def _of_one_number(value: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """Returns `(batch,)` with as many axes as y has, so that nothing broadcasts it to more."""
-    return tf.reshape(value, (-1, *[1] * (like.shape.rank - 1)))
+def _with_axes_of(y: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    """Returns one number for each sample, `(batch,)`, with axes of length 1 as many as y has.
+
+    So `(batch,)` and `(batch, 1)` cannot broadcast to `(batch, batch)`.
+    """
+    return tf.reshape(value, (-1, *[1] * (y.shape.rank - 1)))
 
 
-def _called(name: str, vector: Any, points: Points) -> Any:
-    """Returns a vector, or the value of a function or model at x."""
+def _vector_at_points(name: str, vector: Any, points: Points) -> Any:
+    """Returns a vector, or the value at x of a function or model."""
     if not callable(vector):
         return vector
     checked_inputs.check_callable(vector, name)

@@ -1,4 +1,4 @@
-"""Verified derivatives: the numbers of an engine compared with differences of the model."""
+"""Verified derivatives: those of an engine, compared with differences of the model."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from keras_smooth.differentiation.agreements import Agreement, Measured, agree
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import random_directions
 from keras_smooth.models import calls, copies, own_call
-from keras_smooth.models.agreement import EPSILON, agrees, coarsest, epsilon
+from keras_smooth.models.agreement import EPSILON, agrees, epsilon, least_precise_dtype
 from keras_smooth.models.tracing import PYTHON_COMPUTES
 from keras_smooth.operations import rows
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
@@ -22,13 +22,13 @@ from keras_smooth.presentation.warn import advice
 
 
 def in_float64(evaluation: Evaluation) -> Evaluation | None:
-    """Returns an evaluation of the same function in float64.
+    """Returns an evaluation of the same function in float64, or None.
 
-    None where the model computes in float64 already, or cannot: where it has no faithful
-    copy, or is a function that does not accept float64 or returns something else for it.
+    The result is None if the model computes in float64 already, if it has no faithful copy in
+    float64, or if it is a function that does not accept float64 or returns other values for it.
     """
     model, points = evaluation.model, evaluation.points
-    y = calls.without_trace(evaluation.traces.called, points.x)
+    y = calls.without_side_effects(evaluation.traces.call, points.x)
     if isinstance(model, keras.Operation):
         rounding = epsilon(model, y)
     else:
@@ -37,7 +37,7 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
         return None
     finer = points.at(calls.cast_to("float64", points.flat))
     try:
-        model = _model(model, finer.x, y, rounding)
+        model = _model_in_float64(model, finer.x, y, rounding)
     # The model's code can raise any error in float64.
     except Exception:
         return None
@@ -45,11 +45,17 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
     return dataclasses.replace(evaluation, model=model, points=finer, directions=directions)
 
 
-def _model(model: Callable, x: Any, y: Any, rounding: float) -> Callable:
+def _model_in_float64(model: Callable, x: Any, y: Any, rounding: float) -> Callable:
     """Returns a function or model that computes the outputs y in float64.
 
+    Args:
+        model: The function or model.
+        x: Its inputs in float64.
+        y: Its outputs in its own dtype.
+        rounding: The rounding of these outputs.
+
     Raises:
-        ValueError: If there is none.
+        ValueError: If it cannot compute them in float64.
     """
     if isinstance(model, keras.Operation):
         with calls.preserved_random_state():
@@ -117,9 +123,9 @@ class Verification(ShownAsTable):
             + (f"to {row.bound:.1e}" if row.ok else _verdict(row, self.dtype))
             for row in rows
         )
-        return f"<Verification: {self._ways()}: {', '.join(words)}>"
+        return f"<Verification: {self._title()}: {', '.join(words)}>"
 
-    def _ways(self) -> str:
+    def _title(self) -> str:
         return (
             f"engine {self.engine!r} against values of the model, "
             f"{self.num_points} points, {self.dtype}"
@@ -127,7 +133,7 @@ class Verification(ShownAsTable):
 
     def _table(self) -> Table:
         return Table(
-            title=self._ways().capitalize(),
+            title=self._title().capitalize(),
             head=("derivative", "largest", "bound", "limit", "verdict"),
             rows=[
                 (
@@ -157,7 +163,7 @@ def _verdict(row: Agreement, dtype: str) -> str:
     return f"the differences have an error of {row.error:.1e} at point {row.worst}"
 
 
-# By whether the dtype is float64.
+# The advice for other dtypes and for float64.
 _REMEDIES = (
     "use float64",
     "y varies too little compared with its size; subtract a constant from y",
@@ -175,7 +181,7 @@ class VerifiedDerivatives(tuple):
 
 
 def with_verification(values: Any, verified: tuple) -> Any:
-    """Gives each tensor that was made of verified derivatives their `verification`."""
+    """Returns tensors, with the `verification` of the derivatives from which they were computed."""
     if isinstance(verified, VerifiedDerivatives):
         for tensor in keras.tree.flatten(values):
             tensor.verification = verified.verification
@@ -183,7 +189,7 @@ def with_verification(values: Any, verified: tuple) -> Any:
 
 
 def with_verification_of(derivatives: tuple, values: Iterable) -> tuple:
-    """Returns a tuple of values with the `verification` that others have, if any."""
+    """Returns a tuple of values, with the `verification` of the derivatives if they have one."""
     if not isinstance(derivatives, VerifiedDerivatives):
         return tuple(values)
     verified = VerifiedDerivatives(values)
@@ -192,22 +198,22 @@ def with_verification_of(derivatives: tuple, values: Iterable) -> tuple:
 
 
 def compared(evaluation: Evaluation, values: tuple) -> Verification:
-    """Returns how far derivatives agree with values of the model.
+    """Returns the comparison of derivatives with values of the model.
 
     Args:
-        evaluation: What was asked for.
-        values: The derivatives, in the form of its result.
+        evaluation: The evaluation.
+        values: The derivatives, which it returned as its result.
     """
     return _Reference(evaluation).compared(evaluation.engine, values)
 
 
-def certified(evaluation: Evaluation) -> VerifiedDerivatives:
+def verified_result(evaluation: Evaluation) -> VerifiedDerivatives:
     """Returns the derivatives of an evaluation if they agree with values of the model.
 
     With the engine "auto", the other engine is tried if the faster one does not agree.
 
     Raises:
-        ValueError: If they do not; the message has the table.
+        ValueError: If they do not agree; the message has the table.
     """
     if evaluation.training:
         raise ValueError(
@@ -218,33 +224,37 @@ def certified(evaluation: Evaluation) -> VerifiedDerivatives:
         raise ValueError(
             "verify=True works outside of tf.function only. Verify some points eagerly."
         )
-    verified = calls.without_trace(_certified, evaluation)
+    verified = calls.without_side_effects(_result_that_agrees, evaluation)
     _advise_on_kinks(evaluation.model, evaluation.order)
-    evaluation.leave_trace()
+    evaluation.cause_side_effects()
     return verified
 
 
-def check_hidden(evaluation: Evaluation) -> None:
-    """Raises if tapes do not see all that a function computes, as where it calls NumPy.
+def check_hidden_values(evaluation: Evaluation) -> None:
+    """Raises an error if a function computes unseen by tapes, for example with NumPy.
 
-    A function that cannot be traced, except for decisions of Python, is compared with differences
-    along one direction at some points.
+    A function that cannot be traced, since Python computes with its values, is compared with
+    differences along one direction at some points.
 
     Raises:
         TypeError: If the derivatives differ.
     """
     if not evaluation.traces.hides_values(evaluation.points):
         return
-    # From all places: what is hidden may be so beyond a threshold only.
+    # From the whole range of points: values may be hidden beyond a threshold only.
     num_points = int(evaluation.points.flat[0].shape[0])
-    chosen = np.unique(np.linspace(0, num_points - 1, min(num_points, _SOME)).astype(int))
+    chosen = np.unique(
+        np.linspace(0, num_points - 1, min(num_points, _MAX_COMPARED)).astype(int)
+    )
     points = evaluation.points.at([tf.gather(x, chosen) for x in evaluation.points.flat])
     directions = random_directions(points, _SEED)
     along = Evaluation(
         tasks.directional(evaluation.order), evaluation.model, points, "tape",
         directions=directions,
     )  # fmt: skip
-    agreements = calls.without_trace(lambda: compared(along, along.result()).agreements)
+    agreements = calls.without_side_effects(
+        lambda: compared(along, along.result()).agreements
+    )
     for order, row in enumerate(agreements):
         if is_wrong(row):
             raise TypeError(
@@ -255,10 +265,10 @@ def check_hidden(evaluation: Evaluation) -> None:
 
 @advice
 def _advise_on_kinks(model: Callable, order: int) -> str | None:
-    """Returns what agreement at points leaves out: kinks between them."""
+    """Returns a warning of kinks between the points, which a comparison at points does not show."""
     rough = registry.reading.read(model).rough(order - 1)
-    known = [row for row in map(rows.row, rough) if row is not None]
-    kinds = [row.kind for row in known if row.breakpoints]
+    known_rows = [row for row in map(rows.row, rough) if row is not None]
+    kinds = [row.kind for row in known_rows if row.breakpoints]
     if not kinds:
         return None
     return (
@@ -271,17 +281,18 @@ def _advise_on_kinks(model: Callable, order: int) -> str | None:
 
 
 def is_wrong(row: Agreement) -> bool:
-    """Returns whether a derivative differs by more than differences can be off by."""
+    """Returns whether a derivative differs by more than the error of the differences."""
     return not row.ok and row.enough_digits and row.difference > 3 * row.error
 
 
-def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
+def _result_that_agrees(evaluation: Evaluation) -> VerifiedDerivatives:
+    """Returns the result of the first engine that agrees with values of the model."""
     reference, first = _Reference(evaluation), None
     lost: ValueError | None = None
     for candidate in evaluation.candidates():
         try:
             values = candidate.result()
-        # The other engine may have a derivative that one has lost.
+        # The other engine may compute a derivative that this one has lost.
         except ValueError as error:
             lost = lost or error
             continue
@@ -300,33 +311,33 @@ def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
     )
 
 
-# So many points tell whether something is hidden.
-_SOME = 256
-# Signs for errors of unknown sign that go through a sum of directions.
+# The largest number of points that are compared to detect hidden values.
+_MAX_COMPARED = 256
+# Random signs of errors in sums over directions: their seed, and the number of draws.
 _SEED, _DRAWS = 0, 16
 
 
 class _Reference:
-    """The same derivatives from values of the model, with their errors.
+    """The derivatives of an evaluation from differences of the model, with their errors.
 
-    The values are in float64 where the model can be had in it; then the engine runs in
-    float64 as well and is compared there, and its own numbers with those.
+    The model is evaluated in float64 if it can compute in it. Then the engine runs in float64 as
+    well and is compared with the differences, and its own numbers with those in float64.
     """
 
     def __init__(self, evaluation: Evaluation):
         self.evaluation = evaluation
         self.finer = in_float64(evaluation)
-        self.measured = _measured(self.finer or evaluation)
+        self.measured = _measured_derivatives(self.finer or evaluation)
 
     def compared(self, engine: str, values: tuple) -> Verification:
-        """Returns how far the derivatives of an engine agree with these."""
+        """Returns the comparison of the derivatives of an engine with the differences."""
         finer = self._in_float64(engine)
         dtype = keras.tree.flatten(values)[0].dtype.name
         agreements = [
             agree(name, k, entry, measured, EPSILON[dtype], fine)
             for (name, k), entry, measured, fine in zip(
                 self.evaluation.task.entries,
-                _flat(values),
+                _rows_in_float64(values),
                 self.measured,
                 finer,
                 strict=True,
@@ -335,27 +346,29 @@ class _Reference:
         model = self.evaluation.model
         if self.finer is not None and isinstance(model, keras.Operation):
             # A float64 output may come from coarser layers.
-            dtype = coarsest(model, values)
+            dtype = least_precise_dtype(model, values)
         num_points = int(self.evaluation.points.flat[0].shape[0])
         return Verification(engine, dtype, num_points, tuple(agreements))
 
     def _in_float64(self, engine: str) -> list:
-        """Returns the derivatives of the engine in float64, None for each without these."""
+        """Returns the derivatives of the engine in float64, or None for each if there are none."""
         if self.finer is not None:
             try:
-                return _flat(dataclasses.replace(self.finer, engine=engine).result())
+                return _rows_in_float64(
+                    dataclasses.replace(self.finer, engine=engine).result()
+                )
             # A gradient of the user can raise any error in float64.
             except Exception:
-                self.finer, self.measured = None, _measured(self.evaluation)
+                self.finer, self.measured = None, _measured_derivatives(self.evaluation)
         return [None] * len(self.measured)
 
 
-def _measured(evaluation: Evaluation) -> list[Measured]:
-    """Returns the derivatives by differences."""
+def _measured_derivatives(evaluation: Evaluation) -> list[Measured]:
+    """Returns the derivatives of an evaluation by differences of the model."""
     rng, num_fields = np.random.default_rng(_SEED), len(differences.SPREAD)
     propagate = differences.Differences(evaluation.model, rng, _DRAWS)
     measured = []
-    for entry in _flat(evaluation.along_lines(propagate)):
+    for entry in _rows_in_float64(evaluation.along_lines(propagate)):
         rows = entry.reshape(1 + num_fields * _DRAWS, -1, entry.shape[1])
         spread = np.abs(rows[1:]).reshape(num_fields, _DRAWS, *rows.shape[1:])
         largest = spread.max(axis=1)
@@ -363,7 +376,7 @@ def _measured(evaluation: Evaluation) -> list[Measured]:
     return measured
 
 
-def _flat(entries: tuple) -> list[np.ndarray]:
+def _rows_in_float64(entries: tuple) -> list[np.ndarray]:
     """Returns all numbers of each entry, `(batch, numbers)`, in float64."""
 
     def rows(tensor: tf.Tensor) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Truncated Taylor arithmetic: how a function carries derivatives along curves.
 
-entries.py        the entries of a series, of which None is 0
+entries.py        sums and products of the entries of a series, in which None is 0
 arithmetic.py     Jet: sums, products, linear maps, quotients
 pieces.py         piecewise linear functions; selection
-shapes.py         tensors by their shapes, for annotations
+shapes.py         annotations of tensors with their shapes
 frame.py          directions that are composed of fewer curves
 composition.py    elementwise functions by their derivatives at the points; straight lines
 functions.py      elementwise functions as series solutions of differential equations

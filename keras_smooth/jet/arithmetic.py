@@ -5,6 +5,7 @@ series x'(0), x''(0), ... Entry k is the k-th derivative, not divided by k!, as 
 jax.experimental.jet. This file has the class, and linear functions and products of jets.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,7 +13,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.jet.entries import Entry, folded, minus, summed, times, total
+from keras_smooth.jet.entries import (
+    Entry,
+    apply_folded,
+    minus,
+    sum_over_directions,
+    times,
+    total,
+)
 from keras_smooth.jet.frame import Frame
 from keras_smooth.jet.shapes import OfCurves, Primal
 
@@ -47,7 +55,7 @@ class Jet:
     (10.0, [6.0, 2.0])
     """
 
-    # Without it, NumPy applies an operator of an array and a jet to each entry of the array.
+    # Without this, NumPy applies `array * jet` to each number of the array.
     __array_ufunc__ = None
 
     def __init__(
@@ -87,10 +95,10 @@ class Jet:
     @property
     def directions(self) -> int:
         """The number of directions; 1 if all entries that have this axis are None."""
-        return self.frame.directions if self.frame else self._curves
+        return self.frame.directions if self.frame else self._num_curves
 
     @property
-    def _curves(self) -> int:
+    def _num_curves(self) -> int:
         along = self.series[:-1] if self.collapsed else self.series
         return max((value.shape[0] for value in along if value is not None), default=1)
 
@@ -118,7 +126,7 @@ class Jet:
         """
         if self.dtype == dtype:
             return self
-        return mapped(self, tf.cast(self.primal, dtype), lambda v: tf.cast(v, dtype))
+        return map_entries(self, tf.cast(self.primal, dtype), lambda v: tf.cast(v, dtype))
 
     def like(self, primal: tf.Tensor, series: Sequence[Entry]) -> "Jet":
         """Returns a jet with other values and the same directions.
@@ -141,14 +149,14 @@ class Jet:
         width, not d.
         """
         size = math.prod(self.shape[1:]) if None not in self.shape[1:] else 0
-        if not self._is_shared_lines() or self._curves <= 2 * size or not size:
+        if not self._has_shared_lines() or self._num_curves <= 2 * size or not size:
             return self
-        matrix = tf.reshape(self.series[0], (self._curves, size))
+        matrix = tf.reshape(self.series[0], (self._num_curves, size))
         frame = Frame(matrix, None if self.weights is None else self.weights[0])
         units = tf.reshape(tf.eye(size, dtype=self.dtype), (size, 1, *self.shape[1:]))
         return Jet(self.primal, [units, None], True, frame, self.weights)
 
-    def _is_shared_lines(self) -> bool:
+    def _has_shared_lines(self) -> bool:
         if not self.collapsed or self.order != 2 or self.frame or self.series[0] is None:
             return False
         if self.weights is not None and len(self.weights) > 1:
@@ -160,7 +168,7 @@ class Jet:
         if not self.frame:
             return self
         first, last = self.series
-        first = None if first is None else self.frame.spread(first)
+        first = None if first is None else self.frame.to_directions(first)
         return Jet(self.primal, [first, last], self.collapsed, weights=self.weights)
 
     def entry(self, order: int) -> tf.Tensor:
@@ -179,7 +187,7 @@ class Jet:
         return tf.broadcast_to(value, shape)
 
     def __add__(self, other: Any) -> Any:
-        return _plus(self, other)
+        return _sum(self, other)
 
     __radd__ = __add__
 
@@ -187,10 +195,10 @@ class Jet:
         return self.like(-self.primal, [minus(value) for value in self.series])
 
     def __sub__(self, other: Any) -> Any:
-        return _plus(self, -other)
+        return _sum(self, -other)
 
     def __rsub__(self, other: Any) -> Any:
-        return _plus(-self, other)
+        return _sum(-self, other)
 
     def __mul__(self, other: Any) -> Any:
         return bilinear(tf.multiply, self, other)
@@ -204,13 +212,15 @@ class Jet:
         return reciprocal(self) * other
 
 
-def inner(x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multiply) -> Entry:
-    """Returns the terms of entry k of a result that are products of lower entries.
+def inner_sum(
+    x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multiply
+) -> Entry:
+    """Returns the sum of those terms of entry k that are products of lower entries.
 
-    If entry k is collapsed, they are summed over the directions as well.
+    If entry k is collapsed, it is also the sum over the directions.
 
     Args:
-        x: The jet whose directions they have.
+        x: A jet with the same directions.
         k: The number of the entry.
         terms: Triples of two entries and a factor.
         product: The product of two entries.
@@ -218,23 +228,23 @@ def inner(x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multipl
     last = x.collapsed and k == x.order
     if last and x.frame:
         known = (term for term in terms if term[0] is not None)
-        terms = [(a, x.frame.measured(b), scale) for a, b, scale in known]
+        terms = [(a, x.frame.times_metric(b), scale) for a, b, scale in known]
     sum_ = total(times(a, b, scale, product) for a, b, scale in terms)
     if not last or sum_ is None:
         return sum_
-    return summed(sum_, None if x.frame else x.weights)
+    return sum_over_directions(sum_, None if x.frame else x.weights)
 
 
-def between(
+def inner_leibniz(
     x: Jet, a: Sequence, b: Sequence, k: int, product: Callable = tf.multiply
 ) -> Entry:
-    """Returns the terms of entry k of a product of series, without the first and the last."""
+    """Returns entry k of a product of series, without its first and last term."""
     terms = ((a[j], b[k - j], math.comb(k, j)) for j in range(1, k))
-    return inner(x, k, terms, product)
+    return inner_sum(x, k, terms, product)
 
 
 def as_jets(*xs: Any) -> list[Jet]:
-    """Returns jets and constants as jets with the same curves; a constant has entries of 0."""
+    """Returns jets and constants as jets along the same curves. Entries of a constant are 0."""
     jets = [x for x in xs if isinstance(x, Jet)]
     if not jets:
         received = ", ".join(type(x).__name__ for x in xs)
@@ -244,25 +254,26 @@ def as_jets(*xs: Any) -> list[Jet]:
         )
     if len({id(x.frame) for x in jets}) > 1:
         return as_jets(*(x.unframed() if isinstance(x, Jet) else x for x in xs))
-    return [x if isinstance(x, Jet) else _still(x, jets[0]) for x in xs]
+    return [x if isinstance(x, Jet) else _constant_jet(x, jets[0]) for x in xs]
 
 
-def _still(value: Any, like: Jet) -> Jet:
+def _constant_jet(value: Any, like: Jet) -> Jet:
     # tf.cast would round a number to float32.
     is_number = isinstance(value, (int, float))
     point = (tf.constant if is_number else tf.cast)(value, like.dtype)
     return like.like(point, [None] * like.order)
 
 
-def _plus(x: Jet, other: Any) -> Jet:
+def _sum(x: Jet, other: Any) -> Jet:
     x, other = as_jets(x, other)
     primal = x.primal + other.primal
     pairs = zip(x.series, other.series, strict=True)
-    return x.like(primal, [total([grown(v, primal) for v in pair]) for pair in pairs])
+    series = [total([broadcast_like(v, primal) for v in pair]) for pair in pairs]
+    return x.like(primal, series)
 
 
-def grown(value: Entry, like: tf.Tensor) -> Entry:
-    """Returns an entry broadcast to the shape of a tensor, but for the axis of the samples."""
+def broadcast_like(value: Entry, like: tf.Tensor) -> Entry:
+    """Returns an entry broadcast to the shape of a tensor, except along the batch axis."""
     if value is None or value.shape[2:] == like.shape[1:]:
         return value
     return value * tf.ones_like(like)
@@ -286,7 +297,7 @@ def linear(function: Callable, x: Jet) -> Jet:
     >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
     [2.0, 0.0]
     """
-    return x.like(function(x.primal), [folded(function, value) for value in x.series])
+    return x.like(function(x.primal), [apply_folded(function, value) for value in x.series])
 
 
 def joint(function: Callable, *xs: Any) -> Jet:
@@ -307,22 +318,23 @@ def joint(function: Callable, *xs: Any) -> Jet:
     >>> jet.joint(lambda a, b: tf.concat([a, b], -1), x, jet.exp(x)).shape
     TensorShape([2, 2])
     """
-    primals = map(primal, xs)
-    return jointly(function(*primals), lambda *values: folded(function, *values), xs)
+    exact = function(*map(primal, xs))
+    return lifted_joint(exact, functools.partial(apply_folded, function), xs)
 
 
-def jointly(exact: Any, lift: Callable, xs: Sequence) -> Jet:
-    """Returns the jet of what is linear in several arguments together.
+def lifted_joint(exact: Any, lift: Callable, xs: Sequence) -> Jet:
+    """Returns the jet of a function that is jointly linear in several arguments.
 
     Args:
-        exact: Its value at the points.
-        lift: `lift(*values)` applies it to an entry of each argument, with all directions.
+        exact: The value of the function at the points.
+        lift: `lift(*values)` applies the function to an entry of each argument. Each has the
+            axis of directions in front.
         xs: Jets and constants, at least one jet.
     """
     jets, series = as_jets(*xs), []
     for values in zip(*(x.series for x in jets)):
         lead = max((value.shape[0] for value in values if value is not None), default=0)
-        whole = (written_out(*pair, lead) for pair in zip(jets, values))
+        whole = (full_entry(*pair, lead) for pair in zip(jets, values))
         series.append(lift(*whole) if lead else None)
     return jets[0].like(exact, series)
 
@@ -332,13 +344,13 @@ def primal(x: Any) -> Any:
     return x.primal if isinstance(x, Jet) else x
 
 
-def mapped(x: Jet, y: Any, function: Callable) -> Jet:
-    """Returns a jet of a value y and of a function of each entry of x that is not 0."""
+def map_entries(x: Jet, y: Any, function: Callable) -> Jet:
+    """Returns the jet with primal y whose series is a function of each entry of x, None for 0."""
     return x.like(y, [None if value is None else function(value) for value in x.series])
 
 
-def written_out(x: Any, value: Entry, lead: int) -> tf.Tensor:
-    """Returns an entry broadcast to its directions and to the batch of a jet or constant."""
+def full_entry(x: Any, value: Entry, lead: int) -> tf.Tensor:
+    """Returns an entry broadcast to `lead` directions and to the shape of a jet or constant."""
     like = tf.convert_to_tensor(primal(x))
     size = (lead, *like.shape)
     if value is not None and value.shape.is_fully_defined() and value.shape == size:
@@ -401,7 +413,7 @@ def folded_bilinear(function: Callable, x: Any, y: Any) -> Jet:
         if a.shape.rank == b.shape.rank == primal(x).shape.rank:
             return function(a, b)
         lead = max(v.shape[0] for v, z in ((a, x), (b, y)) if v.shape.rank > z.shape.rank)
-        return folded(function, written_out(x, a, lead), written_out(y, b, lead))
+        return apply_folded(function, full_entry(x, a, lead), full_entry(y, b, lead))
 
     return bilinear(product, x, y)
 
@@ -409,7 +421,7 @@ def folded_bilinear(function: Callable, x: Any, y: Any) -> Jet:
 def leibniz(x: Jet, a: Sequence, b: Sequence, k: int, product: Any = tf.multiply) -> Entry:
     """Returns entry k of a product of series."""
     ends = [times(a[0], b[k], 1, product), times(a[k], b[0], 1, product)]
-    return total([*ends, between(x, a, b, k, product)])
+    return total([*ends, inner_leibniz(x, a, b, k, product)])
 
 
 def reciprocal(x: Jet) -> Jet:

@@ -1,11 +1,11 @@
-"""Elementwise functions by their derivatives at the points, for many directions.
+"""Elementwise functions from their derivatives at the points, for many directions.
 
 With f', f'', ... at the point, a curve x(t) gives
 
     y_n = sum_k f^(k)(x_0) B_(n, k)(x_1, ..., x_(n - k + 1)),
 
-where B are the partial Bell polynomials. The derivatives of f are computed once for each point and
-not for each direction, and are factors of a sum over directions.
+where B are the partial Bell polynomials. The derivatives of f are computed once for each point, not
+once for each direction. In a sum over the directions they are common factors.
 
 References:
     Faa di Bruno's formula in the form of Comtet, 1974, "Advanced combinatorics", section
@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_smooth.jet.arithmetic import Jet, inner
+from keras_smooth.jet.arithmetic import Jet, inner_sum
 from keras_smooth.jet.entries import Entry, times, total
 
 
@@ -77,7 +77,7 @@ def _composed(primal: tf.Tensor, slopes: Sequence[Entry], x: Jet) -> Jet:
 
 
 def _bell_polynomials(x: Jet) -> dict[tuple[int, int], Entry]:
-    """Returns B_(n, k) of the series, collapsed where entry n is.
+    """Returns B_(n, k) of the series by (n, k). It is collapsed if entry n is.
 
     B_(n, k) = sum_i binomial(n - 1, i - 1) x_i B_(n - i, k - 1), B_(n, 1) = x_n.
     """
@@ -89,7 +89,7 @@ def _bell_polynomials(x: Jet) -> dict[tuple[int, int], Entry]:
                 (x.series[i - 1], bell[n - i, k - 1], math.comb(n - 1, i - 1))
                 for i in range(1, n - k + 2)
             )
-            bell[n, k] = inner(x, n, terms)
+            bell[n, k] = inner_sum(x, n, terms)
     return bell
 
 

@@ -1,4 +1,4 @@
-"""The entries of a series, of which None is 0: sums, products, sums over the directions."""
+"""Sums and products of the entries of a series, in which None is 0; sums over the directions."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
@@ -6,20 +6,20 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.jet.frame import tail
+from keras_smooth.jet.frame import sizes_from
 from keras_smooth.jet.shapes import AlongDirections, OneSum, Sums
 
 Entry: TypeAlias = tf.Tensor | None
 
 
 def total(terms: Iterable[Entry]) -> Entry:
-    """Returns a sum in which None is 0."""
+    """Returns the sum of terms, in which None is 0."""
     known = [term for term in terms if term is not None]
     return sum(known[1:], known[0]) if known else None
 
 
 def times(a: Entry, b: Entry, scale: float = 1, product: Callable = tf.multiply) -> Entry:
-    """Returns a scaled product in which None is 0."""
+    """Returns a scaled product, in which None is 0."""
     if a is None or b is None:
         return None
     value = product(a, b)
@@ -27,22 +27,22 @@ def times(a: Entry, b: Entry, scale: float = 1, product: Callable = tf.multiply)
 
 
 def minus(value: Entry) -> Entry:
-    """Returns the negative, in which None is 0."""
+    """Returns the negative of an entry, in which None is 0."""
     return None if value is None else -value
 
 
-def summed(value: AlongDirections, weights: np.ndarray | None) -> Sums:
+def sum_over_directions(value: AlongDirections, weights: np.ndarray | None) -> Sums:
     """Returns the sums over the directions of a collapsed jet, `(sums, batch, ...)`."""
     if weights is None:
         return tf.reduce_sum(value, axis=0, keepdims=True)
-    rows = [_weighted(value, row) for row in weights]
+    rows = [_weighted_sum(value, row) for row in weights]
     return tf.concat(rows, axis=0) if len(rows) > 1 else rows[0]
 
 
-def _weighted(value: AlongDirections, row: np.ndarray) -> OneSum:
-    """Returns one sum over the directions, which stay as an axis of size 1."""
+def _weighted_sum(value: AlongDirections, row: np.ndarray) -> OneSum:
+    """Returns one weighted sum over the directions, with an axis of size 1 in their place."""
     places = np.flatnonzero(row)
-    # What has no weight is left out, also where it is no number.
+    # Directions of weight 0 are left out, since their entries may be NaN.
     if len(places) == 1:
         value = value[places[0], None]
     elif len(places) < len(row):
@@ -54,14 +54,14 @@ def _weighted(value: AlongDirections, row: np.ndarray) -> OneSum:
     return tf.reduce_sum(value, axis=0, keepdims=True) if len(places) > 1 else value
 
 
-def folded(function: Callable, *values: Entry) -> Entry:
-    """Applies a function of batches to entries, their directions folded into the batch."""
+def apply_folded(function: Callable, *values: Entry) -> Entry:
+    """Applies a function of batches to entries, with the directions folded into the batch."""
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None
     directions = known[0].shape[0]
-    result = function(*(tf.reshape(value, (-1, *tail(value, 2))) for value in known))
-    # Not the batch of before: a reshape may fold it.
+    result = function(*(tf.reshape(value, (-1, *sizes_from(value, 2))) for value in known))
+    # The function may return another batch size, as a reshape does.
     rows = result.shape[0]
     batch = -1 if rows is None else rows // directions
-    return tf.reshape(result, (directions, batch, *tail(result, 1)))
+    return tf.reshape(result, (directions, batch, *sizes_from(result, 1)))

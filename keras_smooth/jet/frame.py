@@ -15,13 +15,13 @@ from keras_smooth.jet.shapes import (
 class Frame:
     """Directions as combinations of curves: v_k = sum_j matrix[k, j] c_j.
 
-    A sum over the directions of products a(v_k) b(v_k) of quantities that are linear in
-    the direction is then sum_i a(c_i) sum_j (matrix^T matrix)[i, j] b(c_j). With d
-    directions of m curves it needs m (m + 1) products, not d: it is the covariance
-    form of the forward Laplacian.
+    Let a and b be linear in the direction. The sum over the directions of the products
+    a(v_k) b(v_k) is then sum_i a(c_i) sum_j (matrix^T matrix)[i, j] b(c_j). With d
+    directions of m curves it needs m (m + 1) products, not d. This is the covariance form of
+    the forward Laplacian.
 
     Args:
-        matrix: Shape `(directions, curves)`.
+        matrix: Tensor of shape `(directions, curves)`.
         weights: Weights of the directions in the sum; None is 1 for each.
     """
 
@@ -35,23 +35,23 @@ class Frame:
         )
         self.metric = tf.matmul(matrix, weighted, transpose_a=True)
 
-    def spread(self, value: AlongCurves) -> AlongDirections:
-        """Returns the entry of each direction from those of the curves."""
-        return _combined(self.matrix, value)
+    def to_directions(self, value: AlongCurves) -> AlongDirections:
+        """Returns the entries of the directions, from those of the curves."""
+        return _combine(self.matrix, value)
 
-    def measured(self, value: AlongCurves | None) -> AlongCurves | None:
-        """Returns the factor of an entry in the sum over the directions."""
-        return None if value is None else _combined(self.metric, value)
+    def times_metric(self, value: AlongCurves | None) -> AlongCurves | None:
+        """Returns matrix^T matrix times an entry: its factor in the sum over the directions."""
+        return None if value is None else _combine(self.metric, value)
 
 
-def _combined(matrix: Combination, value: AlongCurves) -> Combined:
+def _combine(matrix: Combination, value: AlongCurves) -> Combined:
     flat = tf.reshape(value, (value.shape[0], -1))
     combined = tf.matmul(tf.cast(matrix, value.dtype), flat)
-    return tf.reshape(combined, (matrix.shape[0], *tail(value, 1)))
+    return tf.reshape(combined, (matrix.shape[0], *sizes_from(value, 1)))
 
 
-def tail(value: tf.Tensor, start: int) -> list:
-    """Returns the sizes of the axes from `start` on, as integers where they are known."""
+def sizes_from(value: tf.Tensor, start: int) -> list:
+    """Returns the sizes of the axes from `start` on, as integers if they are known."""
     sizes = list(value.shape[start:])
     if None not in sizes:
         return sizes

@@ -1,6 +1,6 @@
 """Elementwise functions as series solutions of ordinary differential equations.
 
-y = f(x(t)) obeys y' = w x' with w = f'(x), so that Leibniz' rule gives
+y = f(x(t)) solves y' = w x' with w = f'(x). Leibniz' rule gives
 
     y_k = sum_j binomial(k - 1, j - 1) x_j w_(k - j),   j = 1 .. k.
 
@@ -14,23 +14,23 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_smooth.jet.arithmetic import Jet, inner, reciprocal
+from keras_smooth.jet.arithmetic import Jet, inner_sum, reciprocal
 from keras_smooth.jet.entries import Entry, minus, times, total
 
 
 def _square_entry(x: Jet, a: Sequence, k: int) -> Entry:
-    """Returns entry k of the square of a series: half the terms of a product."""
+    """Returns entry k of the square of a series, which needs half the terms of a product."""
     terms = [(a[j], a[k - j], 2 * math.comb(k, j)) for j in range(1, (k + 1) // 2)]
     if k % 2 == 0:
         terms.append((a[k // 2], a[k // 2], math.comb(k, k // 2)))
-    return total([times(a[0], a[k], 2), inner(x, k, terms)])
+    return total([times(a[0], a[k], 2), inner_sum(x, k, terms)])
 
 
-def _chain(x: Jet, w: Sequence, k: int) -> Entry:
+def _chain_rule_entry(x: Jet, w: Sequence, k: int) -> Entry:
     """Returns entry k of the solution of y' = w x'."""
     s = x.entries
     terms = ((s[j], w[k - j], math.comb(k - 1, j - 1)) for j in range(1, k))
-    return total([times(s[k], w[0]), inner(x, k, terms)])
+    return total([times(s[k], w[0]), inner_sum(x, k, terms)])
 
 
 def solve(x: Jet, primal: tf.Tensor, slope: Callable) -> Jet:
@@ -56,7 +56,7 @@ def solve(x: Jet, primal: tf.Tensor, slope: Callable) -> Jet:
     y, w = [primal], []
     for k in range(1, x.order + 1):
         w.append(slope(y, k - 1))
-        y.append(_chain(x, w, k))
+        y.append(_chain_rule_entry(x, w, k))
     return x.like(primal, y[1:])
 
 
@@ -310,7 +310,7 @@ def cos(x: Jet) -> Jet:
 def _sin_and_cos(x: Jet) -> tuple[Jet, Jet]:
     s, c = [tf.sin(x.primal)], [tf.cos(x.primal)]
     for k in range(1, x.order + 1):
-        s, c = [*s, _chain(x, c, k)], [*c, minus(_chain(x, s, k))]
+        s, c = [*s, _chain_rule_entry(x, c, k)], [*c, minus(_chain_rule_entry(x, s, k))]
     return x.like(s[0], s[1:]), x.like(c[0], c[1:])
 
 
@@ -333,8 +333,8 @@ def sqrt(x: Jet) -> Jet:
     y = [tf.sqrt(x.primal)]
     half = 0.5 / y[0]
     for k in range(1, x.order + 1):
-        inner = minus(_square_entry(x, [*y, None], k))
-        y.append(times(total([x.series[k - 1], inner]), half))
+        inner_terms = minus(_square_entry(x, [*y, None], k))
+        y.append(times(total([x.series[k - 1], inner_terms]), half))
     return x.like(y[0], y[1:])
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_smooth.jet.arithmetic import Jet, as_jets, grown
+from keras_smooth.jet.arithmetic import Jet, as_jets, broadcast_like
 from keras_smooth.jet.entries import Entry, times
 
 
@@ -56,7 +56,7 @@ def where(condition: tf.Tensor, x: Any, y: Any) -> Jet:
     x, y = as_jets(x, y)
     point = tf.where(condition, x.primal, y.primal)
     selected = (_select(condition, *pair) for pair in zip(x.series, y.series))
-    return x.like(point, [grown(value, point) for value in selected])
+    return x.like(point, [broadcast_like(value, point) for value in selected])
 
 
 def _select(condition: tf.Tensor, a: Entry, b: Entry) -> Entry:

@@ -99,13 +99,13 @@ def cumprod(x: Jet, axis: int) -> Jet:
     size, shift = x.shape[axis], 1
     # Parallel prefix products: Hillis and Steele, 1986.
     while shift < size:
-        x = x * shifted_by(x, axis, shift, 1.0)
+        x = x * shift_along_axis(x, axis, shift, 1.0)
         shift *= 2
     return x
 
 
-def shifted_by(x: Jet, axis: int, shift: int, first: float) -> Jet:
-    """Returns the entries shifted along an axis, with a number in the place of missing ones."""
+def shift_along_axis(x: Jet, axis: int, shift: int, first: float) -> Jet:
+    """Returns a jet shifted along an axis, whose first places are filled with a number."""
     padding = [[shift if i == axis else 0, 0] for i in range(x.shape.rank)]
     begin, size = [0] * x.shape.rank, [-1] * x.shape.rank
     size[axis] = x.shape[axis] - shift

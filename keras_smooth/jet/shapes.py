@@ -1,6 +1,6 @@
-"""Tensors by their shapes, which a test compares with those of calls.
+"""Annotations of tensors with their shapes, which a test compares with the tensors of calls.
 
-In one call a word stands for one number, and one with a star for any number of axes.
+Within one call, each word stands for one size, and a word with a star for any number of axes.
 """
 
 from typing import Annotated, TypeAlias
@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 import tensorflow as tf
 
 Primal: TypeAlias = Annotated[tf.Tensor, "batch *shape"]
-# Where all samples agree, the batch is 1.
+# The batch axis may be 1, if all samples agree.
 OfCurves: TypeAlias = Annotated[tf.Tensor, "_ #batch *shape"]
 AlongDirections: TypeAlias = Annotated[tf.Tensor, "directions batch *shape"]
 AlongCurves: TypeAlias = Annotated[tf.Tensor, "curves batch *shape"]

@@ -8,10 +8,10 @@ import tensorflow as tf
 from keras_smooth.jet.arithmetic import Jet
 from keras_smooth.jet.composition import composed
 
-# Up to where the series in powers of x are summed, and how many terms that takes in float64.
-_SINC_SERIES, _SINC_TERMS = 2.0, 26
-# Of Bessel functions by the sign in their equation: terms of alternating signs cancel.
-_BESSEL_SERIES, _BESSEL_TERMS = {1: 8.0, -1: 5.0}, 40
+# Up to which |u| the power series is summed, and the number of terms that float64 needs.
+_SINC_RADIUS, _SINC_TERMS = 2.0, 26
+# The same for Bessel functions, by the sign in their equation: alternating terms cancel.
+_BESSEL_RADIUS, _BESSEL_TERMS = {1: 8.0, -1: 5.0}, 40
 
 
 def sinc(x: Jet) -> Jet:
@@ -37,11 +37,11 @@ def sinc(x: Jet) -> Jet:
 def _sinc_derivatives(u: tf.Tensor, order: int) -> list[tf.Tensor]:
     """Returns derivatives 0 to order of f(u) = sin(u) / u.
 
-    From u f = sin(u) follows u f_n + n f_(n - 1) = sin(u + n pi / 2), of which near 0 nothing
-    is left: there it is f_n = sum_j (-1)^((n + j) / 2) u^j / (j! (n + j + 1)), n + j even.
+    u f = sin(u) gives u f_n + n f_(n - 1) = sin(u + n pi / 2). Near 0 this cancels, and the power
+    series is used: f_n = sum_j (-1)^((n + j) / 2) u^j / (j! (n + j + 1)), n + j even.
     """
-    near = tf.abs(u) < _SINC_SERIES
-    far = tf.where(near, tf.ones_like(u) * _SINC_SERIES, u)
+    near = tf.abs(u) < _SINC_RADIUS
+    far = tf.where(near, tf.ones_like(u) * _SINC_RADIUS, u)
     derivatives, last = [], tf.zeros_like(u)
     for n in range(order + 1):
         last = (tf.sin(far + n * math.pi / 2) - n * last) / far
@@ -84,7 +84,7 @@ def bessel(x: Jet, kind: int, sign: int) -> Jet:
 
     Source: Abramowitz and Stegun, 1964, "Handbook of mathematical functions".
     """
-    functions = _bessel(x.primal, x.order + kind, sign)
+    functions = _bessel_functions(x.primal, x.order + kind, sign)
 
     def function(m: int) -> tf.Tensor:
         return functions[m] if m >= 0 else functions[-m] * float(sign**-m)
@@ -98,12 +98,14 @@ def bessel(x: Jet, kind: int, sign: int) -> Jet:
     return composed([derivative(n) for n in range(x.order + 1)], x)
 
 
-def _bessel(x: tf.Tensor, largest: int, sign: int) -> list[tf.Tensor]:
-    """Returns those of order 0 to the largest: 9.1.10 and 9.6.10 near 0, 9.1.27 and 9.6.26
-    beyond."""
-    near = tf.abs(x) < _BESSEL_SERIES[sign]
+def _bessel_functions(x: tf.Tensor, largest: int, sign: int) -> list[tf.Tensor]:
+    """Returns Bessel functions of order 0 to the largest.
+
+    Near 0 by the power series 9.1.10 and 9.6.10, else by the recurrences 9.1.27 and 9.6.26.
+    """
+    near = tf.abs(x) < _BESSEL_RADIUS[sign]
     half = tf.where(near, x, 0.0) / 2
-    far = tf.where(near, tf.ones_like(x) * _BESSEL_SERIES[sign], x)
+    far = tf.where(near, tf.ones_like(x) * _BESSEL_RADIUS[sign], x)
     of_sign = {
         1: (tf.math.bessel_i0, tf.math.bessel_i1),
         -1: (tf.math.special.bessel_j0, tf.math.special.bessel_j1),
@@ -122,7 +124,7 @@ def _bessel(x: tf.Tensor, largest: int, sign: int) -> list[tf.Tensor]:
 
 
 def _polynomial(coefficients: list[float], x: tf.Tensor) -> tf.Tensor:
-    # Horner's scheme; terms that are too small for float32 are left out.
+    # By Horner's scheme. Coefficients that are too small for the dtype are left out.
     fine = np.finfo(x.dtype.as_numpy_dtype).tiny
     kept = [0.0 if abs(c) < fine else c for c in coefficients]
     return tf.math.polyval([tf.constant(c, x.dtype) for c in reversed(kept)], x)

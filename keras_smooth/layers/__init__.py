@@ -1,18 +1,18 @@
 """Drop-in subclasses of Keras layers that know how often they can be differentiated.
 
 table.py         the decorators that register a class, and the tables that they fill
-order.py         the check of the activation, which all layers share
-arguments.py     arguments that an older Keras does not have
-dense.py, activation.py                         with an order and an initialization
+order.py         the check of activations by layers with an order
+arguments.py     the arguments for the constructors of Keras, which may be older
+dense.py, activation.py                         layers with an order
 convolution.py, transposed_convolution.py, depthwise_convolution.py,
 separable_convolution.py, einsum_dense.py, recurrent.py, convolutional_recurrent.py
-                                                with an order; written by a script
+                                                layers with an order; written by a script
 normalization.py, interpolation.py, random_geometry.py, random_color.py
-                                                exact: Keras' outputs, right derivatives
-sampling.py                                     how random_geometry.py reads images
+                                                exact layers: Keras' outputs, right derivatives
+sampling.py                                     the sampling of images of random_geometry.py
 smooth_pooling.py, smooth_merging.py, smooth_prelu.py
                                                 smooth forms; written by a script
-smooth_maximum.py                               what these compute
+smooth_maximum.py                               the functions of the smooth forms
 """
 
 from keras_smooth.layers.activation import Activation

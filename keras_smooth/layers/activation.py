@@ -1,4 +1,4 @@
-"""Activation with an order."""
+"""Keras' Activation layer with an order."""
 
 from typing import Any
 

@@ -1,7 +1,8 @@
-"""Layers that interpolate images, which can be differentiated more than once.
+"""Layers that interpolate images and can be differentiated more than once.
 
-Interpolation is linear in the image and works along each axis: it is one matrix for the
-rows and one for the columns, read off what Keras makes of unit vectors.
+Interpolation is linear in the image and works along one axis after the other. So it is the product
+with one matrix for the rows and one for the columns. These matrices are computed by applying
+Keras' interpolation to unit vectors.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from keras_smooth.layers.table import exact
 
 
 def interpolated(images: Any, resize: Callable, data_format: str) -> Any:
-    """Returns images interpolated by matrices, exact in every derivative.
+    """Returns images interpolated by matrices, with exact derivatives of every order.
 
     Args:
         images: Tensor of images of known height and width, with or without a batch.
@@ -49,8 +50,8 @@ class UpSampling2D(keras.layers.UpSampling2D):
     and bilinear interpolation computes in float32. This layer applies the same
     interpolation as one matrix for each axis, which is linear to every order.
 
-    Arguments and outputs are those of Keras' layer. Images of unknown height or width
-    take Keras' own code.
+    Arguments and outputs are those of Keras' layer. For images of unknown height or width,
+    Keras' own code is used.
 
     Args:
         size: Integer or 2 integers, the factors for height and width.
@@ -94,9 +95,9 @@ class Resizing(keras.layers.Resizing):
     and interpolation computes in float32. This layer applies the same interpolation as
     one matrix for each axis, which is linear to every order.
 
-    Arguments and outputs are those of Keras' layer. Images of integers, of unknown height
-    or width, and those that are cropped or padded to keep their aspect ratio take Keras'
-    own code, behind which second derivatives are lost.
+    Arguments and outputs are those of Keras' layer. For images of integers, of unknown height
+    or width, and those that are cropped or padded to keep their aspect ratio, Keras' own code
+    is used, which loses second derivatives.
 
     Args:
         height: Positive integer, the height of the output.

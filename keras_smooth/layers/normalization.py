@@ -1,7 +1,7 @@
 """Normalization layers with exact derivatives of every order.
 
-Keras takes mean and variance from `tf.nn.moments`, which stops the gradient of the mean
-inside the variance: harmless for one derivative, wrong for two.
+Keras computes mean and variance by `tf.nn.moments`, which stops the gradient of the mean in
+the variance. The first derivative is right in spite of that, but the second one is wrong.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple:
 
     Args:
         x: Tensor of floats.
-        axes: Axes over which they are taken.
-        keepdims: Whether the axes stay, with size 1.
+        axes: Axes over which they are computed.
+        keepdims: Whether the axes are kept, with size 1.
     """
     dtype = keras.backend.standardize_dtype(x.dtype)
     wide = ops.cast(x, "float32") if dtype in ("float16", "bfloat16") else x
@@ -78,7 +78,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
 
 
 def _scaled(layer: keras.layers.Layer, x: Any, axes: Sequence[int]) -> Any:
-    """Returns x times gamma plus beta of a layer, as far as it has them, along some axes."""
+    """Returns x times gamma plus beta of a layer, if it has them, along some axes."""
     shape = [1] * len(x.shape)
     for axis in axes:
         shape[axis] = x.shape[axis]
@@ -95,8 +95,8 @@ class GroupNormalization(keras.layers.GroupNormalization):
     Arguments, weights and outputs are those of Keras' layer.
 
     Args:
-        groups: Positive integer, the groups into which the channels are split; each is
-            convolved with its own filters.
+        groups: Positive integer, the number of groups into which the channels are split; each
+            group is normalized by its own mean and variance.
         axis: Integer or list of integers, the axes that are normalized.
         epsilon: Positive number that is added to the variance.
         center: Whether a trained offset beta is added.
@@ -211,7 +211,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             if value:
                 raise ValueError(
                     f"BatchNormalization received {name}=True, for which there are no exact "
-                    "derivatives. Leave it out, or take Keras' own layer."
+                    "derivatives. Leave it out, or use Keras' own layer."
                 )
         super().__init__(**keras_arguments(locals()))
 
@@ -267,6 +267,7 @@ class UnitNormalization(keras.layers.UnitNormalization):
     def call(self, inputs: Any) -> Any:
         square = ops.sum(ops.square(inputs), axis=self.axis, keepdims=True)
         zero = ops.equal(square, 0)
-        # The argument of the root is never 0, so that the other branch has no infinite derivative.
+        # The root is never evaluated at 0, where its derivative is infinite and would make the
+        # derivative of the other branch NaN.
         norm = ops.sqrt(ops.where(zero, ops.ones_like(square), square))
         return inputs * ops.where(zero, ops.zeros_like(square), 1.0 / norm)

@@ -1,4 +1,4 @@
-"""The check of the activations of a layer with an order."""
+"""The check of activations by layers with an order."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,11 @@ from keras_smooth.presentation.warn import warn_once
 
 
 def checked_order(layer: object, order: int, *activations: Callable) -> int:
-    """Returns the order of a layer, if its activations can be differentiated as often.
+    """Returns the order of a layer if its activations can be differentiated that often.
 
     Args:
         layer: The layer, for its class name in messages.
-        order: Number of derivatives that will be taken; 0 allows every activation.
+        order: Number of derivatives that will be computed; 0 allows every activation.
         *activations: Activation functions.
 
     Raises:
@@ -22,19 +22,19 @@ def checked_order(layer: object, order: int, *activations: Callable) -> int:
     owner = type(layer).__name__
     order = whole_number(f"The `order` of {owner}", order, 0)
     for activation in activations:
-        known = registry.registered_smoothness(activation)
-        if not order or known is not None and known >= order:
+        smoothness = registry.registered_smoothness(activation)
+        if not order or smoothness is not None and smoothness >= order:
             continue
         name = getattr(activation, "__name__", type(activation).__name__)
-        if known is not None:
+        if smoothness is not None:
             row = registry.row(activation)
-            kind = f"of class C^{known}" if known >= 0 else "not continuous"
+            kind = f"of class C^{smoothness}" if smoothness >= 0 else "not continuous"
             reason = f" ({name} {row.reason})" if row and row.reason else ""
             smooth = ", ".join(registry.recommended(order))
             raise ValueError(
                 f"{owner} received activation={name!r}, which is {kind}, but order={order} "
-                f"asks for C^{order}{reason}. Take a smooth activation ({smooth}), or allow "
-                f"the loss with order={max(known, 0)}."
+                f"asks for C^{order}{reason}. Use a smooth activation ({smooth}), or allow "
+                f"the loss with order={max(smoothness, 0)}."
             )
         # A function may be smoother than its operations show.
         if (registry.smoothness(activation) or 0) < order:

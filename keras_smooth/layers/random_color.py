@@ -14,7 +14,7 @@ def hue_saturation_value(images: tf.Tensor, axis: int) -> tuple:
 
     Args:
         images: Tensor of floats.
-        axis: The axis of the channels, which the results lack.
+        axis: The axis of the channels, which the results do not have.
     """
     red, green, blue = ops.unstack(images, 3, axis)
     value = ops.maximum(red, ops.maximum(green, blue))
@@ -35,14 +35,14 @@ def hue_saturation_value(images: tf.Tensor, axis: int) -> tuple:
 
 
 def _guarded(x: tf.Tensor) -> tf.Tensor:
-    """Returns x, and 1 for what is not positive: no derivative divides by it."""
+    """Returns x, with 1 in place of numbers that are not positive, to divide by it."""
     return ops.where(x > 0, x, ops.ones_like(x))
 
 
 def red_green_blue(
     hue: tf.Tensor, saturation: tf.Tensor, value: tf.Tensor, axis: int
 ) -> tf.Tensor:
-    """Returns images of red, green and blue, the channels along an axis."""
+    """Returns images of red, green and blue, with the channels along an axis."""
     red = ops.abs(hue * 6.0 - 3.0) - 1.0
     green = 2.0 - ops.abs(hue * 6.0 - 2.0)
     blue = 2.0 - ops.abs(hue * 6.0 - 4.0)
@@ -54,7 +54,7 @@ def red_green_blue(
 
 
 def _per_image(factor: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """Returns one number for each image, to be multiplied with its pixels."""
+    """Returns one number for each image, in a shape that broadcasts over its pixels."""
     return ops.cast(ops.reshape(factor, (-1, 1, 1)), like.dtype)
 
 

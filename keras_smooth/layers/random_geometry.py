@@ -12,12 +12,13 @@ from keras_smooth.layers.table import exact
 from keras_smooth.models.configs import accepted
 
 
-def _seen_through(stock: Any, matrix_of: Callable) -> Callable:
-    """Returns the method of a layer that sees images through the maps that are drawn.
+def _transform_by(stock: Any, matrix_of: Callable) -> Callable:
+    """Returns the method `transform_images` of a layer, which applies random maps to images.
 
     Args:
         stock: The class of Keras.
-        matrix_of: `matrix_of(layer, images, drawn)` returns the maps.
+        matrix_of: A function `matrix_of(layer, images, transformation)` that returns the maps
+            for the random numbers in `transformation`.
     """
 
     def transform_images(
@@ -31,13 +32,13 @@ def _seen_through(stock: Any, matrix_of: Callable) -> Callable:
     return transform_images
 
 
-def _rotation(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
-    return drawn["rotation_matrix"]
+def _rotation(layer: Any, images: tf.Tensor, transformation: dict) -> tf.Tensor:
+    return transformation["rotation_matrix"]
 
 
-def _zoom(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
+def _zoom(layer: Any, images: tf.Tensor, transformation: dict) -> tf.Tensor:
     """Returns the map that scales about the middle of the image."""
-    x, y = drawn["width_zoom"], drawn["height_zoom"]
+    x, y = transformation["width_zoom"], transformation["height_zoom"]
     shape = ops.shape(images)
     height, width = shape[-3:-1] if layer.data_format == "channels_last" else shape[-2:]
     right, down = (
@@ -48,14 +49,14 @@ def _zoom(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
     return ops.concatenate([x, zero, right, zero, y, down, zero, zero], axis=1)
 
 
-def _shift(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
-    right, down = tf.split(drawn["translations"], 2, axis=1)
+def _shift(layer: Any, images: tf.Tensor, transformation: dict) -> tf.Tensor:
+    right, down = tf.split(transformation["translations"], 2, axis=1)
     ones, zero = ops.ones_like(right), ops.zeros_like(right)
     return ops.concatenate([ones, zero, -right, zero, ones, -down, zero, zero], axis=1)
 
 
-def _shear(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
-    x, y = tf.split(drawn["shear_factor"], 2, axis=1)
+def _shear(layer: Any, images: tf.Tensor, transformation: dict) -> tf.Tensor:
+    x, y = tf.split(transformation["shear_factor"], 2, axis=1)
     ones, zero = ops.ones_like(x), ops.zeros_like(x)
     return ops.concatenate([ones, x, zero, y, ones, zero, zero, zero], axis=1)
 
@@ -94,7 +95,7 @@ class RandomRotation(keras.layers.RandomRotation):
 
     """
 
-    transform_images = _seen_through(keras.layers.RandomRotation, _rotation)
+    transform_images = _transform_by(keras.layers.RandomRotation, _rotation)
 
 
 @exact
@@ -132,7 +133,7 @@ class RandomTranslation(keras.layers.RandomTranslation):
 
     """
 
-    transform_images = _seen_through(keras.layers.RandomTranslation, _shift)
+    transform_images = _transform_by(keras.layers.RandomTranslation, _shift)
 
 
 @exact
@@ -170,7 +171,7 @@ class RandomZoom(keras.layers.RandomZoom):
 
     """
 
-    transform_images = _seen_through(keras.layers.RandomZoom, _zoom)
+    transform_images = _transform_by(keras.layers.RandomZoom, _zoom)
 
 
 @exact
@@ -207,7 +208,7 @@ class RandomShear(keras.layers.RandomShear):
 
     """
 
-    transform_images = _seen_through(keras.layers.RandomShear, _shear)
+    transform_images = _transform_by(keras.layers.RandomShear, _shear)
 
     @classmethod
     def from_config(cls, config: dict) -> "RandomShear":
@@ -255,20 +256,20 @@ class RandomPerspective(keras.layers.RandomPerspective):
             return super().transform_images(images, transformation, training)
         matrix = _perspective(transformation)
         moved = transformed(self, images, matrix, "constant")
-        chosen = transformation["apply_perspective"][:, None, None, None]
-        return ops.where(chosen, moved, ops.cast(images, moved.dtype))
+        is_moved = transformation["apply_perspective"][:, None, None, None]
+        return ops.where(is_moved, moved, ops.cast(images, moved.dtype))
 
 
 def _perspective(transformation: dict) -> tf.Tensor:
-    """Returns the map that takes four end points to their start points."""
+    """Returns the projective map of the four end points to their start points."""
     starts, ends = (
         ops.cast(transformation[key], "float32") for key in ("start_points", "end_points")
     )
-    known = ops.concatenate([ends, ops.ones_like(ends[..., :1])], axis=-1)
-    nothing = ops.zeros_like(known)
+    homogeneous = ops.concatenate([ends, ops.ones_like(ends[..., :1])], axis=-1)
+    zeros = ops.zeros_like(homogeneous)
     rows = []
     for corner in range(4):
-        for axis, columns in enumerate([(known, nothing), (nothing, known)]):
+        for axis, columns in enumerate([(homogeneous, zeros), (zeros, homogeneous)]):
             start = starts[:, corner, axis, None]
             row = [*(column[:, corner] for column in columns), -start * ends[:, corner]]
             rows.append(ops.concatenate(row, axis=-1))

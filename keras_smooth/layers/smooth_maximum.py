@@ -2,10 +2,11 @@
 
 The maximum of x_1, ..., x_n becomes log(sum_i exp(sharpness x_i)) / sharpness. It is larger than
 the maximum by log(n) / sharpness at most, and by almost nothing if one value is much larger than
-the others. With the mean in place of the sum, it would be smaller by log(n) / sharpness in that
-case, which is the usual one. For 4 standard normal values and sharpness 10, the sum moves the maximum
-by 0.009 on average and by 0.13 at most, the mean by 0.13 and 0.14. For two values it is
-x_1 + softplus(x_2 - x_1) with that sharpness: the maximum of x and 0 is the smooth ReLU of `smoothen`.
+the others, which is the usual case. With the mean in place of the sum, it would be smaller by
+log(n) / sharpness in that case. For 4 standard normal values and sharpness 10, the form with the
+sum differs from the maximum by 0.009 on average and by 0.13 at most, the form with the mean by
+0.13 and 0.14. For two values the form is x_1 + softplus(x_2 - x_1) with that sharpness, so the
+smooth maximum of x and 0 is the smooth ReLU of `smoothen`.
 """
 
 import functools
@@ -37,13 +38,13 @@ def smooth_maximum(
     """Returns log(sum(exp(sharpness x))) / sharpness over some axes.
 
     The largest value is subtracted first, so that the sum cannot overflow. The result does not
-    depend on this value, and it is held constant in derivatives.
+    depend on this value, which is held constant in derivatives.
 
     Args:
         x: Tensor of floats.
         axis: One axis or several; None is all.
         sharpness: Positive number.
-        keepdims: Whether the axes stay, with size 1.
+        keepdims: Whether the axes are kept, with size 1.
     """
     # Keras 3.10 does not accept a single axis in a graph.
     axes = (axis,) if isinstance(axis, int) else axis
@@ -51,15 +52,15 @@ def smooth_maximum(
 
 
 def windows(x: tf.Tensor, axis: int, size: int, stride: int, padding: str) -> tf.Tensor:
-    """Returns the windows along one axis, stacked as a new last axis.
+    """Returns the windows along one axis, stacked along a new last axis.
 
-    What lies beyond the ends is minus infinity.
+    Values beyond the ends are minus infinity.
 
     Args:
         x: Tensor of floats.
-        axis: Along which windows move.
-        size: Of a window.
-        stride: From one window to the next.
+        axis: The axis along which windows move.
+        size: The size of a window.
+        stride: The step from one window to the next.
         padding: "valid" or "same", as in Keras.
     """
     x = _padded(x, axis, size, stride) if padding == "same" else x
@@ -77,26 +78,29 @@ def _padded(x: tf.Tensor, axis: int, size: int, stride: int) -> tf.Tensor:
     return ops.pad(x, widths, constant_values=-math.inf)
 
 
-def _wide(x: tf.Tensor) -> tf.Tensor:
-    """Returns x in float32 at least: exponents in half precision have few digits."""
+def _in_float32_or_wider(x: tf.Tensor) -> tf.Tensor:
+    """Returns x in float32 or wider, since exponents in half precision have few digits."""
     return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
 
 
 def pooled(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Returns the smooth maxima over a layer's windows."""
-    x, first = _wide(inputs), 1 if layer.data_format == "channels_last" else 2
-    # The sum over a box is one along each axis in turn.
+    x, first = (
+        _in_float32_or_wider(inputs),
+        1 if layer.data_format == "channels_last" else 2,
+    )
+    # The sum over a box is a sum along one axis after the other.
     for axis, span in enumerate(zip(layer.pool_size, layer.strides), first):
         x = smooth_maximum(windows(x, axis, *span, layer.padding), -1, layer.sharpness)
     return ops.cast(x, layer.compute_dtype)
 
 
 def pooled_globally(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
-    """Returns the smooth maxima over all of space."""
+    """Returns the smooth maxima over all spatial axes."""
     rank = len(inputs.shape)
     last = layer.data_format == "channels_last"
     axes = tuple(range(1, rank - 1) if last else range(2, rank))
-    x = smooth_maximum(_wide(inputs), axes, layer.sharpness, layer.keepdims)
+    x = smooth_maximum(_in_float32_or_wider(inputs), axes, layer.sharpness, layer.keepdims)
     return ops.cast(x, layer.compute_dtype)
 
 
@@ -112,13 +116,13 @@ def smallest(layer: keras.layers.Layer, inputs: list) -> tf.Tensor:
 
 def _extreme(layer: keras.layers.Layer, inputs: list, sign: float) -> tf.Tensor:
     rank = max(len(x.shape) for x in inputs)
-    values = [sign * _expanded(_wide(x), rank) for x in inputs]
+    values = [sign * _expanded(_in_float32_or_wider(x), rank) for x in inputs]
     y = functools.reduce(lambda a, b: a + sharp_softplus(b - a, layer.sharpness), values)
     return ops.cast(sign * y, layer.compute_dtype)
 
 
 def _expanded(x: tf.Tensor, rank: int) -> tf.Tensor:
-    """Returns x with new axes after the batch, as Keras merges tensors of unlike rank."""
+    """Returns x with new axes after the batch, as Keras merges tensors of different ranks."""
     axes = tuple(range(1, 1 + rank - len(x.shape)))
     return ops.expand_dims(x, axes) if axes else x
 

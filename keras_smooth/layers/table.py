@@ -1,6 +1,6 @@
-"""The layers of this package that replace layers of Keras, and why.
+"""The tables of the layers of this package that replace layers of Keras.
 
-A decorator of the class adds it to a table, which everything else reads.
+A decorator adds a class to its table, which everything else reads.
 """
 
 import math
@@ -10,37 +10,38 @@ import keras
 
 from keras_smooth import registry
 
-# Class of Keras and the class of this package.
+# The class of this package for each class of Keras.
 ORDERED_FORMS: dict[type, type] = {}
 EXACT_FORMS: dict[type, Any] = {}
 SMOOTH_FORMS: dict[type, Any] = {}
 
 
 def ordered(kind: type) -> type:
-    """Registers a class that adds an order to its base class of Keras."""
+    """Registers a class that adds an order to its base class, a layer of Keras."""
     return _registered(kind, ORDERED_FORMS, "order")
 
 
 def exact(kind: type) -> type:
-    """Registers a class with the outputs of its base class of Keras and right derivatives."""
+    """Registers a class with the outputs of its base class, a layer of Keras, but exact."""
     return _registered(kind, EXACT_FORMS)
 
 
 def smooth(kind: type) -> type:
-    """Registers a class with a sharpness that approximates its base class, which has kinks."""
-    # A smooth maximum subtracts the largest number and adds it again.
+    """Registers a class with a sharpness, a smooth approximation of its base class."""
+    # Its operations show kinks, since a smooth maximum subtracts the largest number and adds it
+    # again, which cancels.
     registry.register_smoothness(kind, math.inf)
     return _registered(kind, SMOOTH_FORMS, "sharpness")
 
 
 def _registered(kind: Any, forms: dict[type, Any], argument: str = "") -> type:
-    """Registers a class for saving, under a permanent name, and its smoothness.
+    """Registers a class for saving, under a permanent name, in its table, and its smoothness.
 
     Args:
         kind: The class.
-        forms: The table that it is added to.
-        argument: The one that it has beside those of Keras, and keeps as an attribute. It
-            becomes part of the config.
+        forms: The table to which it is added.
+        argument: The argument that the class adds to those of Keras. It is an attribute of the
+            layer, and becomes part of the config.
     """
 
     (stock,) = kind.__bases__

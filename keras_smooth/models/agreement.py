@@ -10,17 +10,18 @@ import tensorflow as tf
 
 from keras_smooth.models import calls, graph
 
-# Each operation may round as much as one rounding of the inputs changes.
+# The number of roundings that outputs may differ by, since each operation rounds.
 ROUNDINGS = 100.0
-# The distance from 1 to the next number; NumPy does not know bfloat16.
+# The distance from 1 to the next larger number. NumPy does not have it for bfloat16.
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10,
            "bfloat16": 2.0**-7}  # fmt: skip
 
 
 def distance(a: Any, b: Any) -> float:
-    """Returns the largest difference of two structures, relative to the larger values.
+    """Returns the largest difference of two structures, relative to the largest value of the first.
 
-    Infinity if they differ in shapes, in values that are not floats, or in which are finite.
+    It is infinity if they differ in shapes, in values that are not floats, or in which values are
+    finite.
     """
     leaves = keras.tree.flatten(a), keras.tree.flatten(b)
     if len(leaves[0]) != len(leaves[1]):
@@ -42,12 +43,12 @@ def _distance(a: Any, b: Any) -> float:
 
 
 def epsilon(model: keras.Operation, output: Any) -> float:
-    """Returns the rounding error of the least precise dtype that a part computes in."""
-    return EPSILON.get(coarsest(model, output), 0.0)
+    """Returns the rounding error of the least precise dtype in which a layer computes."""
+    return EPSILON.get(least_precise_dtype(model, output), 0.0)
 
 
-def coarsest(model: keras.Operation, output: Any) -> str:
-    """Returns the least precise floating dtype that a part computes in, "" without any."""
+def least_precise_dtype(model: keras.Operation, output: Any) -> str:
+    """Returns the least precise floating dtype in which a layer computes, "" without any."""
     layers = [each for _, each in graph.walk(model) if isinstance(each, keras.layers.Layer)]
     dtypes = {layer.compute_dtype for layer in layers}
     leaves = filter(calls.is_float, keras.tree.flatten(output))
@@ -58,14 +59,16 @@ def coarsest(model: keras.Operation, output: Any) -> str:
 def agrees(
     run: Callable, arguments: tuple, output: Any, expected: Any, rounding: float
 ) -> bool:
-    """Returns whether the outputs of a function differ from others by rounding only.
+    """Returns whether the outputs of two functions differ by rounding only.
+
+    The allowed difference includes the change of the output if the arguments are rounded.
 
     Args:
-        run: The function of args and kwargs, in a finer dtype.
+        run: A function of args and kwargs, in the more precise dtype.
         arguments: Its args and kwargs.
-        output: Its output for them.
-        expected: The other outputs, in a coarser dtype.
-        rounding: Relative rounding error of the coarser dtype.
+        output: Its output for these.
+        expected: The output of the other function, in the less precise dtype.
+        rounding: The relative rounding error of the less precise dtype.
     """
     apart = distance(output, expected)
     if apart <= ROUNDINGS * rounding:

@@ -1,4 +1,4 @@
-"""Calls of a model's parts: their arguments, recorded without side effects."""
+"""The calls of the layers in a model, recorded without side effects."""
 
 import contextlib
 import dataclasses
@@ -26,8 +26,11 @@ class Call:
         return self.args, self.kwargs
 
 
-def is_told_by_config(function: Callable) -> bool:
-    """Returns whether a function, or the layers of a class, are all that a config says."""
+def is_determined_by_config(function: Callable) -> bool:
+    """Returns whether the config of a layer determines a function or a class in it completely.
+
+    It does for those of Keras and of this package, but not for code of a user.
+    """
     module = getattr(function, "__module__", None) or type(function).__module__
     return module.split(".")[0] in ("keras", "keras_smooth")
 
@@ -38,16 +41,16 @@ def record(
     args: tuple,
     training: bool = False,
 ) -> dict[int, list[Call]]:
-    """Runs a model once and returns the calls of each part, by id.
+    """Runs a model once and returns the calls of each of some layers, by `id(layer)`.
 
-    Assignments of the model are undone.
+    Assignments to variables are undone.
     """
     calls = {id(layer): [] for layer in layers}
     with contextlib.ExitStack() as stack:
         for layer in layers:
             recording = functools.partial(_recorded, calls[id(layer)])
-            stack.enter_context(replaced(layer, recording))
-        call_without_trace(model, *args, training=training)
+            stack.enter_context(replaced_call(layer, recording))
+        call_without_side_effects(model, *args, training=training)
     return calls
 
 
@@ -55,7 +58,7 @@ def _recorded(calls: list[Call], call: Callable) -> Callable:
     @functools.wraps(call)
     def recorded(*args: Any, **kwargs: Any) -> Any:
         output = call(*args, **kwargs)
-        # Within a trace, as for jets, there are no values.
+        # In a nested trace, as for jets, tensors have no values.
         leaves = keras.tree.flatten((args, kwargs, output))
         if not any(map(tf.is_symbolic_tensor, leaves)):
             calls.append(Call(args, kwargs, output))
@@ -65,16 +68,16 @@ def _recorded(calls: list[Call], call: Callable) -> Callable:
 
 
 @contextlib.contextmanager
-def replaced(layer: keras.Operation, function: Callable) -> Iterator[None]:
-    """Replaces the call of a part temporarily.
+def replaced_call(layer: keras.Operation, function: Callable) -> Iterator[None]:
+    """Replaces the `call` of a layer temporarily.
 
     Args:
-        layer: Layer, model or operation.
-        function: Returns what is called, from what the part calls.
+        layer: Layer, model or keras.Operation.
+        function: Returns the new `call`, from the old one.
     """
     new = function(own_call.entry(layer))
     if not own_call.has_own_call(layer):
-        with attribute(layer, own_call.method(layer), new):
+        with temporary_attribute(layer, own_call.method(layer), new):
             yield
         return
     kind = type(layer)
@@ -87,9 +90,9 @@ def replaced(layer: keras.Operation, function: Callable) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def attribute(layer: keras.Operation, name: str, value: Any) -> Iterator[None]:
-    """Gives a part another attribute temporarily."""
-    # Not setattr, which Keras uses to track what it takes for a part of the layer.
+def temporary_attribute(layer: keras.Operation, name: str, value: Any) -> Iterator[None]:
+    """Sets an attribute of a layer temporarily."""
+    # Not by setattr: Keras would track layers among the values.
     attributes = vars(layer)
     has_own, before = name in attributes, attributes.get(name)
     attributes[name] = value
@@ -102,36 +105,36 @@ def attribute(layer: keras.Operation, name: str, value: Any) -> Iterator[None]:
             del attributes[name]
 
 
-def call_without_trace(
+def call_without_side_effects(
     layer: keras.Operation, *args: Any, training: bool = False, **kwargs: Any
 ) -> Any:
-    """Calls a part without changing losses, metrics, seeds or state."""
-    return without_trace(layer, *args, **own_call.in_mode(layer, training), **kwargs)
+    """Calls a layer without changing losses, metrics, seeds or state."""
+    return without_side_effects(layer, *args, **own_call.in_mode(layer, training), **kwargs)
 
 
-def may_leave_trace(layer: Callable) -> bool:
+def may_have_side_effects(layer: Callable) -> bool:
     """Returns whether a call in inference mode may leave losses, metrics, seeds or state."""
     if graph.is_graph(layer):
-        return any(map(may_leave_trace, graph.inner(layer)))
-    # Code of a user can do anything.
+        return any(map(may_have_side_effects, graph.inner(layer)))
+    # Code of a user may do anything.
     has_own_code = isinstance(layer, keras.Model | keras.layers.Lambda)
-    if has_own_code or not is_told_by_config(type(layer)):
+    if has_own_code or not is_determined_by_config(type(layer)):
         return True
     if getattr(layer, "activity_regularizer", None) or getattr(layer, "stateful", False):
         return True
-    return any(map(may_leave_trace, graph.wrapped(layer)))
+    return any(map(may_have_side_effects, graph.wrapped(layer)))
 
 
-def without_trace(function: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Calls a function so that no layer in it changes losses, metrics, seeds or state.
+def without_side_effects(function: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Calls a function without changing the losses, metrics, seeds or state of layers.
 
-    Losses that were there before stay. Variables have the values that they have outside,
-    and what is assigned to them is kept until the function returns.
+    Earlier losses stay. Variables begin with the values that they have outside. Values that are
+    assigned to them are dropped when the function returns.
     """
     outcome: dict[str, Any] = {}
 
     def call() -> None:
-        # Keras rewrites the message of an error that passes through a layer.
+        # It is caught here, since Keras rewrites the message of an error that leaves a layer.
         try:
             outcome["value"] = function(*args, **kwargs)
         except Exception as error:
@@ -143,15 +146,15 @@ def without_trace(function: Callable, *args: Any, **kwargs: Any) -> Any:
         else:
             _outermost_layer()(call=call)
     if "error" in outcome:
-        # Otherwise the error would keep itself and all of its frames alive.
+        # `pop` avoids a cycle of the error and its frames, which would stay in memory.
         raise outcome.pop("error")
     return outcome["value"]
 
 
 class _Scope(keras.StatelessScope):
-    """A scope in which variables begin with the values that they have around it.
+    """A scope in which variables begin with the values of the scope around it.
 
-    Keras' own begins with the values outside of all scopes.
+    In Keras' own scope they begin with the values outside of all scopes.
     """
 
     def get_current_value(self, variable: keras.Variable) -> Any:
@@ -169,7 +172,7 @@ class _Scope(keras.StatelessScope):
 
 
 class _Outermost(keras.layers.Layer):
-    """Calls a function: Keras forgets the losses of the outermost layer of a call."""
+    """A layer that calls a function. Keras drops the losses of the outermost layer of a call."""
 
     def call(self, call: Callable) -> tuple:
         call()
@@ -178,13 +181,13 @@ class _Outermost(keras.layers.Layer):
 
 @functools.cache
 def _outermost_layer() -> keras.layers.Layer:
-    # In no dtype of its own: it would cast the variables that the function reads.
+    # Without autocast, which would cast the variables that the function reads.
     return _Outermost(name="outermost", dtype="float32", autocast=False)
 
 
 @contextlib.contextmanager
 def preserved_random_state() -> Iterator[None]:
-    """Gives Python's and NumPy's generators their state back: Keras draws seeds there."""
+    """Restores the state of Python's and NumPy's generators, from which Keras draws seeds."""
     states = random.getstate(), np.random.get_state()
     try:
         yield

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_smooth.checks import function, shown
 from keras_smooth.models import graph, references
-from keras_smooth.models.calls import is_told_by_config
+from keras_smooth.models.calls import is_determined_by_config
 from keras_smooth.models.own_call import is_built
 
 
@@ -21,7 +21,7 @@ class Input:
     """One of the arrays in x.
 
     Args:
-        name: Its key in x, or the name of the model's input, or its place.
+        name: Its key in x, or the name of the model's input, or its index.
         word: Its name in messages.
         tensor: Its values.
         expected: The input that the model expects there, or None if unknown.
@@ -64,7 +64,7 @@ def check_callable(model: object, name: str = "`model`") -> None:
 def check_not_quantized(model: object) -> None:
     """Raises an error if a layer rounds its numbers to a few bits, as after `model.quantize`.
 
-    Its outputs are steps, whose derivatives are 0 or none; TensorFlow is given other slopes.
+    The outputs of such a layer are steps, without derivatives. Keras declares other gradients.
     """
     for layer in _layers(model):
         mode = getattr(layer, "quantization_mode", None)
@@ -77,14 +77,14 @@ def check_not_quantized(model: object) -> None:
 
 
 def _layers(model: object) -> list:
-    """Returns the layers in which a model computes, in those of a user's own too."""
+    """Returns the layers that a model calls, including those inside layers of a user."""
     if graph.is_graph(model):
         return [layer for each in graph.inner(model) for layer in _layers(each)]
     if not isinstance(model, keras.Operation):
         return []
-    if is_told_by_config(type(model)) and not isinstance(model, keras.Model):
+    if is_determined_by_config(type(model)) and not isinstance(model, keras.Model):
         return [model, *(layer for each in graph.wrapped(model) for layer in _layers(each))]
-    return references.parts_within(model)
+    return references.layers_within(model)
 
 
 def is_structure(x: Any) -> bool:
@@ -100,25 +100,25 @@ def flat(x: Any) -> list:
 
 
 def packed_as(x: Any, leaves: list) -> Any:
-    """Returns others in the place of the arrays in x."""
+    """Returns x with other leaves in the place of its arrays."""
     return keras.tree.pack_sequence_as(x, leaves) if is_structure(x) else leaves[0]
 
 
 def inputs(model: Any, x: Any) -> list[Input]:
-    """Returns the arrays in x, which fit the model."""
+    """Returns the arrays in x, after checking that they fit the model."""
     leaves = flat(x)
-    expected = _expected(model, x, len(leaves))
+    expected = _expected_inputs(model, x, len(leaves))
     names = _names(x, expected)
     inputs_of_model = []
     for name, leaf, tensor in zip(names, leaves, expected, strict=True):
         word = f"x[{name!r}]" if is_structure(x) else "x"
-        inputs_of_model.append(Input(name, word, _tensor(word, leaf), tensor))
+        inputs_of_model.append(Input(name, word, _batch(word, leaf), tensor))
     _check_shapes(model, inputs_of_model)
-    return list(map(_of_known_size, inputs_of_model))
+    return list(map(_with_expected_shape, inputs_of_model))
 
 
-def _of_known_size(each: Input) -> Input:
-    """Returns an input whose size a graph may not know, with that which the model expects."""
+def _with_expected_shape(each: Input) -> Input:
+    """Returns an input with the shape that the model expects, if the shape is not known fully."""
     if each.expected is None or each.tensor.shape[1:].is_fully_defined():
         return each
     tensor = tf.ensure_shape(each.tensor, [None, *each.expected.shape[1:]])
@@ -126,7 +126,7 @@ def _of_known_size(each: Input) -> Input:
 
 
 def tensors(model: Any, x: Any) -> Any:
-    """Returns x as tensors, in its structure, which fit the model."""
+    """Returns x as tensors in its structure, after checking that they fit the model."""
     return packed_as(x, [each.tensor for each in inputs(model, x)])
 
 
@@ -136,20 +136,20 @@ def explained_batch(
 ) -> Iterator[None]:
     """Explains an error of a model with a fixed batch size that is called with another one.
 
-    Some models with a fixed size can compute others, so that none is refused in advance.
+    Some models with a fixed size can compute other sizes, so that none is refused in advance.
 
     Args:
         model: Model, layer or function.
-        num_samples: How many there are, None where nobody knows yet.
-        batch_size: How many are computed at a time; None is all.
+        num_samples: The number of samples, or None if it is not known yet.
+        batch_size: The number of samples that are computed at a time; None is all.
 
     Raises:
-        ValueError: With what to pass.
+        ValueError: The error of the model, with the explanation.
     """
     try:
         yield
     except (ValueError, tf.errors.OpError) as error:
-        expected = _batch_of(model)
+        expected = _fixed_batch_size(model)
         is_whole = batch_size is None or num_samples is None or batch_size >= num_samples
         if expected is None or (num_samples in (None, expected) and is_whole):
             raise
@@ -157,14 +157,15 @@ def explained_batch(
         if batch_size is not None:
             at_a_time, without = f" and batch_size={batch_size}", ", without `batch_size`"
         raise ValueError(
-            f"{first_line(error) or type(error).__name__}\n{model.name!r} is built for batches of {expected} samples, "
-            f"and received {num_samples} samples{at_a_time}. Pass {expected} samples at once{without}; "
+            f"{first_line(error) or type(error).__name__}\n"
+            f"{model.name!r} is built for batches of {expected} samples, and received "
+            f"{num_samples} samples{at_a_time}. Pass {expected} samples at once{without}; "
             "or build it for batches of any size, which stateful layers cannot have."
         ) from error
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first line of a message that says something; Keras begins with the place."""
+    """Returns the first informative line of a message. Keras begins with where the error was."""
     text = re.sub(r"\x1b\[\d+m|\{\{.*?\}\} ?", "", str(error))
     lines = [line.strip() for line in text.splitlines()]
     known = (
@@ -173,8 +174,8 @@ def first_line(error: Exception) -> str:
     return next(known, "")
 
 
-def _batch_of(model: Any) -> int | None:
-    """Returns the size of a batch that a model is built for, None for any."""
+def _fixed_batch_size(model: Any) -> int | None:
+    """Returns the batch size that a model is built for, or None for any size."""
     if isinstance(model, keras.Model) and getattr(model, "inputs", None):
         return model.inputs[0].shape[0]
     if getattr(model, "stateful", None) is not True:
@@ -183,8 +184,8 @@ def _batch_of(model: Any) -> int | None:
     return next((state.shape[0] for state in states if state is not None), None)
 
 
-def _expected(model: Any, x: Any, number: int) -> list:
-    """Returns what a model says of its inputs, in the order of x; None where it does not."""
+def _expected_inputs(model: Any, x: Any, number: int) -> list:
+    """Returns the inputs that a model expects, in the order of x, None for each unknown one."""
     known = getattr(model, "inputs", None) if isinstance(model, keras.Model) else None
     if not known:
         spec = getattr(model, "input_spec", None)
@@ -203,7 +204,7 @@ def _expected(model: Any, x: Any, number: int) -> list:
             )
         return list(known)
     by_name = {tensor.name: tensor for tensor in known}
-    # A Sequential model that was not called has no `input`.
+    # A Sequential model that has not been called has no `input`.
     structure = getattr(model, "input", None)
     by_key = structure if isinstance(structure, dict) else by_name
     if set(x) != set(by_key):
@@ -223,7 +224,7 @@ def _expected(model: Any, x: Any, number: int) -> list:
 
 
 def listed(names: Iterable[object]) -> str:
-    """Returns names for a message."""
+    """Returns names separated by commas, for a message."""
     return ", ".join(map(repr, names))
 
 
@@ -236,7 +237,7 @@ def _names(x: Any, expected: list) -> list:
 
 
 def _paths(x: dict) -> list:
-    """Returns the key of each leaf, and below a key all keys, as in "forces/0"."""
+    """Returns the key of each leaf, or the path of keys of a nested leaf, as in "forces/0"."""
     paths = (path for path, _ in keras.tree.flatten_with_path(x))
     return [path[0] if len(path) == 1 else "/".join(map(str, path)) for path in paths]
 
@@ -263,7 +264,7 @@ def numbers(word: str, value: Any) -> tf.Tensor:
         if isinstance(value, np.ndarray):
             reason = f"its dtype is {value.dtype}. Convert it to float64 or float32"
         elif isinstance(value, Iterable) and not isinstance(value, Collection):
-            # What TensorFlow says of datasets and generators is about their text.
+            # TensorFlow's message about a dataset or generator is about its repr.
             reason = "of a dataset or generator pass the x of its batches, one batch a call"
         raise TypeError(f"{word} is no array of numbers: {reason}") from None
     if tensor.dtype.is_complex:
@@ -296,7 +297,7 @@ def real_numbers(word: str, value: Any, dtype: tf.DType) -> tf.Tensor:
     return tf.cast(tensor, dtype)
 
 
-def _tensor(word: str, leaf: Any) -> tf.Tensor:
+def _batch(word: str, leaf: Any) -> tf.Tensor:
     tensor = numbers(word, leaf)
     if tensor.shape.rank == 0 or 0 in tensor.shape:
         raise ValueError(

@@ -6,9 +6,9 @@ import keras
 
 
 def accepted(kind: type, config: dict) -> dict:
-    """Returns a config that its class accepts.
+    """Returns a config that the constructor of the class accepts.
 
-    RandomShear makes of a factor f the range (-f, f), which its config has and its
+    RandomShear turns a factor f into the range (-f, f). Its config has the range, which its
     constructor refuses.
 
     Args:

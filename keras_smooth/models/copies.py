@@ -11,7 +11,7 @@ from keras_smooth.models import agreement, calls, sample_inputs, state
 from keras_smooth.models.checked_inputs import first_line
 from keras_smooth.models.configs import accepted
 from keras_smooth.models.graph import is_graph
-from keras_smooth.models.references import References, parts_within
+from keras_smooth.models.references import References, layers_within
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 # Where configs of wrappers have the layers that they call.
@@ -19,32 +19,35 @@ _WRAPPED = ("layer", "backward_layer")
 
 
 class CannotCopy(ValueError):
-    """An error that says why a part has no faithful copy."""
+    """An error that says why a layer has no faithful copy."""
 
 
 def fill_and_compare(
     layer: keras.Operation, copy: keras.Operation, dtype: str | None, call: calls.Call
 ) -> Any:
-    """Gives a copy the state of a part; returns its outputs, which are those of the part.
+    """Copies the state of a layer to its copy, and compares the outputs of both.
 
     Args:
-        layer: Layer, model or operation.
+        layer: Layer, model or keras.Operation.
         copy: A copy of it.
-        dtype: In which the copy computes; None for that of the part.
-        call: A call of the part.
+        dtype: The dtype in which the copy computes; None for that of the layer.
+        call: A call of the layer, with its outputs.
+
+    Returns:
+        The outputs of the copy.
 
     Raises:
-        CannotCopy: If it gives other outputs.
+        CannotCopy: If the outputs of the copy differ from those of the layer.
     """
     args, kwargs = arguments_in(dtype, call)
 
     def run(args: Any, kwargs: Any) -> Any:
-        return calls.call_without_trace(copy, *args, **kwargs)
+        return calls.call_without_side_effects(copy, *args, **kwargs)
 
     try:
         state.copy_state(layer, copy)
         output = run(args, kwargs)
-    # Whatever a layer's own code raises is the reason.
+    # The code of a layer can raise any error.
     except Exception as error:
         where = f"in {dtype}, " if dtype else ""
         raise CannotCopy(f"{where}{brief(error)}") from error
@@ -73,7 +76,7 @@ def copy_in(
 
     Args:
         dtype: "float64" or "float32".
-        layer: Layer, model or operation.
+        layer: Layer, model or keras.Operation.
         args: Arguments of a call, on which the copy is built.
         kwargs: Keyword arguments of that call.
 
@@ -84,7 +87,7 @@ def copy_in(
         copy = fresh_copy(layer, dtype)
         build(copy, args, kwargs)
         return copy
-    # Whatever a layer's own code raises is the reason.
+    # The code of a layer can raise any error.
     except Exception as error:
         words = f"no {dtype} copy of {layer.name!r}: {brief(error)}"
         raise CannotCopy(words) from error
@@ -92,14 +95,14 @@ def copy_in(
 
 def build(copy: keras.Operation, args: tuple, kwargs: dict) -> None:
     """Calls a copy unless it and all layers in it are built."""
-    layers = [each for each in parts_within(copy) if isinstance(each, keras.layers.Layer)]
-    # A symbolic call builds no layer that serves as an activation.
+    layers = [each for each in layers_within(copy) if isinstance(each, keras.layers.Layer)]
+    # A symbolic call does not build a layer that is used as an activation.
     if not all(layer.built for layer in layers):
         copy(*args, **kwargs)
 
 
 def brief(error: Exception) -> str:
-    """Returns class and first informative line of an error."""
+    """Returns the class and the first informative line of an error."""
     if isinstance(error, NotImplementedError) and "get_config" in str(error):
         return "its class has no get_config that holds its arguments: give it one"
     words = [type(error).__name__, first_line(error)]
@@ -112,9 +115,9 @@ def fresh_copy(
     """Returns a copy with fresh weights and the same functions.
 
     Args:
-        layer: Layer, model or operation.
-        dtype: In which the copy computes; None for that of each part.
-        made: The copies of parts so far, by id: what is shared stays shared.
+        layer: Layer, model or keras.Operation.
+        dtype: The dtype in which the copy computes; None for that of each layer.
+        made: The copies so far by `id(layer)`, so that shared layers stay shared.
     """
     made = {} if made is None else made
     if id(layer) not in made:
@@ -129,29 +132,29 @@ def _from_config(
 ) -> keras.Operation:
     def change(config: Any, references: References) -> Any:
         config = config if dtype is None else in_dtype(dtype, config)
-        return with_wrapped(layer, config, references, inner)
+        return with_wrapped_layers(layer, config, references, inner)
 
     copy = from_config(layer, change)
     if dtype is None:
         return copy
-    # Layers that a layer makes itself have the dtype that its config does not say.
-    for made in parts_within(copy)[1:]:
+    # The config of a layer does not have the dtype of layers that its constructor makes.
+    for made in layers_within(copy)[1:]:
         is_fresh = isinstance(made, keras.layers.Layer) and not made.weights
         if is_fresh and "float" in made.compute_dtype:
             made.dtype_policy = dtype
     return copy
 
 
-def with_wrapped(
+def with_wrapped_layers(
     wrapper: keras.Operation, config: Any, references: References, function: Callable
 ) -> Any:
     """Returns the config of a wrapper with `function(layer)` for each layer that it calls.
 
     Args:
-        wrapper: A wrapper, or any other part, whose config stays as it is.
-        config: Of the part.
-        references: Of the part.
-        function: Returns a layer.
+        wrapper: A wrapper, or any other layer, whose config stays as it is.
+        config: The config of the wrapper.
+        references: The references of the wrapper.
+        function: Returns the new layer, from the old one.
     """
     changed = {}
     for key in _WRAPPED:
@@ -169,46 +172,46 @@ def from_config(
     substitute: Callable | None = None,
     kind: type | None = None,
 ) -> keras.Operation:
-    """Returns a part from a changed config, with the same functions by identity.
+    """Returns a layer from a changed config, with the same functions by identity.
 
     Args:
-        layer: Layer or operation.
-        change: Returns another config, given one and its `References`.
-        substitute: Returns what takes the place of a function, or of a layer that
-            serves as an activation. By default functions stay, and such layers are rebuilt.
-        kind: Class of the new part; by default that of the old one.
+        layer: Layer or keras.Operation.
+        change: Returns the changed config, from the config and its `References`.
+        substitute: Returns the replacement of a function, or of a layer that is used as an
+            activation. By default functions stay, and such layers are rebuilt.
+        kind: Class of the new layer; by default that of the old one.
     """
     kind = kind or type(layer)
-    substitute = substitute or functools.partial(_copied_layer, change=change)
+    substitute = substitute or functools.partial(_rebuilt_layer, change=change)
     references = References(layer, substitute)
     try:
-        with references.in_place():
+        with references.with_stand_ins():
             config = layer.get_config()
-        return _read(
-            kind, layer, change(references.resolved(config), references), references
-        )
-    # A config that holds the names of functions cannot be made from their stand-ins.
+        config = change(references.without_stand_ins(config), references)
+        return _from_changed_config(kind, layer, config, references)
+    # With stand-ins, `get_config` fails if it looks up the names of functions.
     except Exception as error:
         try:
             config = change(layer.get_config(), references)
         except Exception:
             raise error from None
-        return _read(kind, layer, config, references)
+        return _from_changed_config(kind, layer, config, references)
 
 
-def _copied_layer(value: Any, change: Callable) -> Any:
+def _rebuilt_layer(value: Any, change: Callable) -> Any:
     if isinstance(value, keras.Operation):
         return from_config(value, change)
     return value
 
 
-def _read(
+def _from_changed_config(
     kind: Any, original: Any, config: dict, references: References
 ) -> keras.Operation:
     kinds = filter(
-        lambda kind: not calls.is_told_by_config(kind), map(type, parts_within(original))
+        lambda kind: not calls.is_determined_by_config(kind),
+        map(type, layers_within(original)),
     )
-    # Unregistered ones are looked up by their names.
+    # Keras finds classes that are not registered by their names.
     own = {kind.__name__: kind for kind in kinds}
     # What is in memory was trusted when it was loaded, as the function of a SavedModel.
     has_mode = "safe_mode" in inspect.signature(kind.from_config).parameters
@@ -217,7 +220,7 @@ def _read(
         copy = kind.from_config(accepted(kind, config), **mode)
     for layer, other in state.paired(original, copy):
         references.restore(layer, other)
-    state.prepare(original, copy)
+    state.copy_settings(original, copy)
     return copy
 
 
@@ -230,7 +233,7 @@ def _rebuilt_graph(
 
     structure = sample_inputs.of_graph(model) if model.built else []
     tensors = keras.tree.map_structure(new_input, structure)
-    # Keras compiles the clone of a compiled model: a loss may not be copied.
+    # Keras compiles the clone of a compiled model, which fails if it cannot copy the loss.
     if isinstance(model, keras.Sequential):
         first = keras.tree.flatten(tensors)
         return keras.Sequential([*first, *map(function, model.layers)], name=model.name)
@@ -240,21 +243,22 @@ def _rebuilt_graph(
 
 
 def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
-    """Returns a clone on new inputs whose parts are those that `function` returns.
+    """Returns a clone on new inputs, whose layers are those that `function` returns.
 
     Args:
         model: Sequential or Functional model.
         tensors: The inputs, or None.
-        function: Called for each call of a part: it returns the same for the same part.
+        function: Returns the new layer for a layer, always the same one for the same layer. It
+            is called for each call of a layer.
     """
-    how = {} if isinstance(model, keras.Sequential) else {"call_function": _called}
+    how = {} if isinstance(model, keras.Sequential) else {"call_function": _call_layer}
     return keras.models.clone_model(
         model, input_tensors=tensors, clone_function=function, **how
     )
 
 
-def _called(layer: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Calls a part without a mask if it takes none, as what a user puts in a Lambda's place."""
+def _call_layer(layer: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Calls a layer, without the mask if it accepts none, as a user's replacement of a Lambda."""
     call = layer.call if isinstance(layer, keras.layers.Layer) else layer
     if "mask" in kwargs and "mask" not in inspect.signature(call).parameters:
         del kwargs["mask"]
@@ -262,7 +266,7 @@ def _called(layer: Callable, *args: Any, **kwargs: Any) -> Any:
 
 
 def in_dtype(dtype: str, config: Any) -> Any:
-    """Returns a config in which every floating-point dtype is the given one."""
+    """Returns a config in which every floating-point dtype is replaced by the given one."""
     if isinstance(config, dict):
         return {
             key: dtype

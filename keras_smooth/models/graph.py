@@ -1,4 +1,4 @@
-"""What a model is made of: its parts, nested models included."""
+"""The layers and operations in a model, nested models included."""
 
 import dataclasses
 import weakref
@@ -10,7 +10,7 @@ import keras
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """An operation in a graph, the arguments of its call and its outputs, as symbols."""
+    """A call of an operation in a graph: the operation, symbolic arguments and outputs."""
 
     operation: keras.Operation
     args: tuple
@@ -18,8 +18,8 @@ class Node:
     outputs: Any
 
 
-class _Recorded(keras.Operation):
-    """Stands in a copy of a graph for an operation, of which it has the shapes alone."""
+class _ShapesOnly(keras.Operation):
+    """Takes the place of an operation in a copy of a graph. It only has the output shapes."""
 
     def __init__(self, operation: keras.Operation):
         super().__init__(name=f"recorded_{id(self)}")
@@ -35,20 +35,20 @@ _nodes = weakref.WeakKeyDictionary()
 def nodes(model: keras.Model) -> list[Node]:
     """Returns the calls in the graph of a Functional model, in the order of the graph."""
     if model not in _nodes:
-        _nodes[model] = _recorded(model)
+        _nodes[model] = _recorded_nodes(model)
     return _nodes[model]
 
 
-def _recorded(model: keras.Model) -> list[Node]:
-    """Walks the graph by public API: `keras.models.clone_model` with a `call_function`."""
+def _recorded_nodes(model: keras.Model) -> list[Node]:
+    """Walks the graph by Keras' public API: `keras.models.clone_model` with a `call_function`."""
     calls = []
 
     def record(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = _Recorded(operation)(*args, **kwargs)
+        outputs = _ShapesOnly(operation)(*args, **kwargs)
         calls.append(Node(operation, args, kwargs, outputs))
         return outputs
 
-    # A model over the same tensors, so that the copy compiles no loss.
+    # A model of the same tensors that is not compiled: cloning would compile it again.
     plain = keras.Model(model.inputs, model.outputs, name=model.name)
     keras.models.clone_model(
         plain, clone_function=lambda layer: layer, call_function=record
@@ -57,7 +57,7 @@ def _recorded(model: keras.Model) -> list[Node]:
 
 
 def graph_class(model: Any) -> type | None:
-    """Returns keras.Sequential or keras.Function if a model keeps its `call`, else None."""
+    """Returns keras.Sequential or keras.Function if a model inherits its `call`, else None."""
     for parent in (keras.Sequential, keras.Function):
         kinds: list[Any] = [k for k in type(model).__mro__ if issubclass(k, parent)]
         kinds = [k for k in kinds if issubclass(k, keras.Model)]
@@ -67,12 +67,12 @@ def graph_class(model: Any) -> type | None:
 
 
 def is_composed(layer: object) -> bool:
-    """Returns whether a part is a model made of parts that can be looked at."""
+    """Returns whether a layer is a model whose layers can be listed."""
     return isinstance(layer, keras.Model) and bool(inner(layer))
 
 
 def is_graph(layer: object) -> bool:
-    """Returns whether a part is a Sequential or Functional model with Keras' `call`."""
+    """Returns whether a layer is a Sequential or Functional model with Keras' own `call`."""
     return graph_class(layer) is not None
 
 
@@ -84,7 +84,7 @@ def inner(model: keras.Model) -> list:
 
 
 def walk(model: keras.Operation, prefix: str = "") -> Iterator[tuple[str, keras.Operation]]:
-    """Yields the path and the part for each layer of a model, nested models included."""
+    """Yields the path and the layer for each layer in a model, nested models included."""
     if not is_composed(model):
         yield prefix + model.name, model
         return
@@ -98,7 +98,7 @@ def unique(model: keras.Operation) -> list[tuple[str, keras.Operation]]:
 
 
 def makes_masks(subject: object) -> bool:
-    """Returns whether a layer makes a mask, or one inside it does, at any depth."""
+    """Returns whether a layer, or a layer inside it at any depth, makes a mask."""
     if may_make_mask(subject):
         return True
     if not isinstance(subject, keras.layers.Layer):
@@ -117,10 +117,10 @@ def may_make_mask(layer: object) -> bool:
 
 
 def wrapped(wrapper: object) -> list:
-    """Returns the layers that a layer of Keras calls, as TimeDistributed does."""
+    """Returns the layers that a wrapper of Keras calls, such as TimeDistributed."""
     inside = [getattr(wrapper, name, None) for name in _WRAPPED]
     return [layer for layer in inside if layer is not None]
 
 
-# Where wrappers keep the layers that they call.
+# The attributes in which wrappers keep the layers that they call.
 _WRAPPED = ("layer", "forward_layer", "backward_layer", "cell")

@@ -1,4 +1,4 @@
-"""What tells whether arrays, traced functions and models are the same as before."""
+"""Whether arrays, traced functions and models are the same as before."""
 
 import hashlib
 import weakref
@@ -9,17 +9,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
-# Whose code does not change: nothing else in it decides what a layer computes.
-_KNOWN = ("keras", "keras_smooth", "tensorflow", "numpy", "builtins", "inspect")
-# What Keras notes of calls that have been.
-_NOTES = ("_called",)
-# Names that TensorFlow counts up in a process; what they lead to is in the trace as well.
-_COUNTED = ("_gradient_op_type", "forward_function_name", "backward_function_name")
+_PLAIN_TYPES = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
+# Packages whose code does not change. Only the attributes of their objects can change.
+_KNOWN_PACKAGES = ("keras", "keras_smooth", "tensorflow", "numpy", "builtins", "inspect")
+# Attributes in which Keras notes calls, and which do not change what a layer computes.
+_NOTED_BY_KERAS = ("_called",)
+# Attributes with names that TensorFlow numbers within a process. The functions that they name are
+# in the trace as well.
+_NUMBERED = ("_gradient_op_type", "forward_function_name", "backward_function_name")
 
 
-class _Same:
-    """An object by its identity, which another one at its address later has not."""
+class _ObjectIdentity:
+    """The identity of an object. It differs from that of a later object at the same address."""
 
     def __init__(self, value: Any) -> None:
         self.get: Callable[[], Any]
@@ -30,7 +31,7 @@ class _Same:
         self.hash = id(value)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Same):
+        if not isinstance(other, _ObjectIdentity):
             return False
         value = self.get()
         return value is not None and value is other.get()
@@ -40,15 +41,15 @@ class _Same:
 
 
 class _UnknownError(Exception):
-    """Says that something may decide what a model computes of which nothing is known."""
+    """The computation of a model depends on an object of which nothing is known."""
 
 
 def identity(model: Any) -> tuple | None:
-    """Returns what decides the computation of a model, None if that cannot be known.
+    """Returns all that determines the computation of a model, or None if that is not known.
 
     A model of Keras' own layers and functions computes the same as long as all of their
-    attributes are the same. Code of a user may read anything: of that nothing is known.
-    Values of variables are no part of it.
+    attributes are the same. Code of a user may read anything, so that nothing is known of it.
+    The values of variables are not part of the identity.
 
     Args:
         model: Model, layer or function.
@@ -75,14 +76,14 @@ def identity(model: Any) -> tuple | None:
 
 
 def _collect(value: Any, entries: list, seen: set[int]) -> None:
-    """Adds what identifies a value."""
-    if isinstance(value, _PLAIN):
+    """Appends the identity of a value to the entries."""
+    if isinstance(value, _PLAIN_TYPES):
         entries.append((type(value), value))
     elif isinstance(value, keras.Variable):
         if not hasattr(value.value, "assign"):
-            # A scope has put a tensor in its place.
+            # In a scope, a tensor takes the place of its value.
             raise _UnknownError
-        entries.append(_Same(value))
+        entries.append(_ObjectIdentity(value))
     elif isinstance(value, (list, tuple, set, frozenset)):
         entries.append(len(value))
         for item in value:
@@ -90,24 +91,24 @@ def _collect(value: Any, entries: list, seen: set[int]) -> None:
     elif isinstance(value, dict):
         _collect(list(value.items()), entries, seen)
     elif id(value) in seen:
-        entries.append(_Same(value))
+        entries.append(_ObjectIdentity(value))
     else:
         _collect_object(value, entries, seen)
 
 
 def _collect_object(value: Any, entries: list, seen: set[int]) -> None:
     module = getattr(value, "__module__", None) or type(value).__module__
-    if module.partition(".")[0] not in _KNOWN:
+    if module.partition(".")[0] not in _KNOWN_PACKAGES:
         raise _UnknownError
     if isinstance(value, np.ndarray) and value.size > 16:
         raise _UnknownError
-    entries.append(_Same(value))
+    entries.append(_ObjectIdentity(value))
     seen.add(id(value))
     if isinstance(value, np.ndarray):
         entries.append(value.tobytes())
     elif isinstance(value, keras.Operation):
         for name, attribute in vars(value).items():
-            if name not in _NOTES:
+            if name not in _NOTED_BY_KERAS:
                 entries.append(name)
                 _collect(attribute, entries, seen)
 
@@ -122,54 +123,54 @@ def digest(arrays: Iterable[Any]) -> str:
 
 
 def fingerprint(function: Any) -> str:
-    """Returns a hash of what a traced function computes, and of what.
+    """Returns a hash of the operations of a traced function and of the tensors that it captures.
 
-    Equal ones are of the same operations on the same constants, variables and tensors, as
-    long as the variables live. Operations that call Python differ in every trace.
+    Equal hashes mean the same operations on the same constants, variables and tensors, as
+    long as the variables exist. Operations that call Python differ in each trace.
 
     Args:
         function: `tf.types.experimental.ConcreteFunction`.
     """
     graph = function.graph.as_graph_def()
     library = {each.signature.name: each for each in graph.library.function}
-    total = hashlib.sha256(_Hashes(library).of_nodes(graph.node))
+    total = hashlib.sha256(_FunctionHashes(library).hash_of_nodes(graph.node))
     for tensor in function.captured_inputs:
         of_values = tensor.dtype not in (tf.resource, tf.variant)
-        # A resource, as a variable, is itself and no other.
+        # A resource, such as a variable, is identified by its handle, not by its value.
         total.update((digest([tensor]) if of_values else f"{id(tensor)}").encode())
     return total.hexdigest()
 
 
-class _Hashes:
-    """Hashes of the functions of a graph, whatever they and their nodes are called."""
+class _FunctionHashes:
+    """Hashes of the functions of a graph, which do not depend on names of functions and nodes."""
 
     def __init__(self, library: dict):
         self._library = library
         self._known: dict[str, bytes] = {}
 
-    def of_nodes(
+    def hash_of_nodes(
         self, nodes: Iterable, inputs: Iterable = (), results: Iterable[str] = ()
     ) -> bytes:
-        """Returns a hash of nodes in their order, given inputs and references to results."""
+        """Returns a hash of nodes in their order, of their inputs and of their results."""
         named = [each.name for each in (*inputs, *nodes)]
         places = {name: str(place) for place, name in enumerate(named)}
         total = hashlib.sha256(str([each.type for each in inputs]).encode())
         for node in nodes:
-            operands = [_renamed(each, places) for each in node.input]
+            operands = [_with_number(each, places) for each in node.input]
             total.update(f"{node.op} {node.device} {operands}".encode())
             for name, value in sorted(node.attr.items()):
-                if name not in _COUNTED:
-                    total.update(name.encode() + self._of_attribute(value))
-        total.update(str([_renamed(each, places) for each in results]).encode())
+                if name not in _NUMBERED:
+                    total.update(name.encode() + self._hash_of_attribute(value))
+        total.update(str([_with_number(each, places) for each in results]).encode())
         return total.digest()
 
-    def _of_attribute(self, value: Any) -> bytes:
+    def _hash_of_attribute(self, value: Any) -> bytes:
         functions = [value.func] if value.HasField("func") else value.list.func
         if functions:
-            return b"".join(self._of_function(each.name) for each in functions)
+            return b"".join(self._hash_of_function(each.name) for each in functions)
         return value.SerializeToString(deterministic=True)
 
-    def _of_function(self, name: str) -> bytes:
+    def _hash_of_function(self, name: str) -> bytes:
         if name not in self._library:
             return name.encode()
         if name not in self._known:
@@ -178,14 +179,14 @@ class _Hashes:
                 definition.ret[each.name] for each in definition.signature.output_arg
             ]
             controls = [f"^{name}" for name in sorted(definition.control_ret.values())]
-            self._known[name] = self.of_nodes(
+            self._known[name] = self.hash_of_nodes(
                 definition.node_def, definition.signature.input_arg, [*results, *controls]
             )
         return self._known[name]
 
 
-def _renamed(reference: str, places: dict[str, str]) -> str:
-    """Returns a reference such as "^name" or "name:out:0" with the place of its node."""
+def _with_number(reference: str, places: dict[str, str]) -> str:
+    """Returns a reference such as "^name" or "name:out:0" with the number of its node."""
     control = reference.startswith("^") * "^"
     name, *outputs = reference.removeprefix("^").split(":")
     return ":".join([control + places.get(name, name), *outputs])

@@ -1,4 +1,4 @@
-"""Whether a model can get an input in other units: not indices, nor what its masks compare."""
+"""Whether an input of a model may be scaled: indices may not, nor what masks are made of."""
 
 import dataclasses
 from typing import Any
@@ -15,9 +15,9 @@ class Use:
     """How a model uses one of its inputs.
 
     Args:
-        has_units: Whether it may be scaled: no indices, as of an Embedding, which are whole
-            numbers by which outputs have no derivatives.
-        masking: The layer that makes a mask of it, None without one.
+        has_units: Whether it may be scaled. Indices, as for an Embedding, may not: they are
+            integers, with respect to which outputs have no derivatives.
+        masking: The layer that makes a mask of it, or None.
     """
 
     has_units: bool
@@ -30,15 +30,15 @@ def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
     Args:
         model: Built model or layer.
         x: Its inputs.
-        symbols: Symbolic inputs, whose dtypes and batch the call has.
+        symbols: Symbolic inputs, whose dtypes and batch size are used for the call.
 
     Raises:
-        ValueError: If a mask depends on an input in another way than by a Masking of it.
+        ValueError: If a mask depends on an input, and is not made by a Masking of this input.
     """
     leaves = checked_inputs.flat(x)
-    samples = list(map(_sample, leaves, symbols))
+    samples = list(map(_first_sample, leaves, symbols))
     packed = checked_inputs.packed_as(x, samples)
-    makers = list(filter(graph.may_make_mask, references.parts_within(model)))
+    makers = list(filter(graph.may_make_mask, references.layers_within(model)))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([sample for sample in samples if calls.is_float(sample)])
         recorded = calls.record(model, [model, *makers], (packed,))
@@ -48,21 +48,21 @@ def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
         for maker in makers
         for call in recorded[id(maker)]
         for argument in [(*call.args, *call.kwargs.values())[0]]
-        # One that only passes masks on returns None, as it got none.
+        # A layer that only passes masks on returns None here, since it receives none.
         if maker.compute_mask(argument, None) is not None
     ]
     uses = []
     for values, sample in zip(leaves, samples):
-        # What Python computes outside of TensorFlow has no derivatives, but units.
+        # Code outside of TensorFlow has no derivatives, but may use an input with units.
         has_units = calls.is_float(sample) and (
-            _depends(tape, outputs, sample) or not _are_whole(values)
+            _depends_on(tape, outputs, sample) or not _are_whole(values)
         )
         uses.append(Use(has_units, _masking(tape, sample, compared) if has_units else None))
     return uses
 
 
-def _sample(values: Any, symbol: keras.KerasTensor) -> tf.Tensor:
-    """Returns one sample of an input, as often as a batch has to have it."""
+def _first_sample(values: Any, symbol: keras.KerasTensor) -> tf.Tensor:
+    """Returns the first sample of an input, repeated to the batch size of the model."""
     sample = tf.cast(tf.convert_to_tensor(values)[:1], symbol.dtype)
     return tf.repeat(sample, symbol.shape[0] or 1, axis=0)
 
@@ -75,10 +75,10 @@ def _are_whole(values: Any) -> bool:
 def _masking(
     tape: tf.GradientTape, sample: tf.Tensor, compared: list
 ) -> keras.layers.Masking | None:
-    """Returns the layer that makes a mask of an input, None if there is none."""
+    """Returns the Masking that makes a mask of an input, or None."""
     masking = None
     for maker, argument in compared:
-        if not _depends(tape, argument, sample):
+        if not _depends_on(tape, argument, sample):
             continue
         is_input = np.array_equal(argument, tf.cast(sample, argument.dtype))
         if not isinstance(maker, keras.layers.Masking) or not is_input:
@@ -91,10 +91,10 @@ def _masking(
     return masking
 
 
-def _depends(tape: tf.GradientTape, values: Any, sample: tf.Tensor) -> bool:
+def _depends_on(tape: tf.GradientTape, values: Any, sample: tf.Tensor) -> bool:
     floats = list(filter(calls.is_float, keras.tree.flatten(values)))
     try:
         return bool(floats) and tape.gradient(floats, sample) is not None
-    # Of an operation without a gradient, which the sample has reached.
+    # An operation without a gradient depends on the sample.
     except Exception:
         return True

@@ -1,6 +1,7 @@
-"""Layers whose class has a `__call__` of its own, in the place of that of Keras.
+"""Layers whose class has a `__call__` of its own in the place of Keras'.
 
-Code for older versions has. Keras then neither builds the layer nor runs its `call`.
+Code for older versions of Keras has such classes. Keras then neither builds the layer nor runs its
+`call`.
 """
 
 import inspect
@@ -19,7 +20,7 @@ def has_own_call(layer: object) -> bool:
 
 
 def is_built(layer: keras.layers.Layer) -> bool:
-    """Returns whether a layer has its weights, as far as Keras or its layers say."""
+    """Returns whether a layer has its weights, from Keras' flag or from those of its layers."""
     if layer.built or not has_own_call(layer):
         return layer.built
     inner = layer.layers if isinstance(layer, keras.Model) else []
@@ -27,24 +28,24 @@ def is_built(layer: keras.layers.Layer) -> bool:
 
 
 def method(layer: keras.Operation) -> str:
-    """Returns the name of the method that Keras calls: another one of a quantized layer."""
+    """Returns the name of the method that Keras calls, which differs for quantized layers."""
     is_quantized = getattr(layer, "quantization_mode", None) is not None
     return "quantized_call" if is_quantized else "call"
 
 
 def entry(layer: keras.Operation) -> Callable:
-    """Returns what computes the outputs of a part: its `call`, or a `__call__` of its own."""
+    """Returns the method that computes the outputs of a layer: `call`, or its own `__call__`."""
     return layer.__call__ if has_own_call(layer) else getattr(layer, method(layer))
 
 
 def accepts_training(call: Callable) -> bool:
-    """Returns whether a `call` or `compute_loss` takes the argument `training`."""
+    """Returns whether a `call` or `compute_loss` accepts the argument `training`."""
     parameters = inspect.signature(call).parameters.values()
     return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def in_mode(layer: Any, training: bool) -> dict[str, bool]:
-    """Returns the argument `training` of a call, unless a `__call__` takes none."""
+    """Returns the argument `training` for a call, or nothing if a `__call__` does not accept it."""
     if not isinstance(layer, keras.layers.Layer):
         return {}
     if has_own_call(layer) and not accepts_training(entry(layer)):
@@ -56,7 +57,7 @@ def call(model: Callable, x: Any, training: bool = False) -> Any:
     """Calls a model, layer or function, in inference mode unless told otherwise.
 
     Raises:
-        TypeError: If it returns something else than tensors.
+        TypeError: If it returns anything but tensors.
     """
     outputs = model(x, **in_mode(model, training))
     for output in keras.tree.flatten(outputs):

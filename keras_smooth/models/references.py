@@ -1,9 +1,8 @@
 """Functions that a layer holds, carried through its config by identity.
 
-A config says of a function no more than its name, and of a lambda its code: whoever reads
-it may find another of the same name, or none. While a config is made, every function that a
-layer and its parts hold is replaced by a stand-in of a name of its own, and while it is
-read, that name leads to the function.
+A config has only the name of a function, or the code of a lambda. When it is read, the name may
+lead to another function, or to none. So while a config is made, all functions that a layer holds are
+replaced by stand-ins with unique names. While it is read, these names lead to the functions.
 """
 
 import contextlib
@@ -17,54 +16,53 @@ import keras
 from keras_smooth.models import calls
 
 _numbers = itertools.count()
-# Two threads that replace attributes of one layer would put each other's back.
+# Two threads that replace attributes of one layer would restore each other's values.
 _lock = threading.RLock()
-# Attributes that hold functions of weights.
-_OF_WEIGHTS = ("constraint", "initializer", "regularizer")
+# The ends of the names of attributes that hold functions of weights.
+_WEIGHT_FUNCTIONS = ("constraint", "initializer", "regularizer")
 
 
 class References:
-    """The functions of a part by the names that stand for them in its config.
+    """The functions of a layer, by the names of their stand-ins in its config.
 
     Args:
-        part: Layer or operation.
-        substitute: Returns the object to find in the place of a function, or of a layer
-            that serves as an activation: by default itself. Functions of weights stay.
+        layer: Layer or keras.Operation.
+        substitute: Returns the replacement of a function, or of a layer that is used as an
+            activation; by default itself. Functions of weights are not replaced.
     """
 
     def __init__(self, layer: keras.Operation, substitute: Callable = lambda value: value):
         self.objects = {}
-        self._part = layer
+        self._layer = layer
         self._substitute = substitute
         self._stand_ins = {}
         self._substitutes: list[Callable] = []
-        # What has no substitute raises here, before anything is changed.
-        list(self._changes())
+        # If a function has no replacement, the error is raised here, before any change.
+        list(self._attribute_changes())
 
     def config(self, value: Any) -> dict:
-        """Returns a config that is read as the object itself."""
+        """Returns the config of a stand-in, which is read as the value itself."""
         return keras.saving.serialize_keras_object(self._stand_in(value, value))
 
-    def resolved(self, config: Any) -> Any:
-        """Returns a config with the objects where it has their stand-ins as they are."""
+    def without_stand_ins(self, config: Any) -> Any:
+        """Returns a config in which stand-ins are replaced by the objects they stand for."""
         if isinstance(config, dict):
-            return {key: self.resolved(value) for key, value in config.items()}
+            return {key: self.without_stand_ins(value) for key, value in config.items()}
         if type(config) in (list, tuple):
-            return type(config)(map(self.resolved, config))
+            return type(config)(map(self.without_stand_ins, config))
         name = getattr(config, "__name__", None) if callable(config) else None
         return self.objects.get(name, config)
 
-    def is_silent(self, config: Any) -> bool:
-        """Returns whether a config tells nothing of a function that has a substitute."""
-        stands = {made.__name__: self.objects[made.__name__] for made in self._substitutes}
-        leaves = list(_leaves(config))
-        told = {name for name in stands if name in str(config) or stands[name] in leaves}
-        return bool(stands.keys() - told)
+    def lacks_substitutes(self, config: Any) -> bool:
+        """Returns whether a config lacks a function that has a substitute."""
+        leaves, text = list(_leaves(config)), str(config)
+        names = [stand_in.__name__ for stand_in in self._substitutes]
+        return any(name not in text and self.objects[name] not in leaves for name in names)
 
     def restore(self, layer: keras.Operation, copy: keras.Operation) -> None:
-        """Puts functions right that a constructor has read from a config once more.
+        """Restores functions of a copy that its constructor has looked up by name again.
 
-        Functions of the same code are the constructor's own, each for its layer.
+        A function with the same code is made by the constructor, one for each layer, and stays.
         """
         for name, value in list(vars(layer).items()):
             stand_in = self._stand_ins.get(id(value))
@@ -77,36 +75,40 @@ class References:
                 vars(copy)[name] = original
 
     @contextlib.contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Has the part and all its parts hold stand-ins, which call what they stand for."""
+    def with_stand_ins(self) -> Iterator[None]:
+        """Replaces functions in the layer, and in all layers it holds, by stand-ins temporarily.
+
+        A stand-in calls the function.
+        """
         with _lock, contextlib.ExitStack() as stack:
-            for change in list(self._changes()):
-                stack.enter_context(calls.attribute(*change))
+            for change in list(self._attribute_changes()):
+                stack.enter_context(calls.temporary_attribute(*change))
             yield
 
-    def _changes(self) -> Iterator[tuple]:
-        for layer in parts_within(self._part):
+    def _attribute_changes(self) -> Iterator[tuple]:
+        for layer in layers_within(self._layer):
             for name, value in vars(layer).items():
                 # Keras keeps wrapped methods among the attributes.
                 if callable(getattr(type(layer), name, None)):
                     continue
-                new = self._replaced(value, name)
+                new = self._with_stand_ins(value, name)
                 if new is not value:
                     yield layer, name, new
 
-    def _replaced(self, value: Any, name: str) -> Any:
+    def _with_stand_ins(self, value: Any, name: str) -> Any:
         if is_function(value, name.endswith("activation")):
             if id(value) not in self._stand_ins:
-                new = value if name.endswith(_OF_WEIGHTS) else self._substitute(value)
+                of_weights = name.endswith(_WEIGHT_FUNCTIONS)
+                new = value if of_weights else self._substitute(value)
                 self._stand_ins[id(value)] = made = self._stand_in(value, new)
                 if new is not value and not isinstance(value, keras.Operation):
                     self._substitutes.append(made)
             return self._stand_ins[id(value)]
         if isinstance(value, dict):
-            items = {k: self._replaced(item, name) for k, item in value.items()}
+            items = {k: self._with_stand_ins(item, name) for k, item in value.items()}
             return items if any(items[k] is not value[k] for k in items) else value
         if isinstance(value, list) or type(value) is tuple:
-            new = [self._replaced(item, name) for item in value]
+            new = [self._with_stand_ins(item, name) for item in value]
             if any(a is not b for a, b in zip(new, value, strict=True)):
                 return tuple(new) if isinstance(value, tuple) else new
         return value
@@ -122,34 +124,34 @@ class References:
 
 
 def functions(layer_or_model: keras.Operation, suffix: str = "") -> list[Callable]:
-    """Returns the functions that a part and its parts hold, in the order of their names.
+    """Returns the functions that a layer and the layers in it hold, in the order of their names.
 
     Args:
-        layer_or_model: Layer or operation.
-        suffix: How the names of the attributes end in which they are.
+        layer_or_model: Layer, model or keras.Operation.
+        suffix: The end of the names of the attributes to search.
     """
     functions_of_layer = []
-    for layer in parts_within(layer_or_model):
+    for layer in layers_within(layer_or_model):
         for name in sorted(name for name in vars(layer) if name.endswith(suffix)):
             if not callable(getattr(type(layer), name, None)):
                 functions_of_layer += filter(is_function, _leaves(vars(layer)[name]))
     return functions_of_layer
 
 
-def parts_within(layer: keras.Operation) -> list[keras.Operation]:
-    """Returns a part and all layers and operations that it holds, each once."""
+def layers_within(layer: keras.Operation) -> list[keras.Operation]:
+    """Returns a layer and all layers and operations that it holds, at any depth, each once."""
     layers = {id(layer): layer}
     waiting = [layer]
     while waiting:
-        for inner in held(waiting.pop()):
+        for inner in layers_held(waiting.pop()):
             if id(inner) not in layers:
                 layers[id(inner)] = inner
                 waiting.append(inner)
     return list(layers.values())
 
 
-def held(layer: keras.Operation) -> list[keras.Operation]:
-    """Returns the layers and operations that are attributes of a part, or in one."""
+def layers_held(layer: keras.Operation) -> list[keras.Operation]:
+    """Returns the layers and operations that are attributes of a layer, or in lists or dicts."""
     leaves = _leaves(list(vars(layer).values()))
     return [leaf for leaf in leaves if isinstance(leaf, keras.Operation)]
 
@@ -167,7 +169,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 def is_function(value: Any, as_activation: bool = False) -> bool:
     if isinstance(value, keras.Operation):
         return as_activation
-    # What has variables of its own, as a metric has, is state and no function.
+    # A callable with variables of its own, such as a metric, is state and not a function.
     if not callable(value) or isinstance(value, type) or hasattr(value, "variables"):
         return False
     return not isinstance(getattr(value, "__self__", None), keras.Operation)

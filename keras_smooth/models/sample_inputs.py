@@ -14,65 +14,66 @@ from keras_smooth.models import calls, checked_inputs, own_call
 
 SAMPLES = 4
 SEED = 0
-# Sizes for axes that a model leaves open: of images and volumes, and of anything else.
-OPEN = {4: 32, 5: 8}
-OPEN_ELSE = 8
-# Tried in turn for a layer that was never built.
+# Sizes for the open axes of a model: for images and volumes by their rank, and for other inputs.
+OPEN_SIZES = {4: 32, 5: 8}
+DEFAULT_OPEN_SIZE = 8
+# Shapes of samples that are tried in turn for a layer that was never built.
 _SHAPES = ((6,), (6, 5), (8, 8, 6), (6, 6, 6, 6), (2, 4, 4, 4, 3))
 
 
 def prepared(
     model: keras.layers.Layer, x: Any, copied: Callable, numbers: int = 0
 ) -> tuple[keras.layers.Layer, tuple]:
-    """Returns a model that is built, and the arguments of a call.
+    """Returns a built model, and the arguments of a call.
 
-    A model that is not built is copied first, so that the caller's stays unbuilt, if Keras
-    can copy it.
+    A model that is not built is copied if Keras can copy it, so that the caller's model stays
+    unbuilt.
 
     Args:
         model: Model or layer.
         x: Inputs or None.
         copied: Returns an unbuilt copy of a layer.
-        numbers: As many numbers of x are taken, whole samples, and four samples at least.
+        numbers: The number of numbers of x that are used, in whole samples, but at least
+            those of four samples.
 
     Raises:
-        ValueError: If x is None and nothing tells the shape of the inputs.
+        ValueError: If x is None and the shape of the inputs is not known.
     """
     if x is not None:
         x = _first_samples(model, x, numbers)
         if not own_call.is_built(model):
-            # A class without a config of its arguments has no copy; to be built harms it not.
+            # A class whose config lacks its arguments cannot be copied: then it is built itself.
             with contextlib.suppress(Exception):
                 model = copied(model)
             with warnings.catch_warnings():
-                # Keras says of some models that their layers are built by a call.
+                # Keras warns if layers are built by the call only.
                 warnings.simplefilter("ignore")
                 model(x)
         return model, (x,)
     if isinstance(model, keras.Model):
-        return model, (_of_model(model),)
+        return model, (_inputs_of_model(model),)
     if model.built and _built_shape(model) is not None:
-        return model, (keras.tree.map_shape_structure(_normal, _built_shape(model)),)
-    return _tried(model, copied)
+        return model, (keras.tree.map_shape_structure(_normal_sample, _built_shape(model)),)
+    return _try_shapes(model, copied)
 
 
 def _first_samples(model: keras.layers.Layer, x: Any, numbers: int) -> Any:
-    """Returns the first samples of x, which fit the model."""
+    """Returns the first samples of x, after checking that x fits the model."""
     tensors = checked_inputs.tensors(model, x)
     size = max((math.prod(t.shape[1:]) for t in keras.tree.flatten(tensors)), default=1)
     number = max(SAMPLES, numbers // max(size, 1))
     return keras.tree.map_structure(lambda t: t[:number], tensors)
 
 
-def _of_model(model: keras.Model) -> Any:
+def _inputs_of_model(model: keras.Model) -> Any:
     structure = of_graph(model) if model.built else None
     if structure is None:
         raise ValueError(
-            f"Nothing tells the shape of the inputs of {model.name!r}. Pass x, an array of "
-            "a few samples."
+            f"The shape of the inputs of {model.name!r} is not known. Pass x, an array of a "
+            "few samples."
         )
     leaves = keras.tree.flatten(structure)
-    # Which of them are indices of an Embedding, say, shows where the model runs.
+    # Some inputs may be indices, as for an Embedding. It is tried which, until the model runs.
     some = [frozenset(), *({place} for place in range(len(leaves))), {*range(len(leaves))}]
     for whole in some:
         drawn = [
@@ -80,9 +81,9 @@ def _of_model(model: keras.Model) -> Any:
             for place, leaf in enumerate(leaves)
         ]
         x = keras.tree.pack_sequence_as(structure, drawn)
-        # The model's own words about numbers that do not suit it are of no interest.
+        # The errors of the model for inputs that it refuses do not matter.
         with contextlib.suppress(Exception):
-            calls.call_without_trace(model, x)
+            calls.call_without_side_effects(model, x)
             return x
     raise ValueError(
         f"No numbers were found on which {model.name!r} runs. Pass x, an array (or a list or "
@@ -94,41 +95,43 @@ def of_built(model: keras.Model) -> Any:
     """Returns inputs of the shapes that a model was built with.
 
     Raises:
-        ValueError: If nothing tells them.
+        ValueError: If the shapes are not known.
     """
     shapes = None if of_graph(model) is not None else _built_shape(model)
     if shapes is None:
-        return _of_model(model)
-    return keras.tree.map_shape_structure(_normal, shapes)
+        return _inputs_of_model(model)
+    return keras.tree.map_shape_structure(_normal_sample, shapes)
 
 
 def of_graph(model: keras.Model) -> Any:
     """Returns the symbolic inputs of a Sequential or Functional model, else None."""
     if isinstance(model, keras.Sequential):
         return model.inputs[0] if model.built else None
-    # Any model that was called in another one has an `input`, but not in its structure.
+    # A subclassed model that was called in another model has an `input`, in another structure.
     return model.input if isinstance(model, keras.Function) else None
 
 
-def closed(shape: tuple) -> tuple[int, ...]:
-    """Returns the shape of a few samples, without open sizes."""
-    open_size = OPEN.get(len(shape), OPEN_ELSE)
+def closed_shape(shape: tuple) -> tuple[int, ...]:
+    """Returns a shape with a few samples, and with sizes for all open axes."""
+    open_size = OPEN_SIZES.get(len(shape), DEFAULT_OPEN_SIZE)
     return (SAMPLES, *(open_size if size is None else size for size in shape[1:]))
 
 
 def of_function() -> Iterator[tf.TensorSpec]:
-    """Yields what a function of one tensor may take."""
+    """Yields specifications of the tensor that a function may accept."""
     for dtype in ("float32", "float64"):
         for shape in _SHAPES:
             yield tf.TensorSpec((SAMPLES, *shape), dtype)
 
 
 def of_layer(layer: keras.layers.Layer) -> Iterator[tuple]:
-    """Yields arguments that a layer may take: those of the shapes that it was built with, and
-    those that it has in a graph, first."""
+    """Yields arguments that a layer may accept, first those of the shapes it was built with.
+
+    Those that it has in a graph are next.
+    """
 
     def specification(shape: tuple, dtype: str = layer.compute_dtype) -> tf.TensorSpec:
-        return tf.TensorSpec(closed(shape), dtype)
+        return tf.TensorSpec(closed_shape(shape), dtype)
 
     shapes = _built_shape(layer) if layer.built else None
     if shapes is not None:
@@ -153,11 +156,11 @@ def sample(shape: tuple, dtype: str, whole: bool = False) -> tf.Tensor:
     """Returns a random input: normal numbers, or integers and booleans of 0 and 1.
 
     Args:
-        shape: Of a batch; the batch and other axes may be open.
-        dtype: Of the input.
-        whole: Whether floats are 0 and 1 as well.
+        shape: The shape of a batch. The batch and other axes may be open.
+        dtype: The dtype of the input.
+        whole: Whether floats are 0 and 1 as well, as for indices.
     """
-    shape = closed(shape)
+    shape = closed_shape(shape)
     rng = np.random.default_rng(SEED)
     if dtype == "string":
         return tf.fill(shape, "a")
@@ -166,7 +169,7 @@ def sample(shape: tuple, dtype: str, whole: bool = False) -> tf.Tensor:
     return tf.cast(tf.constant(numbers), dtype)
 
 
-def _normal(shape: tuple) -> tf.Tensor:
+def _normal_sample(shape: tuple) -> tf.Tensor:
     return sample(shape, "float32")
 
 
@@ -175,11 +178,13 @@ def _built_shape(layer: keras.layers.Layer) -> Any:
     return config.get("input_shape") or config.get("shapes_dict")
 
 
-def _tried(layer: keras.layers.Layer, copied: Callable) -> tuple[keras.layers.Layer, tuple]:
+def _try_shapes(
+    layer: keras.layers.Layer, copied: Callable
+) -> tuple[keras.layers.Layer, tuple]:
     for shape in _SHAPES:
-        x = _normal((None, *shape))
+        x = _normal_sample((None, *shape))
         copy = copied(layer)
-        # The layer's own words about a shape that does not suit it are of no interest.
+        # The errors of the layer for shapes that it refuses do not matter.
         with contextlib.suppress(Exception):
             copy(x)
             return copy, (x,)

@@ -1,4 +1,4 @@
-"""A network between scales of its inputs and outputs: what it computes has the units of the data."""
+"""A model that scales the inputs and outputs of a network, and so has the units of the data."""
 
 from typing import Any
 
@@ -11,32 +11,34 @@ from keras_smooth.models.checked_inputs import flat, packed_as
 from keras_smooth.models.input_uses import input_uses
 from keras_smooth.presentation.warn import warn
 
-# A column that differs by less than so many units in the last place is a constant.
+# A column that varies by less than so many units in the last place counts as constant.
 _ROUNDING = 16
-# A network learns a function no better than so much of the deviation of what is rounded.
-_LOST = 1e-3
+# The rounding error, relative to the deviation, from which on there is a warning: a network learns
+# rounded data no better.
+_LARGEST_ROUNDING = 1e-3
 
 
 def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Model:
-    """Returns a model that computes in standardized numbers, and takes and returns those of x, y.
+    """Returns a model that standardizes the inputs and outputs of a network.
 
-    The network gets `(x - mean) / deviation`, and its output is multiplied by the deviation of y
-    and moved by its mean, for each column of the last axis. These numbers are constants of the
-    new model, used in the dtype of the network; the model is saved and loaded as any other. Its
-    derivatives are by x, in the units of x and y, whatever the engine. The weights are those of
-    `model`, shared with it; compile the new model before `fit` or `fit_lbfgs`. It is a model of
-    Keras' own: a `compute_loss` of the class of `model` is not part of it.
+    The network receives `(x - mean) / deviation`. Its output is multiplied by the deviation of y,
+    and the mean of y is added, for each column of the last axis. These numbers are constants of
+    the new model, used in the dtype of the network. The model is saved and loaded as any other.
+    Its derivatives are with respect to x, in the units of x and y, with each engine. It shares its
+    weights with `model`. Compile the new model before `fit` or `fit_lbfgs`. It is a model of
+    Keras' own class: a `compute_loss` of the class of `model` is not part of it.
 
     Args:
         model: Built Keras model or layer, with one or several inputs and outputs.
-        x: Inputs of it, some or all of the data: an array, or a list or dict of arrays. Integers
-            are passed on as they are to an Input of integers, an Embedding (whatever has no
-            derivative by whole numbers), and a model without Inputs. So are padded steps, which
-            have the value of a Masking of the input in all features and do not count in the mean.
-        y: Targets, in the structure of the outputs, which move and scale them. Outputs whose
-            target is None, or not in a dict, stay as they are, as for the objective of an
-            equation whose solution is of size 1. Masks of outputs are not known here: of padded
-            sequences pass those, or their first steps, without padding.
+        x: Its inputs, some or all of the data: an array, or a list or dict of arrays. Integers
+            stay as they are if they go to an Input of integers, to an Embedding (or any layer
+            without derivatives with respect to whole numbers), or to a model without Inputs.
+            Padded steps, which have the value of a Masking of the input in all features, stay as
+            they are as well, and do not count in the mean.
+        y: Targets in the structure of the outputs, whose means and deviations are used. Outputs
+            whose target is None, or missing in a dict, stay as they are, for example for the
+            objective of an equation whose solution is of size 1. Masks of outputs are not known
+            here: pass targets without padding, such as only the first steps of sequences.
 
     Returns:
         A `keras.Model` with the inputs of `model`.
@@ -77,9 +79,9 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
         else symbol
         for array, leaf, symbol, use in zip(arrays, flat(x), symbols, uses)
     ]
-    outputs = _called(model, packed_as(x, scaled))
+    outputs = _symbolic_outputs(model, packed_as(x, scaled))
     if y is not None:
-        outputs = _in_units_of(y, outputs)
+        outputs = _in_units_of_y(y, outputs)
     return keras.Model(packed_as(x, symbols), outputs)
 
 
@@ -92,10 +94,10 @@ def _symbol(model: keras.layers.Layer, array: checked_inputs.Input) -> keras.Ker
     return keras.Input(array.tensor.shape[1:], dtype=dtype)
 
 
-def _called(model: keras.layers.Layer, inputs: Any) -> Any:
+def _symbolic_outputs(model: keras.layers.Layer, inputs: Any) -> Any:
     try:
-        return calls.without_trace(model, inputs)
-    # Whatever the model's own code raises is the reason.
+        return calls.without_side_effects(model, inputs)
+    # The code of the model can raise any error.
     except Exception as error:
         raise ValueError(
             "`model` cannot be called on symbolic inputs, as a part of another model: "
@@ -106,14 +108,14 @@ def _called(model: keras.layers.Layer, inputs: Any) -> Any:
 def _in_units_of_the_network(
     word: str, values: Any, symbol: keras.KerasTensor, masking: keras.layers.Masking | None
 ) -> keras.KerasTensor:
-    """Returns a symbolic input less its mean, over its deviation; padded steps as they are."""
+    """Returns (x - mean) / deviation for a symbolic input. Padded steps stay as they are."""
     mean, deviation = _mean_and_deviation(word, values, symbol, masking)
     _warn_of_rounding(word, mean, deviation, symbol.dtype)
-    # By turns: near the mean a difference is exact.
+    # The mean is subtracted first, since differences near the mean are exact.
     scaled = _rescaled(_rescaled(symbol, 1.0, -mean), 1.0 / deviation, 0.0)
     if masking is None:
         return scaled
-    # A step of data that has the mask value now, as 0 at the mean, is none of padding.
+    # Scaled data may have the mask value, such as 0 at the mean, and is moved away from it.
     size = max(1.0, float(np.max(np.abs(masking.mask_value))))
     moved = scaled + 4.0 * agreement.EPSILON[masking.compute_dtype] * size
     is_seen = keras.ops.expand_dims(_is_data(masking, scaled), -1)
@@ -122,12 +124,12 @@ def _in_units_of_the_network(
 
 
 def _is_data(masking: keras.layers.Masking, x: Any) -> Any:
-    """Returns which steps of x are no padding, as the layer sees them."""
+    """Returns which steps of x the Masking does not count as padding."""
     return masking.compute_mask(keras.ops.cast(x, masking.compute_dtype), None)
 
 
-def _in_units_of(y: Any, outputs: Any) -> Any:
-    """Returns symbolic outputs with the means and deviations of y."""
+def _in_units_of_y(y: Any, outputs: Any) -> Any:
+    """Returns symbolic outputs, scaled to the means and deviations of y."""
     if isinstance(outputs, dict) and isinstance(y, dict) and set(y) < set(outputs):
         y = {key: y.get(key) for key in outputs}
     symbols = keras.tree.flatten(outputs)
@@ -156,9 +158,9 @@ def _in_units_of_targets(values: Any, symbol: keras.KerasTensor) -> keras.KerasT
 def _warn_of_rounding(
     name: str, mean: np.ndarray, deviation: np.ndarray, dtype: str
 ) -> None:
-    """Warns if numbers lose digits before their mean is subtracted, or after it is added."""
+    """Warns if the dtype rounds numbers, with their mean, by too much of their deviation."""
     lost = np.max(agreement.EPSILON[dtype] * np.abs(mean / deviation))
-    if lost > _LOST:
+    if lost > _LARGEST_ROUNDING:
         warn(
             f"{name} is rounded to {dtype}, the dtype of the network, by {lost:.1g} of its "
             "deviation, since its mean is so much larger. Build the network with "
@@ -169,7 +171,7 @@ def _warn_of_rounding(
 def _mean_and_deviation(
     name: str, values: Any, symbol: keras.KerasTensor, masking: Any = None
 ) -> tuple:
-    """Returns mean and standard deviation of each column; 1 for that of a constant.
+    """Returns the mean and the standard deviation of each column, which is 1 for a constant.
 
     Padded steps do not count.
     """
@@ -192,7 +194,7 @@ def _mean_and_deviation(
             raise ValueError(f"{name} has padded steps only, of {masking.mask_value}.")
     columns = array.reshape(-1, (expected or (1,))[-1] or 1)
     mean = columns.mean(axis=0)
-    # Squares of what is very large or small would be inf or 0.
+    # Divided by the largest number: squares of very large or small numbers are inf or 0.
     largest = np.abs(columns - mean).max(axis=0)
     rounding = _ROUNDING * np.finfo("float64").eps * np.abs(columns).max(axis=0)
     varies = largest > rounding
@@ -202,8 +204,8 @@ def _mean_and_deviation(
 
 
 def _rescaled(symbol: keras.KerasTensor, scale: Any, offset: Any) -> keras.KerasTensor:
-    """Returns `scale * symbol + offset`, which half precision would spoil."""
+    """Returns `scale * symbol + offset`, not in half precision, which has too few digits."""
     dtype = "float64" if symbol.dtype == "float64" else "float32"
-    # Of a number of Python the layer keeps float32 only.
+    # The layer would round Python floats to float32.
     scale, offset = np.asarray(scale, "float64"), np.asarray(offset, "float64")
     return keras.layers.Rescaling(scale, offset, dtype=dtype)(symbol)

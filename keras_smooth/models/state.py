@@ -1,4 +1,4 @@
-"""All state of a layer: weights, seeds, flags, and what preprocessing layers learned."""
+"""All state of a layer: weights, seeds, flags, and what preprocessing layers have learned."""
 
 import tempfile
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from keras_smooth.models import graph
 
 
 def copy_state(original: keras.Operation, copy: keras.Operation) -> None:
-    """Gives a copy the state of a part, in the copy's dtype.
+    """Copies the state of a layer to its copy, in the dtype of the copy.
 
     Args:
-        original: A built layer, model or operation.
-        copy: A built one that has the same parts.
+        original: A built layer, model or keras.Operation.
+        copy: A built copy of it, with the same layers inside.
 
     Raises:
         ValueError: If the copy has other variables.
@@ -26,17 +26,17 @@ def copy_state(original: keras.Operation, copy: keras.Operation) -> None:
         return
     if not isinstance(original, keras.layers.Layer):
         return
-    _assign(original, copy)
+    _assign_variables(original, copy)
     for layer, other in paired(original, copy):
-        for ours, others in zip(_states(layer), _states(other)):
+        for ours, others in zip(_recurrent_states(layer), _recurrent_states(other)):
             others.assign(ours.value)
-        # What is kept beside the weights is computed from them, as after loading a file.
+        # Values that are computed from the weights are set, as after loading a file.
         if hasattr(other, "finalize_state") and getattr(other, "built", False):
             other.finalize_state()
 
 
-def prepare(original: keras.Operation, copy: keras.Operation) -> None:
-    """Gives a copy that need not be built the flags of a part, and vocabularies."""
+def copy_settings(original: keras.Operation, copy: keras.Operation) -> None:
+    """Copies flags, vocabularies and numbers of a layer to its copy, which need not be built."""
     if not isinstance(copy, keras.layers.Layer):
         return
     for layer, other in paired(original, copy):
@@ -44,13 +44,13 @@ def prepare(original: keras.Operation, copy: keras.Operation) -> None:
             other.trainable = layer.trainable
         if type(layer) is type(other):
             _load_assets(layer, other)
-            _copy_numbers(layer, other)
+            _copy_number_attributes(layer, other)
 
 
 def _pairs_of_graphs(original: Any, copy: Any) -> Iterator[tuple]:
     others = {layer.name: layer for layer in copy.layers}
     same_kinds = list(map(type, original.layers)) == list(map(type, copy.layers))
-    # A layer that makes a model itself has Keras number its layers anew.
+    # If a layer makes a model itself, the layers of the model have new numbers in their names.
     if same_kinds and any(layer.name not in others for layer in original.layers):
         yield from zip(original.layers, copy.layers)
         return
@@ -62,7 +62,7 @@ def _pairs_of_graphs(original: Any, copy: Any) -> Iterator[tuple]:
 
 
 def paired(original: keras.Operation, copy: keras.Operation) -> Iterator[tuple]:
-    """Yields a layer and its copy, and each layer within with its own, parents first."""
+    """Yields a layer with its copy, and each layer inside with its copy, parents first."""
     seen = set()
     waiting = [(original, copy)]
     while waiting:
@@ -94,13 +94,13 @@ def _children(path: tuple, value: Any) -> Iterator[tuple]:
 
 
 def _load_assets(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
-    """Copies what a layer keeps outside its variables, as Keras does in files."""
+    """Copies what a layer keeps outside of its variables, as Keras does in files."""
     if not hasattr(layer, "save_assets"):
         return
     store = {}
     layer.save_own_variables(store)
     if "idf_weights" in store:
-        # Keras 3.10 takes those of tf-idf beside a vocabulary alone, and reads none from files.
+        # Keras 3.10 accepts tf-idf weights only with a vocabulary, and reads none from files.
         words = layer.get_vocabulary()
         other.set_vocabulary(words, store["idf_weights"][: len(words)])
         return
@@ -111,8 +111,8 @@ def _load_assets(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
         other.load_assets(folder)
 
 
-def _copy_numbers(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
-    """Copies numbers that `adapt` or a user's code wrote into attributes."""
+def _copy_number_attributes(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
+    """Copies the numbers that `adapt` or code of a user has written into attributes."""
     own = not type(layer).__module__.startswith(("keras.", "keras_smooth."))
     if not own and not hasattr(layer, "adapt"):
         return
@@ -129,8 +129,8 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(value, (bool, int, float, np.ndarray, np.number))
 
 
-def _assign(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
-    ours, others = _alike(layer.variables, copy.variables)
+def _assign_variables(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
+    ours, others = _in_same_order(layer.variables, copy.variables)
     if [tuple(v.shape) for v in ours] != [tuple(v.shape) for v in others]:
         raise ValueError(
             f"the copy of {layer.name!r} has variables of shapes "
@@ -142,17 +142,17 @@ def _assign(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
         other.assign(variable.value)
 
 
-def _alike(ours: list, others: list) -> tuple[list, list]:
-    """Returns the variables of a layer and of its copy in one order.
+def _in_same_order(ours: list, others: list) -> tuple[list, list]:
+    """Returns the variables of a layer and of its copy in the same order.
 
-    A layer that was changed after it was built, as by `quantize`, made them in another order.
+    A layer that was changed after it was built, as by `quantize`, has another order.
     """
     by_name = [sorted(each, key=lambda v: v.name) for each in (ours, others)]
     names = [[variable.name for variable in each] for each in by_name]
     return (by_name[0], by_name[1]) if names[0] == names[1] else (ours, others)
 
 
-def _states(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """Returns the states of a stateful recurrence, which Keras does not count as variables."""
+def _recurrent_states(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Returns the states of a stateful recurrent layer, which Keras does not count as variables."""
     states = keras.tree.flatten(getattr(layer, "states", None))
     return [state for state in states if isinstance(state, keras.Variable)]

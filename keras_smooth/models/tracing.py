@@ -1,4 +1,4 @@
-"""Functions that TensorFlow traces, each counted by itself."""
+"""Functions as `tf.function`, whose traces TensorFlow counts for each function alone."""
 
 import functools
 from collections.abc import Callable
@@ -17,20 +17,20 @@ PYTHON_COMPUTES = (
     "NumPy and math, such as keras.ops.sin for np.sin, and no `.numpy()` or `float()` of what "
     "depends on x."
 )
-# What Python and TensorFlow say of symbols in the place of values.
-_OF_SYMBOLS = ("NumPy", "'numpy'", "SymbolicTensor")
+# Words in the errors of Python and TensorFlow about symbols in the place of values.
+_SYMBOL_WORDS = ("NumPy", "'numpy'", "SymbolicTensor")
 
 
 def computes_with_values(error: Exception) -> bool:
-    """Returns whether an error is that of a graph in which Python asks for values."""
+    """Returns whether an error says that Python needs values that a graph does not have."""
     kinds = NotImplementedError | AttributeError | TypeError
-    return isinstance(error, kinds) and any(word in str(error) for word in _OF_SYMBOLS)
+    return isinstance(error, kinds) and any(word in str(error) for word in _SYMBOL_WORDS)
 
 
 def traced_if_possible(function: Callable, *arguments: Any) -> Callable:
-    """Returns a function that is called many times as a `tf.function`.
+    """Returns a function, to be called many times, as a `tf.function`.
 
-    The function itself is returned if TensorFlow cannot trace it with some arguments.
+    It is returned unchanged if TensorFlow cannot trace it for the arguments.
     """
     compiled = traced(function)
     try:
@@ -44,16 +44,17 @@ def traced_if_possible(function: Callable, *arguments: Any) -> Callable:
 def traced(function: Callable, **options: Any) -> Any:
     """Returns a function as a `tf.function`, without autograph.
 
-    TensorFlow warns of what is traced too often, and counts together all functions of one code,
-    as those that are made anew for each model. A partial has no code: each counts alone.
+    TensorFlow warns if a function is traced too often. It counts all functions with the same code
+    together, such as those that are made for each model. A partial has no code, so that each is
+    counted alone.
 
     Args:
         function: Function of tensors.
-        **options: Those of `tf.function`.
+        **options: Options of `tf.function`.
     """
 
     @functools.wraps(function)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def with_explained_errors(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except tf.errors.OperatorNotAllowedInGraphError as error:
@@ -63,4 +64,4 @@ def traced(function: Callable, **options: Any) -> Any:
                 raise
             raise TypeError(PYTHON_COMPUTES) from error
 
-    return tf.function(functools.partial(told), autograph=False, **options)
+    return tf.function(functools.partial(with_explained_errors), autograph=False, **options)

@@ -1,4 +1,4 @@
-"""The bodies of control flow and of functions: their operations, from their definitions."""
+"""The bodies of control flow and of called functions, imported from their definitions."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -8,13 +8,13 @@ import tensorflow as tf
 
 from keras_smooth.operations.program import Program
 
-# For each kind of operation its outputs: their names, and the attribute that says how many
-# tensors one is, or "". They are known from the first operation of the kind on.
-_outputs: dict[str, tuple[tuple[str, str], ...]] = {}
+# The output arguments of each kind of operation: the name of each, and the attribute with its
+# number of tensors, or "" for a single tensor. Known once an operation of the kind is imported.
+_output_arguments: dict[str, tuple[tuple[str, str], ...]] = {}
 
 
-def library(graph: tf.Graph) -> Callable[[str], Program]:
-    """Returns a function that gives the body of a name, a `Program`."""
+def body_lookup(graph: tf.Graph) -> Callable[[str], Program]:
+    """Returns a function from the name of a function in a graph to its body, a `Program`."""
 
     @functools.cache
     def definitions() -> tuple:
@@ -26,7 +26,7 @@ def library(graph: tf.Graph) -> Callable[[str], Program]:
     def body(name: str) -> Program:
         definition, functions = definitions()
         function = functions[name]
-        imported = _Import(function, definition)
+        imported = _ImportedFunction(function, definition)
         inputs = (each.name for each in function.signature.input_arg)
         outputs = (function.ret[each.name] for each in function.signature.output_arg)
         return Program(
@@ -39,12 +39,13 @@ def library(graph: tf.Graph) -> Callable[[str], Program]:
     return body
 
 
-class _Import:
-    """The nodes of a function as operations of a graph of their own.
+class _ImportedFunction:
+    """The nodes of a function definition, imported as operations of a new graph.
 
-    A definition calls a tensor `node:output:index`, a graph `node:place`. To tell the place
-    takes the outputs of the kind, which are known once such a node has been imported: nodes
-    are imported in batches, each with what is known by then.
+    A function definition refers to a tensor as `node:output:index`, a graph as `node:index`.
+    To convert one into the other, one needs the output arguments of the kind of operation,
+    which are known only after an operation of this kind is imported. So the nodes are
+    imported in batches: each has the nodes whose inputs can be converted by then.
     """
 
     def __init__(self, function: Any, definition: Any) -> None:
@@ -53,95 +54,98 @@ class _Import:
         self.nodes = {node.name: node for node in function.node_def}
         self.operations: dict[str, tf.Operation] = {}
         arguments = function.signature.input_arg
-        self._import(
+        self._import_batch(
             [_placeholder(x, function.arg_attr[i]) for i, x in enumerate(arguments)]
         )
         pending = list(function.node_def)
         while pending:
-            batch = self._next_batch(pending)
-            self._import(batch)
+            batch = self._importable(pending)
+            self._import_batch(batch)
             pending = [node for node in pending if node.name not in self.operations]
 
     def tensor(self, reference: str) -> tf.Tensor:
-        """Returns the tensor that a definition calls by some reference."""
+        """Returns the tensor that a reference in the definition stands for."""
         node, *output = reference.split(":")
-        return self.operations[node].outputs[self._place(node, *output) if output else 0]
+        index = self._output_index(node, *output) if output else 0
+        return self.operations[node].outputs[index]
 
-    def _place(self, node: str, output: str, index: str) -> int:
-        """Returns the place among the outputs of a node of entry `index` of one of them."""
-        place, attributes = 0, self.nodes[node].attr
-        for name, count in _outputs[self.nodes[node].op]:
+    def _output_index(self, node: str, output: str, index: str) -> int:
+        """Returns the index among all outputs of a node, from that in one output argument."""
+        first, attributes = 0, self.nodes[node].attr
+        for name, count in _output_arguments[self.nodes[node].op]:
             if name == output:
-                return place + int(index)
+                return first + int(index)
             sizes = attributes[count] if count else None
-            place += 1 if sizes is None else sizes.i or len(sizes.list.type)
+            first += 1 if sizes is None else sizes.i or len(sizes.list.type)
         raise ValueError(f"{node} has no output {output}")
 
-    def _next_batch(self, pending: Sequence) -> list:
-        """Returns nodes of whose inputs the places are known, in order."""
+    def _importable(self, pending: Sequence) -> list:
+        """Returns the pending nodes whose inputs can be converted, in order."""
         batch: dict[str, Any] = {}
         for node in pending:
-            producers = [_producer(name) for name in node.input]
+            producers = [_node_name(name) for name in node.input]
             ready = (
-                each in self.operations or each in batch and batch[each].op in _outputs
+                each in self.operations
+                or each in batch
+                and batch[each].op in _output_arguments
                 for each in producers
             )
             if all(ready):
                 batch[node.name] = node
         return list(batch.values())
 
-    def _import(self, nodes: Sequence) -> None:
-        own = {node.name for node in nodes}
+    def _import_batch(self, nodes: Sequence) -> None:
+        in_batch = {node.name for node in nodes}
         graph_def = tf.compat.v1.GraphDef(
             versions=self.definition.versions, library=self.definition.library
         )
-        outer = {}
+        earlier = {}
         for node in nodes:
             copy = graph_def.node.add()
             copy.CopyFrom(node)
             del copy.input[:]
-            # On which device it runs; the other node may be in another batch.
+            # It asks for the device of another node, which may be in another batch.
             copy.attr.pop("_class", None)
             for reference in node.input:
-                producer = _producer(reference)
-                if producer in own:
-                    copy.input.append(self._own(reference))
-                # That something imported before has to run first is known by the order.
+                producer = _node_name(reference)
+                if producer in in_batch:
+                    copy.input.append(self._graph_reference(reference))
+                # The order of the operations replaces dependencies on earlier batches.
                 elif not reference.startswith("^"):
-                    # No node of TensorFlow's own has such a name.
-                    key = f"outer.{len(outer)}"
-                    outer[f"{key}:0"] = self.tensor(reference)
+                    # TensorFlow itself gives no node such a name.
+                    key = f"earlier.{len(earlier)}"
+                    earlier[f"{key}:0"] = self.tensor(reference)
                     copy.input.append(key)
-        for key, tensor in outer.items():
-            place = graph_def.node.add()
-            place.name, place.op = key.split(":")[0], "Placeholder"
-            place.attr["dtype"].type = tensor.dtype.as_datatype_enum
+        for key, tensor in earlier.items():
+            placeholder = graph_def.node.add()
+            placeholder.name, placeholder.op = key.split(":")[0], "Placeholder"
+            placeholder.attr["dtype"].type = tensor.dtype.as_datatype_enum
         with self.graph.as_default():
             names = [node.name for node in nodes]
             operations = tf.import_graph_def(
-                graph_def, input_map=outer, return_elements=names, name=""
+                graph_def, input_map=earlier, return_elements=names, name=""
             )
         self.operations.update(zip(names, operations, strict=True))
         for operation in operations:
-            _outputs[operation.type] = tuple(
+            _output_arguments[operation.type] = tuple(
                 (each.name, each.number_attr or each.type_list_attr)
                 for each in operation.op_def.output_arg
             )
 
-    def _own(self, reference: str) -> str:
+    def _graph_reference(self, reference: str) -> str:
         node, *output = reference.split(":")
-        return f"{node}:{self._place(node, *output)}" if output else reference
+        return f"{node}:{self._output_index(node, *output)}" if output else reference
 
 
-def _producer(reference: str) -> str:
+def _node_name(reference: str) -> str:
     return reference.lstrip("^").split(":")[0]
 
 
-def _placeholder(argument: Any, known: Any) -> Any:
-    """Returns the node of an argument, with its shape where the definition says it."""
+def _placeholder(argument: Any, attributes: Any) -> Any:
+    """Returns a placeholder for an argument, with its shape if the definition has it."""
     node = tf.compat.v1.NodeDef(name=argument.name, op="Placeholder")
     node.attr["dtype"].type = argument.type
-    shapes = known.attr["_output_shapes"].list.shape
+    shapes = attributes.attr["_output_shapes"].list.shape
     if shapes and argument.type != tf.resource.as_datatype_enum:
         node.attr["shape"].shape.CopyFrom(shapes[0])
     return node

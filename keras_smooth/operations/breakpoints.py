@@ -1,4 +1,4 @@
-"""The distances of points from breakpoints of a function, for the rows of the table."""
+"""Signed distances of points from the breakpoints of a function, for the rows of the table."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,31 +7,33 @@ import tensorflow as tf
 
 
 def first_input(operation: tf.Operation, x: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
-    """Returns the first input, whose distance from 0 it is."""
+    """Returns the first input, which is its own signed distance from 0."""
     return x
 
 
-def from_integer(x: tf.Tensor) -> tf.Tensor:
+def integer_distance(x: tf.Tensor) -> tf.Tensor:
     """Returns the signed distance to the nearest integer."""
     return x - tf.round(x)
 
 
-def from_other_integer(x: tf.Tensor) -> tf.Tensor:
+def nonzero_integer_distance(x: tf.Tensor) -> tf.Tensor:
     """Returns the signed distance to the nearest integer that is not 0."""
     sign = tf.where(x < 0, -tf.ones_like(x), tf.ones_like(x))
     return x - tf.where(tf.abs(x) < 1, sign, tf.round(x))
 
 
-def first_gap(x: tf.Tensor, largest: Callable, spread: Callable, count: Callable) -> Any:
-    """Returns the difference of the largest and the second largest of some numbers.
+def gap_to_second_largest(
+    x: tf.Tensor, largest: Callable, spread: Callable, count: Callable
+) -> Any:
+    """Returns the difference between the largest and the second largest number of each group.
 
-    It is 0 if several are the largest, and infinite if there is only one number.
+    It is 0 if several numbers are the largest, and infinite if a group has only one number.
 
     Args:
-        x: Numbers.
-        largest: Returns the largest of each group, from all of them.
-        spread: Returns what belongs to the groups for each number.
-        count: Returns the sum of each group.
+        x: The numbers of all groups.
+        largest: Returns the largest number of each group, from all numbers.
+        spread: Returns the value of its group for each number, from the values of the groups.
+        count: Returns the sum over each group, from all numbers.
     """
     top = largest(x)
     is_largest = x == spread(top)

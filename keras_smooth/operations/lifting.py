@@ -1,5 +1,8 @@
-"""How a function of tensors is applied to the entries of a jet, whose first axis is that of
-the directions."""
+"""How operations are applied to the entries of a jet.
+
+An entry has an axis of directions in front of the axes of the primal. To lift an operation is to
+apply it to such a tensor, along each direction.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,23 +11,29 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import as_jets, jointly, mapped, primal, written_out
-from keras_smooth.jet.frame import tail
+from keras_smooth.jet.arithmetic import (
+    as_jets,
+    full_entry,
+    lifted_joint,
+    map_entries,
+    primal,
+)
+from keras_smooth.jet.frame import sizes_from
 from keras_smooth.operations.program import signature
 from keras_smooth.operations.rows import add
 
-_MOST_FOLDED = 1000
+_MAX_KNOWN = 1000
 
 
 def run(operation: tf.Operation, inputs: Sequence) -> Any:
-    """Evaluates an operation for other inputs.
+    """Runs a traced operation on other inputs.
 
     Args:
         operation: A traced operation.
         inputs: Tensors, or variables in the place of their handles.
 
     Returns:
-        Its output, or a list of several.
+        Its output, or a list if it has several outputs.
     """
     if operation.type == "Const":
         return tf.constant(tf.make_ndarray(operation.get_attr("value")))
@@ -48,19 +57,19 @@ def run(operation: tf.Operation, inputs: Sequence) -> Any:
     return called.function(**arguments)
 
 
-def listed(results: Any) -> list:
+def as_list(results: Any) -> list:
     """Returns the outputs of an operation as a list."""
     if results is None or isinstance(results, tf.Operation):
         return []
     return list(results) if isinstance(results, (list, tuple)) else [results]
 
 
-def run_folded(operation: tf.Operation, inputs: Sequence) -> Any:
-    """Evaluates an operation; in a graph, integers that depend on constants only are constants.
+def run_with_known_integers(operation: tf.Operation, inputs: Sequence) -> Any:
+    """Runs an operation, and in a graph replaces integers that are known by constants.
 
-    XLA has the gradient of a loop only where its number of steps is a constant.
+    XLA can differentiate a loop only if its number of steps is a constant.
     """
-    values = None if tf.executing_eagerly() else _constants(operation, inputs)
+    values = None if tf.executing_eagerly() else _constant_inputs(operation, inputs)
     if values is None:
         return run(operation, inputs)
     with tf.init_scope():
@@ -70,60 +79,65 @@ def run_folded(operation: tf.Operation, inputs: Sequence) -> Any:
     return tf.nest.pack_sequence_as(results, folded)
 
 
-def _constants(operation: tf.Operation, inputs: Sequence) -> list | None:
-    """Returns the inputs of an operation of a few integers, if they are constants."""
+def _constant_inputs(operation: tf.Operation, inputs: Sequence) -> list | None:
+    """Returns the values of the inputs if all are constant and few integers, else None."""
     if operation.op_def.is_stateful or not operation.inputs or not operation.outputs:
         return None
     tensors = (*operation.inputs, *operation.outputs)
     if not all(x.dtype.is_integer or x.dtype.is_bool for x in tensors):
         return None
     sizes = [x.shape.num_elements() for x in inputs]
-    if any(size is None or size > _MOST_FOLDED for size in sizes):
+    if any(size is None or size > _MAX_KNOWN for size in sizes):
         return None
     values = [tf.get_static_value(x) for x in inputs]
     return None if any(value is None for value in values) else values
 
 
 def run_primals(operation: tf.Operation, inputs: Sequence) -> Any:
-    """Evaluates an operation for the primals of its inputs."""
+    """Runs an operation on the primals of its inputs."""
     return run(operation, list(map(primal, inputs)))
 
 
-def whole(x: Any) -> Any:
-    """Returns a jet whose entries are as large as its primal, also where samples agree."""
+def full_jet(x: Any) -> Any:
+    """Returns a jet whose entries are broadcast to all samples, if they are shared by them."""
     if not isinstance(x, Jet):
         return x
-    return mapped(x, x.primal, lambda v: written_out(x, v, v.shape[0]))
+    return map_entries(x, x.primal, lambda v: full_entry(x, v, v.shape[0]))
 
 
-def expanded(x: Jet, rank: int) -> Jet:
-    """Returns a jet with axes of size 1 in front, so many that it has a rank."""
+def _of_rank(x: Jet, rank: int) -> Jet:
+    """Returns a jet of a higher rank, with axes of size 1 in front."""
     ones = [1] * (rank - x.shape.rank)
     if not ones:
         return x
-    point = tf.reshape(x.primal, [*ones, *tail(x.primal, 0)])
-    return mapped(x, point, lambda v: tf.reshape(v, [v.shape[0], *ones, *tail(v, 1)]))
+
+    def expanded(v: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(v, [v.shape[0], *ones, *sizes_from(v, 1)])
+
+    point = tf.reshape(x.primal, [*ones, *sizes_from(x.primal, 0)])
+    return map_entries(x, point, expanded)
 
 
-def of_one_rank(*xs: Any, least: int = 0) -> list[Jet]:
-    """Returns jets and tensors as jets of the largest rank among them, with the same curves."""
+def same_rank(*xs: Any, least: int = 0) -> list[Jet]:
+    """Returns jets and tensors as jets along the same curves, all of their largest rank."""
     jets = as_jets(*xs)
     rank = max(least, *(x.shape.rank for x in jets))
-    return [expanded(x, rank) for x in jets]
+    return [_of_rank(x, rank) for x in jets]
 
 
-def batched(function: Callable[[Jet], Jet], x: Jet) -> Jet:
-    """Applies a function of jets with a batch axis to a jet that has none of its own."""
-    y = function(expanded(whole(x), x.shape.rank + 1))
-    return mapped(y, tf.squeeze(y.primal, 0), lambda v: tf.squeeze(v, 1))
+def with_batch_axis(function: Callable[[Jet], Jet], x: Jet) -> Jet:
+    """Applies a function that expects a batch axis to a jet that has none."""
+    y = function(_of_rank(full_jet(x), x.shape.rank + 1))
+    return map_entries(y, tf.squeeze(y.primal, 0), lambda v: tf.squeeze(v, 1))
 
 
-def linear(lift: Callable | None = None, places: slice = slice(1)) -> Callable:
-    """Returns the rule of an operation that is linear in some of its inputs together.
+def linear_rule(lift: Callable | None = None, places: slice = slice(1)) -> Callable:
+    """Returns the rule of an operation that is jointly linear in some of its inputs.
 
     Args:
-        lift: `lift(operation, *inputs)` applies it to entries in the places of these inputs,
-            an axis of directions in front. None applies it to one direction after the other.
+        lift: `lift(operation, *inputs)` applies the operation to entries, which have an axis
+            of directions in front, in the places of these inputs. None applies the operation
+            to one direction after the other.
         places: Which of its inputs these are; by default the first.
     """
 
@@ -131,7 +145,7 @@ def linear(lift: Callable | None = None, places: slice = slice(1)) -> Callable:
         others = list(inputs)
         del others[places]
         if any(isinstance(other, Jet) for other in others):
-            # As boxes of an image that move: not what the table speaks of.
+            # An example is boxes that depend on x, in which an image is cropped.
             return NotImplemented
 
         def applied(function: Callable, values: Sequence) -> Any:
@@ -142,16 +156,18 @@ def linear(lift: Callable | None = None, places: slice = slice(1)) -> Callable:
         def lifted(*values: tf.Tensor) -> Any:
             if lift is not None:
                 return applied(lift, values)
-            results = [applied(of_last_axes, row) for row in zip(*map(tf.unstack, values))]
+            by_direction = zip(*map(tf.unstack, values))
+            results = [applied(lift_last_axes, entries) for entries in by_direction]
             if isinstance(results[0], list):
                 return list(map(tf.stack, zip(*results)))
             return tf.stack(results)
 
         exact = run_primals(operation, inputs)
-        y = jointly(exact, lifted, inputs[places])
+        y = lifted_joint(exact, lifted, inputs[places])
         if not isinstance(exact, list):
             return y
-        return [mapped(y, output, lambda v, i=i: v[i]) for i, output in enumerate(exact)]
+        outputs = enumerate(exact)
+        return [map_entries(y, output, lambda v, i=i: v[i]) for i, output in outputs]
 
     return rule
 
@@ -159,42 +175,45 @@ def linear(lift: Callable | None = None, places: slice = slice(1)) -> Callable:
 def add_linear(
     kinds: str, lift: Callable | None, places: slice = slice(1), **columns: Any
 ) -> None:
-    """Adds the rows of operations that are linear in some of their inputs, see `linear`."""
-    add(kinds, linear(lift, places), exact=True, **columns)
+    """Adds rows of operations that are linear in some of their inputs, see `linear_rule`."""
+    add(kinds, linear_rule(lift, places), exact=True, **columns)
 
 
-def folded_linear(operation: tf.Operation, x: Any, *others: Any) -> Any:
-    """The rule of an operation that is linear in its first input, axis 0 of which is a batch."""
+def folded_linear_rule(operation: tf.Operation, x: Any, *others: Any) -> Any:
+    """The rule of an operation that is linear in its first input and works on batches.
+
+    The directions are folded into the batch, which is axis 0.
+    """
     if not isinstance(x, Jet) or any(isinstance(other, Jet) for other in others):
         return NotImplemented
     return jet.linear(lambda v: run(operation, [v, *others]), x)
 
 
-def of_last_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
-    """Applies an operation on the last axes to an entry: axes in front are only more of them."""
+def lift_last_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
+    """Applies an operation on the last axes to an entry. It accepts any axes in front."""
     return run(operation, [v, *others])
 
 
-def of_first_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    """Applies an operation on the first axes to an entry."""
-    return behind(lambda z: run(operation, [z, *others]), v)
+def lift_first_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
+    """Applies an operation on the first axes to an entry, with the directions moved last."""
+    return directions_last(lambda z: run(operation, [z, *others]), v)
 
 
-def of_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
+def lift_named_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
     """Applies an operation on the axes that its last input names to an entry."""
     *settings, axes = others
-    return run(operation, [v, *settings, shifted(axes)])
+    return run(operation, [v, *settings, axes_of_entry(axes)])
 
 
-def behind(function: Callable, *values: tf.Tensor) -> tf.Tensor:
-    """Applies a function that works along leading axes, with the directions as the last."""
+def directions_last(function: Callable, *values: tf.Tensor) -> tf.Tensor:
+    """Applies a function that works along leading axes, with the directions moved last."""
     y = function(*(tf.transpose(v, [*range(1, v.shape.rank), 0]) for v in values))
     last = y.shape.rank - 1
     return tf.transpose(y, [last, *range(last)])
 
 
-def shifted(axes: Any) -> tf.Tensor:
-    """Returns axes of a tensor as those of an entry, constants where they are constants."""
+def axes_of_entry(axes: Any) -> tf.Tensor:
+    """Returns axes of a tensor as axes of an entry. Constants stay constants."""
     known = tf.get_static_value(axes)
     if known is not None:
         return tf.constant(known + (known >= 0), tf.int32)
@@ -203,7 +222,7 @@ def shifted(axes: Any) -> tf.Tensor:
 
 
 def static_axes(axes: Any, rank: int) -> list[int]:
-    """Returns axes as numbers of at least 0."""
+    """Returns axes as a list of integers that are not negative."""
     value = tf.get_static_value(axes)
     if value is None:
         raise ValueError("an axis depends on values")

@@ -1,4 +1,8 @@
-"""The operations between inputs and outputs."""
+"""The operations on the paths from inputs to outputs.
+
+In each function, `moving` says for each input of a program whether it moves: whether it is
+differentiated with respect to. Inputs that do not move are held.
+"""
 
 import math
 from collections.abc import Sequence
@@ -7,23 +11,18 @@ import tensorflow as tf
 
 from keras_smooth.operations import registered, rows
 from keras_smooth.operations.program import Program
-from keras_smooth.operations.rows import WITHOUT_VALUES, Class
-from keras_smooth.operations.signs import keeps_off_its_edge
-from keras_smooth.operations.walk import State, Step, Walk, states_of, steps
+from keras_smooth.operations.rows import OF_SHAPES_ONLY, Class
+from keras_smooth.operations.signs import never_reaches_edge
+from keras_smooth.operations.walk import State, Step, Walk, initial_states, steps
 
 
-def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
-    """Returns for each output whether it depends on some inputs.
-
-    Args:
-        program: Operations.
-        moving: For each input whether it counts.
-    """
-    return [state != State.HELD for state in Walk().along(program, states_of(moving))]
+def dependent_outputs(program: Program, moving: Sequence[bool]) -> list[bool]:
+    """Returns for each output of a program whether it depends on an input that moves."""
+    return [state != State.HELD for state in Walk().follow(program, initial_states(moving))]
 
 
-def unchanged(body: Program) -> list[bool]:
-    """Returns for each variable of a loop whether a step returns it unchanged."""
+def unchanged_variables(body: Program) -> list[bool]:
+    """Returns for each variable of a loop whether the body returns it unchanged."""
     sources = {name: name for name in body.inputs}
     for operation, inputs, outputs, _ in body.instructions:
         if operation.type == "Identity" and inputs[0] in sources:
@@ -34,11 +33,11 @@ def unchanged(body: Program) -> list[bool]:
     ]
 
 
-def kept_in_variables(program: Program, moving: Sequence[bool]) -> tf.Operation | None:
-    """Returns an operation that writes a value that depends on some inputs to a variable, if any."""
+def assignment_that_moves(program: Program, moving: Sequence[bool]) -> tf.Operation | None:
+    """Returns an operation that assigns a value that moves to a variable, or None."""
     names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
     for operation, inputs, outputs, _ in program.instructions:
-        if operation.type in WITHOUT_VALUES or names.isdisjoint(inputs):
+        if operation.type in OF_SHAPES_ONLY or names.isdisjoint(inputs):
             continue
         names.update(outputs)
         if any(tensor.dtype == tf.resource for tensor in operation.inputs) and not outputs:
@@ -46,10 +45,10 @@ def kept_in_variables(program: Program, moving: Sequence[bool]) -> tf.Operation 
     return None
 
 
-def between(program: Program, moving: Sequence[bool]) -> list[tf.Operation]:
-    """Returns the operations that some inputs reach and that lead to the outputs.
+def on_paths(program: Program, moving: Sequence[bool]) -> list[tf.Operation]:
+    """Returns the operations that depend on inputs that move and lead to the outputs.
 
-    Those of the bodies of control flow come with what runs them.
+    The operations of a body follow the operation that runs the body.
     """
     return [step.operation for step in steps(program, moving)]
 
@@ -58,39 +57,40 @@ def smoothness(program: Program, moving: Sequence[bool], at_edges: bool = False)
     """Returns the class C^k of a program: the smallest class on any path.
 
     Args:
-        program: Operations.
-        moving: For each input whether it is differentiated by. Others are held.
-        at_edges: Whether the edges of domains count, as 0 of a square root.
+        program: The program.
+        moving: For each input whether it moves.
+        at_edges: Whether the edges of domains count, such as 0 for a square root.
 
     Returns:
-        k of the class C^k, -1 where it jumps or gives nothing but integers and booleans,
-        None where an operation on the way is unknown.
+        k of the class C^k. It is -1 if the program jumps, or returns only integers and
+        booleans, and None if an operation on a path is unknown.
     """
-    known = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
-    if not any(rows.is_smooth(known[name].dtype) for name in program.outputs):
+    tensors = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
+    if not any(rows.is_differentiable(tensors[name].dtype) for name in program.outputs):
         return -1
-    return rows.least(k for _, k in classes(program, moving, at_edges))
+    return rows.smallest_class(k for _, k in classes(program, moving, at_edges))
 
 
 def classes(
     program: Program, moving: Sequence[bool], at_edges: bool = False
 ) -> list[tuple[tf.Operation, Class]]:
-    """Returns the operations on the way from some inputs to the outputs, with their classes.
+    """Returns the operations on the paths to the outputs, with the class of each.
 
     Args:
-        program: Operations.
-        moving: For each input whether it is differentiated by. Others are held.
+        program: The program.
+        moving: For each input whether it moves.
         at_edges: Whether the edges of domains count.
     """
-    walk = _Classes(at_edges)
-    walk.along(program, states_of(moving))
+    walk = _ClassWalk(at_edges)
+    walk.follow(program, initial_states(moving))
     return walk.classes
 
 
-class _Classes(Walk):
-    """The classes of all operations on the way.
+class _ClassWalk(Walk):
+    """Collects the classes of all operations on the paths.
 
-    Integers and booleans have none of their own: what they decide jumps, if they move.
+    An operation that returns only integers and booleans has no class. But if these move, what
+    they decide jumps.
     """
 
     def __init__(self, at_edges: bool) -> None:
@@ -98,26 +98,27 @@ class _Classes(Walk):
         self.at_edges = at_edges
         self.classes: list[tuple[tf.Operation, Class]] = []
 
-    def quiet(self) -> Walk:
-        return _Classes(self.at_edges)
+    def without_notes(self) -> Walk:
+        return _ClassWalk(self.at_edges)
 
-    def operation(self, step: Step) -> Sequence[State]:
+    def visit_operation(self, step: Step) -> Sequence[State]:
         operation = step.operation
-        edges = self.at_edges and not keeps_off_its_edge(operation, step.program.signs)
-        k = rows.smoothness(operation, [state != State.HELD for state in step.given], edges)
-        smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
+        edges = self.at_edges and not never_reaches_edge(operation, step.program.signs)
+        moving = [state != State.HELD for state in step.input_states]
+        k = rows.smoothness(operation, moving, edges)
+        smooth = [rows.is_differentiable(output.dtype) for output in operation.outputs]
         if any(smooth):
             self.classes.append((operation, k))
-        # For example, whether a number is finite does not change near a point.
+        # An operation of class infinity, such as IsFinite, is constant near each point.
         steps = State.HELD if k == math.inf else State.STEPS
         return [State.MOVES if is_smooth else steps for is_smooth in smooth]
 
-    def function(self, step: Step, name: str) -> Sequence[State] | None:
+    def visit_function(self, step: Step, name: str) -> Sequence[State] | None:
         known = registered.facts(name).smoothness
         if known is None:
             return None
         self.classes.append((step.operation, known))
         return [State.MOVES] * len(step.operation.outputs)
 
-    def decision(self, step: Step) -> None:
+    def visit_decision(self, step: Step) -> None:
         self.classes.append((step.operation, -1))

@@ -1,4 +1,4 @@
-"""A traced function: its operations in order, and how to call each kind."""
+"""A traced function as a program: its operations in order, and how to call each kind."""
 
 import dataclasses
 import functools
@@ -8,22 +8,23 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_smooth.operations.signs import Sign, of_outputs
+from keras_smooth.operations.signs import Sign, sign_of_outputs
 
-# Kinds that TensorFlow counts as stateful, though they change nothing.
+# Kinds that TensorFlow calls stateful, though they change nothing.
 _ONLY_READ = frozenset({"Placeholder", "ReadVariableOp", "ResourceGather", "VarHandleOp"})
 
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """How operations of one kind are called: the same for all of a kind.
+    """How all operations of one kind are called.
 
     Args:
         names: Names of the inputs, in order.
-        counts: For each input the attribute that says how many tensors it is, or "".
-        attributes: Pairs of a parameter of `function` and the attribute that it is.
-        function: The function of `tf.raw_ops`, None where there is none.
-        has_effects: Whether it changes something beside its outputs.
+        counts: For each input the attribute with its number of tensors, or "" for a single
+            tensor.
+        attributes: Pairs of a parameter of `function` and the attribute that it receives.
+        function: The function of `tf.raw_ops`, or None if there is none.
+        has_effects: Whether the operation has side effects.
     """
 
     names: tuple[str, ...]
@@ -37,27 +38,27 @@ _signatures: dict[str, Signature] = {}
 
 
 def signature(operation: tf.Operation) -> Signature:
-    """Returns how operations of a kind are called."""
+    """Returns how an operation is called, which depends only on its kind."""
     kind = operation.type
     if kind not in _signatures:
         definition = operation.op_def
         function = getattr(tf.raw_ops, kind, None)
         parameters = list(inspect.signature(function).parameters) if function else []
         counts = tuple(e.number_attr or e.type_list_attr for e in definition.input_arg)
-        names, attributes = _names(definition, [p for p in parameters if p != "name"])
+        names, attributes = _raw_names(definition, [p for p in parameters if p != "name"])
         has_effects = definition.is_stateful and kind not in _ONLY_READ
         _signatures[kind] = Signature(names, counts, attributes, function, has_effects)
     return _signatures[kind]
 
 
-def _names(definition: Any, parameters: list[str]) -> tuple[tuple, tuple]:
-    """Returns the names of the inputs in tf.raw_ops, and pairs of names of the attributes.
+def _raw_names(definition: Any, parameters: list[str]) -> tuple[tuple, tuple]:
+    """Returns the names of the inputs in `tf.raw_ops`, and pairs for the attributes.
 
-    Some have another name there than in the operation; they come in the same order.
+    Some names differ between `tf.raw_ops` and the operation, but their order is the same.
     """
     inputs = [each.name for each in definition.input_arg]
     arguments = [*definition.input_arg, *definition.output_arg]
-    told = {
+    inferred = {
         name for each in arguments
         for name in (each.type_attr, each.number_attr, each.type_list_attr)
     }  # fmt: skip
@@ -66,18 +67,18 @@ def _names(definition: Any, parameters: list[str]) -> tuple[tuple, tuple]:
     renamed = iter([p for p in parameters if p not in (*inputs, *own)])
     names = tuple(name if name in parameters else next(renamed, name) for name in inputs)
     pairs = [(name, name) for name in own]
-    others = [name for name in attributes if name not in told and name not in own]
+    others = [name for name in attributes if name not in inferred and name not in own]
     return names, (*pairs, *zip(renamed, others))
 
 
 class Instruction(NamedTuple):
-    """An operation that has to run, with the names of its tensors.
+    """An operation to run, with the names of its tensors.
 
     Args:
-        operation: What it is.
+        operation: The operation.
         inputs: Names of its inputs.
         outputs: Names of its outputs.
-        last_uses: The inputs that nothing needs later.
+        last_uses: Names of the inputs that no later operation needs.
     """
 
     operation: tf.Operation
@@ -91,10 +92,10 @@ class Program:
     """Operations in the order in which they run, from inputs to outputs.
 
     Args:
-        inputs: Names of the tensors that are given.
-        outputs: Names of the tensors that are returned.
-        operations: All of them.
-        bodies: Bodies of control flow, by the name of their function.
+        inputs: Names of the tensors that the program receives.
+        outputs: Names of the tensors that it returns.
+        operations: All operations, also those that need not run.
+        bodies: Returns the body of a function, by the name of the function.
     """
 
     inputs: tuple[str, ...]
@@ -104,7 +105,7 @@ class Program:
 
     @functools.cached_property
     def instructions(self) -> list[Instruction]:
-        """The operations to run, also for their side effects."""
+        """The operations to run for the outputs and for side effects."""
         return self._instructions(with_effects=True)
 
     @functools.cached_property
@@ -114,11 +115,11 @@ class Program:
 
     @functools.cached_property
     def signs(self) -> dict[str, Sign]:
-        """The known signs of its tensors, by name, for all inputs."""
+        """The signs of its tensors by name, as far as they are known for all inputs."""
         known: dict[str, Sign] = {}
         for operation, inputs, outputs, _ in self.instructions_to_outputs:
             given = [known.get(name, Sign.UNKNOWN) for name in inputs]
-            known.update(dict.fromkeys(outputs, of_outputs(operation, given)))
+            known.update(dict.fromkeys(outputs, sign_of_outputs(operation, given)))
         return known
 
     def _instructions(self, with_effects: bool) -> list[Instruction]:
@@ -137,7 +138,7 @@ class Program:
         return instructions[::-1]
 
 
-def layer_of(operation: tf.Operation) -> str:
-    """Returns the layers that an operation is in, within the model, by its scopes."""
+def layer_path(operation: tf.Operation) -> str:
+    """Returns the path of the layer in which an operation is, from its name scopes."""
     scopes = operation.name.split("/")[:-1]
     return "/".join(scopes[1:] or scopes) or "the function itself"

@@ -1,6 +1,6 @@
 """Functions and layers with registered facts that their operations do not show.
 
-In a trace they have names of their own.
+A trace calls each of them by a unique name, under which the facts are kept.
 """
 
 import dataclasses
@@ -15,14 +15,14 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped, primal
-from keras_smooth.operations.trace import openings
+from keras_smooth.jet.arithmetic import map_entries, primal
+from keras_smooth.operations.trace import chosen_leaves
 from keras_smooth.presentation.warn import warn_once
 
 _NAME = "keras_smooth_rule"
-_calls: dict[str, "Facts"] = {}
+_facts: dict[str, "Facts"] = {}
 _numbers = itertools.count()
-# Half of the digits: above rounding, and below the error of a wrong rule.
+# Relative tolerances of half the digits: above rounding, and below the error of a wrong rule.
 _TOLERANCES = {"bfloat16": 0.1, "float16": 3e-2, "float32": 3e-4, "float64": 1e-8}
 
 
@@ -31,9 +31,10 @@ class Facts:
     """Registered facts of a function or a layer.
 
     Args:
-        jet: Rule of jets, with the same arguments; None where its operations carry them.
-        tapes_right_to: Up to which order TensorFlow's derivatives of it are right.
-        smoothness: k of the class C^k; None where its operations tell.
+        jet: Rule for jets, with the arguments of the function; None if its operations are
+            evaluated on jets.
+        tapes_right_to: The highest order up to which TensorFlow's derivatives are right.
+        smoothness: k of the class C^k; None if its operations determine it.
     """
 
     jet: Callable | None = None
@@ -41,12 +42,12 @@ class Facts:
     smoothness: float | None = None
 
 
-def marked(function: Callable, facts: Facts) -> Callable:
-    """Returns a function that has a name of its own in a trace.
+def with_facts(function: Callable, facts: Facts) -> Callable:
+    """Returns a function that a trace calls by a unique name, which leads to its facts.
 
     Args:
-        function: Of tensors.
-        facts: What is known of it.
+        function: A function of tensors.
+        facts: The facts that are registered for it.
     """
     rule = facts.jet
 
@@ -54,7 +55,7 @@ def marked(function: Callable, facts: Facts) -> Callable:
     def call(*args: Any, **kwargs: Any) -> Any:
         if rule is not None and not _accepts(rule, args, kwargs):
             return function(*args, **kwargs)
-        tensors, filled = openings((args, kwargs), tf.is_tensor)
+        tensors, filled = chosen_leaves((args, kwargs), tf.is_tensor)
         name = f"{_NAME}_{next(_numbers)}"
 
         def body(*values: tf.Tensor) -> Any:
@@ -66,7 +67,7 @@ def marked(function: Callable, facts: Facts) -> Callable:
             return rule(*positional, **named)  # type: ignore[misc]
 
         body.__name__ = name
-        _calls[name] = facts if rule is None else dataclasses.replace(facts, jet=jets)
+        _facts[name] = facts if rule is None else dataclasses.replace(facts, jet=jets)
         return tf.function(body, autograph=False)(*tensors)
 
     return call
@@ -80,13 +81,13 @@ def _accepts(rule: Callable, args: tuple, kwargs: dict) -> bool:
     return True
 
 
-def applied(name: str, inputs: list, computed: Callable[[], list]) -> list:
-    """Returns the result of the call of a function, by its rule if it has one.
+def apply_by_rule(name: str, inputs: list, computed: Callable[[], list]) -> list:
+    """Returns the outputs of a called function, by its rule if it has one.
 
     Args:
-        name: Of the function that is called.
-        inputs: Its arguments, and what it captures.
-        computed: Returns what its operations give, by which a rule is checked.
+        name: Name of the function that is called.
+        inputs: Its arguments and the tensors that it captures.
+        computed: Returns the outputs of its operations, with which the rule is compared.
     """
     rule = facts(name).jet
     if rule is None or not any(isinstance(x, Jet) for x in inputs):
@@ -100,22 +101,22 @@ def applied(name: str, inputs: list, computed: Callable[[], list]) -> list:
     if not all(each for each in agree if isinstance(each, bool)):
         warn_once(
             rule,
-            "A rule of keras_smooth.register_jet_rule gives another y than its function: the "
-            "operations of the function are used in its place.",
+            "A rule of keras_smooth.register_jet_rule returns another value than its function. "
+            "The operations of the function are used instead of the rule.",
         )
         return exact
-    return [_checked(*each) for each in zip(results, exact, agree)]
+    return [_jet_of_rule(*each) for each in zip(results, exact, agree)]
 
 
 def facts(name: str) -> Facts:
     """Returns the registered facts of a function that a trace calls."""
     start = name.find(_NAME)
     key = name[start:].rpartition("_")[0] if start >= 0 else ""
-    return _calls.get(key, Facts())
+    return _facts.get(key, Facts())
 
 
 def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:
-    """Returns whether values differ by rounding only; in a graph, a tensor."""
+    """Returns whether values differ by rounding only: a boolean, or a tensor in a graph."""
     if not exact.dtype.is_floating:
         return True
     tolerance = _TOLERANCES[exact.dtype.name]
@@ -126,15 +127,17 @@ def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:
     return bool(agree) if tf.executing_eagerly() else agree
 
 
-def _checked(y: Any, exact: Any, agree: Any) -> Any:
-    """Returns a jet with the value of the function, in a graph without numbers if it is not
-    that of the rule."""
+def _jet_of_rule(y: Any, exact: Any, agree: Any) -> Any:
+    """Returns a jet with the value of the function and the derivatives of the rule.
+
+    In a graph the derivatives are NaN if the rule has another value.
+    """
     if not isinstance(y, Jet):
         return exact
     if isinstance(agree, bool):
         return y.like(primal(exact), y.series)
     lost = tf.where(agree, tf.zeros([], y.dtype), tf.constant(float("nan"), y.dtype))
-    y = mapped(y, primal(exact), lambda v: v + lost)
+    y = map_entries(y, primal(exact), lambda v: v + lost)
     if y.series[0] is None:
         y.series[0] = tf.reshape(lost, [1] * (y.shape.rank + 1))
     return y

@@ -17,32 +17,32 @@ class Row:
 
     Args:
         kind: Its name, as in `tf.Operation.type`.
-        jet: How it carries jets: `rule(operation, *inputs)` with the inputs of the
-            operation, of which those that depend on x are jets. It returns a value, or a
-            list with one for each output.
-        exact: Whether the primal of the rule is computed by the operation itself; that of
-            other rules is replaced by what the operation computes.
-        smoothness: k of the class C^k on the open domain, -1 where it jumps, None where
-            nothing is known; or a function that gives it from the operation and from
-            whether each of its inputs moves.
-        at_edge: k of the class C^k at the edge of the domain, where the function is finite
+        jet: The rule for jets, `rule(operation, *inputs)`. Inputs that depend on x are jets.
+            It returns the output, or a list if there are several outputs.
+        exact: Whether the rule computes the primal by the operation itself. The primal of
+            any other rule is replaced by what the operation computes.
+        smoothness: k of the class C^k on the open domain, -1 if it jumps, None if unknown;
+            or a function that returns it for the operation and for whether each of its
+            inputs moves, that is depends on x.
+        at_edge: k of the class C^k at the edge of the domain, if the function is finite
             there; or such a function.
-        breakpoints: `breakpoints(operation, *inputs)` returns real tensors that are 0 where
-            pieces meet, and whose sign tells the side. None where there are no pieces.
+        breakpoints: `breakpoints(operation, *inputs)` returns signed distances: real tensors
+            that are 0 at breakpoints. None if there are no breakpoints.
         domain: `domain(operation, *inputs)` returns tensors that are positive inside the
-            open domain. None where the function is defined everywhere.
+            open domain. None if the function is defined everywhere.
         tapes_right_to: The highest order up to which TensorFlow's own derivatives are
-            right, 0 where it has none, infinity where they are to the third, to which they
-            are compared; or a function that gives it from the operation and from whether
+            right: 0 if it has none, infinity if they are right to order 3, to which tests
+            compare them; or a function that returns it for the operation and for whether
             each of its inputs moves.
-        wrong_at: `wrong_at(operation, *inputs)` returns a tensor that is 0 where TensorFlow's
-            derivatives above that order are wrong. None where they may be wrong everywhere.
+        wrong_at: `wrong_at(operation, *inputs)` returns a tensor that is 0 at the points where
+            TensorFlow's derivatives above that order are wrong. None if they may be wrong
+            at every point.
         left_out: Pairs of an input and an output between which TensorFlow has no
             gradient.
-        program: How control flow runs: `run(operation, inputs, bodies, evaluate)`, for
-            inputs with and without jets. None for other operations.
-        samples: Which axis of its outputs is that of the samples, from those of its
-            inputs; None where it is not known whether it mixes samples.
+        control_flow: How an operation with bodies runs, on tensors and jets:
+            `run(operation, inputs, bodies, evaluate)`. None for other operations.
+        sample_axes: Returns the axis of the samples in its outputs, from those in its inputs;
+            None if it is not known whether the operation mixes samples.
     """
 
     kind: str
@@ -55,12 +55,12 @@ class Row:
     tapes_right_to: float | Callable[..., float] = math.inf
     wrong_at: Callable[..., tf.Tensor] | None = None
     left_out: tuple[tuple[int, int], ...] = ()
-    program: Callable | None = None
-    samples: Callable | None = None
+    control_flow: Callable | None = None
+    sample_axes: Callable | None = None
 
 
-# Operations that depend on the shape of an input only, where no derivative is lost.
-WITHOUT_VALUES = frozenset(
+# Operations that depend only on the shape of an input: the derivative by its values is 0.
+OF_SHAPES_ONLY = frozenset(
     "OnesLike Rank Shape ShapeN Size TensorListElementShape TensorListLength "
     "ZerosLike".split()
 )
@@ -69,17 +69,17 @@ _rows: dict[str, Row] = {}
 
 
 def add(kinds: str, jet: Rule | None = None, **columns: object) -> None:
-    """Adds a row for each of some kinds, which are separated by spaces."""
+    """Adds the same row for several kinds, whose names are separated by spaces."""
     for kind in kinds.split():
-        samples = _rows[kind].samples if kind in _rows else None
-        _rows[kind] = Row(kind, jet, samples=samples, **columns)  # type: ignore[arg-type]
+        sample_axes = _rows[kind].sample_axes if kind in _rows else None
+        _rows[kind] = Row(kind, jet, sample_axes=sample_axes, **columns)  # type: ignore[arg-type]
 
 
 def add_column(kinds: str, **columns: object) -> None:
-    """Adds a fact to the rows of some kinds; a kind without a row gets one."""
+    """Sets columns in the rows of several kinds. A kind without a row gets one."""
     for kind in kinds.split():
-        known = _rows.get(kind, Row(kind, smoothness=None))
-        _rows[kind] = dataclasses.replace(known, **columns)  # type: ignore[arg-type]
+        before = _rows.get(kind, Row(kind, smoothness=None))
+        _rows[kind] = dataclasses.replace(before, **columns)  # type: ignore[arg-type]
 
 
 def row(kind: str) -> Row | None:
@@ -94,19 +94,22 @@ def tapes_right_to(operation: Any, moving: Sequence[bool]) -> float:
         operation: A traced operation.
         moving: For each of its inputs whether it depends on x.
     """
-    known = row(operation.type)
-    right_to = math.inf if known is None else known.tapes_right_to
+    table_row = row(operation.type)
+    right_to = math.inf if table_row is None else table_row.tapes_right_to
     return right_to(operation, moving) if callable(right_to) else right_to
 
 
-def is_number(dtype: tf.DType) -> bool:
-    """Returns whether numbers of a dtype are real or complex."""
+def is_inexact(dtype: tf.DType) -> bool:
+    """Returns whether a dtype is one of real or complex floating-point numbers."""
     return dtype.is_floating or dtype.is_complex
 
 
-def is_smooth(dtype: tf.DType) -> bool:
-    """Returns whether numbers of a dtype can have derivatives: integers have none."""
-    return is_number(dtype) or dtype == tf.variant
+def is_differentiable(dtype: tf.DType) -> bool:
+    """Returns whether tensors of a dtype can have derivatives, unlike integers.
+
+    A tf.variant may hold a list of floating-point tensors.
+    """
+    return is_inexact(dtype) or dtype == tf.variant
 
 
 def smoothness(
@@ -120,20 +123,22 @@ def smoothness(
         at_edges: Whether the edges of its domain count where it is finite there.
 
     Returns:
-        k; -1 where it jumps, as what an integer or a boolean decides that moves; None where
-        the table does not know.
+        k; -1 if it jumps, or if an integer or boolean on which it depends moves; None if the
+        table does not know it.
     """
     pairs = zip(operation.inputs, moving, strict=True)
-    if any(moves and not is_smooth(x.dtype) for x, moves in pairs):
+    if any(moves and not is_differentiable(x.dtype) for x, moves in pairs):
         return -1
-    known = row(operation.type)
-    if known is None:
+    table_row = row(operation.type)
+    if table_row is None:
         return None
-    columns = [known.smoothness, known.at_edge] if at_edges else [known.smoothness]
-    return least(c(operation, moving) if callable(c) else c for c in columns)
+    columns = [table_row.smoothness]
+    if at_edges:
+        columns.append(table_row.at_edge)
+    return smallest_class(c(operation, moving) if callable(c) else c for c in columns)
 
 
-def least(classes: Iterable[Class]) -> Class:
+def smallest_class(classes: Iterable[Class]) -> Class:
     """Returns the smoothness of a composition: the smallest, or None if any is unknown."""
     smallest = math.inf
     for k in classes:

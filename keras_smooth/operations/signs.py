@@ -1,6 +1,6 @@
-"""Tensors that are positive, or never negative, for all inputs.
+"""Tensors that are positive, or never negative, for all inputs of a program.
 
-The square root has an edge at 0, which 1 + x^2 does not reach for any x.
+For example, the domain of the square root ends at 0, which 1 + x^2 does not reach for any x.
 """
 
 import enum
@@ -20,50 +20,50 @@ class Sign(enum.IntEnum):
 
 Rule = Callable[[tf.Operation, Sequence[Sign]], Sign]
 
-# The input at whose 0 the domain of an operation ends.
-_EDGE = {"DivNoNan": 1, "Pow": 0, "Sqrt": 0, "Xdivy": 1, "Xlogy": 1}
+# The position of the input that is 0 at the edge of the domain.
+_EDGE_INPUTS = {"DivNoNan": 1, "Pow": 0, "Sqrt": 0, "Xdivy": 1, "Xlogy": 1}
 
 
-def keeps_off_its_edge(operation: tf.Operation, signs: Mapping[str, Sign]) -> bool:
-    """Returns whether no inputs lead to the edge of an operation's domain.
+def never_reaches_edge(operation: tf.Operation, signs: Mapping[str, Sign]) -> bool:
+    """Returns whether an operation has an edge of its domain that no inputs reach.
 
     Args:
-        operation: What has an edge, or none.
-        signs: What is known of the tensors around it, by name.
+        operation: Any operation.
+        signs: The known signs of the tensors of its program, by name.
     """
-    place = _EDGE.get(operation.type)
+    place = _EDGE_INPUTS.get(operation.type)
     return place is not None and signs.get(operation.inputs[place].name) is Sign.POSITIVE
 
 
-def of_outputs(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
-    """Returns what is known of the outputs of an operation from its inputs."""
+def sign_of_outputs(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
+    """Returns the sign of the outputs of an operation, from the signs of its inputs."""
     if not operation.outputs or not operation.outputs[0].dtype.is_floating:
         return Sign.UNKNOWN
     rule = _RULES.get(operation.type)
-    return _of_constant(operation) if rule is None else rule(operation, signs)
+    return _sign_of_constant(operation) if rule is None else rule(operation, signs)
 
 
-def _of_constant(operation: tf.Operation) -> Sign:
+def _sign_of_constant(operation: tf.Operation) -> Sign:
     value = tf.get_static_value(operation.outputs[0])
     if value is None or not np.all(value >= 0):
         return Sign.UNKNOWN
     return Sign.POSITIVE if np.all(value > 0) else Sign.NEVER_NEGATIVE
 
 
-def _least(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
-    """Of products, quotients and what puts its inputs together."""
+def _smallest_sign(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
+    """Returns the sign of a minimum, a sum of products, or tensors that are joined."""
     floats = [s for x, s in zip(operation.inputs, signs) if x.dtype.is_floating]
     return min(floats)
 
 
-def _product(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
+def _sign_of_product(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
     x, y = operation.inputs
     if x is y:
         return max(signs[0], Sign.NEVER_NEGATIVE)
     return min(signs)
 
 
-def _power(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
+def _sign_of_power(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
     if signs[0] is Sign.POSITIVE:
         return Sign.POSITIVE
     exponent = tf.get_static_value(operation.inputs[1])
@@ -71,7 +71,7 @@ def _power(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
     return Sign.NEVER_NEGATIVE if is_even else signs[0]
 
 
-# UNKNOWN counts as false: where it is, nothing is known of a sum or a quotient.
+# UNKNOWN is 0, which is false: if a term or factor is unknown, so is the sum or quotient.
 _RULES: dict[str, Rule] = {
     kind: rule
     for kinds, rule in (
@@ -85,11 +85,11 @@ _RULES: dict[str, Rule] = {
             lambda operation, signs: max(signs[0], Sign.NEVER_NEGATIVE),
         ),
         ("Add AddV2 AddN", lambda operation, signs: min(signs) and max(signs)),
-        ("Mul", _product),
+        ("Mul", _sign_of_product),
         ("Div DivNoNan RealDiv", lambda operation, signs: signs[1] and signs[0]),
-        ("Pow", _power),
+        ("Pow", _sign_of_power),
         ("Maximum", lambda operation, signs: max(signs)),
-        ("ConcatV2 MatMul BatchMatMulV2 Minimum Pack", _least),
+        ("ConcatV2 MatMul BatchMatMulV2 Minimum Pack", _smallest_sign),
         (
             "BroadcastTo Cast EnsureShape ExpandDims GatherV2 Identity Max Mean Min Prod "
             "Reciprocal Reshape Rsqrt Slice Sqrt Squeeze StopGradient StridedSlice Sum Tile "

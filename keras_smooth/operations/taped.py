@@ -1,7 +1,8 @@
-"""TensorFlow's own derivatives of operations: up to which order they are right, and their use.
+"""TensorFlow's own derivatives of operations: up to which order they are right, and jets from them.
 
-A gradient may leave out an input or an output, without an error where another path leads from x
-as well. Nested tapes around a single operation make jets of what has no rule for them.
+TensorFlow's gradient of an operation may ignore an input or an output. That is no error if another
+path leads from x to the result. Operations without a rule for jets are differentiated by nested
+tapes, each by itself.
 """
 
 import contextlib
@@ -16,48 +17,56 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import primal
-from keras_smooth.jet.entries import summed
+from keras_smooth.jet.entries import sum_over_directions
 from keras_smooth.operations import registered, rows
-from keras_smooth.operations.lifting import listed, run, run_primals
-from keras_smooth.operations.program import Program, layer_of, signature
-from keras_smooth.operations.rows import is_number
+from keras_smooth.operations.lifting import as_list, run, run_primals
+from keras_smooth.operations.program import Program, layer_path, signature
+from keras_smooth.operations.rows import is_inexact
 from keras_smooth.operations.trace import trace
-from keras_smooth.operations.walk import State, Step, Walk, bodies_of, states_of, steps
+from keras_smooth.operations.walk import (
+    State,
+    Step,
+    Walk,
+    body_names,
+    initial_states,
+    steps,
+)
 from keras_smooth.presentation.warn import warn_once
 
-_known: dict[tuple, float] = {}
+_measured_orders: dict[tuple, float] = {}
 
 
 def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
     """Returns the order up to which TensorFlow's derivatives are right on all paths."""
-    return min(map(of_step, steps(program, moving)), default=math.inf)
+    return min(map(order_right_by_tapes, steps(program, moving)), default=math.inf)
 
 
-def wrong_by_tapes(
+def first_wrong_by_tapes(
     program: Program, moving: Sequence[bool], order: int
 ) -> tf.Operation | None:
-    """Returns the first operation of which TensorFlow's derivatives up to an order are not
-    known to be right, if any."""
-    wrong = (step for step in steps(program, moving) if of_step(step) < order)
+    """Returns the first operation whose derivatives by tapes, up to an order, are not known to
+    be right, or None."""
+    wrong = (step for step in steps(program, moving) if order_right_by_tapes(step) < order)
     return next((step.operation for step in wrong), None)
 
 
-def of_step(step: Step) -> float:
+def order_right_by_tapes(step: Step) -> float:
     """Returns the order up to which TensorFlow's derivatives of a step are right."""
-    moving = [state == State.MOVES for state in step.given]
-    bodies = bodies_of(step.operation)
+    moving = [state == State.MOVES for state in step.input_states]
+    bodies = body_names(step.operation)
     if not bodies:
-        return of_operation(step.operation, moving, step.used)
+        return right_order(step.operation, moving, step.used)
     called = (registered.facts(name).tapes_right_to for name in bodies)
     return min([rows.tapes_right_to(step.operation, moving), *called])
 
 
-def of_operation(
+def right_order(
     operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]
 ) -> float:
     """Returns the order up to which TensorFlow's own derivatives of an operation are right.
 
-    What has a rule for jets has it in its row, since measuring takes some milliseconds.
+    The row of an operation with a rule for jets has this order, since to measure it takes some
+    milliseconds. It is measured for operations without a rule.
 
     Args:
         operation: A traced operation.
@@ -65,34 +74,35 @@ def of_operation(
         used: For each of its outputs whether its derivatives count.
 
     Returns:
-        The order, 0 where they leave out an input that depends on x.
+        The order. It is 0 if the derivatives ignore an input that depends on x.
     """
-    row = rows.row(operation.type)
+    row, right_to = rows.row(operation.type), rows.tapes_right_to(operation, moving)
     if row is None or row.jet is None:
-        return min(rows.tapes_right_to(operation, moving), _kept(operation, moving, used))
-    if any(moving[n] and used[m] for n, m in row.left_out):
-        return 0
-    return rows.tapes_right_to(operation, moving)
+        return min(right_to, _cached_order(operation, moving, used))
+    return 0 if any(moving[n] and used[m] for n, m in row.left_out) else right_to
 
 
-def _kept(operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]) -> float:
-    dtypes = tuple(x.dtype for x in operation.inputs)
-    key = operation.type, dtypes, tuple(moving), tuple(used)
-    if key not in _known:
-        # A gradient may have an operation of the same kind, which changes nothing.
-        _known[key] = math.inf
-        # What TensorFlow cannot derive, or run by itself, is told where it is derived.
-        with contextlib.suppress(Exception):
-            _known[key] = measured(operation, moving, used)
-    return _known[key]
-
-
-def measured(
+def _cached_order(
     operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]
 ) -> float:
-    """Returns the same as TensorFlow has it, from the operations of its gradient."""
-    inputs = _numbers(operation.inputs, moving)
-    outputs = _numbers(operation.outputs, used)
+    """Returns `measured_order`, which is measured once for each kind and dtypes."""
+    dtypes = tuple(x.dtype for x in operation.inputs)
+    key = operation.type, dtypes, tuple(moving), tuple(used)
+    if key not in _measured_orders:
+        # The gradient may contain the same kind of operation: then infinity ends the recursion.
+        _measured_orders[key] = math.inf
+        # If TensorFlow cannot differentiate or run it, the differentiation raises an error.
+        with contextlib.suppress(Exception):
+            _measured_orders[key] = measured_order(operation, moving, used)
+    return _measured_orders[key]
+
+
+def measured_order(
+    operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]
+) -> float:
+    """Returns the order as measured, from the operations in TensorFlow's gradient."""
+    inputs = _positions(operation.inputs, moving)
+    outputs = _positions(operation.outputs, used)
     if not inputs or not outputs or signature(operation).function is None:
         return math.inf
     num_inputs = len(operation.inputs)
@@ -101,11 +111,11 @@ def measured(
         given, seeds = list(tensors[:num_inputs]), list(tensors[num_inputs:])
         points = [given[n] for n in inputs]
         for place, x in enumerate(operation.inputs):
-            if not rows.is_number(x.dtype) and tf.get_static_value(x) is not None:
+            if not rows.is_inexact(x.dtype) and tf.get_static_value(x) is not None:
                 given[place] = tf.constant(tf.get_static_value(x))
         with tf.GradientTape() as tape:
             tape.watch(points)
-            results = listed(run(operation, given))
+            results = as_list(run(operation, given))
         return tape.gradient([results[n] for n in outputs], points, seeds)
 
     seeds = [operation.outputs[n] for n in outputs]
@@ -116,35 +126,36 @@ def measured(
         places = range(num_inputs + len(seeds))
         return [*(n in moving for n in places), *[False] * num_captured]
 
-    # The gradient is linear in what comes back from each output.
+    # The gradient is linear in the seed of each output, on which it has to depend.
     for seed in range(num_inputs, num_inputs + len(seeds)):
-        reached = Walk().along(traced.program, states_of(states({seed})))
+        reached = Walk().follow(traced.program, initial_states(states({seed})))
         if any(n < 0 or not reached[n] for n in traced.places):
             return 0
     all_moving = {*inputs, *range(num_inputs, num_inputs + len(seeds))}
     return 1 + tapes_right_to(traced.program, states(all_moving))
 
 
-def _numbers(tensors: Sequence[tf.Tensor], chosen: Sequence[bool]) -> list[int]:
+def _positions(tensors: Sequence[tf.Tensor], chosen: Sequence[bool]) -> list[int]:
+    """Returns the positions of the chosen tensors that are real or complex."""
     pairs = enumerate(zip(tensors, chosen, strict=True))
     return [
-        place for place, (x, is_chosen) in pairs if is_chosen and rows.is_number(x.dtype)
+        place for place, (x, is_chosen) in pairs if is_chosen and rows.is_inexact(x.dtype)
     ]
 
 
 @dataclasses.dataclass(frozen=True)
 class Lost:
-    """An output without derivatives, of an operation that has others with derivatives.
+    """Stands for an output whose derivatives are lost, while other outputs have theirs.
 
     Args:
-        message: Says so.
+        message: The message of the error that is raised if the output is used.
     """
 
     message: str
 
 
-def known(value: Any) -> Any:
-    """Returns a value that is used.
+def raise_if_lost(value: Any) -> Any:
+    """Returns a value, which is used in the computation.
 
     Raises:
         ValueError: If its derivatives are lost.
@@ -155,40 +166,41 @@ def known(value: Any) -> Any:
 
 
 def apply(operation: tf.Operation, inputs: list) -> list:
-    """Evaluates an operation without a rule on jets.
+    """Evaluates an operation without a rule on jets, by nested tapes.
 
-    Along each direction it is a function of a number t, which is differentiated at 0.
+    Along each direction, the outputs are functions of a number t. Tapes differentiate them at
+    t = 0.
 
     Returns:
-        For each output a jet, a tensor of what has no derivatives, or `Lost`.
+        For each output a jet, a tensor if its dtype has no derivatives, or `Lost`.
 
     Raises:
         ValueError: If TensorFlow has no such derivative of the operation.
     """
     if any(x.dtype == tf.variant for x in (*operation.inputs, *operation.outputs)):
         raise ValueError(
-            _lost(operation, "it keeps tensors in a tf.variant, as ragged ones")
+            _lost_message(operation, "it keeps tensors in a tf.variant, as ragged ones")
         )
-    order, right_to = _jet_of(inputs).order, _right_to(operation, inputs)
+    order, right_to = _first_jet(inputs).order, _order_by_output(operation, inputs)
     row = rows.row(operation.type)
     wrong_at = None if row is None else row.wrong_at
     wanted = [number for number, k in right_to.items() if wrong_at or order <= k]
-    lost = Lost(_lost(operation, f"TensorFlow has none of order {order}"))
+    lost = Lost(_lost_message(operation, f"TensorFlow has none of order {order}"))
     if not wanted:
-        return known(lost)
+        return raise_if_lost(lost)
     warn_once(
         apply,
-        f"The operation {operation.type} in {layer_of(operation)} has no rule for jets: nested "
+        f"The operation {operation.type} in {layer_path(operation)} has no rule for jets: nested "
         "tapes compute its derivatives, which is slower.",
     )
     inputs = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
-    leader, results = _jet_of(inputs), listed(run_primals(operation, inputs))
+    leader, results = _first_jet(inputs), as_list(run_primals(operation, inputs))
     for number, series in zip(wanted, _series(operation, inputs, wanted)):
         if wrong_at:
-            no_number = tf.cast(math.nan, leader.dtype)
+            nan = tf.cast(math.nan, leader.dtype)
             is_wrong = wrong_at(operation, *map(primal, inputs)) == 0
             series = [
-                value if k <= right_to[number] else tf.where(is_wrong, no_number, value)
+                value if k <= right_to[number] else tf.where(is_wrong, nan, value)
                 for k, value in enumerate(series, 1)
             ]
         results[number] = leader.like(results[number], series)
@@ -197,29 +209,29 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     return results
 
 
-def _jet_of(inputs: list) -> Jet:
+def _first_jet(inputs: list) -> Jet:
     return next(x for x in inputs if isinstance(x, Jet))
 
 
-def _right_to(operation: tf.Operation, inputs: list) -> dict[int, float]:
-    """Returns up to which order TensorFlow's derivatives of each output of numbers are right."""
+def _order_by_output(operation: tf.Operation, inputs: list) -> dict[int, float]:
+    """Returns the order up to which TensorFlow's derivatives are right, by output of numbers."""
     moving, places = [isinstance(x, Jet) for x in inputs], range(len(operation.outputs))
     return {
-        n: of_operation(operation, moving, [n == m for m in places])
+        n: right_order(operation, moving, [n == m for m in places])
         for n in places
-        if is_number(operation.outputs[n].dtype)
+        if is_inexact(operation.outputs[n].dtype)
     }
 
 
 def _series(operation: tf.Operation, inputs: list, wanted: list[int]) -> list[list]:
-    """Returns the derivatives of each wanted output, for the directions of its inputs."""
-    leader = _jet_of(inputs)
+    """Returns the derivatives of each wanted output along the directions of the inputs."""
+    leader = _first_jet(inputs)
     order, lead = leader.order, max(x.directions for x in inputs if isinstance(x, Jet))
-    curves = [_curves(x, order - leader.collapsed) for x in inputs]
-    along = functools.partial(_along, operation, inputs, wanted)
+    curves = [_entries_to_order(x, order - leader.collapsed) for x in inputs]
+    along = functools.partial(_derivatives_along, operation, inputs, wanted)
     rays = [along(curves, order, place) for place in range(lead)]
-    # The sums over the directions go through the linear part of the operation.
-    last = [_curves(x, order)[-1:] for x in inputs]
+    # Collapsed entries of the inputs are mapped by the first derivative, which is linear.
+    last = [_entries_to_order(x, order)[-1:] for x in inputs]
     num_sums = leader.lead(order) if leader.collapsed else 0
     lines = [along(last, 1, place) for place in range(num_sums)]
     outputs = []
@@ -227,79 +239,78 @@ def _series(operation: tf.Operation, inputs: list, wanted: list[int]) -> list[li
         series = [tf.stack([ray[k][place] for ray in rays]) for k in range(order)]
         if leader.collapsed:
             linear = tf.stack([line[0][place] for line in lines])
-            series[-1] = summed(series[-1], leader.weights) + linear
+            series[-1] = sum_over_directions(series[-1], leader.weights) + linear
         outputs.append(series)
     return outputs
 
 
-def _curves(x: Any, order: int) -> list[tf.Tensor]:
-    """Returns the entries of a jet up to an order, none of what is no jet."""
+def _entries_to_order(x: Any, order: int) -> list[tf.Tensor]:
+    """Returns entries 1 to order of a jet, or an empty list for a tensor."""
     return [x.entry(k) for k in range(1, order + 1)] if isinstance(x, Jet) else []
 
 
-def _along(
+def _derivatives_along(
     operation: tf.Operation,
     inputs: list,
     wanted: list[int],
     curves: list,
     order: int,
-    place: int,
+    curve: int,
 ) -> list:
     """Returns for each order the derivatives of outputs along a curve.
 
     Args:
         operation: The operation.
         inputs: Jets and tensors.
-        wanted: The places of these outputs.
-        curves: For each input the entries of curves through it, none of what stays.
+        wanted: The positions of these outputs.
+        curves: For each input the entries of the curves through it, none if it is constant.
         order: Number of derivatives.
-        place: Which of the curves.
+        curve: The number of the curve.
     """
 
     def outputs(t: Any, most: int | None = None) -> list:
-        """Returns the outputs at a number t, with so many entries of the curves at most."""
-        moved = [
-            _moved(x, [entry[place % entry.shape[0]] for entry in entries[:most]], t)
-            for x, entries in zip(inputs, curves)
-        ]
-        results = listed(run(operation, moved))
+        """Returns the outputs at t, from at most so many entries of the curves."""
+        along = [[v[curve % v.shape[0]] for v in entries[:most]] for entries in curves]
+        moved = [_point_on_curve(x, entries, t) for x, entries in zip(inputs, along)]
+        results = as_list(run(operation, moved))
         return [results[number] for number in wanted]
 
     def step(values: list, t: tf.Tensor, order: int) -> Callable:
         def differentiate(tape: tf.GradientTape) -> list:
-            slopes = [_slope(operation, tape, value, t) for value in values]
+            slopes = [_derivative(operation, tape, value, t) for value in values]
             for number, slope in enumerate(slopes):
-                if slope is None and not _is_zero(outputs, order, number):
+                if slope is None and not _is_zero_on_line(outputs, order, number):
                     cause = f"TensorFlow has none of order {order}"
-                    raise ValueError(_lost(operation, cause))
+                    raise ValueError(_lost_message(operation, cause))
             return [tf.zeros_like(v) if s is None else s for v, s in zip(values, slopes)]
 
         return differentiate
 
-    t = tf.zeros((), _jet_of(inputs).dtype.real_dtype)
+    t = tf.zeros((), _first_jet(inputs).dtype.real_dtype)
     return nested_tapes(outputs, t, order, step)[1:]
 
 
-def _moved(x: Any, entries: list, t: Any) -> Any:
-    """Returns an input at a number t of a curve through it."""
+def _point_on_curve(x: Any, entries: list, t: Any) -> Any:
+    """Returns the point at t on a curve through an input."""
     if not entries:
         return primal(x)
     terms = [entry / math.factorial(k) for k, entry in enumerate(entries, 1)]
     t = tf.cast(t, x.dtype)
-    # Horner's scheme: the derivatives of powers at 0 are no numbers.
+    # Horner's scheme, since TensorFlow's derivatives of powers of t are NaN at 0.
     return x.primal + t * functools.reduce(
         lambda total, term: term + t * total, terms[::-1]
     )
 
 
-# Far above what rounding leaves of a second difference, in float32 as well.
+# Far above the relative rounding error of a second difference, in float32 as well.
 _ROUNDING = 1e-5
 
 
-def _is_zero(outputs: Callable, order: int, number: int) -> bool:
-    """Returns whether values on a line tell that a derivative of an output is 0.
+def _is_zero_on_line(outputs: Callable, order: int, number: int) -> bool:
+    """Returns whether values on a line show that a derivative of an output is 0.
 
-    At order 1 they are equal, above that on a straight line: of nothing else is it asked.
+    For order 1 the output has to be constant, for higher orders linear. No other functions are
+    recognized, and none in a graph.
     """
     if not tf.executing_eagerly():
         return False
@@ -309,17 +320,17 @@ def _is_zero(outputs: Callable, order: int, number: int) -> bool:
 
 
 def nested_tapes(function: Callable, x: Any, order: int, step: Callable) -> list:
-    """Returns [y, y', ...]: each tape differentiates what the tapes inside it return.
+    """Returns [y, y', ...]: each tape differentiates the result of the tapes inside it.
 
-    A step defines the derivative and handles a derivative that TensorFlow does not have.
+    `step` defines the derivative, and what to do if TensorFlow does not have it.
 
     Args:
-        function: Of x.
+        function: A function of x.
         x: A tensor or a structure of tensors.
         order: Number of derivatives.
-        step: `step(value, x, order)` is called where the tape records, with the derivative
-            of one order less, and returns a function of the tape, which returns that of
-            this order.
+        step: `step(value, x, order)` is called while the tape records. `value` is the
+            derivative of one order less. It returns a function of the tape that returns the
+            derivative of this order.
     """
     if order == 0:
         return [function(x)]
@@ -330,10 +341,13 @@ def nested_tapes(function: Callable, x: Any, order: int, step: Callable) -> list
     return [*entries, differentiate(tape)]
 
 
-def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Tensor) -> Any:
-    """Returns the derivative of a tensor by a number, None where TensorFlow finds none.
+def _derivative(
+    operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Tensor
+) -> Any:
+    """Returns the derivative of a tensor with respect to a number, or None if there is none.
 
-    It is the gradient of what is linear in a seed, by the seed (Townsend, 2017).
+    The gradient of a tensor is linear in its seed. The derivative is the gradient of this linear
+    function with respect to the seed (Townsend, 2017).
     """
     seed = tf.ones_like(value)
     try:
@@ -341,14 +355,14 @@ def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Ten
             inner.watch(seed)
             total = tape.gradient(value, t, seed)
         slope = None if total is None else inner.gradient(total, seed)
-        # What is gathered has the gradient of the rows that are used.
+        # The gradient of a gather is a tf.IndexedSlices.
         return None if slope is None else tf.convert_to_tensor(slope)
     except LookupError as error:
-        raise ValueError(_lost(operation, error.args[0])) from error
+        raise ValueError(_lost_message(operation, error.args[0])) from error
 
 
-def _lost(operation: tf.Operation, cause: object) -> str:
+def _lost_message(operation: tf.Operation, cause: object) -> str:
     return (
-        f"The derivative is lost at {operation.type} in {layer_of(operation)}: {cause}. "
+        f"The derivative is lost at {operation.type} in {layer_path(operation)}: {cause}. "
         "Replace it, or register a rule with keras_smooth.register_jet_rule."
     )

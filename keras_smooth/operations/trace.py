@@ -1,4 +1,4 @@
-"""The operations of a model or function, as TensorFlow traces them."""
+"""The trace of a model or function: its operations, as TensorFlow records them."""
 
 import dataclasses
 import functools
@@ -13,17 +13,17 @@ from keras_smooth.operations import bodies
 from keras_smooth.operations.program import Program
 
 
-# Compared by identity, since facts are kept for each trace.
+# Traces are compared by identity, since results are cached by trace.
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trace:
     """A traced function.
 
     Args:
         program: Its operations.
-        captured: The tensors and variables that it uses beside its arguments.
-        structure: Its outputs, graph tensors, in the structure that it returns.
-        places: For each leaf of that structure the place in the program's outputs, or -1
-            for None.
+        captured: The tensors and variables that it uses in addition to its arguments.
+        structure: The structure of graph tensors that it returns.
+        places: For each leaf of that structure its index in the program's outputs, or -1
+            if the leaf is None.
     """
 
     program: Program
@@ -41,15 +41,16 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
     """Traces a function of tensors.
 
     Args:
-        function: Of as many tensors as there are arguments.
-        arguments: Tensors, of which the shapes and dtypes matter.
+        function: A function of as many tensors as there are arguments.
+        arguments: Tensors. Only their shapes and dtypes are used.
 
     Returns:
         The operations of the function, in the mode and with the weights of this moment.
 
     Raises:
-        TypeError, ValueError: What TensorFlow raises for a function that cannot be traced,
-            as one in which Python decides by values (tf.errors.OperatorNotAllowedInGraphError).
+        TypeError, ValueError: TensorFlow's error for a function that cannot be traced, for
+            example because Python decides by the values of tensors
+            (tf.errors.OperatorNotAllowedInGraphError).
 
     Example:
 
@@ -60,7 +61,7 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
     ['Tanh', 'Const', 'Mul', 'Identity']
     """
     specifications = [tf.TensorSpec(x.shape, x.dtype) for x in arguments]
-    # A partial has no code of its own: TensorFlow counts each trace by itself.
+    # TensorFlow counts the traces of one piece of code, and warns of many. A partial has none.
     compiled = tf.function(functools.partial(function), autograph=False)
     concrete = compiled.get_concrete_function(*specifications)
     with concrete.graph.as_default():
@@ -75,7 +76,7 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
             inputs=tuple(tensor.name for tensor in concrete.inputs),
             outputs=tuple(tensor.name for tensor in tensors),
             operations=tuple(concrete.graph.get_operations()),
-            bodies=bodies.library(concrete.graph),
+            bodies=bodies.body_lookup(concrete.graph),
         ),
         captured=_captured(concrete),
         structure=structure,
@@ -83,15 +84,15 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
     )
 
 
-def openings(structure: Any, is_open: Callable) -> tuple[list, Callable]:
-    """Returns some leaves of a structure, and a function that puts others in their places.
+def chosen_leaves(structure: Any, is_chosen: Callable) -> tuple[list, Callable]:
+    """Returns chosen leaves of a structure, and a function that replaces them by others.
 
     Args:
-        structure: Any; such as args and kwargs.
-        is_open: Returns of a leaf whether it is one of them.
+        structure: Any structure, such as args and kwargs.
+        is_chosen: Returns whether a leaf is chosen.
     """
     leaves = keras.tree.flatten(structure)
-    places = [place for place, leaf in enumerate(leaves) if is_open(leaf)]
+    places = [place for place, leaf in enumerate(leaves) if is_chosen(leaf)]
 
     def filled(values: Sequence) -> Any:
         new = list(leaves)
@@ -103,9 +104,9 @@ def openings(structure: Any, is_open: Callable) -> tuple[list, Callable]:
 
 
 def _captured(concrete: Any) -> tuple[Any, ...]:
-    """Returns what a function captures, variables in the place of their handles.
+    """Returns the tensors and variables that a function captures.
 
-    A tape follows a variable that is read, not its handle.
+    Variables are in the place of their handles, since a tape records only reads of a variable.
     """
     variables = {id(getattr(v, "handle", None)): v for v in concrete.variables}
     return tuple(variables.get(id(x), x) for x in concrete.captured_inputs)

@@ -1,11 +1,11 @@
-"""How results, warnings and hints are shown; knows none of them.
+"""Figures, tables, templates and warnings, which know nothing of the results that they show.
 
-figures.py       curves over exact curves, errors over iterations
+figures.py       figures of curves with exact curves, and of errors over iterations
 notebook.py      the notebook that runs this process, if one does
-other_names.py   what functions and arguments of other packages are called here
+other_names.py   the names that functions and arguments of other packages have here
 picture.py       a figure that shows itself
 svg.py           small curves for a page, by chart.svg
 tables.py        a result as a table: in print and, by table.html, in a notebook
-templates.py     texts of Jinja templates
+templates.py     texts from Jinja templates
 warn.py          warnings, at the line of the user's code
 """

@@ -1,6 +1,6 @@
-"""Figures: curves over exact curves with the error below, values over exact ones, errors over time.
+"""Figures: curves with exact curves and errors, values against exact values, errors over epochs.
 
-matplotlib is imported where a figure is made, and without pyplot: nothing global.
+matplotlib is only imported when a figure is made, and without pyplot, which has global state.
 """
 
 import importlib.util
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 TITLES = ("y", "y'", "y''", "y'''")
-# A panel shows at most so many values: more cannot be seen, and drawing them takes seconds.
-MOST_DOTS = 5000
+# The largest number of dots in a panel: more cannot be seen, and drawing them takes seconds.
+MAX_DOTS = 5000
 
 
 def require_matplotlib() -> None:
@@ -22,8 +22,8 @@ def require_matplotlib() -> None:
         ImportError: If it is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        # With its own version, NumPy stays as TensorFlow needs it: of themselves the packages
-        # that matplotlib needs bring NumPy 2 in the place of 1.
+        # The installed version of NumPy is kept, since TensorFlow needs it. Otherwise the
+        # requirements of matplotlib would replace NumPy 1 by NumPy 2.
         raise ImportError(
             "Figures need matplotlib, which is not installed. Install it with: pip install "
             f'"matplotlib>=3.8" "numpy=={np.__version__}"'
@@ -36,7 +36,7 @@ def new(width: float, height: float) -> Any:
 
 
 def shown(width: float, height: float) -> Any:
-    """Returns an empty figure that a notebook shows, and a script in a window if it can."""
+    """Returns an empty figure that is shown in a notebook, or in a window if there is a screen."""
     return _picture().shown(width, height)
 
 
@@ -46,8 +46,8 @@ def _picture() -> ModuleType:
 
 
 def plain(text: str) -> str:
-    """Returns text escaped for matplotlib, so that no part is a formula or is hidden."""
-    # matplotlib reads a formula between two $, and leaves out labels that begin with _.
+    """Returns text escaped for matplotlib, so that no part is a formula or hidden."""
+    # matplotlib shows text between two $ as a formula, and hides labels that begin with _.
     return text.replace("$", r"\$").replace("_", " _", text.startswith("_"))
 
 
@@ -59,15 +59,15 @@ def curves(
     label: str,
     word: str = "x",
 ) -> None:
-    """Draws y, y', y'' of a network over the exact curves, the errors below.
+    """Draws y, y', y'' of a network over the exact curves, and the errors below.
 
     Args:
         figure: A figure or subfigure.
         x: Points of shape `(n,)`, ascending.
         exact: Arrays of shape `(n,)`, or `(n, outputs)`, one for each order.
-        values: The network's, in the same form; None where a derivative is lost.
+        values: The network's values, in the same form; None for a lost derivative.
         label: Name of the network in the legend.
-        word: What x is.
+        word: The label of the x axis.
     """
     names = [TITLES[k] if k < len(TITLES) else f"y^({k})" for k in range(len(exact))]
     panels = [(name, x, *pair) for name, *pair in zip(names, exact, values, strict=True)]
@@ -78,12 +78,12 @@ def curves(
 def _with_errors(
     figure: Any, panels: Sequence, label: str, word: str, exact: dict, network: dict
 ) -> None:
-    """Draws panels of a name, x, the exact values and those of a network, the errors below."""
+    """Draws panels of (name, x, exact values, values of a network), and the errors below."""
     axes = figure.subplots(
         2, len(panels), sharex="col", squeeze=False, height_ratios=(3, 1)
     )
     for (above, below), (name, x, true, value) in zip(axes.T, panels):
-        # Columns share one entry of the legend.
+        # All columns of y share one entry of the legend.
         above.plot(x, true, **exact)[0].set_label("exact")
         below.axhline(0.0, color="0.8", linewidth=0.8)
         if value is None:
@@ -103,16 +103,17 @@ def agreement(figure: Any, names: Sequence[str], pairs: Sequence) -> None:
 
     Args:
         figure: A figure or subfigure.
-        names: Of the quantities, one a panel.
-        pairs: Arrays of the same size, exact and the network's, one pair a quantity.
+        names: The names of the quantities, one for each panel.
+        pairs: Pairs of arrays of the same size, the exact values and the network's, one pair
+            for each quantity.
     """
     (axes,) = figure.subplots(1, len(pairs), squeeze=False)
     for axis, name, (true, value) in zip(axes, names, pairs, strict=True):
         true, value = np.ravel(true), np.ravel(value)
         ends = [true.min(), true.max()]
         axis.plot(ends, ends, color="0.6", linewidth=3, label="exact")
-        some = _some(true.size, 1)
-        axis.plot(true[some], value[some], ".", color="C3", markersize=3, label="network")
+        shown = _shown_samples(true.size, 1)
+        axis.plot(true[shown], value[shown], ".", color="C3", markersize=3, label="network")
         axis.set_title(plain(name))
         axis.set_xlabel("exact")
     axes[0].set_ylabel("network")
@@ -122,27 +123,29 @@ def agreement(figure: Any, names: Sequence[str], pairs: Sequence) -> None:
 def beside(
     figure: Any, names: Sequence[str], places: Sequence, pairs: Sequence, word: str
 ) -> None:
-    """Draws values of a network and the exact ones over a number of each sample.
+    """Draws values of a network and the exact ones over one number of each sample.
 
     Args:
         figure: A figure or subfigure.
-        names: Of the quantities, one a column; the errors are below.
-        places: Arrays `(batch,)`, ascending, the number of each sample, one a quantity.
-        pairs: Arrays `(batch, numbers)`, exact and the network's, one pair a quantity.
-        word: What the number is.
+        names: The names of the quantities, one for each column; the errors are below.
+        places: Arrays `(batch,)`, ascending: that number of each sample, one array for each
+            quantity.
+        pairs: Pairs of arrays `(batch, numbers)`, the exact values and the network's, one pair
+            for each quantity.
+        word: The label of the x axis.
     """
     panels = []
-    for name, at, (true, value) in zip(names, places, pairs, strict=True):
-        some = _some(len(at), true.shape[1])
-        panels.append((name, at[some], true[some], value[some]))
+    for name, x, (true, value) in zip(names, places, pairs, strict=True):
+        shown = _shown_samples(len(x), true.shape[1])
+        panels.append((name, x[shown], true[shown], value[shown]))
     exact = {"marker": "o", "color": "0.6", "markersize": 5, "linestyle": ""}
     network = {"marker": ".", "color": "C3", "markersize": 3, "linestyle": ""}
     _with_errors(figure, panels, "network", word, exact, network)
 
 
-def _some(num_samples: int, num_numbers: int) -> np.ndarray:
+def _shown_samples(num_samples: int, num_numbers: int) -> np.ndarray:
     """Returns the indices of the samples that a panel shows, in order."""
-    most = max(MOST_DOTS // num_numbers, 1)
+    most = max(MAX_DOTS // num_numbers, 1)
     if num_samples <= most:
         return np.arange(num_samples)
     return np.sort(np.random.default_rng(0).choice(num_samples, most, replace=False))
@@ -160,7 +163,7 @@ def errors(
         figure: A figure or subfigure.
         epochs: The epochs of the measurements.
         series: Errors by their names.
-        fits: Name and first epoch of each fit. There is a line between two fits.
+        fits: Name and first epoch of each fit. A line separates two fits.
     """
     axis = figure.subplots()
     for label, values in series.items():

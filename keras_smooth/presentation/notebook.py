@@ -6,7 +6,7 @@ from typing import Any
 
 
 def ipython() -> Any:
-    """Returns IPython if a notebook runs this process, which has then imported it; else None."""
+    """Returns the module IPython if a notebook runs this process, else None."""
     module = sys.modules.get("IPython")
     shell = module.get_ipython() if module else None
     return module if hasattr(shell, "kernel") else None
@@ -24,13 +24,13 @@ class Place:
         self._handle: Any = None
 
     def show(self, content: Any, **options: Any) -> None:
-        """Replaces what is shown."""
+        """Shows content, in place of the previous one."""
         if self._handle is None:
             self._handle = self._display(content, display_id=True, **options)
         else:
             self._handle.update(content, **options)
 
     def write(self, text: str) -> None:
-        """Replaces the text that is shown."""
+        """Shows text, in place of the previous content."""
         page = f'<div style="white-space: pre-wrap">{html.escape(text)}</div>'
         self.show({"text/plain": text, "text/html": page}, raw=True)

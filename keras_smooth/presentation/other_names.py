@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What to use here, and the names of it in other packages, in lower case.
+# What to use of this package, and the names that it has in other packages, in lower case.
 _ROWS = {
     "directional(model, x, direction)": "jvp pushforward",
     "gradient(model, x), of outputs times a vector": "vjp pullback",
@@ -36,18 +36,19 @@ FUNCTIONS = {name: use for use, names in _ROWS.items() for name in names.split()
 
 
 def hint(name: str) -> str:
-    """Returns a sentence for a name that does not exist here, or "" if none is known."""
-    meant = FUNCTIONS.get(name.lower())
-    return "" if meant is None else f" Use keras_smooth.{meant}."
+    """Returns a sentence on what to use for a name of another package, or ""."""
+    use = FUNCTIONS.get(name.lower())
+    return "" if use is None else f" Use keras_smooth.{use}."
 
 
 def refuses(other_names: Mapping[str, str]) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Returns a decorator that makes a function name the argument that is meant.
+    """Returns a decorator by which a function explains arguments that have another name here.
 
-    The function keeps its signature, so that editors and type checkers see what it takes.
+    The function keeps its signature, so that editors and type checkers see its arguments.
 
     Args:
-        other_names: For each other name, the argument that is meant, and how to use it.
+        other_names: For each name of another package, the argument of this function, and how to
+            use it.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:

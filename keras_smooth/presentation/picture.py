@@ -1,6 +1,6 @@
 """Figures that show themselves: below a notebook's cell, or in a window of a script.
 
-This file alone imports matplotlib at its top, and is imported where a figure is made.
+Only this module imports matplotlib at its top. It is imported when a figure is made.
 """
 
 import atexit
@@ -21,7 +21,7 @@ _OPTIONS: dict[str, Any] = {"layout": "constrained", "dpi": 120}
 class Picture(Figure):
     """A figure that a notebook shows as the value of a cell, with or without pyplot."""
 
-    # A figure that was written to a file needs no window.
+    # Whether the figure was written to a file, and needs no window.
     is_saved = False
 
     def _repr_png_(self) -> bytes:
@@ -30,7 +30,7 @@ class Picture(Figure):
         return file.getvalue()
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
-        """Does what `matplotlib.figure.Figure.savefig` does."""
+        """As `matplotlib.figure.Figure.savefig`; the figure opens no window afterwards."""
         self.is_saved = True
         super().savefig(*args, **kwargs)
 
@@ -52,10 +52,11 @@ def hidden(width: float, height: float) -> Picture:
 
 
 def shown(width: float, height: float) -> Picture:
-    """Returns an empty figure with a window where there is a screen, as pyplot makes them.
+    """Returns an empty figure, with a window of pyplot if there is a screen.
 
-    The window of a script opens when the script ends, as by `pyplot.show()` in its last line,
-    or before, by that or by `Picture.show`. It does not if the figure was written to a file.
+    The window of a script opens when the script ends, as if its last line were `pyplot.show()`.
+    That function and `Picture.show` open it before. No window opens if the figure was written to
+    a file.
     """
     if ipython() or threading.current_thread() is not threading.main_thread():
         return hidden(width, height)
@@ -73,17 +74,17 @@ def shown(width: float, height: float) -> Picture:
         if hasattr(sys, "ps1"):
             figure.show()
         else:
-            # Once for all figures.
+            # The function is registered once for all figures.
             atexit.unregister(_open_windows)
             atexit.register(_open_windows)
         return figure
-    # DISPLAY may name a screen that does not exist: return the figure without a window.
+    # DISPLAY may name a screen that does not exist. Then the figure has no window.
     except Exception:
         return hidden(width, height)
 
 
 def _open_windows() -> None:
-    """Opens the windows that are not closed when the process ends."""
+    """Opens the windows of figures that are neither closed nor saved when the process ends."""
     from matplotlib import pyplot
 
     for number in pyplot.get_fignums():

@@ -1,4 +1,4 @@
-"""Small curves for a page, as SVG: text in the page's color, lines that light and dark show."""
+"""Small curves for a page, as SVG, whose colors suit light and dark pages."""
 
 import math
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike
 
 from keras_smooth.presentation import templates
 
-# Each has a contrast of at least 3 with white and with black.
+# Each color has a contrast of at least 3 with white and with black.
 COLORS = ("#3b82c4", "#d9534f", "#2f9e5b", "#9467bd", "#c9790a", "#7f7f7f")
-# The place of the curves in a picture of 420 by 190.
+# The area of the curves in a picture of 420 by 190.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 412, 24, 152
-# More points cannot be seen.
-_MOST_POINTS = 400
+# The largest number of points of a curve; more cannot be seen.
+_MAX_POINTS = 400
 
 
 class Curve(NamedTuple):
@@ -41,18 +41,19 @@ class _Axis(NamedTuple):
     end: float
 
     def at(self, values: Any) -> Any:
+        """Returns the positions of numbers in pixels."""
         width = self.high - self.low or 1.0
         return self.start + (values - self.low) / width * (self.end - self.start)
 
 
 def chart(title: str, curves: Mapping[str, Curve], word: str, logarithmic: bool) -> str:
-    """Returns a chart with a legend; an empty text where there is nothing to draw.
+    """Returns a chart with a legend, or "" if there is nothing to draw.
 
     Args:
-        title: What stands above it.
+        title: Text above the chart.
         curves: Curves by their names.
-        word: What x is.
-        logarithmic: Whether the axis of y is.
+        word: The label of the x axis.
+        logarithmic: Whether the y axis is logarithmic.
     """
     points = {name: _points(curve, logarithmic) for name, curve in curves.items()}
     drawn = np.concatenate([p[np.isfinite(p).all(axis=1)] for p in points.values()] or [[]])
@@ -78,10 +79,10 @@ def chart(title: str, curves: Mapping[str, Curve], word: str, logarithmic: bool)
 
 
 def _points(curve: Curve, logarithmic: bool) -> np.ndarray:
-    """Returns what is drawn, `(n, 2)`, with NaN where nothing is."""
+    """Returns the points of a curve, `(n, 2)`, with NaN for y that are not drawn."""
     x, y = (np.asarray(values, "float64") for values in (curve.x, curve.y))
-    step = -(-len(x) // _MOST_POINTS) or 1
-    # Keep the last point, which readers look at.
+    step = -(-len(x) // _MAX_POINTS) or 1
+    # The last point is kept, since it matters most to readers.
     x, y = x[::-1][::step][::-1], y[::-1][::step][::-1]
     if logarithmic:
         y = np.log10(np.where(y > 0, y, np.nan))
@@ -102,7 +103,7 @@ def _ticks(upward: _Axis, logarithmic: bool) -> list[tuple[float, str]]:
         first, last = math.ceil(upward.low), math.floor(upward.high)
         step = max(1, -(-(last - first) // 4))
         return [(power, f"1e{power:+03d}") for power in range(first, last + 1, step)]
-    # Compared with the other values it is 0.
+    # Numbers that are negligible compared with the range are written as 0.
     least = 1e-3 * (upward.high - upward.low)
     heights = np.linspace(upward.low, upward.high, 3)
     return [(y, f"{y:.3g}" if abs(y) > least else "0") for y in heights]

@@ -22,7 +22,7 @@ class _Colors(NamedTuple):
 
 
 class Tone(enum.Enum):
-    """The meaning of a cell: right, wrong, or neither."""
+    """The meaning of a cell: good, bad, or neither."""
 
     GOOD = _Colors(32, "#1a7f37")
     UNSURE = _Colors(33, "#8a5a00")
@@ -34,8 +34,8 @@ class Table:
     """A table of text that can be shown in a terminal or on a page.
 
     Args:
-        head: Names of the columns; none where the first column names the rows.
-        rows: Cells, as many a row as there are columns.
+        head: Names of the columns; empty if the first column names the rows.
+        rows: Rows of cells, one cell for each column.
         title: Text above the table.
         notes: Sentences below the table.
         tones: Tones of cells by their text.
@@ -70,7 +70,7 @@ class Table:
         """Returns the table for a page, in the page's own colors.
 
         Args:
-            pictures: SVG that stands below it.
+            pictures: SVG pictures below the table.
         """
         return templates.render("presentation/table.html", table=self, pictures=pictures)
 
@@ -78,15 +78,15 @@ class Table:
 class ShownAsTable(abc.ABC):
     """A result that `print` and notebooks show as the same table.
 
-    Neither raises an error, so that showing a result cannot end a program.
+    Errors in the table are suppressed, so that showing a result cannot end a program.
     """
 
     @abc.abstractmethod
     def _table(self) -> Table:
-        """Returns what is shown."""
+        """Returns the table of the result."""
 
     def _pictures(self) -> Sequence[str]:
-        """Returns SVG for a page."""
+        """Returns SVG pictures that a page shows below the table."""
         return ()
 
     def __str__(self) -> str:
@@ -110,15 +110,15 @@ class ShownAsTable(abc.ABC):
     def show(self) -> None:
         """Shows the table: in a notebook as HTML, in a terminal in color.
 
-        Without color where the output is no terminal, or the environment variable NO_COLOR is
-        set.
+        There is no color if the output is no terminal, or if the environment variable NO_COLOR
+        is set.
         """
         if module := ipython():
             module.display.display(self)
         else:
             is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
             has_colors = not is_plain and sys.stdout is not None and sys.stdout.isatty()
-            # In characters that the encoding of the output has.
+            # Characters that the encoding of the output lacks are escaped.
             encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
             text = self._text(has_colors).encode(encoding, errors="backslashreplace")
             print(text.decode(encoding))
@@ -132,6 +132,6 @@ def _padded(cell: str, width: int, tones: Mapping[str, Tone]) -> str:
 
 
 def plain(text: str, encoding: str) -> str:
-    """Returns lines in characters of an encoding, without control characters of terminals."""
-    known = text.encode(encoding, errors="backslashreplace").decode(encoding)
-    return "\n".join(map(printable, known.splitlines()))
+    """Returns text in characters of an encoding, without control characters of terminals."""
+    encodable = text.encode(encoding, errors="backslashreplace").decode(encoding)
+    return "\n".join(map(printable, encodable.splitlines()))

@@ -1,4 +1,4 @@
-"""Texts of Jinja templates: pages, pictures, scripts of shells."""
+"""Texts from Jinja templates: pages, pictures, scripts of shells."""
 
 import functools
 import html
@@ -8,28 +8,28 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).parents[1]
-# Marks of Markdown, but for the * of names that stand out.
+# The marks of Markdown, except *, which highlights names.
 _MARKS = re.compile(r"([\\`_{}\[\]|#$~])")
 
 
 def render(path: str, **values: Any) -> str:
-    """Returns the text of a template with some values, which pages and pictures escape.
+    """Returns the text of a template with some values, which are escaped in pages and pictures.
 
     Args:
-        path: The template, from the folder of this package.
+        path: The path of the template in this package.
         **values: Its values.
     """
     return _environment().get_template(path).render(**values)
 
 
 def sentences(path: str, macro: str, *values: Any) -> str:
-    """Returns what a macro of a template writes, in one line."""
+    """Returns the text of a macro of a template, in one line."""
     macros = _environment().get_template(path).module
     return " ".join(getattr(macros, macro)(*values).split())
 
 
 def printable(text: str) -> str:
-    """Returns a text without control characters of terminals."""
+    """Returns text whose control characters are replaced by question marks."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -40,7 +40,7 @@ def assets(*paths: str) -> str:
 
 @functools.cache
 def _environment() -> Any:
-    # Imported here, since the command line is to answer at once.
+    # Imported here, so that the command line answers at once.
     import jinja2
 
     environment = jinja2.Environment(
@@ -62,7 +62,7 @@ def _environment() -> Any:
 
 
 def _plain(text: object, names: bool = False) -> str:
-    """Returns text that is not ours so that Markdown and HTML show it as it is."""
+    """Returns text from outside of the package, escaped for Markdown and HTML."""
     text = _MARKS.sub(r"\\\1", html.escape(str(text), quote=False))
     return " ".join((text if names else text.replace("*", r"\*")).split())
 

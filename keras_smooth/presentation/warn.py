@@ -1,4 +1,4 @@
-"""Warnings that point at the user's line, however deep the code is that warns."""
+"""Warnings that point at the line of the user's code, however deep the warning is raised."""
 
 import functools
 import inspect
@@ -7,7 +7,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 
-# Packages whose frames are between the user's line and the cause.
+# Packages whose frames may be between the user's line and the warning.
 _INSIDE = {"keras_smooth", "keras", "tensorflow"}
 
 
@@ -25,21 +25,21 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
-_said: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# The messages, or their topics, that were given for each subject.
+_given: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def warn_once(subject: object, message: str, topic: str = "") -> None:
-    """Warns at the first call with a subject and a message only.
+    """Warns, but only at the first call with a subject and a message.
 
     Args:
-        subject: What the message is about, as a model or a function. Of one that is gone
-            nothing is kept.
+        subject: The subject of the message, such as a model or a function. It is not kept alive.
         message: What is wrong, and what to do.
-        topic: If given, there is one warning of it, whatever the message.
+        topic: If given, there is only one warning with this topic, whatever the message.
     """
     try:
-        messages = _said.setdefault(subject, set())
-    # Without a hash or weak references it warns each time, as often as Python's filters allow.
+        messages = _given.setdefault(subject, set())
+    # Without a hash or weak references there is a warning each time; Python filters repetitions.
     except TypeError:
         messages = set()
     if (topic or message) not in messages:
@@ -53,19 +53,19 @@ def advice(check: Callable[..., str | None]) -> Callable[..., None]:
     Errors in the check are ignored, since advice must not end a program.
 
     Args:
-        check: Function whose first argument is the subject, as a model. It returns the
-            sentence to warn with, or None.
+        check: A function whose first argument is the subject, such as a model. It returns the
+            sentence of the warning, or None.
     """
     topic = f"{check.__module__}.{check.__qualname__}"
 
     @functools.wraps(check)
     def advise(subject: object, *args: object) -> None:
         try:
-            message = None if topic in _said.get(subject, ()) else check(subject, *args)
-        # A model's own code may raise anything.
+            message = None if topic in _given.get(subject, ()) else check(subject, *args)
+        # The code of a model can raise any error.
         except Exception:
             return
-        # Outside of the try, so that filters can make it an error.
+        # Outside of `try`, so that a filter can turn the warning into an error.
         if message:
             warn_once(subject, message, topic)
 
@@ -73,5 +73,5 @@ def advice(check: Callable[..., str | None]) -> Callable[..., None]:
 
 
 def _is_inside(frame: types.FrameType) -> bool:
-    # Compare names of modules: functions that AutoGraph has rewritten are in other files.
+    # By names of modules, since AutoGraph rewrites functions into other files.
     return frame.f_globals.get("__name__", "").split(".")[0] in _INSIDE

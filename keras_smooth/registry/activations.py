@@ -41,7 +41,7 @@ def _add(
     reason: str = "",
     **columns: Any,
 ) -> None:
-    """Adds the row of an activation, if this Keras has it, with its names elsewhere."""
+    """Adds the row of an activation, if this Keras has it, with its names in other modules."""
     if function := getattr(keras.activations, name, None):
         add(Row(function, smoothness, joints=joints, reason=reason, **columns))
         for module in (ops, tf.nn):
@@ -49,7 +49,7 @@ def _add(
                 add_alias(getattr(module, name), function)
 
 
-# The recommended ones are first, in the order of the messages.
+# The recommended activations are first, in the order in which messages name them.
 _add("tanh", recommended=True)
 _add("softplus", recommended=True)
 _add("silu", recommended=True)
@@ -64,9 +64,9 @@ _add(
 _add("glu", mixes=True)
 _add("log_softmax", mixes=True)
 _add("softmax", mixes=True)
-# Sparsemax is continuous, but Keras 3.15 computes its threshold wrongly: of (0.4, -0.4)
-# it makes (0.7, 0) instead of (0.9, 0.1), and it jumps where the support changes.
-# Nested tapes differentiate what it computes.
+# Sparsemax is continuous, but Keras 3.15 computes its threshold wrongly: for (0.4, -0.4) it
+# returns (0.7, 0) instead of (0.9, 0.1), and it jumps where the support changes. Nested tapes
+# differentiate the function that Keras computes.
 _add(
     "sparsemax",
     mixes=True,
@@ -81,7 +81,7 @@ _add(
     BEND_0,
     examples=({}, {"alpha": 2.0}),
     jet=lambda x, **parameters: jet.elementwise(lambda z: joined.celu(z, **parameters), x),
-    # The slope at 0.
+    # TensorFlow's slope at 0 is wrong.
     tapes_right_to=0,
 )
 _add("elu", elu_class, (0.0,), BEND_0, examples=({}, {"alpha": 2.0}))

@@ -1,4 +1,4 @@
-"""The function of keras.ops of an operation in a graph, and its arguments."""
+"""The function of keras.ops for an operation in a graph, and its arguments."""
 
 import inspect
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-# Functions whose operation has a class of another name.
+# Functions whose class of operations has another name.
 _CLASSES = {
     "abs": "absolute",
     "batch_normalization": "batchnorm",
@@ -36,20 +36,20 @@ def function_of(operation: keras.Operation) -> Callable | None:
 
 
 def settings(operation: keras.Operation, function: Callable) -> dict[str, Any]:
-    """Returns the arguments of an operation in a graph that are not tensors.
+    """Returns the arguments of an operation in a graph that are neither tensors nor defaults.
 
-    By the names of the function's parameters, without those that have their defaults.
+    The keys are the names of the function's parameters.
     """
     parameters = inspect.signature(function).parameters
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    made_with = {
+    has_kwargs = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    arguments = {
         name if name in parameters else _OLDER_NAMES.get(name, name): value
         for name, value in operation.get_config().items()
     }
     return {
         name: value
-        for name, value in made_with.items()
-        if (name in parameters or takes_all and name != "name")
+        for name, value in arguments.items()
+        if (name in parameters or has_kwargs and name != "name")
         and not (name in parameters and _equal(value, parameters[name].default))
     }
 

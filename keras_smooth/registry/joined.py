@@ -1,7 +1,7 @@
 """Functions of keras.ops that are smoother than their operations show.
 
-A rule of jets is `rule(*args)` with the arguments of the function, in which tensors that depend
-on x are jets. NotImplemented leaves the case to the operations.
+A rule for jets is `rule(*args)` with the arguments of the function, in which tensors that depend
+on x are jets. If it returns NotImplemented, the rules of the operations are used.
 """
 
 import math
@@ -15,30 +15,30 @@ from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.registry.rows import Class, Row, add
 
-# Keras uses it for every dtype.
+# Keras uses log(2) in float32 for every dtype.
 _LOG_2 = float(np.float32(math.log(2.0)))
 
 
 def celu(x: Jet, alpha: float = 1.0) -> Jet:
-    """The exponential sees no positive number."""
+    """CELU; the exponential is never evaluated at positive numbers, where it may overflow."""
     negative = jet.where(x.primal > 0, 0.0, x)
     return jet.where(x.primal > 0, x, alpha * jet.expm1(negative * (1.0 / alpha)))
 
 
 def _broadcasts(*xs: Any) -> bool:
-    """Returns whether entries broadcast as the jets do: no argument adds an axis."""
+    """Returns whether the entries of jets broadcast like their primals: no argument adds axes."""
     ranks = {x.shape.rank for x in xs if isinstance(x, Jet)}
     others = (len(getattr(x, "shape", ())) for x in xs if not isinstance(x, Jet))
     return len(ranks) == 1 and max(others, default=0) <= max(ranks)
 
 
-def _of_two(function: Callable) -> Callable:
-    """Returns a rule for arguments that broadcast."""
+def _binary_rule(function: Callable) -> Callable:
+    """Returns the rule of a function of two arguments, if these broadcast."""
 
     def rule(x1: Any, x2: Any) -> Any:
         if not _broadcasts(x1, x2):
             return NotImplemented
-        # Keras rounds a number to its default dtype here.
+        # Keras also rounds numbers to its default dtype.
         xs = (x if isinstance(x, Jet) else ops.convert_to_tensor(x) for x in (x1, x2))
         return function(*xs)
 
@@ -46,7 +46,7 @@ def _of_two(function: Callable) -> Callable:
 
 
 def _logaddexp(x1: Any, x2: Any) -> Jet:
-    """The same function; nested tapes go through |x1 - x2|."""
+    """The same function without |x1 - x2|, at whose kink nested tapes are wrong."""
     return x2 + jet.softplus(x1 - x2)
 
 
@@ -55,14 +55,14 @@ def _logaddexp2(x1: Any, x2: Any) -> Jet:
 
 
 def _ldexp(x1: Any, x2: Any) -> Any:
-    """x1 * 2^x2; TensorFlow has the derivative 1 where x1 is 0."""
+    """x1 * 2^x2; TensorFlow's derivative at x1 = 0 is 1, which is wrong."""
     if isinstance(x2, Jet):
         return NotImplemented
     return x1 * ops.power(ops.cast(2.0, x1.dtype), ops.cast(x2, x1.dtype))
 
 
 def _hypot(x1: Any, x2: Any) -> Jet:
-    """The root of the sum of squares; nested tapes go through |x1| and |x2|."""
+    """The root of the sum of squares, without |x1| and |x2|, at whose kinks tapes are wrong."""
     squares = [jet.square(x) if isinstance(x, Jet) else x * x for x in (x1, x2)]
     return jet.sqrt(squares[0] + squares[1])
 
@@ -73,14 +73,14 @@ def _add(name: str, smoothness: Class, **columns: Any) -> None:
         add(Row(function, smoothness=smoothness, **columns))
 
 
-_add("logaddexp", math.inf, jet=_of_two(_logaddexp), tapes_right_to=0)
-_add("hypot", 0, jet=_of_two(_hypot), tapes_right_to=1)
-_add("logaddexp2", math.inf, jet=_of_two(_logaddexp2), tapes_right_to=0)
-_add("ldexp", math.inf, jet=_of_two(_ldexp), tapes_right_to=0)
+_add("logaddexp", math.inf, jet=_binary_rule(_logaddexp), tapes_right_to=0)
+_add("hypot", 0, jet=_binary_rule(_hypot), tapes_right_to=1)
+_add("logaddexp2", math.inf, jet=_binary_rule(_logaddexp2), tapes_right_to=0)
+_add("ldexp", math.inf, jet=_binary_rule(_ldexp), tapes_right_to=0)
 _add("sinc", math.inf, jet=lambda x: jet.elementwise(jet.sinc, x), tapes_right_to=0)
-# The largest number is subtracted and added again.
+# The operations subtract the largest number and add it again, which cancels.
 _add("logsumexp", math.inf)
-# The sign times the size.
+# The operations multiply the sign, which jumps, by the root of the size, which is 0 there.
 _add("cbrt", 0)
-# Finite numbers do not change.
+# The function is the identity for finite numbers.
 _add("nan_to_num", math.inf)

@@ -18,13 +18,13 @@ _ACTIVATIONS = {
 
 
 def as_activation(layer: object) -> tuple[Callable, dict] | None:
-    """Returns the activation of such a layer and its parameters, or None for other layers."""
+    """Returns the function that a layer is, and its parameters, or None for other layers."""
     function, names = _ACTIVATIONS.get(type(layer), (None, ()))
     return function and (function, {name: getattr(layer, name) for name in names})
 
 
-# These attributes are the same for all layers of a class.
-_OF_CLASSES: dict[type, Class] = {}
+# The smoothness of classes whose layers all have the same one.
+_SMOOTHNESS: dict[type, Class] = {}
 _NAMES = {
     math.inf: "ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average "
     "AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Concatenate "
@@ -42,12 +42,12 @@ _NAMES = {
 
 def add_class(kind: type, smoothness: Class) -> None:
     """Registers the smoothness of all layers of a class, whatever their arguments."""
-    _OF_CLASSES[kind] = smoothness
+    _SMOOTHNESS[kind] = smoothness
 
 
 def of_class(kind: type) -> Class:
     """Returns the smoothness of all layers of a class, or None if it depends on arguments."""
-    return _OF_CLASSES.get(kind)
+    return _SMOOTHNESS.get(kind)
 
 
 for _smoothness, _names in _NAMES.items():

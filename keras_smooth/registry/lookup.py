@@ -1,4 +1,4 @@
-"""The look-up: how smooth a function, layer or model is, and what to recommend."""
+"""The smoothness of functions, layers and models, by the table or by reading; names; advice."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,8 @@ from keras_smooth.models import graph
 from keras_smooth.registry import layers, reading
 from keras_smooth.registry.rows import Class, Row, all_rows, change, row
 
-_named = {}
+# Functions of this package and of users by their names.
+_functions = {}
 
 
 def register_smoothness(
@@ -48,14 +49,14 @@ def register_smoothness(
     joints = _checked_joints(joints)
     change(subject, smoothness=smoothness, joints=joints, reason=text("`reason`", reason))
     if not isinstance(subject, type):
-        name(subject)
+        register_name(subject)
 
 
 def check_subject(subject: object) -> None:
     """Raises an error if a subject is neither a function nor a class of layers.
 
     Raises:
-        TypeError: If so.
+        TypeError: If it is neither.
     """
     if not callable(subject) or isinstance(subject, keras.layers.Layer):
         raise TypeError(refused("`subject`", "a function or a class of layers", subject))
@@ -79,14 +80,14 @@ def _checked_joints(joints: Any) -> tuple[float, ...]:
     return tuple(finite_number("`joints`: each", joint) for joint in points)
 
 
-def name(function: Callable) -> None:
+def register_name(function: Callable) -> None:
     """Registers a function under its `__name__`."""
-    _named[function.__name__] = function
+    _functions[function.__name__] = function
 
 
 def has_name(name: str) -> bool:
-    """Returns whether a function of this package or of a user is found by a name."""
-    return name in _named
+    """Returns whether a function of this package or of a user is registered under a name."""
+    return name in _functions
 
 
 def _is_class(value: object) -> bool:
@@ -103,18 +104,18 @@ def function_names() -> list[str]:
 def activation_rows() -> list[Row]:
     """Returns the rows of the activation functions: of Keras, of this package, of users."""
     stock = (getattr(keras.activations, name) for name in sorted(dir(keras.activations)))
-    rows = map(row, [*stock, *_named.values()])
+    rows = map(row, [*stock, *_functions.values()])
     return list({r.subject: r for r in rows if r is not None}.values())
 
 
 def activation_of(function: Callable) -> Callable:
-    """Returns the activation that a function equals, or the function itself.
+    """Returns the activation in the table that a function is, or the function itself.
 
-    Parameters are left out; a function of keras.ops or of
-    TensorFlow can be one of `keras.activations`.
+    Functions of keras.ops and of TensorFlow can be another name of one of `keras.activations`.
+    Fixed parameters are left out.
     """
-    known = row(function)
-    return function if known is None else known.subject
+    registered = row(function)
+    return function if registered is None else registered.subject
 
 
 def tapes_right_to(obj: object) -> float:
@@ -123,7 +124,7 @@ def tapes_right_to(obj: object) -> float:
 
 
 def has_derivatives(obj: object, order: float) -> bool:
-    """Returns whether a function or layer is known to have derivatives, by tapes as well."""
+    """Returns whether a function or layer is known to have derivatives, which tapes compute."""
     k = smoothness(obj)
     return k is not None and min(k, tapes_right_to(obj)) >= order
 
@@ -139,13 +140,13 @@ def recommended(order: float = 2) -> list[str]:
 
 
 def named(name: str) -> Callable:
-    """Returns the function of a name: the package's own first, then Keras'.
+    """Returns the function with a name: of this package or of users first, then of Keras.
 
     Raises:
-        ValueError: If neither has it; the message lists the nearest names.
+        ValueError: If there is none; the message lists the nearest names.
     """
     try:
-        return _named.get(name) or keras.activations.get(name)
+        return _functions.get(name) or keras.activations.get(name)
     except ValueError:
         hint = nearest(name, function_names())
         raise ValueError(f"There is no activation named {name!r}. {hint}") from None
@@ -189,8 +190,8 @@ def smoothness(obj: object) -> Class:
         wanted = "the name of an activation, a function, a layer or a model"
         raise TypeError(refused("`obj`", wanted, obj))
     if isinstance(obj, type):
-        known = row(obj)
-        k = None if known is None else known.smoothness
+        registered_row = row(obj)
+        k = None if registered_row is None else registered_row.smoothness
         return layers.of_class(obj) if k is None or callable(k) else k
     registered = registered_smoothness(obj)
     return reading.read(obj).smoothness if registered is None else registered
@@ -203,35 +204,35 @@ def registered_smoothness(obj: object) -> Class:
 
 
 def readings_of_parts(model: keras.Model) -> dict[int, reading.Reading]:
-    """Returns the readings of all layers and operations of a graph by id, also of nested ones."""
+    """Returns the readings of all layers and operations of a graph, nested ones too, by id."""
     readings: dict[int, reading.Reading] = {}
     for layer in graph.inner(model):
         if graph.is_graph(layer):
             readings |= readings_of_parts(layer)
         elif isinstance(layer, keras.layers.Layer):
-            readings[id(layer)] = _known(layer) or reading.read(layer)
+            readings[id(layer)] = _registered_reading(layer) or reading.read(layer)
     if graph.graph_class(model) is keras.Function:
         unread = [node for node in graph.nodes(model) if _is_unread(node, readings)]
-        readings |= {id(node.operation): _of_node(node) for node in unread}
+        readings |= {id(node.operation): _reading_of_node(node) for node in unread}
     return readings
 
 
-def _known(layer: keras.Operation) -> reading.Reading | None:
+def _registered_reading(layer: keras.Operation) -> reading.Reading | None:
     registered = registered_smoothness(layer)
     return None if registered is None else reading.Reading(registered)
 
 
-def _of_node(node: graph.Node) -> reading.Reading:
+def _reading_of_node(node: graph.Node) -> reading.Reading:
     try:
-        known = _known(node.operation)
-        return known or reading.of_call(node.operation, node.args, node.kwargs)
+        registered = _registered_reading(node.operation)
+        return registered or reading.read_call(node.operation, node.args, node.kwargs)
     # A function that cannot be traced can raise any error.
     except Exception:
         return reading.Reading()
 
 
 def _is_unread(node: graph.Node, readings: dict) -> bool:
-    """Returns whether nothing is known of what a node calls, with floats among others."""
+    """Returns whether a node calls what has no smoothness yet, with floats as arguments."""
     leaves = keras.tree.flatten((node.args, node.kwargs))
     symbols = filter(keras.backend.is_keras_tensor, leaves)
     known = readings.get(id(node.operation), reading.Reading())

@@ -1,4 +1,4 @@
-"""Smoothness, from the operations that TensorFlow traces."""
+"""The smoothness of functions, layers and models, from the operations that TensorFlow traces."""
 
 import contextlib
 import dataclasses
@@ -18,14 +18,14 @@ from keras_smooth.models import calls, copies, own_call, references, sample_inpu
 from keras_smooth.models.identity import identity
 from keras_smooth.operations import registered
 from keras_smooth.operations.registered import Facts
-from keras_smooth.operations.trace import openings
+from keras_smooth.operations.trace import chosen_leaves
 from keras_smooth.registry import functions_of_keras, layers
 from keras_smooth.registry.rows import Class, row, unbound, version
 
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What the operations of a function show.
+    """The facts that the operations of a function show.
 
     Args:
         smoothness: k of the class C^k, None if unknown.
@@ -46,21 +46,21 @@ def facts_of(subject: Any) -> Facts | None:
     """Returns the registered facts of a function, layer or operation.
 
     Args:
-        subject: Anything; a function may have parameters, as of `functools.partial`.
+        subject: Any object; a function may have fixed parameters, as by `functools.partial`.
     """
-    known, parameters = _row_and_parameters(subject)
-    if known is None:
+    registered_row, parameters = _row_and_parameters(subject)
+    if registered_row is None:
         return None
-    smoothness, rule = known.smoothness, known.jet
+    smoothness, rule = registered_row.smoothness, registered_row.jet
     if callable(smoothness):
         smoothness = smoothness(**parameters)
     if rule is not None and parameters:
         rule = functools.partial(rule, **parameters)
-    return Facts(rule, known.tapes_right_to, smoothness)
+    return Facts(rule, registered_row.tapes_right_to, smoothness)
 
 
-def _marks_of(subject: Any) -> Facts | None:
-    """Returns the registered facts, without those that the operations of a function show."""
+def _hidden_facts(subject: Any) -> Facts | None:
+    """Returns the registered facts, or None if the operations of a function show the same."""
     if activation := layers.as_activation(subject):
         subject = functools.partial(activation[0], **activation[1])
     facts = facts_of(subject)
@@ -69,25 +69,27 @@ def _marks_of(subject: Any) -> Facts | None:
         return facts
     function, parameters = unbound(subject)
     key = function, repr(sorted(parameters.items()))
-    if key not in _told:
-        _told[key] = _first(subject, lambda layer: None).smoothness
-    return None if _told[key] == facts.smoothness else facts
+    if key not in _visible_smoothness:
+        reading = _read_first_accepted(subject, lambda layer: None)
+        _visible_smoothness[key] = reading.smoothness
+    return None if _visible_smoothness[key] == facts.smoothness else facts
 
 
-# What the operations of functions show.
-_told: dict[tuple, Class] = {}
+# The smoothness that the operations of functions with parameters show.
+_visible_smoothness: dict[tuple, Class] = {}
 
 
 def _row_and_parameters(subject: Any) -> tuple:
+    """Returns the row of a function, layer or operation, or None, and its parameters."""
     if activation := layers.as_activation(subject):
         return row(activation[0]), activation[1]
     if isinstance(subject, keras.layers.Layer):
         # The exact class only: a subclass may compute something else.
-        known = row(type(subject))
-        if known is None or not callable(known.smoothness):
-            return known, {}
-        k = known.smoothness(subject)
-        return dataclasses.replace(known, smoothness=k), {}
+        row_of_class = row(type(subject))
+        if row_of_class is None or not callable(row_of_class.smoothness):
+            return row_of_class, {}
+        k = row_of_class.smoothness(subject)
+        return dataclasses.replace(row_of_class, smoothness=k), {}
     if isinstance(subject, keras.Operation):
         function = functions_of_keras.function_of(subject)
         if function is None:
@@ -96,93 +98,97 @@ def _row_and_parameters(subject: Any) -> tuple:
     return row(subject), unbound(subject)[1]
 
 
-# Readings of layers, kept as long as the layer does not change.
-_kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# Readings of layers, with the version and the identity for which they are valid.
+_stored: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def read(subject: Any) -> Reading:
-    """Returns what the operations of a function, layer, operation or model show.
+    """Returns the facts that the operations of a function, layer, operation or model show.
 
-    They are traced for inputs of the shapes that a layer or model was built with, that an
-    operation has in its graph, or of some that suit a function.
+    A layer or model is traced with the input shapes with which it was built, an operation with
+    those of its graph, and a function with one of several usual shapes.
     """
-    known = identity(subject)
-    key = None if known is None else (version(), known)
-    if key is not None and _kept.get(subject, (None,))[0] == key:
-        return _kept[subject][1]
-    result = _first(subject, _marks_of)
+    subject_identity = identity(subject)
+    key = None if subject_identity is None else (version(), subject_identity)
+    if key is not None and _stored.get(subject, (None,))[0] == key:
+        return _stored[subject][1]
+    result = _read_first_accepted(subject, _hidden_facts)
     if key is not None:
-        _kept[subject] = key, result
+        _stored[subject] = key, result
     return result
 
 
-def _first(subject: Any, marks_of: Callable) -> Reading:
+def _read_first_accepted(subject: Any, facts_of: Callable) -> Reading:
     """Returns the reading for the first inputs that a subject accepts."""
     for ready, args in _candidates(subject):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return of_call(ready(), args, {}, marks_of)
+                return read_call(ready(), args, {}, facts_of)
         # Inputs that do not fit can raise any error.
         except Exception:
             continue
     return Reading()
 
 
-def of_call(
-    subject: Any, args: tuple, kwargs: dict, marks_of: Callable = _marks_of
+def read_call(
+    subject: Any, args: tuple, kwargs: dict, facts_of: Callable = _hidden_facts
 ) -> Reading:
-    """Returns what the operations of a call show.
+    """Returns the facts that the operations of a call show.
 
     Args:
         subject: The function, layer or model that is called.
         args: Its arguments, with symbols in place of tensors.
         kwargs: Its keyword arguments, with symbols in place of tensors.
-        marks_of: A function that returns the registered facts of a part.
+        facts_of: A function that returns the registered facts of a layer or function.
     """
-    symbols, filled = openings((args, kwargs), _is_symbol)
+    symbols, filled = chosen_leaves((args, kwargs), _is_symbol)
     symbols = list(map(_specification, symbols))
     mode = own_call.in_mode(subject, False)
 
-    with named(subject, marks_of) as marked:
+    with marked_parts(subject, facts_of) as marked:
 
         def function(*tensors: tf.Tensor) -> Any:
             positional, keywords = filled(tensors)
             return marked(*positional, **{**mode, **keywords})
 
-        traced = calls.without_trace(operations.trace, function, symbols)
-    return _of_program(traced, [symbol.dtype.is_floating for symbol in symbols])
+        traced = calls.without_side_effects(operations.trace, function, symbols)
+    return _read_program(traced, [symbol.dtype.is_floating for symbol in symbols])
 
 
 @contextlib.contextmanager
-def named(subject: Any, facts_of: Callable) -> Iterator[Callable]:
-    """Lets what is known run under names of its own, as long as something is traced.
+def marked_parts(subject: Any, facts_of: Callable) -> Iterator[Callable]:
+    """Marks the calls of layers and functions with registered facts while a subject is traced.
+
+    A marked call is traced as a function of its own, so that its facts are found in the trace.
+    Afterwards, the layers have their own calls and activations again.
 
     Args:
-        subject: What is traced; the parts of it keep what they call, but for that time.
-        facts_of: Gives the `Facts` of a layer, an operation or a function, or None.
+        subject: The function, layer or model that is traced.
+        facts_of: A function that returns the `Facts` of a layer, an operation or a function,
+            or None.
 
     Yields:
-        What to trace in its place.
+        The function to trace in place of the subject.
     """
     is_part = isinstance(subject, keras.Operation)
     with contextlib.ExitStack() as stack:
-        for layer in references.parts_within(subject) if is_part else ():
+        for layer in references.layers_within(subject) if is_part else ():
             activation = getattr(layer, "activation", None)
-            held = {"call": (layer.call, facts_of(layer))}
+            attributes = {"call": (layer.call, facts_of(layer))}
             if not isinstance(activation, keras.Operation):
-                held["activation"] = activation, facts_of(activation)
-            for name, (function, facts) in held.items():
+                attributes["activation"] = activation, facts_of(activation)
+            for name, (function, facts) in attributes.items():
                 if facts is not None:
-                    call = registered.marked(function, facts)
-                    stack.enter_context(calls.attribute(layer, name, call))
+                    call = registered.with_facts(function, facts)
+                    stack.enter_context(calls.temporary_attribute(layer, name, call))
         facts = None if is_part else facts_of(subject)
-        yield subject if facts is None else registered.marked(subject, facts)
+        yield subject if facts is None else registered.with_facts(subject, facts)
 
 
-def _of_program(traced: operations.Trace, floats: list[bool]) -> Reading:
+def _read_program(traced: operations.Trace, floats: list[bool]) -> Reading:
     moving = [*floats, *[False] * len(traced.captured)]
-    if operations.kept_in_variables(traced.program, moving) is not None:
+    if operations.assignment_that_moves(traced.program, moving) is not None:
         return Reading()
     right_to = operations.tapes_right_to(traced.program, moving)
     # A function of integers only has no derivative.
@@ -196,15 +202,14 @@ def _is_symbol(leaf: Any) -> bool:
 
 
 def _specification(symbol: Any) -> tf.TensorSpec:
-    """Returns a tensor's shape without open sizes, and its dtype."""
+    """Returns the shape, without unknown sizes, and the dtype of a symbolic tensor."""
     shape = tuple(symbol.shape)
-    shape = sample_inputs.closed(shape) if None in shape else shape
+    shape = sample_inputs.closed_shape(shape) if None in shape else shape
     return tf.TensorSpec(shape, symbol.dtype)
 
 
 def _candidates(subject: Any) -> Iterator[tuple[Callable, tuple]]:
-    """Yields functions that give what to call, and arguments to try, in which symbols stand
-    for tensors."""
+    """Yields functions that return a callable subject, and arguments to try, with symbols."""
     if isinstance(subject, keras.layers.Layer):
         is_model = isinstance(subject, keras.Model) and subject.built
         structure = sample_inputs.of_graph(subject) if is_model else None

@@ -1,4 +1,4 @@
-"""A row of the table of functions and layers, and the table itself."""
+"""The rows of the table of functions and layers, and the table itself."""
 
 import dataclasses
 import functools
@@ -12,23 +12,23 @@ from keras_smooth.operations.rows import Class
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What is known of a function or a class of layers that its operations do not show.
+    """Facts about a function or a class of layers that its operations do not show.
 
     Args:
         subject: The function or the layer class.
-        smoothness: k of the class C^k: -1 for a jump, 0 for ReLU, `math.inf` for
-            tanh, None where the operations tell. A callable gives it from the
-            parameters of the function, or from the layer.
+        smoothness: k of the class C^k: -1 for a jump, 0 for ReLU, `math.inf` for tanh, None
+            if the operations show it. A callable returns it from the parameters of the
+            function, or from the layer.
         jet: A rule for jets, `rule(*args, **parameters)`, if its operations have none.
         tapes_right_to: The highest order up to which nested tapes are right.
         joints: The points at which the pieces of the function meet, with the default
-            parameters; of a function of several numbers, those t at which it is not
-            smooth along (t, -t).
+            parameters; for a function of several numbers, the t at which it is not smooth
+            along (t, -t).
         reason: What happens at the joints, as the second half of a sentence that
             begins with the name.
-        mixes: Whether an output depends on more numbers than one.
+        mixes: Whether an output depends on more than one number.
         recommended: Whether error messages and reports recommend it.
-        examples: Parameters with which the tests hold the columns to numbers.
+        examples: Parameters with which the tests compare the columns with numbers.
     """
 
     subject: Any  # hashable
@@ -54,7 +54,7 @@ def version() -> int:
 
 
 def changed() -> None:
-    """Notes that there is another fact: what was read before is read again."""
+    """Changes the version, so that stored readings and traces are not used any more."""
     _versions.append(None)
 
 
@@ -77,28 +77,31 @@ def all_rows() -> tuple[Row, ...]:
 _aliases: dict[Callable, Callable] = {}
 
 
-def add_alias(function: Callable, known: Callable) -> None:
+def add_alias(alias: Callable, function: Callable) -> None:
     """Registers a function as another name of a function in the table."""
-    _aliases[function] = known
+    _aliases[alias] = function
 
 
 def row(subject: Any) -> Row | None:
     """Returns the row of a function, of a function with parameters or of a layer class."""
     try:
-        subject, parameters = unbound(subject)
-        known = _aliases.get(subject, subject)
-        # TensorFlow may have another name for a parameter than Keras.
-        if known is not subject and parameters.keys() - inspect.signature(known).parameters:
+        alias, parameters = unbound(subject)
+        subject = _aliases.get(alias, alias)
+        # A parameter may have another name in TensorFlow than in Keras.
+        if (
+            subject is not alias
+            and parameters.keys() - inspect.signature(subject).parameters
+        ):
             return None
-        return _rows.get(known)
+        return _rows.get(subject)
     except TypeError:
         return None
 
 
 def unbound(function: Any) -> tuple[Any, dict]:
-    """Returns the function without the parameters that are fixed in it, and these.
+    """Returns a function without its fixed parameters, and these parameters.
 
-    The parameters are those of `keras_smooth.activations.partial` or `functools.partial`.
+    Parameters are fixed by `keras_smooth.activations.partial` or `functools.partial`.
     """
     if isinstance(function, functools.partial) and not function.args:
         inner, parameters = unbound(function.func)

@@ -2,10 +2,10 @@
 
 conversion.py          smoothen and output_change
 smooth_forms.py        the table of smooth forms of activations and poolings
-smooth_operation.py    smooth forms of operations of several numbers, which keep the graph's shape
+smooth_operation.py    smooth forms of operations of several numbers, each one operation
 lambda_form.py         the replacement of a Lambda layer
-straight_pieces.py     piecewise linear functions, recognized by their values
-stand_ins.py           the smooth functions that replace them
+straight_pieces.py     piecewise linear functions, recognized from their values
+stand_ins.py           smooth functions that replace piecewise ones
 """
 
 from keras_smooth.smoothing.conversion import (

@@ -68,14 +68,14 @@ def output_change(before: Callable, after: Callable, x: Any) -> OutputChange:
 
 
 def _outputs(name: str, model: Any, x: Any) -> Any:
-    """Returns the outputs of a model that fits x, as tensors of numbers."""
+    """Returns the outputs of a model for x, after checking that x fits the model."""
     checked_inputs.check_callable(model, f"`{name}`")
     try:
         x = checked_inputs.tensors(model, x)
     except ValueError as error:
         raise ValueError(f"`{name}`: {error}") from None
     # A stateful recurrence would continue from the state that the first model left.
-    outputs = calls.without_trace(model, x)
+    outputs = calls.without_side_effects(model, x)
     for output in keras.tree.flatten(outputs):
         if not hasattr(output, "dtype"):
             raise TypeError(f"`{name}` must return tensors, but returned {shown(output)}.")
@@ -160,24 +160,25 @@ def smoothen(
     order = whole_number("`order`", order, 0)
     sharpness = finite_number("`sharpness`", sharpness, 0.0, above=True)
     replacements = _checked_replacements(replacements)
-    # Layers that are made draw seeds for weights, which are replaced.
+    # New layers draw seeds for their first weights.
     with calls.preserved_random_state():
         model, args = prepared(model, x, copies.fresh_copy)
         _check_copy(model, args)
-        converter = _Converter(order, sharpness, replacements)
-        smooth = converter.part(model)
+        replaced = _Replacements(order, sharpness, replacements)
+        smooth = replaced.of_layer(model)
         copies.build(smooth, args, {})
         copy_state(model, smooth)
     _warn_rough(smooth, order)
-    _warn_forgetful(converter.forgetful)
+    _warn_of_configs(replaced.not_in_configs)
     smooth.output_change = _change(
-        calls.call_without_trace(model, *args), calls.call_without_trace(smooth, *args)
+        calls.call_without_side_effects(model, *args),
+        calls.call_without_side_effects(smooth, *args),
     )
     return smooth
 
 
 def _checked_replacements(replacements: Any) -> Mapping:
-    """Returns the replacements of the caller, with activations as functions."""
+    """Returns the replacements of the caller, after checking them."""
     if replacements is None:
         return {}
     wanted = "a dict of names, functions or classes, such as {'relu': 'tanh'}"
@@ -191,31 +192,31 @@ def _checked_replacements(replacements: Any) -> Mapping:
 
 def _check_copy(model: keras.Model, args: tuple) -> None:
     """Raises an error if a copy without replacements differs from the model."""
-    call = calls.Call(args, {}, calls.call_without_trace(model, *args))
+    call = calls.Call(args, {}, calls.call_without_side_effects(model, *args))
     copy = copies.fresh_copy(model)
     copies.build(copy, args, {})
     copies.fill_and_compare(model, copy, None, call)
 
 
 def _warn_rough(smooth: keras.Model, order: int) -> None:
-    # Most models have no operations.
+    # The layers are looked up only if the model is not smooth enough.
     whole = registry.smoothness(smooth)
-    rough = [] if whole is not None and whole >= order else [*_rough_parts(smooth, order)]
+    rough = [] if whole is not None and whole >= order else [*_rough_layers(smooth, order)]
     if rough:
         warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
 
 
-def _warn_forgetful(names: list[str]) -> None:
+def _warn_of_configs(names: list[str]) -> None:
     if names:
         warn(
-            f"The configs of these layers do not tell their activations: {', '.join(names)}. "
+            f"The configs of these layers do not have their activations: {', '.join(names)}. "
             "If the smooth model is saved and loaded, they have the old ones again. Return the "
             "activation itself in get_config, as keras.activations.serialize(layer.activation); "
             "or load the old model, call smoothen, and then load_weights of the smooth one."
         )
 
 
-def _rough_parts(model: keras.Model, order: int) -> Iterator[str]:
+def _rough_layers(model: keras.Model, order: int) -> Iterator[str]:
     """Yields the layers and operations of a model that are less smooth than an order."""
     known = registry.readings_of_parts(model)
     for path, layer in graph.unique(model):
@@ -225,8 +226,8 @@ def _rough_parts(model: keras.Model, order: int) -> Iterator[str]:
             yield f"{path} ({type(layer).__name__}, C^{reading.smoothness}{kinds})"
 
 
-class _Converter:
-    """Converts the parts of one model.
+class _Replacements:
+    """The replacements of the layers of one model, and of their activations.
 
     Args:
         order: Number of derivatives.
@@ -237,27 +238,30 @@ class _Converter:
     def __init__(self, order: int, sharpness: float, replacements: Mapping) -> None:
         self.order = order
         self.sharpness = sharpness
-        self.made: dict[int, Any] = {}
-        self.forgetful: list[str] = []
-        self.own_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
-        others = {k: v for k, v in replacements.items() if k not in self.own_layers}
-        self.replacements = {_activation(k): _activation(v) for k, v in others.items()}
+        self.by_id: dict[int, Any] = {}
+        # Layers whose configs do not have the smooth activation.
+        self.not_in_configs: list[str] = []
+        self.for_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
+        others = {k: v for k, v in replacements.items() if k not in self.for_layers}
+        self.for_functions = {
+            _as_activation(k): _as_activation(v) for k, v in others.items()
+        }
 
-    def part(self, layer: keras.Operation) -> Any:
-        """Returns the replacement of a part, always the same for the same part."""
-        if id(layer) not in self.made:
-            self.made[id(layer)] = self._made(layer)
-        return self.made[id(layer)]
+    def of_layer(self, layer: keras.Operation) -> Any:
+        """Returns the replacement of a layer, always the same one for the same layer."""
+        if id(layer) not in self.by_id:
+            self.by_id[id(layer)] = self._new_replacement(layer)
+        return self.by_id[id(layer)]
 
-    def _made(self, layer: keras.Operation) -> Any:
+    def _new_replacement(self, layer: keras.Operation) -> Any:
         if graph.is_graph(layer):
-            return copies.clone(layer, None, self.part)
-        if type(layer) in self.own_layers:
-            return _own(self.own_layers[type(layer)], layer)
+            return copies.clone(layer, None, self.of_layer)
+        if type(layer) in self.for_layers:
+            return _apply_replacement(self.for_layers[type(layer)], layer)
         return self.smooth_form(layer) or self._copy(layer)
 
     def smooth_form(self, layer: keras.Operation) -> Callable | None:
-        """Returns the replacement of a part that is less smooth than the order."""
+        """Returns the replacement of a layer that is less smooth than the order, else None."""
         if not isinstance(layer, keras.layers.Layer):
             return self._smooth_operation(layer)
         k = registry.smoothness(layer)
@@ -267,14 +271,14 @@ class _Converter:
         function = _as_function(layer)
         if function is None:
             return None
-        smooth = self.activation(function)
+        smooth = self.of_function(function)
         if smooth is function:
             return None
         kind = LambdaForm if type(layer) is keras.layers.Lambda else layers.Activation
         return kind(smooth, order=self.order, name=layer.name, dtype=layer.dtype_policy)
 
     def _smooth_operation(self, operation: keras.Operation) -> Callable | None:
-        """Returns a function of the tensors that the operation is called with in a graph."""
+        """Returns the smooth form of an operation, a function of its tensors, or None."""
         smoothness = registry.smoothness(operation)
         subject = registry.function_of(operation)
         if smoothness is None or smoothness >= self.order or subject is None:
@@ -283,10 +287,10 @@ class _Converter:
         kind, name = subject.__name__, operation.name
         if kind in FORMS:
             return SmoothOperation(kind, self.sharpness, settings, name)
-        if form := smooth_forms.OF_WINDOWS.get(kind):
+        if form := smooth_forms.POOLING_FORMS.get(kind):
             return functools.partial(form, self.sharpness, name=name, **settings)
         smooth = None
-        # An operation may be one of several tensors.
+        # The operation may be a function of several tensors.
         with contextlib.suppress(TypeError):
             smooth = self._replacement(activations.partial(subject, **settings))
         how = {"order": self.order, "name": name}
@@ -296,29 +300,29 @@ class _Converter:
 
     def _copy(self, layer: keras.Operation) -> keras.Operation:
         def change(config: Any, references: Any) -> Any:
-            is_own = not calls.is_told_by_config(type(layer))
-            if is_own and references.is_silent(config):
-                self.forgetful.append(f"{layer.name} ({type(layer).__name__})")
-            return copies.with_wrapped(layer, config, references, self.part)
+            is_own = not calls.is_determined_by_config(type(layer))
+            if is_own and references.lacks_substitutes(config):
+                self.not_in_configs.append(f"{layer.name} ({type(layer).__name__})")
+            return copies.with_wrapped_layers(layer, config, references, self.of_layer)
 
         kind = layers.exact_form(type(layer))
         return copies.from_config(layer, change, self.substitute, kind)
 
     def substitute(self, value: Any) -> Any:
-        """Returns the replacement of a function, or of a layer used as activation."""
+        """Returns the replacement of a function, or of a layer that is used as an activation."""
         if isinstance(value, keras.Operation):
-            return self.part(value)
-        return self.activation(value) if isinstance(value, Hashable) else value
+            return self.of_layer(value)
+        return self.of_function(value) if isinstance(value, Hashable) else value
 
-    def activation(self, function: Any) -> Callable:
+    def of_function(self, function: Any) -> Callable:
         """Returns the function itself if it is smooth enough, else its replacement.
 
         Raises:
-            ValueError: If it is not, and there is none.
+            ValueError: If it is not smooth enough and has no replacement.
         """
         smoothness = registry.smoothness(function)
         if smoothness is not None and smoothness >= self.order:
-            return self._own(function) or activations.exact_form(function)
+            return self._given(function) or activations.exact_form(function)
         smooth = self._replacement(function)
         if smooth is None and registry.registered_smoothness(function) is not None:
             name = getattr(registry.activation_of(function), "__name__", "")
@@ -331,29 +335,29 @@ class _Converter:
 
     def _replacement(self, function: Any) -> Callable | None:
         """Returns the replacement of a function that is not smooth enough or unknown."""
-        return self._own(function) or smooth_forms.of_function(function, self.sharpness)
+        return self._given(function) or smooth_forms.of_function(function, self.sharpness)
 
-    def _own(self, function: Any) -> Callable | None:
-        """Returns the caller's replacement of a function, or of the activation that it equals."""
-        return self.replacements.get(
-            function, self.replacements.get(registry.activation_of(function))
+    def _given(self, function: Any) -> Callable | None:
+        """Returns the caller's replacement of a function, or of the activation that it is."""
+        return self.for_functions.get(
+            function, self.for_functions.get(registry.activation_of(function))
         )
 
 
 def is_replaced(layer: keras.Operation, order: int) -> bool:
-    """Returns whether smoothen replaces a part, or something in it."""
-    converter = _Converter(order, 1.0, {})
+    """Returns whether smoothen replaces a layer, or an activation in it."""
+    replacements = _Replacements(order, 1.0, {})
     held = references.functions(layer, "activation")
     try:
-        if converter.smooth_form(layer) is not None:
+        if replacements.smooth_form(layer) is not None:
             return True
-        return any(converter.activation(function) is not function for function in held)
-    # There is no replacement.
+        return any(replacements.of_function(function) is not function for function in held)
+    # An activation has no replacement.
     except ValueError:
         return False
 
 
-def _activation(identifier: Any) -> Callable:
+def _as_activation(identifier: Any) -> Callable:
     try:
         return activations.get(identifier)
     except ValueError as error:
@@ -361,7 +365,7 @@ def _activation(identifier: Any) -> Callable:
 
 
 def _as_function(layer: keras.layers.Layer) -> Callable | None:
-    """Returns the function that a layer applies, or None if it does more."""
+    """Returns the function that a layer applies, or None if the layer does more."""
     if type(layer) is keras.layers.Lambda:
         return functools.partial(layer.function, **layer.arguments or {})
     if function := registry.as_activation(layer):
@@ -369,7 +373,7 @@ def _as_function(layer: keras.layers.Layer) -> Callable | None:
     return None
 
 
-def _own(replacement: Any, layer: keras.Operation) -> keras.Operation:
+def _apply_replacement(replacement: Any, layer: keras.Operation) -> keras.Operation:
     if isinstance(replacement, type):
         return replacement.from_config(layer.get_config())  # type: ignore[attr-defined]
     return replacement(layer)

@@ -1,6 +1,6 @@
-"""The replacements of piecewise activations and of poolings.
+"""The smooth replacements of piecewise activations and of poolings.
 
-Piecewise linear functions are measured; a table has the others.
+The pieces of piecewise linear functions are measured. A table has the replacements of the others.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def _smooth_selu(sharpness: float) -> Callable:
     return partial(smooth_elu, **selu, sharpness=sharpness)
 
 
-def _smooth_sparsemax(sharpness: float, axis: int = -1) -> Callable:
+def _softmax_on_axis(sharpness: float, axis: int = -1) -> Callable:
     softmax = keras.activations.softmax
     return softmax if axis == -1 else partial(softmax, axis=axis)
 
@@ -41,9 +41,9 @@ def _with_curvature(sharpness: float, beta: float = 1.0) -> Callable:
     return partial(sharp_softplus, sharpness=2.0 / beta)
 
 
-# `form(sharpness, **parameters)`. Some are smooth functions of the same shape, which have no
-# sharpness.
-CURVED: dict[Callable, Callable[..., Callable]] = {
+# Each form is `form(sharpness, **parameters)`. Some return a smooth function of a similar shape,
+# which has no sharpness.
+CURVED_FORMS: dict[Callable, Callable[..., Callable]] = {
     activations.celu: _smooth_celu,
     activations.smelu: _with_curvature,
     activations.softsign: _smooth_softsign,
@@ -53,20 +53,20 @@ CURVED: dict[Callable, Callable[..., Callable]] = {
     keras.activations.selu: _smooth_selu,
     keras.activations.softsign: _smooth_softsign,
     keras.activations.sparse_plus: _with_curvature,
-    keras.activations.sparsemax: _smooth_sparsemax,
+    keras.activations.sparsemax: _softmax_on_axis,
 }
 
 
 def of_function(function: Callable, sharpness: float) -> Callable | None:
-    """Returns a smooth function of nearly the same values, None if there is none.
+    """Returns a smooth function with nearly the same values, or None if there is none.
 
     Args:
-        function: An activation, also with parameters, or any function of a tensor.
+        function: An activation, which may have parameters, or any function of a tensor.
         sharpness: How sharp the bends are.
     """
-    if form := CURVED.get(registry.activation_of(function)):
+    if form := CURVED_FORMS.get(registry.activation_of(function)):
         return form(sharpness, **registry.unbound(function)[1])
-    pieces = straight_pieces.measured(function)
+    pieces = straight_pieces.measured_pieces(function)
     if pieces is None or not pieces["knots"]:
         return None
     return partial(smooth_ramps, **pieces, sharpness=sharpness)
@@ -77,6 +77,6 @@ def _max_pool(sharpness: float, x: Any, **arguments: Any) -> Any:
     return layers.SMOOTH_FORMS[kind](sharpness=sharpness, dtype=x.dtype, **arguments)(x)
 
 
-# By the name of the function in keras.ops: `form(sharpness, tensor, name, **settings)`,
-# a layer.
-OF_WINDOWS: dict[str, Callable] = {"max_pool": _max_pool}
+# By the name of the function in keras.ops. Each form is `form(sharpness, tensor, name, **settings)`
+# and calls a layer.
+POOLING_FORMS: dict[str, Callable] = {"max_pool": _max_pool}

@@ -1,7 +1,7 @@
-"""Smooth forms of operations of several numbers, each one operation as well.
+"""Smooth forms of operations of several numbers. Each of them is one operation as well.
 
-A graph keeps its shape: Keras orders the layers of a model by it, and files and
-`get_weights` go by that order.
+So the graph keeps its shape. Keras orders the layers of a model by the graph, and files and
+`get_weights` have this order.
 """
 
 import math
@@ -25,7 +25,7 @@ def _minimum(sharpness: float, x1: Any, x2: Any) -> Any:
 
 
 def _extreme(sign: float, combined: Callable) -> Callable:
-    """Returns the smooth form of the largest number, or with a sign of -1 of the smallest."""
+    """Returns the smooth form of the largest number, or of the smallest if the sign is -1."""
 
     def form(
         sharpness: float,
@@ -68,8 +68,8 @@ class SmoothOperation(keras.Operation):
     Args:
         operation: Name of the function, one of `FORMS`.
         sharpness: How sharp its bends are.
-        settings: Its arguments that are no tensors, such as `axis`.
-        name: Of the operation.
+        settings: Its arguments other than tensors, such as `axis`.
+        name: Name of the operation in the graph.
     """
 
     def __init__(self, operation: str, sharpness: float, settings: dict, name: str) -> None:
@@ -87,5 +87,6 @@ class SmoothOperation(keras.Operation):
         return {name: getattr(self, name) for name in names}
 
 
-# Subtracted and added again, so that exp cannot overflow.
+# The largest number is subtracted and added again, so that exp cannot overflow. From the operations
+# alone, this would count as a kink.
 registry.change(SmoothOperation, smoothness=math.inf)

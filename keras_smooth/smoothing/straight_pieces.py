@@ -1,4 +1,4 @@
-"""The pieces of a piecewise linear function of single numbers, from its values."""
+"""The pieces of a piecewise linear function of single numbers, measured from its values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,25 +6,25 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-# No breakpoint of a known activation is one of these.
+# The shift keeps these points away from the breakpoints of known activations.
 _GRID = np.linspace(-12.0, 12.0, 385) + 0.0137
-# Far from 0 there may be another piece, which the grid does not show.
+# Points between and far outside of the grid, where there may be other pieces.
 _ELSEWHERE = np.array([-1e4, -321.0, -33.3, *(_GRID[3:-3] + 0.021), 33.3, 321.0, 1e4])
 _WIDTH = 5
-_MOST = 8
+_MAX_KNOTS = 8
 _TOLERANCE = 1e-9
 _DIGITS = 12
 
 
-def measured(function: Callable) -> dict[str, Any] | None:
+def measured_pieces(function: Callable) -> dict[str, Any] | None:
     """Returns the arguments with which `smooth_ramps` replaces a function.
 
     Args:
-        function: Of a tensor.
+        function: A function of a tensor.
 
     Returns:
-        The knots, weights, slope and offset; without knots, if it is a straight line. None
-        if the function jumps, is curved, mixes numbers, or does not take float64.
+        The knots, weights, slope and offset. There are no knots if it is a straight line. None
+        if the function jumps, is curved, mixes numbers, or does not accept float64.
     """
     values = _values(function, _GRID)
     if values is None:
@@ -37,21 +37,21 @@ def measured(function: Callable) -> dict[str, Any] | None:
         return None
     knots = -np.diff(lines[:, 1]) / weights
     pieces = {
-        "knots": _plain(knots),
-        "weights": _plain(weights),
-        **dict(zip(("slope", "offset"), _plain(lines[0]))),
+        "knots": _rounded(knots),
+        "weights": _rounded(weights),
+        **dict(zip(("slope", "offset"), _rounded(lines[0]))),
     }
-    return pieces if _same(function, pieces) else None
+    return pieces if _has_same_values(function, pieces) else None
 
 
 def _values(function: Callable, x: np.ndarray) -> np.ndarray | None:
-    """Returns the values at points, or None if a value depends on other points."""
+    """Returns the values at points, or None if the value at a point depends on other points."""
     try:
         values, other = (
             np.asarray(function(tf.constant(each.reshape(shape))))
             for each, shape in ((x, (-1, _WIDTH)), (x[::-1], (_WIDTH, -1)))
         )
-    # A function of other arguments can raise any error.
+    # The function can raise any error, for example if it needs other arguments.
     except Exception:
         return None
     alone = values.size == x.size and np.array_equal(values.ravel(), other.ravel()[::-1])
@@ -62,25 +62,25 @@ def _lines(slopes: np.ndarray, values: np.ndarray) -> np.ndarray | None:
     """Returns slopes and offsets of the pieces, or None if they are curved or too many."""
     allowed = _TOLERANCE * (1.0 + np.abs(slopes).max())
     same = np.abs(np.diff(slopes)) <= allowed
-    # A piece is a run of intervals of one slope; a knot lies in the interval between two.
+    # A piece is a run of intervals with one slope. A knot lies in the interval between two pieces.
     starts = np.flatnonzero(same & ~np.append(False, same[:-1]))
-    if not 0 < len(starts) <= _MOST + 1:
+    if not 0 < len(starts) <= _MAX_KNOTS + 1:
         return None
     chosen = slopes[starts]
     return np.stack([chosen, values[starts] - chosen * _GRID[starts]], axis=1)
 
 
-def _same(function: Callable, pieces: dict[str, Any]) -> bool:
-    """Returns whether the pieces have the values of a function everywhere."""
+def _has_same_values(function: Callable, pieces: dict[str, Any]) -> bool:
+    """Returns whether the pieces have the values of the function at other points as well."""
     values = _values(function, _ELSEWHERE)
     if values is None:
         return False
     total = pieces["offset"] + pieces["slope"] * _ELSEWHERE
     for knot, weight in zip(pieces["knots"], pieces["weights"]):
         total = total + weight * np.maximum(_ELSEWHERE - knot, 0.0)
-    # Rounded to _DIGITS, times the largest point.
+    # The pieces are rounded to _DIGITS, and the error grows with the distance from 0.
     return bool(np.all(np.abs(total - values) <= _TOLERANCE * (1.0 + np.abs(_ELSEWHERE))))
 
 
-def _plain(numbers: np.ndarray) -> tuple[float, ...]:
+def _rounded(numbers: np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(number), _DIGITS) + 0.0 for number in numbers)

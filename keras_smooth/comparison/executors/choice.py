@@ -7,13 +7,15 @@ from keras_smooth.comparison.executors.worker_processes import WorkerProcesses
 from keras_smooth.comparison.options import EXECUTORS, LOCAL, RAY
 
 
-def chosen(jobs: int | None, executor: str = LOCAL, address: str | None = None) -> Executor:
-    """Returns a Ray cluster; else worker processes, or this process where `jobs` is None.
+def chosen_executor(
+    jobs: int | None, executor: str = LOCAL, address: str | None = None
+) -> Executor:
+    """Returns a Ray cluster if requested, else worker processes, or this process without `jobs`.
 
     Raises:
         TypeError: If `jobs` is no integer.
-        ValueError: If an argument is out of range, or not for this executor.
-        ImportError: If Ray is asked for and not installed.
+        ValueError: If an argument is out of range, or belongs to another executor.
+        ImportError: If Ray is requested and not installed.
     """
     choice("executor", executor, EXECUTORS)
     if address is not None:

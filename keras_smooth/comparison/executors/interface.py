@@ -7,7 +7,7 @@ from keras_smooth.comparison.runs.events import Event, Finished, Progress
 from keras_smooth.comparison.runs.experiment import Experiment
 from keras_smooth.comparison.settings import RunId
 
-# Lists of runs that one compiled program serves, the longest first.
+# Lists of runs that share one compiled program, in the order in which to begin them.
 Programs = Sequence[Sequence[RunId]]
 Handle = Callable[[Event], None]
 
@@ -19,12 +19,12 @@ class Executor(Protocol):
         """Returns where a number of runs is executed, as the end of a sentence."""
 
     def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
-        """Returns when all runs are made.
+        """Executes all runs, and returns after the last one.
 
         Args:
-            experiment: Settings and problem; it can be pickled by cloudpickle.
+            experiment: Settings and problems; cloudpickle can pickle it.
             programs: The runs.
-            handle: Called with each `Progress`, `Finished` and `Died`.
+            handle: A function that is called with each `Progress`, `Finished` and `Died`.
         """
 
 
@@ -40,7 +40,7 @@ class ThisProcess:
 
 
 def perform(experiment: Experiment, runs: Sequence[RunId], handle: Handle) -> None:
-    """Makes runs of one program in this process."""
+    """Executes runs of one program in this process."""
 
     def report(run: RunId, iteration: int, loss: float) -> None:
         handle(Progress(run, iteration, loss))

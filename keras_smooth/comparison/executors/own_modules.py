@@ -1,7 +1,7 @@
 """The user's own modules, as source text for machines that do not have them.
 
-What is sent elsewhere names functions by their modules. Those of installed packages are there as
-well; those of the user are in some folder here, and import others from it.
+A pickle refers to functions by their modules. Modules of installed packages also exist on the
+other machine. The user's modules are in a folder of this machine, and import others from it.
 """
 
 import importlib.abc
@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# These are on every machine, even if they are installed from their source folder.
-_ALWAYS_THERE = {"keras_smooth", "keras", "tensorflow", "ray"}
+# These packages are on every machine, even if they are installed from their source folder.
+_ALWAYS_INSTALLED = {"keras_smooth", "keras", "tensorflow", "ray"}
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
 class Source(NamedTuple):
-    """A module.
+    """The source of a module.
 
     Args:
         path: Its path on this machine.
@@ -32,13 +32,13 @@ class Source(NamedTuple):
     content: bytes
 
 
-def named_in(content: bytes) -> dict[str, Source]:
-    """Returns the user's modules that a pickle needs, by their names.
+def sources_for(content: bytes) -> dict[str, Source]:
+    """Returns the sources of the user's modules that a pickle needs, by their names.
 
-    Of every module that it names, these are all that have been imported from the same folder or
-    package: the module itself, and what it imports, and what that imports.
+    For each module that the pickle names, these are all modules that have been imported from the
+    same folder: the module itself, and those that it imports, directly or not.
     """
-    # All strings in the pickle, among which are the names of modules.
+    # All strings in the pickle; the names of modules are among them.
     texts = {text for _, text, _ in pickletools.genops(content) if isinstance(text, str)}
     roots = {_root(name) for name in texts & sys.modules.keys()} - {None}
     sources = {}
@@ -48,7 +48,7 @@ def named_in(content: bytes) -> dict[str, Source]:
         if path and path.suffix == ".py" and name != "__main__" and _root(name) in roots:
             try:
                 sources[name] = Source(os.fspath(path), path.read_bytes())
-            # A package without this file; another file has gone since the import.
+            # A package may have no such file. Other files may be deleted since the import.
             except OSError:
                 if path.stem == "__init__":
                     sources[name] = Source(os.fspath(path), b"")
@@ -56,35 +56,35 @@ def named_in(content: bytes) -> dict[str, Source]:
 
 
 def _root(name: str) -> Path | None:
-    """Returns the folder that a module of the user is imported from; None for others."""
+    """Returns the folder from which a module of the user is imported, None for other modules."""
     path = _path(name)
-    if name.partition(".")[0] in _ALWAYS_THERE or path is None:
+    if name.partition(".")[0] in _ALWAYS_INSTALLED or path is None:
         return None
     if _INSTALLED & {*path.parts} or path.is_relative_to(sysconfig.get_path("stdlib")):
         return None
     folder = path.parent if path.stem == "__init__" else path
-    # One level up for each part of its name.
+    # The folder is one level up for each part of the name.
     return [*folder.parents][: name.count(".") + 1][-1]
 
 
 def _path(name: str) -> Path | None:
-    """Returns the file of a module; of a package without one, where that would be."""
+    """Returns the file of a module; for a package without `__init__.py`, the path of that file."""
     module = sys.modules[name]
     if not isinstance(module, types.ModuleType):
         return None
-    # Not by getattr, with which some modules import others.
-    known = vars(module)
-    if file := known.get("__file__"):
+    # Not by `getattr`, since some modules import others on access of an attribute.
+    attributes = vars(module)
+    if file := attributes.get("__file__"):
         return Path(file).absolute()
-    if name == "__main__":  # A notebook, whose folder is the current one.
+    if name == "__main__":  # A notebook, whose folder is the current directory.
         return Path("__main__").absolute()
-    folder = next(iter(known.get("__path__") or ()), None)
+    folder = next(iter(attributes.get("__path__") or ()), None)
     return folder and Path(folder, "__init__.py").absolute()
 
 
 def install(sources: Mapping[str, Source]) -> None:
-    """Makes missing modules importable, in place of those of an earlier call."""
-    for finder in [own for own in sys.meta_path if isinstance(own, _Finder)]:
+    """Makes modules importable from their sources, and removes those of an earlier call."""
+    for finder in [each for each in sys.meta_path if isinstance(each, _Finder)]:
         sys.meta_path.remove(finder)
         for name in finder.sources:
             sys.modules.pop(name, None)

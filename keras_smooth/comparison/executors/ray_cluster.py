@@ -1,8 +1,8 @@
 """Tasks of Ray, one for each run, on all cores of a cluster or of this machine.
 
-A worker receives data and returns the events of its run one by one, from a
-generator task. Ray itself does not retry: this module knows which runs are done, and which nodes
-cannot do any.
+A task receives the experiment and a run as bytes. It is a generator that returns the events of
+the run one by one. Ray itself does not retry tasks, since this module knows which runs are done,
+and which nodes cannot execute any.
 """
 
 import atexit
@@ -30,12 +30,12 @@ from keras_smooth.comparison.runs.events import Died, LeftOut
 from keras_smooth.comparison.runs.experiment import Experiment
 from keras_smooth.comparison.settings import RunId
 
-# So many runs for each core are given to Ray: enough that none waits, and that a cluster that
-# grows with what is asked of it does.
+# The number of runs that are submitted to Ray for each core: enough that no core waits, and that
+# an autoscaling cluster grows.
 RUNS_IN_FLIGHT = 2
 # A node may fail this many times in a row before its first run, since one failure may be transient.
-MOST_FAULTS = 1
-# These errors are not the fault of a run, which is repeated as often as needed.
+MAX_FAULTS = 1
+# After these errors, which are not the fault of a run, the run is repeated as often as needed.
 LOST = ("NodeDiedError", "ObjectLostError", "LocalRayletDiedError")
 SECONDS_TO_CONNECT = 10
 SECONDS_TO_WAIT = 5
@@ -46,9 +46,8 @@ class RayCluster:
     """Runs every run as a task of Ray.
 
     Args:
-        address: Of a cluster, as `ray.init` takes it. None is the one that the environment
-            variable RAY_ADDRESS names, else one that is started here and ends with the
-            comparison.
+        address: The address of a cluster, as for `ray.init`. None uses the environment
+            variable RAY_ADDRESS, or else starts a cluster here that ends with the comparison.
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -60,7 +59,7 @@ class RayCluster:
 
     def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
         with _connected(self._address):
-            _Runs(experiment, handle).work(programs)
+            _Scheduler(experiment, handle).execute(programs)
 
 
 def _ray() -> Any:
@@ -75,7 +74,7 @@ def _ray() -> Any:
 
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[None]:
-    """Starts Ray, or joins a cluster, and leaves it, unless the caller is in one already."""
+    """Connects to a Ray cluster, or starts one, unless the process is connected already."""
     ray = _ray()
     if ray.is_initialized():
         yield
@@ -83,31 +82,31 @@ def _connected(address: str) -> Iterator[None]:
     _check_reachable(address)
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     variables = {"RAY_USAGE_STATS_ENABLED": "0"}  # Do not report usage.
-    # Not below the output directory: sockets in it may have paths of 107 characters at most.
-    place = tempfile.mkdtemp(prefix="ray-")
+    # A short path, unlike that of the output directory: a socket has at most 107 characters.
+    folder = tempfile.mkdtemp(prefix="ray-")
     if address == "local":
-        options |= {"include_dashboard": False, "_temp_dir": place}
+        options |= {"include_dashboard": False, "_temp_dir": folder}
         if "RAY_AUTH_MODE" not in os.environ:
             variables["RAY_AUTH_TOKEN"] = _token()
     with _environment(variables):
         try:
-            with termination.kept():  # Ray's handler would end the process at once.
+            with termination.handler_kept():  # Ray's handler would end the process at once.
                 ray.init(address=address, **options)
             yield
         except ConnectionError as error:
             raise ValueError(f"There is no Ray cluster at {address!r}: {error}") from None
         finally:
-            # Not again at the exit of Python if it did not return.
-            if not _ends(ray.shutdown):
+            # If it does not return, it must not be called again at the exit of Python.
+            if not _returns_soon(ray.shutdown):
                 atexit.unregister(ray.shutdown)
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ends(call: Callable[[], object]) -> bool:
-    """Calls a function of Ray and returns whether it has ended soon.
+def _returns_soon(call: Callable[[], object]) -> bool:
+    """Calls a function of Ray, and returns whether it has returned within a few seconds.
 
-    SLURM ends all processes at once, Ray's as well: Ray would wait for them for a minute and
-    then end this process before it has written anything.
+    SLURM ends all processes at once, those of Ray included. Ray would wait for them for a minute,
+    and then end this process before it has written its files.
     """
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
@@ -119,7 +118,7 @@ def _check_reachable(address: str) -> None:
     """Raises an error if nothing listens at the address, since Ray would wait many minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not (host and re.fullmatch("[0-9]{1,9}", port)):
-        return  # Ray finds out where "auto" is.
+        return  # Ray itself finds the address of "auto".
     try:
         socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
     except (OSError, OverflowError) as error:
@@ -128,13 +127,13 @@ def _check_reachable(address: str) -> None:
 
 @functools.cache
 def _token() -> str:
-    """Returns a token that keeps others out; Ray would store one in the home directory."""
+    """Returns a token that keeps other users out; Ray would store one in the home directory."""
     return secrets.token_hex(32)
 
 
 @contextlib.contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Sets variables, and takes away those that Ray sets as well."""
+    """Sets environment variables, and restores all of them, those that Ray sets included."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
@@ -148,8 +147,8 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 def _on_node() -> Callable:
     """Returns the function that Ray runs on a node.
 
-    It gives the node, with what is missing there, and then the events of the run. As a function
-    within another it is sent whole, so that it runs also where this package is not.
+    It yields the node and its fault, if any, and then the events of the run. Ray pickles a nested
+    function by value, so that it can report a node on which this package is not installed.
     """
 
     def run_on_node(
@@ -163,18 +162,18 @@ def _on_node() -> Callable:
         try:
             from keras_smooth.comparison.executors import ray_worker
 
-            missing = ray_worker.fault(versions)
+            fault = ray_worker.fault(versions)
         except Exception as error:  # A broken installation can raise any error.
-            missing = f"{type(error).__name__}: {error}"
-        yield ray.get_runtime_context().get_node_id(), missing
-        if not missing:
+            fault = f"{type(error).__name__}: {error}"
+        yield ray.get_runtime_context().get_node_id(), fault
+        if not fault:
             yield from ray_worker.events(content, run)
 
     return run_on_node
 
 
-class _Runs:
-    """The runs that are left and those that Ray works on."""
+class _Scheduler:
+    """Submits runs to Ray and handles their events."""
 
     def __init__(self, experiment: Experiment, handle: Handle) -> None:
         self._ray = _ray()
@@ -185,99 +184,100 @@ class _Runs:
         )(_on_node())
         self._nodes = _Nodes(self._ray, "GPU" if on_gpu else "CPU")
         self._versions = environment.versions((*settings.method, *settings.baselines))
-        self._experiment = self._ray.put(ray_worker.dumped(experiment))
+        self._experiment = self._ray.put(ray_worker.pickled(experiment))
         self._handle = handle
-        self._left: collections.deque[RunId] = collections.deque()
-        self._going: dict[Any, RunId] = {}
+        self._waiting: collections.deque[RunId] = collections.deque()
+        self._submitted: dict[Any, RunId] = {}
         self._died: set[RunId] = set()
 
-    def work(self, programs: Programs) -> None:
-        self._left.extend(run for runs in programs for run in runs)
+    def execute(self, programs: Programs) -> None:
+        self._waiting.extend(run for runs in programs for run in runs)
         try:
-            while self._left or self._going:
-                self._begin()
-                going = list(self._going)
+            while self._waiting or self._submitted:
+                self._submit()
+                submitted = list(self._submitted)
                 # With a timeout: if nodes are left out, the last other node can be lost.
-                for generator in self._ray.wait(going, timeout=SECONDS_TO_WAIT)[0]:
-                    self._hear(generator)
+                for generator in self._ray.wait(submitted, timeout=SECONDS_TO_WAIT)[0]:
+                    self._handle_next(generator)
                 if self._nodes.left_out and not self._nodes.num_places():
                     self._give_up()
         finally:
-            _ends(self._cancel)
+            _returns_soon(self._cancel)
 
-    def _begin(self) -> None:
-        """Gives Ray as many runs as the cluster has places for, and some to come."""
-        # One at least, for which a cluster without any can grow.
+    def _submit(self) -> None:
+        """Submits more runs than the cluster can execute at once, so that no core waits."""
+        # At least one place, for which a cluster without nodes can grow.
         most = RUNS_IN_FLIGHT * max(1, self._nodes.num_places())
         task = self._task.options(scheduling_strategy=self._nodes.strategy())
-        while self._left and len(self._going) < most:
-            run = self._left.popleft()
-            # Objects without our classes can be unpickled everywhere.
-            sent = pickle.dumps((run.activation, tuple(run.variant), run.seed))
-            generator = task.remote(sys.path, self._versions, self._experiment, sent)
-            self._going[generator] = run
+        while self._waiting and len(self._submitted) < most:
+            run = self._waiting.popleft()
+            # Objects of built-in classes can be unpickled without this package.
+            content = pickle.dumps((run.activation, tuple(run.variant), run.seed))
+            generator = task.remote(sys.path, self._versions, self._experiment, content)
+            self._submitted[generator] = run
 
-    def _hear(self, generator: Any) -> None:
+    def _handle_next(self, generator: Any) -> None:
+        """Handles the next object of a task: its node first, then events, its end or an error."""
         try:
-            heard = self._ray.get(next(generator))
+            received = self._ray.get(next(generator))
         except StopIteration:
-            del self._going[generator]
+            del self._submitted[generator]
         except self._ray.exceptions.RayError as error:
-            self._lose(self._going.pop(generator), error)
+            self._handle_death(self._submitted.pop(generator), error)
         else:
-            if isinstance(heard, tuple):
-                self._arrive(generator, *heard)
+            if isinstance(received, tuple):
+                self._handle_node(generator, *received)
             else:
-                self._handle(heard)
+                self._handle(received)
 
-    def _arrive(self, generator: Any, node: str, fault: str) -> None:
-        """Notes where a run has come to; where it cannot be done, it is left to other nodes."""
+    def _handle_node(self, generator: Any, node: str, fault: str) -> None:
+        """Notes the node of a run; if it has a fault, the run waits for another node."""
         if fault:
-            self._left.appendleft(self._going.pop(generator))
+            self._waiting.appendleft(self._submitted.pop(generator))
         if self._nodes.note(node, fault):
             self._handle(LeftOut(self._nodes.name(node), fault))
 
-    def _lose(self, run: RunId, error: Exception) -> None:
-        """Reports a run that did not end, and leaves it to other nodes."""
+    def _handle_death(self, run: RunId, error: Exception) -> None:
+        """Reports a run that ended with an error of Ray, which may be repeated."""
         is_lost = type(error).__name__ in LOST
         again = is_lost or run not in self._died
         if not is_lost:
             self._died.add(run)
         if again:
-            self._left.appendleft(run)
+            self._waiting.appendleft(run)
         self._handle(Died(run, _reason(error), again))
 
     def _give_up(self) -> None:
         """Reports all remaining runs, which no node can execute."""
         self._cancel()
         faults = "; ".join(dict.fromkeys(self._nodes.left_out.values()))
-        for run in (*self._going.values(), *self._left):
+        for run in (*self._submitted.values(), *self._waiting):
             reason = f"no node of the Ray cluster can do it: {faults}"
             self._handle(Died(run, reason, again=False))
-        self._going.clear()
-        self._left.clear()
+        self._submitted.clear()
+        self._waiting.clear()
 
     def _cancel(self) -> None:
-        for generator in self._going:
+        for generator in self._submitted:
             self._ray.cancel(generator, force=True)
 
 
 def _reason(error: Exception) -> str:
-    """Returns what a run died of as the end of a sentence."""
+    """Returns the cause of the death of a run as the end of a sentence."""
     cause = getattr(error, "cause", None) or error
-    said = [line.strip() for line in str(cause).splitlines() if line.strip()] or [""]
-    return f"its worker in the Ray cluster ended with {type(cause).__name__}: {said[0]}"
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [""]
+    return f"its worker in the Ray cluster ended with {type(cause).__name__}: {lines[0]}"
 
 
 class _Nodes:
-    """Which nodes of a cluster work.
+    """The nodes of a cluster, and those that are left out because of a fault.
 
     Args:
         ray: The module.
-        kind: The resource that a run takes one of, "CPU" or "GPU".
+        kind: The resource of which a run uses one, "CPU" or "GPU".
 
     Attributes:
-        left_out: Why nodes are left out, by their ids.
+        left_out: The faults of the nodes that are left out, by the ids of the nodes.
     """
 
     def __init__(self, ray: Any, kind: str) -> None:
@@ -287,15 +287,15 @@ class _Nodes:
         self._num_faults: collections.Counter[str] = collections.Counter()
 
     def note(self, node: str, fault: str) -> bool:
-        """Notes what a node lacks, if anything; returns whether it is left out from now on."""
+        """Notes the fault of a node, or "", and returns whether it is left out from now on."""
         self._num_faults[node] = self._num_faults[node] + 1 if fault else 0
-        is_new = self._num_faults[node] > MOST_FAULTS and node not in self.left_out
+        is_new = self._num_faults[node] > MAX_FAULTS and node not in self.left_out
         if is_new:
             self.left_out[node] = fault
         return is_new
 
     def num_places(self) -> int:
-        """Returns how many runs the nodes that are not left out can do at once."""
+        """Returns the number of runs that the nodes that are not left out can execute at once."""
         nodes = [node for node in self._alive() if node["NodeID"] not in self.left_out]
         return sum(int(node["Resources"].get(self._kind, 0)) for node in nodes)
 
@@ -305,12 +305,12 @@ class _Nodes:
         return f"{names.get(node, 'unknown')} ({node[:8]})"
 
     def strategy(self) -> Any:
-        """Returns a scheduling strategy: anywhere, but not on nodes that are left out."""
-        # The default while all nodes work: clusters grow with the tasks that wait for it.
+        """Returns a scheduling strategy that excludes the nodes that are left out."""
+        # The default while all nodes work, since clusters grow for tasks of that strategy only.
         if not self.left_out:
             return "DEFAULT"
         strategies = self._ray.util.scheduling_strategies
-        # The label with the id of a node, whose name differs between versions of Ray.
+        # The label whose value is the id of a node; its name differs between versions of Ray.
         (label,) = {
             name
             for node in self._alive()

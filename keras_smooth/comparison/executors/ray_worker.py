@@ -1,4 +1,4 @@
-"""What a worker of Ray does with one run."""
+"""The code that a worker of Ray runs for one run."""
 
 import functools
 import pickle
@@ -20,42 +20,42 @@ _END = None
 
 
 def fault(versions: dict[str, str]) -> str:
-    """Returns which packages have other versions here; nothing if none."""
-    here = {name: environment.version(name) for name in versions}
-    # The reader is where the comparison was begun.
-    return ", ".join(environment.differences(here=versions, there=here))
+    """Returns the packages whose versions differ on this machine, in words, or ""."""
+    versions_here = {name: environment.version(name) for name in versions}
+    # "Here" is the machine of the reader, on which the comparison was started.
+    return ", ".join(environment.differences(here=versions, there=versions_here))
 
 
-def dumped(experiment: Experiment) -> bytes:
-    """Pickles an experiment together with the user's modules that it needs."""
+def pickled(experiment: Experiment) -> bytes:
+    """Returns an experiment together with the user's modules that it needs, as a pickle."""
     content = cloudpickle.dumps(experiment)
-    return pickle.dumps((own_modules.named_in(content), content))
+    return pickle.dumps((own_modules.sources_for(content), content))
 
 
 def events(content: bytes, run: bytes) -> Iterator[Event]:
-    """Gives the events of one run, which goes on in a thread."""
-    experiment = _loaded(content)
-    heard: queue.Queue = queue.Queue()
+    """Yields the events of one run, which is executed in a thread."""
+    experiment = _unpickled(content)
+    received: queue.Queue = queue.Queue()
 
     def work() -> None:
         try:
             activation, variant, seed = pickle.loads(run)
-            perform(experiment, [RunId(activation, Variant(*variant), seed)], heard.put)
-            heard.put(_END)
+            perform(experiment, [RunId(activation, Variant(*variant), seed)], received.put)
+            received.put(_END)
         except BaseException as error:
-            heard.put(error)
+            received.put(error)
 
     threading.Thread(target=work, daemon=True).start()
-    for event in iter(heard.get, _END):
+    for event in iter(received.get, _END):
         if isinstance(event, BaseException):
             raise event
         yield event
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(content: bytes) -> Experiment:
-    """Returns the experiment, the same for all runs of a worker, which so compiles seldom."""
-    # As a worker process of one machine has that uses all its cores.
+def _unpickled(content: bytes) -> Experiment:
+    """Returns the experiment, the same object for all runs of a worker, with its programs."""
+    # One thread a worker, since there is a worker for each core.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     sources, experiment = pickle.loads(content)
     own_modules.install(sources)

@@ -1,7 +1,8 @@
-"""Worker processes: runs go in and events come out, pickled, through pipes.
+"""Worker processes, which receive runs and return events, both pickled, through pipes.
 
-Plain subprocesses instead of `multiprocessing`: a script that calls `compare` needs no
-`__main__` guard, and what TensorFlow prints goes into a log instead of over the display.
+They are plain subprocesses instead of those of `multiprocessing`. So a script that calls
+`compare` needs no `__main__` guard, and the messages of TensorFlow go into a log instead of over
+the display.
 """
 
 import collections
@@ -33,9 +34,9 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 class WorkerProcesses:
     """Executes runs in processes of this machine.
 
-    A worker goes on with the program that it has compiled; when no run is left of it, it begins
-    the next that nobody has begun, and then helps with the one that has most left. The run that
-    a worker dies of is tried once more, in a new one.
+    A worker continues with the program that it has compiled. If no run of that program is left,
+    it begins the next program that no worker has begun, and then helps with the program that has
+    most runs left. A run during which a worker died is tried once more, by a new worker.
 
     Args:
         jobs: Number of processes.
@@ -51,13 +52,13 @@ class WorkerProcesses:
     def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
         jobs = min(self._jobs, sum(map(len, programs)))
         threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
-        # sys.path first, since functions of the user may be in their own modules.
+        # `sys.path` comes first, since unpickling imports the user's own modules.
         start = pickle.dumps(sys.path) + cloudpickle.dumps((experiment, threads))
         _Pool(start, programs, handle).work(jobs)
 
 
 class _Pool:
-    """Workers, and the runs that are left for them."""
+    """The workers, and the runs that are left for them."""
 
     def __init__(self, start: bytes, programs: Programs, handle: Handle):
         self._start = start
@@ -71,19 +72,20 @@ class _Pool:
     def work(self, jobs: int) -> None:
         try:
             for _ in range(jobs):
-                self._begin()
+                self._start_worker()
             while self._busy:
-                self._hear(*self._events.get())
+                self._handle_event(*self._events.get())
         finally:
             for worker in self._busy:
                 worker.stop()
 
-    def _begin(self) -> None:
+    def _start_worker(self) -> None:
         worker = _Worker(self._start, self._events)
         self._busy.add(worker)
         self._send_next(worker)
 
-    def _hear(self, worker: "_Worker", event: Event | None) -> None:
+    def _handle_event(self, worker: "_Worker", event: Event | None) -> None:
+        """Handles an event of a worker, or its death if that is None."""
         if worker not in self._busy:
             return  # It was stopped.
         if event is None:
@@ -108,7 +110,7 @@ class _Pool:
             worker.stop()
 
     def _replace(self, dead: "_Worker") -> None:
-        """Reports the run during which a worker died, and leaves it to others."""
+        """Reports the run during which a worker died, and starts a new worker if needed."""
         self._busy.remove(dead)
         if run := dead.run:
             again = run not in self._died
@@ -118,15 +120,15 @@ class _Pool:
             self._handle(Died(run, dead.failure_message(), again))
         dead.stop()
         if self._new or any(self._begun):
-            self._begin()
+            self._start_worker()
 
 
 class _Worker:
-    """The parent's end of a process: a pipe in, a thread that reads the pipe out.
+    """A worker process as the parent sees it: its stdin, and a thread that reads its stdout.
 
     Attributes:
-        run: The run that is not finished.
-        left: The runs of the program that it has compiled, which others may share.
+        run: The run that the worker executes.
+        left: The waiting runs of the worker's program, which its workers share.
     """
 
     def __init__(self, start: bytes, events: queue.Queue):
@@ -168,11 +170,11 @@ class _Worker:
         signals = {-each.value: f"of {each.name}" for each in signal.Signals}
         cause = signals.get(status, f"with exit status {status}")
         self._log.seek(0)
-        said = last_words(self._log.read().decode(errors="replace")) or "nothing"
-        return f"its worker process died {cause} and said last: {said}"
+        message = last_message(self._log.read().decode(errors="replace")) or "nothing"
+        return f"its worker process died {cause} and said last: {message}"
 
     def _write(self, message: bytes) -> None:
-        # The reader reports that the process is gone.
+        # The thread that reads notices if the process has ended.
         with contextlib.suppress(BrokenPipeError):
             self._stdin.write(message)
             self._stdin.flush()
@@ -186,13 +188,13 @@ class _Worker:
                 events.put((self, None))
 
 
-def last_words(said: str) -> str:
-    """Returns the last line that a process wrote, of a traceback those that name the exception.
+def last_message(output: str) -> str:
+    """Returns the last line that a process wrote, or the exception of its last traceback.
 
-    What Keras and TensorFlow say of an exception has many lines, the last of which is a list of
-    arguments or a place in their code.
+    Messages of exceptions of Keras and TensorFlow have many lines. The last ones are a list of
+    arguments or a place in their code, so the first two are returned.
     """
-    lines = [_COLOR.sub("", line).rstrip() for line in said.splitlines() if line.strip()]
+    lines = [_COLOR.sub("", line).rstrip() for line in output.splitlines() if line.strip()]
     if _TRACEBACK not in lines:
         return lines[-1].strip() if lines else ""
     after = lines[len(lines) - lines[::-1].index(_TRACEBACK) :]
@@ -200,15 +202,15 @@ def last_words(said: str) -> str:
 
 
 def _end_with_parent(parent: int) -> None:
-    # A parent that is killed cannot stop its workers.
+    """Ends this process after its parent, which cannot stop its workers if it is killed."""
     while os.getppid() == parent:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     os._exit(1)
 
 
 def main(parent: int) -> None:
-    """The worker's side: reads experiment and runs from stdin, writes events to stdout."""
-    # Other output must not get between the events.
+    """The program of a worker: reads an experiment and runs from stdin, writes events to stdout."""
+    # Other output goes to stderr, so that it does not mix with the events.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""Problems: rows of the table, data, or a function of the user.
+"""Problems that networks learn: rows of a table, data, or a function of the user.
 
 exact.py       the table of functions with exact derivatives
 columns.py     the columns of a text file

@@ -1,9 +1,9 @@
-"""The columns of a text file of a spreadsheet, NumPy or an instrument.
+"""The columns of a text file from a spreadsheet, NumPy or an instrument.
 
-The first line names the columns, in any order and in upper or lower case; others are ignored.
-alone. They are apart by commas, semicolons, tabs or spaces. Empty lines and lines that begin
-with # are passed over; where numpy.savetxt has put the names behind a #, they are found there.
-What could be read in two ways is refused, with the line.
+The first line names the columns, in any order and in upper or lower case. Columns with other names
+are ignored. The separators are commas, semicolons, tabs or spaces. Empty lines and lines that begin
+with # are skipped, but numpy.savetxt writes the names after a #, and they are read there. A line
+that could be read in two ways is an error, which names the line.
 """
 
 import codecs
@@ -22,14 +22,14 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Returns the columns x, y and, where there, dy and d2y of a file.
+    """Returns the columns x, y and, if the file has them, dy and d2y.
 
     Raises:
         ValueError: If the file cannot be read in exactly one way.
     """
     try:
         return _columns(path)
-    except csv.Error as error:  # A field of more than 131,072 characters.
+    except csv.Error as error:  # A field has more than 131,072 characters.
         raise ValueError(f"Cannot read {path}: {error}.") from None
 
 
@@ -73,7 +73,7 @@ def _text(path: Path) -> str:
 
 
 def _separator(head: str) -> str | None:
-    """Returns the separator of the names; None stands for spaces."""
+    """Returns the separator of the names in the first line; None stands for spaces."""
     return next((mark for mark in ";\t," if mark in head), None)
 
 

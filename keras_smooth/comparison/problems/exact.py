@@ -1,7 +1,7 @@
 """The table of problems: functions with exact derivatives, written out by hand.
 
-To add one, add a row. In one dimension y, y', y'' are functions of x of shape `(n,)`; in d
-dimensions of x of shape `(n, d)`, with values of shape `(n,)`, `(n, d)` and `(n, d, d)`.
+To add a problem, add a row. In one dimension, y, y', y'' are functions of x of shape `(n,)`. In d
+dimensions, x has shape `(n, d)`, and the values have shape `(n,)`, `(n, d)` and `(n, d, d)`.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class ExactProblem:
 
 
 def _gaussian(dim: int) -> ExactProblem:
-    # So wide that it is not negligible in most of the domain.
+    # The function is so wide that it is not negligible in most of the domain.
     c = 2.0 / dim
 
     def y(x: np.ndarray) -> np.ndarray:
@@ -55,9 +55,9 @@ def _gaussian(dim: int) -> ExactProblem:
     )
 
 
-# Franke, A Critical Comparison of Some Methods for Interpolation of Scattered Data (1979): terms
-# a exp(-g), of which g is the sum of (9 x + b)^n / c for both coordinates, n being 1 or 2; a row has
-# a, and b, n, c of each.
+# Franke, A Critical Comparison of Some Methods for Interpolation of Scattered Data (1979): a sum
+# of terms a exp(-g), where g is the sum of (9 x + b)^n / c over both coordinates and n is 1 or 2.
+# A row has a, and (b, n, c) of each coordinate.
 _FRANKE = (
     (0.75, (-2.0, 2, 4.0), (-2.0, 2, 4.0)),
     (0.75, (1.0, 2, 49.0), (1.0, 1, 10.0)),
@@ -101,7 +101,7 @@ def _himmelblau_hessian(x: np.ndarray) -> np.ndarray:
     return np.stack([first, second], axis=1) / 200.0
 
 
-# Name, formula and domain: y, y' and y'' of one coordinate.
+# The functions y, y' and y'' of one coordinate, by name, formula and domain.
 _IN_ONE_DIMENSION = {
     ("gaussian", "exp(-x^2)", (-2.0, 2.0)): (
         lambda x: np.exp(-(x**2)),
@@ -171,7 +171,7 @@ EXACT_PROBLEMS = (
 
 
 def named(name: str) -> ExactProblem | None:
-    """Returns a row by its name, where gaussian_7d has any number of dimensions."""
+    """Returns a row by its name; a name such as gaussian_7d gives a Gaussian in any dimension."""
     if dim := gaussian_dim(name):
         return _gaussian(dim)
     return next((row for row in EXACT_PROBLEMS if row.name == name), None)

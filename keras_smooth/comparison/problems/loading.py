@@ -19,15 +19,16 @@ from keras_smooth.models import identity
 
 NUM_TRAINING_POINTS = 1000
 NUM_TEST_STEPS = 100
-# Of each of two coordinates; in more dimensions of the diagonal, and so many points elsewhere.
+# Test points along each of two coordinates. In more dimensions there are so many on the diagonal,
+# and NUM_SCATTERED elsewhere.
 NUM_GRID_TICKS = 21
 NUM_SCATTERED = 200
 MIN_ROWS = 10
-# Above what y, y', y'' may be in size, and above one divided by it: with room for squares, which
-# are of float64 always.
+# y, y', y'' must be smaller than this and larger than its reciprocal. There is room for squares,
+# which are computed in float64.
 MAX_SIZE = {"float64": 1e100, "float32": 1e30}
-# Of a column in the dtype of a network, within its range.
-LEAST_NUMBERS = 1000
+# The least number of floating-point numbers in the range of a column, in the dtype of a network.
+MIN_NUMBERS = 1000
 HELD_OUT_EVERY = 5
 OWN_DATA = "own data"
 OWN_FUNCTION = "own function"
@@ -40,18 +41,18 @@ class Problem:
 
     Args:
         name: Name in the table, or the path of the file.
-        formula: What is learned, in words or ASCII.
-        draw: Function of a seed that returns training points x and y. y is of shape `(n,)`,
-            and x too or, in d dimensions, `(n, d)`.
+        formula: The function or the data, in words or ASCII.
+        draw: Function of a seed that returns training points x and y. y has the shape `(n,)`.
+            x has the same shape or, in d dimensions, `(n, d)`.
         x: Test points of shape `(m,)`, ascending, or `(m, d)`.
         exact: y, y', y'' at the test points, in d dimensions y, its gradient and its
-            Hessian; None where they are not known.
+            Hessian; None for each that is not known.
         x_scale: Center and half width of x, which the network maps to [-2, 2]; None
-            leaves x as it is.
-        y_scale: Mean and standard deviation of y, which the network is spared; None
-            leaves y as it is.
-        diagonal: In d dimensions, which test points lie on the diagonal of the domain, in
-            order, for curves along it.
+            leaves x unchanged.
+        y_scale: Mean and standard deviation of y, to which the network scales its output;
+            None leaves the output unchanged.
+        diagonal: In d dimensions, the places of the test points on the diagonal of the domain,
+            in order, for curves along it.
     """
 
     name: str
@@ -85,7 +86,7 @@ class Problem:
         return self.x[self.diagonal].sum(axis=1) / np.sqrt(self.dim)
 
     def along_line(self, values: tuple) -> tuple[np.ndarray | None, ...]:
-        """Returns y and its derivatives along that line, of y, gradient and Hessian."""
+        """Returns y and its derivatives along that line, from y, gradient and Hessian."""
         if self.diagonal is None:
             return values
         num, length = len(self.diagonal), np.sqrt(self.dim)
@@ -97,7 +98,7 @@ class Problem:
         return tuple(curves)
 
     def shown(self) -> str:
-        """Returns the name as text: that of a file may hold bytes that are none."""
+        """Returns the name as text; the name of a file may have bytes that are no text."""
         return self.name.encode(errors="backslashreplace").decode()
 
     def digest(self) -> str:
@@ -106,7 +107,7 @@ class Problem:
         return identity.digest([self.x, *known, *self.draw(0)])
 
 
-def _exact(row: ExactProblem) -> Problem:
+def _problem_of_row(row: ExactProblem) -> Problem:
     """Returns the problem of a row of the table."""
     shape = NUM_TRAINING_POINTS if row.dim == 1 else (NUM_TRAINING_POINTS, row.dim)
 
@@ -128,14 +129,14 @@ def _exact(row: ExactProblem) -> Problem:
 
 
 def _test_points(row: ExactProblem) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns test points, and which of them lie on the diagonal of the domain."""
+    """Returns test points, and the places of those on the diagonal of the domain."""
     if row.dim == 1:
         return np.linspace(*row.domain, NUM_TEST_STEPS + 1), None
     ticks = np.linspace(*row.domain, NUM_GRID_TICKS)
     if row.dim == 2:
         grid = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
         return grid, np.arange(NUM_GRID_TICKS) * (NUM_GRID_TICKS + 1)
-    # A grid would have too many.
+    # A grid would have too many points.
     others = np.random.default_rng(0).uniform(*row.domain, (NUM_SCATTERED, row.dim))
     on_diagonal = np.repeat(ticks[:, None], row.dim, axis=1)
     return np.concatenate([on_diagonal, others]), np.arange(NUM_GRID_TICKS)
@@ -144,27 +145,32 @@ def _test_points(row: ExactProblem) -> tuple[np.ndarray, np.ndarray | None]:
 def load_problem(
     source: Any, domain: Sequence[float] = DOMAIN, noise: float = 0.0
 ) -> Problem:
-    """Returns a problem of the table by name, of a file by path, of arrays or a function.
+    """Returns a problem of the table, of a file, of arrays or of a function.
 
     Args:
         source: A name; a path; arrays, as a tuple `(x, y)`, `(x, y, dy)`,
             `(x, y, dy, d2y)` or as a mapping or table with these keys; or a function of a
             tensor, made of `keras.ops`.
-        domain: Where a function is learned.
-        noise: Standard deviation of what is added to the y that are trained on, as a
-            fraction of theirs. The test points stay exact.
+        domain: The lower and upper bound of x for a function.
+        noise: Standard deviation of the errors that are added to y for training, as a fraction
+            of that of y. The test points have no errors.
 
     Raises:
-        TypeError: If it is none of these.
+        TypeError: If the source is none of these.
         ValueError: If the name is unknown, or the data cannot be used.
     """
-    problem = _of_function(source, domain) if callable(source) else _loaded(source)
+    is_function = callable(source)
+    problem = (
+        _problem_of_function(source, domain)
+        if is_function
+        else _problem_of_name_or_data(source)
+    )
     if not noise:
         return problem
 
     def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
         x, y = problem.draw(seed)
-        # Independent of the numbers by which the points are drawn.
+        # The errors are independent of the random points.
         errors = np.random.default_rng([seed, 1]).normal(size=y.shape)
         return x, y + noise * y.std() * errors
 
@@ -174,7 +180,7 @@ def load_problem(
 def load_problems(
     source: Any, domain: Sequence[float] = DOMAIN, noise: float = 0.0
 ) -> dict[str, Problem]:
-    """Returns the problems of a list of names and paths, or the one of `load_problem`."""
+    """Returns by name the problems of a list of names and paths, or the one of `load_problem`."""
     several = isinstance(source, Sequence) and not isinstance(source, str)
     if not (several and source and all(isinstance(each, str | Path) for each in source)):
         source = [source]
@@ -182,8 +188,8 @@ def load_problems(
     return {problem.name: problem for problem in problems}
 
 
-def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
-    """Returns the problem of a function as if it were in the table."""
+def _problem_of_function(function: Callable, domain: Sequence[float]) -> Problem:
+    """Returns the problem of a function, with its derivatives like those of the table."""
 
     def derivative(x: np.ndarray, order: int) -> np.ndarray:
         try:
@@ -198,7 +204,7 @@ def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
     if bounds.shape != (2,) or not np.isfinite(bounds).all() or bounds[0] >= bounds[1]:
         raise ValueError(refused("domain", "two finite numbers, the lower first", domain))
     low, high = bounds.tolist()
-    problem = _exact(ExactProblem(OWN_FUNCTION, formula, (low, high), y, dy, d2y))
+    problem = _problem_of_row(ExactProblem(OWN_FUNCTION, formula, (low, high), y, dy, d2y))
     x_scale = (low + high) / 2, (high - low) / 2
     return dataclasses.replace(problem, x_scale=x_scale, y_scale=_scale_of(problem.y))
 
@@ -207,24 +213,24 @@ def _scale_of(y: np.ndarray) -> tuple[float, float]:
     return float(y.mean()), float(y.std()) or 1.0
 
 
-def _loaded(source: Any) -> Problem:
+def _problem_of_name_or_data(source: Any) -> Problem:
     if isinstance(source, str | os.PathLike):
         name = os.fspath(path("problem", source))
         check_problem(name)
         if row := exact.named(name):
-            return _exact(row)
+            return _problem_of_row(row)
         file = Path(name)
-        return _of_data(name, f"the data of {file.name}", columns.read(file))
+        return _problem_of_data(name, f"the data of {file.name}", columns.read(file))
     if hasattr(source, "columns"):  # A table of pandas or polars.
         known = [name for name in columns.NAMES if name in source.columns]
         source = {name: source[name] for name in known or source.columns}
     if isinstance(source, Mapping | Sequence):
-        return _of_data(OWN_DATA, OWN_DATA, _of_arrays(source))
+        return _problem_of_data(OWN_DATA, OWN_DATA, _columns_of_arrays(source))
     wanted = "a name, the path of a file, a function, or arrays x, y and maybe dy, d2y"
     raise TypeError(refused("problem", wanted, source))
 
 
-def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
+def _columns_of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
     is_named = isinstance(source, Mapping)
     names = list(source) if is_named else list(columns.NAMES[: len(source)])
     is_known = {"x", "y"} <= {*names} <= {*columns.NAMES}
@@ -236,12 +242,12 @@ def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
         )
     if not isinstance(source, Mapping):
         source = dict(zip(names, source))
-    known = [name for name in columns.NAMES if name in source]
-    given = {name: _column(f"problem: {name}", source[name]) for name in known}
-    if len({*map(len, given.values())}) > 1:
-        sizes = {name: len(column) for name, column in given.items()}
+    ordered = [name for name in columns.NAMES if name in source]
+    data = {name: _column(f"problem: {name}", source[name]) for name in ordered}
+    if len({*map(len, data.values())}) > 1:
+        sizes = {name: len(column) for name, column in data.items()}
         raise ValueError(f"problem must have arrays of one length, received {sizes}.")
-    return given
+    return data
 
 
 def _column(name: str, values: Any) -> np.ndarray:
@@ -252,14 +258,14 @@ def _column(name: str, values: Any) -> np.ndarray:
     return column.reshape(-1).astype(float)
 
 
-def _of_data(name: str, formula: str, data: dict[str, np.ndarray]) -> Problem:
+def _problem_of_data(name: str, formula: str, data: dict[str, np.ndarray]) -> Problem:
     _check_data(name, data)
     order = np.lexsort(tuple(data.values())[::-1])
     data = {key: column[order] for key, column in data.items()}
     x, y = data["x"], data["y"]
     exact = (y, data.get("dy"), data.get("d2y"))
     test, points = np.ones(len(x), bool), (x, y)
-    # y' and y'' are not trained on, so their errors need no held-out points.
+    # Networks are trained on y only, so the errors of y' and y'' need no held-out points.
     if len(data) == 2:
         test = _held_out(x)
         points = x[~test], y[~test]
@@ -275,9 +281,10 @@ def _of_data(name: str, formula: str, data: dict[str, np.ndarray]) -> Problem:
 
 
 def _held_out(x: np.ndarray) -> np.ndarray:
-    """Returns which points are not trained on; the ends are, beyond which nothing is known.
+    """Returns the mask of points that are held out from training.
 
-    Of points with the same x all are, or none.
+    The end points are never held out, since nothing is known beyond them. Points with the same x
+    are all held out, or none of them.
     """
     _, places = np.unique(x, return_inverse=True)
     held_out = places % HELD_OUT_EVERY == HELD_OUT_EVERY // 2
@@ -289,7 +296,7 @@ def _check_data(name: str, data: dict[str, np.ndarray]) -> None:
     if (num := len(np.unique(data["x"]))) < MIN_ROWS:
         raise ValueError(f"{name} has {num} different x; at least {MIN_ROWS} are needed.")
     for key, column in data.items():
-        # The place of one that is no number, if there is any.
+        # `argmax` returns the place of a NaN if there is one.
         largest = column[np.abs(column).argmax()]
         if not abs(largest) < MAX_SIZE["float64"]:
             limit = f"{MAX_SIZE['float64']:.0e}"
@@ -304,11 +311,11 @@ def check_precision(learned: Mapping[str, Problem], dtypes: Sequence[str]) -> No
         x, y = problem.x, problem.y
         for key, column in {"x": x, "y": y}.items():
             rounding = np.finfo(dtype).eps * np.abs(column).max()
-            if 0 < np.ptp(column) < LEAST_NUMBERS * rounding:
+            if 0 < np.ptp(column) < MIN_NUMBERS * rounding:
                 raise ValueError(
                     f"{problem.shown()}: {dtype} has too few numbers between {key} = "
                     f"{column.min()} and {column.max()}. Subtract a constant from {key}"
-                    f"{'' if dtype == 'float64' else ', or take float64'}."
+                    f"{'' if dtype == 'float64' else ', or use float64'}."
                 )
         largest = MAX_SIZE[dtype]
         for order, derivative in enumerate(("y", "y'", "y''")):

@@ -1,4 +1,4 @@
-"""Versions and the machine, on which the numbers of a comparison depend."""
+"""Versions of packages and the machine, on which the numbers of a comparison depend."""
 
 import hashlib
 import importlib.metadata
@@ -29,13 +29,13 @@ def environment(settings: Settings) -> dict:
 
 
 def versions(methods: Iterable[str] = METHODS) -> dict[str, str]:
-    """Returns the versions of the packages that the numbers of some methods depend on."""
-    more = {name for method in methods for name in training.packages(method)}
-    return {name: version(name) for name in (*PACKAGES, *sorted(more))}
+    """Returns the versions of the packages on which the numbers of some methods depend."""
+    further = {name for method in methods for name in training.packages(method)}
+    return {name: version(name) for name in (*PACKAGES, *sorted(further))}
 
 
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
-    """Returns which packages have other versions elsewhere than here."""
+    """Returns words for each package whose version elsewhere differs from the one here."""
     return [
         f"{name} is {there.get(name)} there, and {version} here"
         for name, version in here.items()
@@ -44,9 +44,9 @@ def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
 
 
 def version(package: str) -> str:
-    """Returns a version by the name that is installed, or by what the module says.
+    """Returns the version of the installed package, or the `__version__` of the module.
 
-    TensorFlow is installed as tensorflow-cpu or tf-nightly, too, and Keras as keras-nightly.
+    TensorFlow is also installed as tensorflow-cpu or tf-nightly, and Keras as keras-nightly.
     """
     try:
         return importlib.metadata.version(package)
@@ -55,8 +55,8 @@ def version(package: str) -> str:
 
 
 def activation_digests(settings: Settings) -> dict[str, str]:
-    """Returns a hash of some values of each activation, to tell functions of a name apart."""
-    # As one point: a softmax of single values is no function of them, and Keras warns.
+    """Returns a hash of some values of each activation, which differs if the function differs."""
+    # All values as one point: a softmax of single values is constant, and Keras warns.
     x = tf.linspace(tf.constant([-3.0], "float64"), [3.0], 13, axis=1)
     digests = {}
     for name in settings.activations:

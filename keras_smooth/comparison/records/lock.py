@@ -1,4 +1,4 @@
-"""One comparison at a time in a directory."""
+"""The lock that allows one comparison at a time in a directory."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ def locked(directory: Path | None) -> Iterator[None]:
     The system releases the lock when the process ends in any way.
 
     Raises:
-        ValueError: If another comparison writes there, or nobody can.
+        ValueError: If another comparison writes there, or the directory is not writable.
     """
     if directory is None or fcntl is None:
         yield
@@ -30,7 +30,7 @@ def locked(directory: Path | None) -> Iterator[None]:
         # Do not follow a link to another file.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         file = open(os.open(directory / NAME, flags, 0o666), "r+")
-        # The lock may be of an earlier comparison, in a directory that takes no new files.
+        # The lock file may exist from an earlier comparison in a directory that is not writable.
         tempfile.TemporaryFile(dir=directory).close()
     except OSError as error:
         raise ValueError(

@@ -22,15 +22,15 @@ class ActivationSummary:
 
     Args:
         activation: Its name.
-        smoothness: k of its class C^k, "inf" or None where not known.
+        smoothness: k of its class C^k, or "inf"; None if it is not known.
         seeds: Number of runs.
-        failures: Number of those that broke off, or whose worker died twice.
-        y_mse: Median of the mean squared errors of y; None where one is not known.
-        dy_mse: The same of y'.
-        d2y_mse: The same of y''.
-        d2y_spread: How far the seeds differ in y'': the standard deviation over the seeds,
-            its root mean square over the test points; None where there is one run only,
-            or a y'' is lost.
+        failures: Number of runs that broke off, or whose worker died twice.
+        y_mse: Median of the mean squared errors of y; None if one of them is not known.
+        dy_mse: The same for y'.
+        d2y_mse: The same for y''.
+        d2y_spread: The difference between seeds in y'': the standard deviation over the seeds,
+            as its root mean square over the test points. None if there is only one run or a y''
+            is lost.
     """
 
     activation: str
@@ -59,10 +59,11 @@ class Results:
 
     Args:
         settings: The settings.
-        problems: What is learned, by the names in `settings`.
-        records: Finished runs.
-        seconds: Wall time so far, of all calls that went on with it; None before a run.
-        failures: The runs whose workers died twice, which are in no file: why, by their ids.
+        problems: The problems, by their names in `settings`.
+        records: The records of finished runs.
+        seconds: Wall time so far, in all calls that continued the comparison; None before the
+            first run ends.
+        failures: Sentences for the runs whose workers died twice. They are in no file.
     """
 
     settings: Settings
@@ -76,66 +77,67 @@ class Results:
         """The problem of the main variant."""
         return self.problems[self.settings.main.problem]
 
-    def of(self, variant: Variant) -> "Results":
+    def of_variant(self, variant: Variant) -> "Results":
         """Returns the results of one variant, as if there were no other."""
-        return dataclasses.replace(self, settings=self.settings.of(variant))
+        return dataclasses.replace(self, settings=self.settings.of_variant(variant))
 
     def missing(self) -> list[list[RunId]]:
-        """Returns the missing runs that can be executed here, as lists of runs of one program."""
+        """Returns the missing runs that can be executed here, in lists of runs of one program."""
         settings, programs = self.settings, collections.defaultdict(list)
         for run in settings.runs():
-            # The methods of all runs are required.
+            # A baseline is skipped if its package is missing; the methods of all runs are not.
             method = run.variant.method
-            possible = method in settings.method or not training.reason_missing(method)
-            if run not in self.records and possible:
+            can_run = method in settings.method or not training.reason_missing(method)
+            if run not in self.records and can_run:
                 programs[run.program()].append(run)
-        # Baselines first, since they compile for long; then the longest list.
+        # Baselines are first, since they take long to compile, then the longest lists.
         return sorted(
             programs.values(),
             key=lambda runs: (runs[0].variant.method not in settings.baselines, -len(runs)),
         )
 
-    def of_activation(self, activation: str) -> list[Record]:
-        """Returns the records of the main variant in the order of their seeds."""
+    def records_of(self, activation: str) -> list[Record]:
+        """Returns the records of an activation in the main variant, in the order of the seeds."""
         seeds = range(self.settings.seeds)
         runs = [RunId(activation, self.settings.main, seed) for seed in seeds]
         return [self.records[run] for run in runs if run in self.records]
 
     def baselines(self) -> dict[str, Record]:
-        """Returns the records of the methods that are baselines, by method."""
+        """Returns the records of the baselines that have run, by method."""
         activation, main = self.settings.baseline_activation(), self.settings.main
-        known = {}
+        records = {}
         for method in self.settings.baselines:
             run = RunId(activation, main._replace(method=method), 0)
             if run in self.records:
-                known[method] = self.records[run]
-        return known
+                records[method] = self.records[run]
+        return records
 
     def question(self) -> "Results | None":
-        """Returns the results of sigmoid from Glorot's start, None where there are none."""
+        """Returns the results of sigmoid from Glorot's initializer, or None if there are none."""
         variant = self.settings.open_question()
         if variant is None:
             return None
-        settings = dataclasses.replace(self.settings.of(variant), activations=("sigmoid",))
+        settings = self.settings.of_variant(variant)
+        settings = dataclasses.replace(settings, activations=("sigmoid",))
         results = dataclasses.replace(self, settings=settings)
         return results if results.runs("sigmoid") else None
 
     def runs(self, activation: str) -> list[Run]:
-        """Returns the finished runs of the main variant in the order of their seeds."""
-        return [record.run for record in self.of_activation(activation)]
+        """Returns the runs of an activation in the main variant, in the order of the seeds."""
+        return [record.run for record in self.records_of(activation)]
 
     def all_runs(self) -> list[Run]:
         """Returns the runs of all activations in the main variant."""
         return [run for name in self.settings.activations for run in self.runs(name)]
 
     def summary(self) -> list[ActivationSummary]:
-        """Returns the medians over the seeds of every activation that has runs."""
+        """Returns the medians over the seeds for every activation that has runs."""
         names = [name for name in self.settings.activations if self.runs(name)]
         return [self.summary_of(name) for name in names]
 
     def summary_of(self, activation: str) -> ActivationSummary:
         """Returns medians, failures and spread of the runs of one activation."""
-        records, main = self.of_activation(activation), self.settings.main
+        records, main = self.records_of(activation), self.settings.main
         runs = [record.run for record in records]
         died = sum(run[:2] == (activation, main) for run in self.failures)
         smoothness = registry.smoothness(self.settings.function(activation))
@@ -150,7 +152,7 @@ class Results:
 
     def median_record(self, activation: str) -> Record:
         """Returns the record of the seed with the (lower) median error of y''."""
-        records = self.of_activation(activation)
+        records = self.records_of(activation)
         errors = enumerate(records[0].run.errors)
         highest = max((order for order, error in errors if error is not None), default=0)
         records.sort(key=lambda record: or_inf(record.run.errors[highest]))
@@ -158,7 +160,7 @@ class Results:
 
 
 def or_inf(value: float | None) -> float:
-    """Returns an error to sort by; a missing one is infinite."""
+    """Returns an error as a key for sorting; a missing error is infinite."""
     return math.inf if value is None else value
 
 

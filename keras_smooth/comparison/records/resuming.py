@@ -1,7 +1,8 @@
 """The runs of an earlier comparison, read from its files and validated.
 
-To a comparison one may add activations, seeds, iterations, baselines and levels of the
-factors. What would mix is refused: other settings, data, functions or versions.
+A resumed comparison can have more activations, seeds, iterations, baselines and levels of the
+factors. Other changes of settings, data, functions or versions are an error, since runs that
+cannot be compared would be mixed.
 """
 
 import dataclasses
@@ -27,13 +28,14 @@ _CAN_GROW = (
 
 
 def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -> Results:
-    """Returns the runs of an earlier comparison that stand in the one that is asked for.
+    """Returns the runs of an earlier comparison that the requested comparison can keep.
 
-    Its settings are those of both. The runs that more iterations are asked of are left out:
-    the memory of their optimizer is not stored, so that they are made anew.
+    The settings of the results are those of both. If more iterations are requested, runs that
+    ended at the iteration limit are left out and repeated, since the memory of their optimizer is
+    not stored.
 
     Raises:
-        ValueError: If the directory holds another comparison, or none that can be read.
+        ValueError: If the directory holds another comparison, or cannot be read.
     """
     path = directory / store.RUNS
     lines = _lines(path)
@@ -41,19 +43,19 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
         return Results(settings, problems)
     header = _content(path, 1, lines[0])
     stored = _read_settings(path, header, settings.functions)
-    grown, changes = stored.together(settings)
+    grown, changes = stored.combined(settings)
     _check_same(path, "settings", changes, _CAN_GROW)
-    together = dataclasses.replace(settings, **grown)
+    combined = dataclasses.replace(settings, **grown)
     loaded = dict(problems)
-    for name in together.problem:
+    for name in combined.problem:
         try:
-            loaded[name] = loaded.get(name) or load_problem(name, noise=together.noise)
+            loaded[name] = loaded.get(name) or load_problem(name, noise=combined.noise)
         except ValueError as error:
             raise ValueError(
                 f"Cannot resume: {path} has runs of the problem {name!r}, which has to be given "
                 f"as well. {error}"
             ) from None
-    changed = _changed(header, Results(together, loaded))
+    changed = _changed_names(header, Results(combined, loaded))
     _check_same(path, "data or functions", changed, " New ones need a name of their own.")
     records, seconds = {}, None
     for number, line in enumerate(lines[1:], start=2):
@@ -67,18 +69,18 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
     here = environment.versions({run.variant.method for run in records})
     changes = environment.differences(here, there=header["environment"])
     _check_same(path, "versions", changes)
-    if together.epochs > stored.epochs:
-        # These runs would have continued.
+    if combined.epochs > stored.epochs:
+        # Runs that ended at the former limit would have continued.
         records = {
             run: record
             for run, record in records.items()
             if record.run.status != Status.ITERATION_LIMIT
         }
-    return Results(together, loaded, records, seconds)
+    return Results(combined, loaded, records, seconds)
 
 
 def stored_fields(directory: Path) -> dict[str, Any]:
-    """Returns the settings that a directory holds, by the names of `Settings`; none where none.
+    """Returns the settings that a directory holds, by the names of `Settings`, or an empty dict.
 
     Raises:
         ValueError: If they cannot be read.
@@ -89,15 +91,15 @@ def stored_fields(directory: Path) -> dict[str, Any]:
 
 
 def _fields(header: dict[str, Any]) -> dict[str, Any]:
-    """Returns the settings in the first line, which may have them by older names."""
+    """Returns the settings of the first line by their present names."""
     names = {stored_key(name): name for name in LIST}
     return {names.get(key, key): value for key, value in header["settings"].items()}
 
 
 def _lines(path: Path) -> list[bytes]:
-    """Returns the lines of a file that have an end; none if there is no file.
+    """Returns the complete lines of a file, or an empty list if there is no file.
 
-    One without an end is that of a process that was killed: its run is made again.
+    A last line without a line break is from a process that was killed. Its run is repeated.
     """
     if not path.exists():
         if (path.parent / store.RESULTS).exists():
@@ -114,7 +116,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _content(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    """Returns what is in a line: the settings in the first, a run in each other one."""
+    """Returns the content of a line: the settings in the first line, a run in every other one."""
     kind = "settings" if number == 1 else "run"
     try:
         content = json.loads(line)
@@ -148,8 +150,8 @@ def _read_settings(path: Path, header: dict, functions: Mapping[str, Callable]) 
         raise ValueError(f"Cannot resume: {path} is damaged ({error}).") from None
 
 
-def _changed(header: dict, results: Results) -> list[str]:
-    """Returns the names of problems and activations that are not what they were."""
+def _changed_names(header: dict, results: Results) -> list[str]:
+    """Returns the names of problems and activations whose data or functions have changed."""
     return [
         name
         for key, digests in store.digests(results).items()
@@ -159,7 +161,7 @@ def _changed(header: dict, results: Results) -> list[str]:
 
 
 def _check_same(path: Path, what: str, changes: list[str], hint: str = "") -> None:
-    """Raises an error if runs that do not fit together would be mixed."""
+    """Raises an error if there are changes, since runs that cannot be compared would be mixed."""
     if changes:
         raise ValueError(
             f"Cannot resume: {path} was made with other {what} ({'; '.join(changes)}). Use the "

@@ -1,10 +1,10 @@
 """The files of a comparison.
 
-The runs are kept in runs.jsonl, of which each line is JSON: the first has the settings, and each
-other one a run, written as soon as it has ended. From it a comparison is resumed. results.json,
-results.csv and a file with the curves of each run say the same to readers. To write the first two
-after every run would take longer for every run, so they are written when the runs outside of them
-have become many, and at the end.
+The runs are stored in runs.jsonl, from which a comparison is resumed. Each line is JSON: the first
+one has the settings, and every other one a run, written as soon as the run has ended. The same
+results are in results.json, results.csv and a file with the curves of each run, for readers. The
+time to write results.json and results.csv grows with the number of runs. So they are not written
+after every run, but when the number of runs has grown by a quarter, and at the end.
 """
 
 import csv
@@ -39,7 +39,7 @@ _LIST_OF_NUMBERS = re.compile(r"\[\n[\s0-9eE.,+\-nul]*\]")
 
 
 class Store:
-    """Keeps the runs of a comparison in a directory.
+    """Writes the runs of a comparison into a directory.
 
     Args:
         results: The results, to which runs are added.
@@ -52,7 +52,7 @@ class Store:
         self._has_begun = False
         self._num_written = 0
 
-    def keep(self, run: RunId) -> None:
+    def add(self, run: RunId) -> None:
         """Writes a run that has been added to the results."""
         write_curves(self._results, run, self._directory)
         if self._has_begun:
@@ -63,7 +63,7 @@ class Store:
             self._write_results()
 
     def write_all(self) -> None:
-        """Writes what is not written yet."""
+        """Writes runs.jsonl, if there is none of this comparison yet, and the files for readers."""
         if not self._has_begun:
             self._begin()
         self._write_results()
@@ -76,7 +76,7 @@ class Store:
             **digests(self._results),
         }
         lines = [_line(self._results, run) for run in self._results.records]
-        # Atomically, since it replaces the runs that are resumed.
+        # Atomically, since this file replaces the one that is resumed.
         atomic_files.write(self._directory / RUNS, [_signed(header), *lines])
         self._has_begun = True
 
@@ -97,7 +97,7 @@ def save(results: Results, directory: Path) -> None:
 
 def _line(results: Results, run: RunId) -> bytes:
     record = results.records[run]
-    # In float64 numbers are read as they are written.
+    # Numbers in float64 are read exactly as they are written.
     curves = [None if c is None else np.asarray(c, float).tolist() for c in record.curves]
     return _signed(
         {
@@ -138,7 +138,7 @@ def as_dict(results: Results) -> dict:
     baselines = {"activation": settings.baseline_activation(), "methods": methods}
     others = [
         {stored_key(name): level for name, level in variant._asdict().items()}
-        | _runs_and_summary(results.of(variant))
+        | _runs_and_summary(results.of_variant(variant))
         for variant in settings.variants()[1:]
     ]
     content = {
@@ -165,9 +165,9 @@ def digests(results: Results) -> dict[str, dict]:
 
 
 def _runs_and_summary(results: Results) -> dict[str, list]:
-    """Returns the rows of the main variant."""
+    """Returns the runs and the summary of the main variant."""
     names = results.settings.activations
-    records = [record for name in names for record in results.of_activation(name)]
+    records = [record for name in names for record in results.records_of(name)]
     return {"runs": _stored_runs(records), "summary": [*map(_dict, results.summary())]}
 
 
@@ -190,21 +190,22 @@ def write_results(results: Results, directory: Path) -> None:
     """Writes `results.json` and `results.csv`; a reader never sees half a file."""
     content = as_dict(results)
     text = json.dumps(content, indent=2, allow_nan=False)
-    # Lists of numbers in one line. Text in JSON has no line breaks: what begins so is no text.
+    # Lists of numbers are written in one line. Strings in JSON have no line breaks, so the pattern
+    # matches no part of a string.
     text = _LIST_OF_NUMBERS.sub(lambda numbers: " ".join(numbers[0].split()), text)
     write_text(directory / RESULTS, text + "\n")
     names = [field.name for field in dataclasses.fields(Run)]
     levels = list(map(stored_key, FACTORS))
     rows = [[*names, *levels]]
     for section in (content["settings"] | content, *content.get("variants", [])):
-        known = [section[name] for name in levels]
+        section_levels = [section[name] for name in levels]
         for run in section["runs"]:
-            rows.append([*(run[name] for name in names), *known])
+            rows.append([*(run[name] for name in names), *section_levels])
     write_text(directory / RESULTS_TABLE, as_csv(rows))
 
 
 def as_csv(rows: Iterable[Iterable]) -> str:
-    """Returns rows, of which the first has the names of the columns, as CSV."""
+    """Returns rows as CSV; the first row has the names of the columns."""
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(rows)
     return table.getvalue()
@@ -225,18 +226,18 @@ def write_curves(results: Results, run: RunId, directory: Path) -> None:
     ]
     rows = (itertools.chain(*row) for row in (columns, *zip(*blocks)))
     settings = results.settings
-    apart = run.variant.apart_from(settings.main)
-    if "problem" in apart and apart["problem"] not in PROBLEMS:
+    levels = run.variant.levels_other_than(settings.main)
+    if "problem" in levels and levels["problem"] not in PROBLEMS:
         # A path is not a valid file name, and two paths may have the same last part.
-        apart["problem"] = f"data{settings.problem.index(apart['problem'])}"
-    name = "-".join([run.activation, *apart.values(), f"seed{run.seed}"])
+        levels["problem"] = f"data{settings.problem.index(levels['problem'])}"
+    name = "-".join([run.activation, *levels.values(), f"seed{run.seed}"])
     folder = curves_folder(directory)
     folder.mkdir(exist_ok=True)
     write_text(folder / f"{name}.csv", as_csv(rows))
 
 
 def curve_columns(dim: int) -> list[list[str]]:
-    """Returns the columns of x, y, y', y'' in files of curves; d2y1_2 is by x1 and x2."""
+    """Returns the names of the columns of x, y, y', y''; d2y1_2 is the derivative by x1 and x2."""
     axes = [""] if dim == 1 else [str(axis) for axis in range(1, dim + 1)]
     pairs = [""] if dim == 1 else map("_".join, itertools.product(axes, axes))
     names = (("x", axes), ("y", [""]), ("dy", axes), ("d2y", pairs))
@@ -247,7 +248,7 @@ def curves_folder(directory: Path) -> Path:
     """Returns the folder of all curves.
 
     Raises:
-        ValueError: If it is a link, through which files of somebody else would be replaced.
+        ValueError: If it is a link, since files at another place would be replaced.
     """
     folder = directory / CURVES
     if folder.is_symlink():
@@ -259,5 +260,5 @@ def curves_folder(directory: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes text, which may have the bytes of a file's name that are no text, atomically."""
+    """Writes text atomically; bytes of file names that are no text are escaped."""
     atomic_files.write(path, [text.encode(errors="backslashreplace")])

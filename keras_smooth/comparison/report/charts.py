@@ -8,20 +8,20 @@ from keras_smooth.comparison.report.findings import by_method
 from keras_smooth.comparison.runs.experiment import Record
 from keras_smooth.comparison.runs.learning import rounded
 
-# Data of the user may have many thousands, of which a chart shows no more.
-MOST_POINTS = 400
+# The largest number of points in a chart; data of the user may have many thousands.
+MAX_POINTS = 400
 
 
 def numbers(results: Results) -> dict[str, Any]:
     """Returns the numbers that the script of the page draws.
 
     Returns:
-        The points `x`, the exact curves, and lists for `activations` and `methods`, whose
+        A dict with the points `x`, the exact curves, and lists `activations` and `methods`, whose
         entries have curves, errors and learning curves.
     """
     problem = results.problem
     line = problem.line()
-    chosen = slice(None, None, -(-len(line) // MOST_POINTS))
+    chosen = slice(None, None, -(-len(line) // MAX_POINTS))
     exact, methods = problem.along_line(problem.exact), by_method(results).items()
     return {
         "x": _rounded(line, 6, chosen),
@@ -34,16 +34,16 @@ def numbers(results: Results) -> dict[str, Any]:
 def _activation(results: Results, line: ActivationSummary, chosen: slice) -> dict:
     problem, median = results.problem, results.median_record(line.activation)
     curves, exact = map(problem.along_line, (median.curves, problem.exact))
-    off = [
+    errors = [
         None if curve is None or true is None else curve - true
         for curve, true in zip(curves, exact)
     ]
-    records = results.of_activation(line.activation)
+    records = results.records_of(line.activation)
     return {
         "name": line.activation,
         "seed": median.run.seed,
         "curves": [_rounded(curve, 6, chosen) for curve in curves],
-        "errors": [_rounded(error, 4, chosen) for error in off],
+        "errors": [_rounded(error, 4, chosen) for error in errors],
         "learning": [_learning(f"seed {each.run.seed}", each) for each in records],
     }
 

@@ -1,4 +1,4 @@
-"""Figures as PNG: the curves of an activation, and all errors."""
+"""Figures as PNG: the curves of an activation, and the errors of all."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from keras_smooth.presentation import figures
 
 
 def curves(results: Results, line: ActivationSummary) -> Any:
-    """Returns y, y', y'' of the median seed over the exact curves."""
+    """Returns a figure of y, y', y'' of the median seed with the exact curves."""
     problem, record = results.problem, results.median_record(line.activation)
     figure = figures.new(14, 3.8) if problem.dim == 2 else figures.new(12, 5)
     if problem.dim == 2:
@@ -56,7 +56,7 @@ def _maps(figure: Any, problem: Problem, record: Record) -> None:
 
 
 def summary(results: Results) -> Any:
-    """Draws every run as a dot and the medians as bars, with a panel for each of y, y' and y''."""
+    """Returns a figure with a panel for each of y, y', y'': runs as dots and medians as bars."""
     lines, from_article = results.summary(), articles_mse(results)
     figure = figures.new(12, 4.5)
     names = [figures.plain(line.activation) for line in lines]

@@ -20,7 +20,8 @@ from keras_smooth.comparison.runs import training
 from keras_smooth.comparison.runs.experiment import Record, Run
 from keras_smooth.comparison.settings import Variant
 
-# Below this, an initialization counts as dead: Glorot's has 4e-5 for sigmoid, 4e-1 for tanh.
+# An initialization with a smaller signal counts as dead. Glorot's has a signal of 4e-5 for
+# sigmoid and of 4e-1 for tanh.
 DEAD_SIGNAL = 1e-3
 _ERRORS = ("MSE y", "MSE y'", "MSE y''")
 
@@ -39,14 +40,14 @@ def introduction(results: Results) -> str:
 
 
 def articles_mse(results: Results) -> dict[str, tuple[float, float, float]]:
-    """Returns the article's errors by activation, if they are of this problem."""
+    """Returns the article's errors by activation, or an empty dict for another problem."""
     settings = results.settings
     is_same = settings.main.problem == article.PROBLEM and not settings.noise
     return dict(article.MSE) if is_same else {}
 
 
 def misprint(results: Results) -> str:
-    """Returns what is wrong in the article, if it is of this problem."""
+    """Returns sentences on a misprint in the article, or "" for another problem."""
     return words("misprint") if articles_mse(results) else ""
 
 
@@ -56,13 +57,13 @@ def signal(runs: list[Run]) -> float:
 
 
 def cpu_seconds(records: list[Record]) -> str:
-    """Returns the median of the CPU seconds of runs, as at the axes of learning curves."""
+    """Returns the median of the CPU seconds of runs, as learning curves count them."""
     known = [record.learning["cpu_seconds"][-1] for record in records if record.learning]
     return f"{float(np.median(known)):.1f}" if known else "-"
 
 
 def spread(values: list[float | None], missing: str = "lost") -> str:
-    """Returns median and range of errors, or what is to stand for one that is missing."""
+    """Returns median and range of errors, or the word `missing` if one is missing."""
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return missing
@@ -78,12 +79,12 @@ def spreads(runs: list[Run]) -> list[str]:
 
 
 def rough(results: Results) -> list[str]:
-    """Returns why activations lose y'', a sentence each."""
+    """Returns a sentence for each activation without a continuous y''."""
     reasons = []
     for line in filter(is_rough, results.summary()):
-        known = registry.row(results.settings.function(line.activation))
-        # Of a function of the user's own the operations tell the class, and no more.
-        reason = known and known.reason or "has no continuous second derivative"
+        row = registry.row(results.settings.function(line.activation))
+        # A function of the user has no reason, since its class is read from its operations.
+        reason = row and row.reason or "has no continuous second derivative"
         curve = results.median_record(line.activation).curves[2]
         is_zero = curve is not None and not np.any(curve)
         zero = " Its y'' is exactly 0." if is_zero else ""
@@ -107,45 +108,46 @@ def failures(results: Results) -> list[str]:
 
 
 def variants(results: Results) -> Answer | None:
-    """Compares the variants."""
+    """Returns a table of the best activation of each variant, or None if there is one variant."""
     settings = results.settings
     if len(settings.variants()) == 1:
         return None
     factors = [name for name in FACTORS if len(getattr(settings, name)) > 1]
     rows = [[*factors, "best", *_ERRORS]]
     for variant in settings.variants():
-        own = results.of(variant)
-        best = recommended(own).activation
-        errors = spreads(own.runs(best)) if best else ["-"] * 3
-        levels = _shown(results, variant, factors)
+        of_variant = results.of_variant(variant)
+        best = recommended(of_variant).activation
+        errors = spreads(of_variant.runs(best)) if best else ["-"] * 3
+        levels = _level_names(results, variant, factors)
         rows.append([*levels, best or "none of use", *errors])
     by_problem = sentences(results) if "problem" in factors else []
     return Answer(rows, " ".join([words("variants"), *by_problem]))
 
 
 def tables_of_variants(results: Results) -> dict[str, list[list[str]]]:
-    """Returns the medians of all variants but the main one, by what sets these apart."""
+    """Returns a table of each variant but the main one, by the levels that differ from it."""
     main, *others = results.settings.variants()
     tables = {}
     for variant in others:
         rows = [["activation", "class", *_ERRORS, "failures"]]
-        own = results.of(variant)
-        for line in own.summary():
-            errors = spreads(own.runs(line.activation))
+        of_variant = results.of_variant(variant)
+        for line in of_variant.summary():
+            errors = spreads(of_variant.runs(line.activation))
             failed = f"{line.failures} of {line.seeds}"
             rows.append([line.activation, line.class_name, *errors, failed])
-        tables[", ".join(_shown(results, variant, variant.apart_from(main)))] = rows
+        levels = _level_names(results, variant, variant.levels_other_than(main))
+        tables[", ".join(levels)] = rows
     return tables
 
 
-def _shown(results: Results, variant: Variant, factors: Iterable[str]) -> list[str]:
-    """Returns some levels of a variant as text."""
+def _level_names(results: Results, variant: Variant, factors: Iterable[str]) -> list[str]:
+    """Returns the levels of a variant in some factors as text."""
     shown = variant._replace(problem=results.problems[variant.problem].shown())
     return [getattr(shown, factor) for factor in factors]
 
 
 def question(results: Results) -> Answer | None:
-    """Answers why sigmoid was inferior, with two sets of runs that differ in the initializer only."""
+    """Returns why sigmoid was inferior, by two sets of runs that differ in the initializer only."""
     glorot = results.question()
     if glorot is None:
         return None
@@ -162,16 +164,16 @@ def question(results: Results) -> Answer | None:
 
 
 def by_method(results: Results) -> dict[str, Record]:
-    """Returns the run of seed 0 by each method, or {} if there is only one method."""
+    """Returns the record of seed 0 by each method, or {} if there are no baselines."""
     baselines = results.baselines()
-    mine = results.of_activation(results.settings.baseline_activation())
-    if not (baselines and mine):
+    records = results.records_of(results.settings.baseline_activation())
+    if not (baselines and records):
         return {}
-    return {results.settings.main.method: mine[0], **baselines}
+    return {results.settings.main.method: records[0], **baselines}
 
 
 def optimizers(results: Results) -> Answer | None:
-    """Compares methods on one activation, from the same initial weights."""
+    """Returns a table of the methods on one activation, from the same initial weights."""
     records = by_method(results)
     if not records:
         return None
@@ -185,9 +187,9 @@ def optimizers(results: Results) -> Answer | None:
 
 
 def missing_methods(results: Results) -> list[str]:
-    """Returns why requested methods are missing, with the remedy."""
-    asked, known = results.settings.baselines, results.baselines()
-    missing = [name for name in asked if name not in known]
+    """Returns a sentence for each requested baseline that is missing, with the remedy."""
+    finished = results.baselines()
+    missing = [name for name in results.settings.baselines if name not in finished]
     reasons = {METHODS[name]: training.reason_missing(name) for name in missing}
     return [f"{title}: {reason}" for title, reason in reasons.items() if reason]
 

@@ -1,7 +1,7 @@
-"""report.html and report.md: two templates of one content.
+"""report.html and report.md: two templates with the same content.
 
-report.html is one file that loads nothing; its script draws the charts. The templates
-escape what they are given.
+report.html is one file that loads nothing; its script draws the charts. The templates escape the
+values that they show.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from keras_smooth.comparison.report import charts, findings
 from keras_smooth.presentation import figures, templates
 
 TITLES = figures.TITLES[:3]
-# Longest headline, in characters.
+# The largest length of a headline, in characters.
 LONGEST_HEADLINE = 200
 _PAGE = "comparison/report/page"
 
@@ -34,7 +34,7 @@ def as_html(results: Results) -> str:
         headline=headline,
         shown=shown,
         titles=TITLES,
-        # The figure of the answer shows only this order.
+        # The first figure shows the errors of this order only.
         scale=_LogScale(_values(results, [shown])),
         all_scale=_LogScale(_values(results, range(3))),
         settings=stored | stored.pop("factors"),
@@ -53,10 +53,13 @@ def as_markdown(results: Results, pictures: Sequence[str] = ()) -> str:
 
 
 def _rendered(name: str, results: Results, **values: Any) -> str:
-    """Returns the text of a template, which asks `findings` for what it says."""
-    known = environment(results.settings)
+    """Returns the text of a template, which calls functions of `findings` for its sentences."""
     return templates.render(
-        f"{_PAGE}/{name}", results=results, findings=findings, environment=known, **values
+        f"{_PAGE}/{name}",
+        results=results,
+        findings=findings,
+        environment=environment(results.settings),
+        **values,
     )
 
 
@@ -72,9 +75,9 @@ def as_latex(results: Results) -> str:
 
 
 def headline(text: str) -> tuple[str, str]:
-    """Returns an advice up to the name in it and to the end of that sentence, and the rest.
+    """Splits advice after the sentence that has the recommended name, and returns both parts.
 
-    The rest names other activations; where they are few it stays with the headline.
+    The second part names other activations. If the advice is short, it stays in one part.
     """
     end = text.find(". ", text.rfind("**"))
     if len(text) <= LONGEST_HEADLINE or "**" not in text or end < 0:
@@ -86,10 +89,10 @@ class _LogScale:
     """A logarithmic axis of errors.
 
     Args:
-        values: The errors; None and 0 have no place.
+        values: The errors; None and 0 have no position.
 
     Attributes:
-        decades: The powers of ten with a label, from the lowest on.
+        decades: The exponents of the powers of ten that have a label, ascending.
     """
 
     def __init__(self, values: Iterable[float | None]) -> None:
@@ -108,7 +111,7 @@ class _LogScale:
 
 
 def _values(results: Results, orders: Iterable[int]) -> Iterator[float | None]:
-    """Gives the errors of all runs, and the article's."""
+    """Yields the errors of all runs, and those of the article."""
     from_article = findings.articles_mse(results)
     for order in orders:
         yield from (run.errors[order] for run in results.all_runs())
@@ -116,17 +119,17 @@ def _values(results: Results, orders: Iterable[int]) -> Iterator[float | None]:
 
 
 def _rows(results: Results) -> list[dict[str, Any]]:
-    """Returns what the pages show of each activation; the index is that of the charts."""
+    """Returns the values that the pages show of each activation; its index is that in charts."""
     rows, from_article = [], findings.articles_mse(results)
     for index, line in enumerate(results.summary()):
         runs, errors = results.runs(line.activation), []
         for order, value in enumerate(line.errors):
             missing = "not known" if results.problem.exact[order] is None else "lost"
-            of_seeds = [run.errors[order] for run in runs]
+            errors_of_seeds = [run.errors[order] for run in runs]
             error = {
                 "value": value,
                 "missing": missing,
-                "spread": findings.spread(of_seeds, missing),
+                "spread": findings.spread(errors_of_seeds, missing),
                 "seeds": [(run.seed, run.errors[order]) for run in runs],
                 "article": from_article.get(line.activation, [None] * 3)[order],
             }

@@ -1,16 +1,16 @@
-"""Which activation to use: the advice that follows from the errors."""
+"""The recommendation of an activation, from the errors."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_smooth.comparison.records.results import ActivationSummary, Results, or_inf
-from keras_smooth.comparison.report.seeds import LEVEL, TEST, are_told_apart
+from keras_smooth.comparison.report.seeds import LEVEL, TEST, is_lower
 from keras_smooth.presentation import templates
 
-# With fewer, the order of the activations is due to chance and to the first iterations,
-# in which others lead than at the end.
-LEAST_SEEDS, LEAST_EPOCHS = 2, 1000
+# With fewer seeds the order of the activations depends on chance, and with fewer epochs on the
+# first iterations, in which other activations lead than at the end.
+MIN_SEEDS, MIN_EPOCHS = 2, 1000
 # The criterion, by the order up to which derivatives are known.
 JUDGED_BY = (
     "median error of y at points that were held out",
@@ -20,13 +20,14 @@ JUDGED_BY = (
 
 
 class Recommendation(NamedTuple):
-    """An advice.
+    """Advice on which activation to use.
 
     Args:
-        activation: The one to use, or that leads in a quick look; None where none is of use.
+        activation: The activation to use, or the one that leads in a quick look; None if none
+            is of use.
         equal: Other activations that are equally good here.
-        banner: Why this is no recommendation; empty where it is one.
-        text: The advice in sentences, with the name between two ** each.
+        text: The advice in sentences, with ** before and after the name.
+        banner: Why this is no recommendation; empty if it is one.
     """
 
     activation: str | None
@@ -36,35 +37,38 @@ class Recommendation(NamedTuple):
 
 
 def sentences(results: Results) -> list[str]:
-    """Returns the advice as plain text, and why it is no recommendation if it is none.
+    """Returns the advice as plain text and, if it is no recommendation, why.
 
-    With several problems there is one advice for each, with its name.
+    With several problems there is advice for each, which begins with the name of the problem.
     """
-    advices = {
-        problem: recommended(results.of(results.settings.main._replace(problem=problem)))
+    main = results.settings.main
+    by_problem = {
+        problem: recommended(results.of_variant(main._replace(problem=problem)))
         for problem in results.settings.problem
     }
     return [
-        f"{results.problems[problem].shown()}: {sentence}" if len(advices) > 1 else sentence
-        for problem, advice in advices.items()
+        f"{results.problems[problem].shown()}: {sentence}"
+        if len(by_problem) > 1
+        else sentence
+        for problem, advice in by_problem.items()
         for sentence in (advice.text.replace("**", ""), advice.banner)
         if sentence
     ]
 
 
 def recommended(results: Results) -> Recommendation:
-    """Returns the advice with the names that are in it."""
+    """Returns the advice that follows from the errors of the highest known derivative."""
     summary, order = results.summary(), results.problem.known_order
-    # The smallest error of a constant, whose derivatives are 0.
+    # The smallest error of a constant function, whose derivatives are 0.
     highest: Any = results.problem.exact[order]
     bound = np.mean(highest**2) if order else np.var(highest)
     smooth = [line for line in summary if not (is_rough(line) or line.failures)]
     usable = [line for line in smooth if or_inf(line.errors[order]) < bound]
     settings = results.settings
-    if settings.seeds < LEAST_SEEDS or settings.epochs < LEAST_EPOCHS:
-        advice = _so_far(results, usable)
+    if settings.seeds < MIN_SEEDS or settings.epochs < MIN_EPOCHS:
+        advice = _leader_so_far(results, usable)
     elif usable:
-        advice = _best(results, usable)
+        advice = _best_of_usable(results, usable)
     else:
         text = "None of these activations can be recommended for second derivatives."
         return Recommendation(None, (), text)
@@ -80,12 +84,12 @@ def words(name: str, *values: Any) -> str:
 
 
 def is_rough(line: ActivationSummary) -> bool:
-    """Whether an activation is known to have no continuous second derivative."""
+    """Returns whether an activation is known to have no continuous second derivative."""
     return not isinstance(line.smoothness, str | None) and line.smoothness < 2
 
 
-def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation:
-    """Returns which activation leads in a quick look, and how to get a recommendation."""
+def _leader_so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation:
+    """Returns the activation that leads in a quick look, and how to get a recommendation."""
     settings, order = results.settings, results.problem.known_order
     best = min(usable, key=lambda line: or_inf(line.errors[order]), default=None)
     error = best and best.errors[order]
@@ -97,7 +101,7 @@ def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation
     )
 
 
-def _best(results: Results, usable: list[ActivationSummary]) -> Recommendation:
+def _best_of_usable(results: Results, usable: list[ActivationSummary]) -> Recommendation:
     """Returns the activation of the lowest median, and those within the range of its seeds."""
     order, errors = results.problem.known_order, {}
     for line in usable:
@@ -105,12 +109,12 @@ def _best(results: Results, usable: list[ActivationSummary]) -> Recommendation:
         errors[line.activation] = [or_inf(run.errors[order]) for run in runs]
     best = min(usable, key=lambda line: or_inf(line.errors[order]))
     lowest, banner = errors.pop(best.activation), ""
-    if alike := [name for name in errors if not are_told_apart(lowest, errors[name])]:
+    if alike := [name for name in errors if not is_lower(lowest, errors[name])]:
         banner = words("alike", best.activation, alike, len(lowest), TEST, LEVEL)
     others = [line for line in usable if line is not best]
     equal = [line for line in others if or_inf(line.errors[order]) <= max(lowest)]
     if order < 2:
-        # Among those that are equally good, by what is known of the errors.
+        # Of the equally good activations, the one whose seeds agree best in y''.
         best = min([best, *equal], key=lambda line: or_inf(line.d2y_spread))
     macro, names = "by_spread" if order < 2 else "best", [line.activation for line in equal]
     text = words(macro, best, names, best.errors[order], JUDGED_BY[order], bool(alike))

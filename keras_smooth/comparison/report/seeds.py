@@ -10,30 +10,30 @@ import numpy as np
 
 TEST = "exact Wilcoxon-Mann-Whitney test, one-sided"
 LEVEL = 0.05
-# More seeds than these of one activation are told apart by the first of them.
-MOST_SEEDS = 30
+# The test uses at most this many seeds of each activation.
+MAX_SEEDS = 30
 
 
-def chance(low: Sequence[float], high: Sequence[float]) -> float:
-    """Returns the chance of ranks as low as those of `low`, were both alike.
+def p_value(low: Sequence[float], high: Sequence[float]) -> float:
+    """Returns the one-sided p-value of the test that `low` has lower values than `high`.
 
-    Every choice of as many ranks is as likely as any other then. Equal values share the mean
-    of their ranks. The test is one-sided.
+    Under the null hypothesis, every subset of the ranks is equally likely for `low`. Equal values
+    have the mean of their ranks.
     """
-    low, high = low[:MOST_SEEDS], high[:MOST_SEEDS]
+    low, high = low[:MAX_SEEDS], high[:MAX_SEEDS]
     values = np.asarray([*low, *high], float)
-    # Twice the ranks, which are whole numbers also where they are shared.
+    # Twice the ranks, which are integers also if ranks are shared.
     ranks = np.array([2 * np.sum(values < v) + np.sum(values == v) + 1 for v in values])
-    # By number of values that are chosen, and by the sum of their ranks: in how many ways.
-    ways = np.zeros((len(low) + 1, ranks.sum() + 1))
-    ways[0, 0] = 1.0
+    # The number of subsets of the ranks, by their size and their sum.
+    num_subsets = np.zeros((len(low) + 1, ranks.sum() + 1))
+    num_subsets[0, 0] = 1.0
     for rank in ranks:
-        ways[1:, rank:] += ways[:-1, :-rank].copy()
-    sums = ways[-1]
-    return float(sums[: ranks[: len(low)].sum() + 1].sum() / sums.sum())
+        num_subsets[1:, rank:] += num_subsets[:-1, :-rank].copy()
+    by_sum = num_subsets[-1]
+    return float(by_sum[: ranks[: len(low)].sum() + 1].sum() / by_sum.sum())
 
 
-def are_told_apart(low: Sequence[float], high: Sequence[float]) -> bool:
-    """Whether the test says that the first are lower."""
-    # The chance of three apart from three is the level itself, but for rounding.
-    return chance(low, high) <= LEVEL * (1 + 1e-9)
+def is_lower(low: Sequence[float], high: Sequence[float]) -> bool:
+    """Returns whether the values of `low` are significantly lower than those of `high`."""
+    # If all of three values are lower than all of three others, the p-value is 0.05 itself.
+    return p_value(low, high) <= LEVEL * (1 + 1e-9)

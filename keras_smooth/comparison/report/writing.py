@@ -1,4 +1,4 @@
-"""The report written into a directory."""
+"""Writes the report into a directory."""
 
 import itertools
 from pathlib import Path
@@ -14,7 +14,7 @@ SUMMARY_FIGURE = "summary.png"
 
 
 def write(results: Results, directory: Path) -> None:
-    """Writes one figure an activation, a summary figure, the pages and the tables."""
+    """Writes a figure of each activation, a summary figure, the pages and the tables."""
     summary = results.summary()
     names = [SUMMARY_FIGURE, *(f"{line.activation}.png" for line in summary)]
     drawn = (figures.curves(results, line) for line in summary)

@@ -1,7 +1,7 @@
 """The runs of a comparison: one network, its training, and events.
 
-experiment.py    build a network from a seed, train it, measure y, y', y''
-training.py      by fit_lbfgs or by Adam
-learning.py      its loss and errors while it trains
+experiment.py    builds a network from a seed, trains it, measures y, y', y''
+training.py      the training, by fit_lbfgs or by Adam
+learning.py      the loss and the errors during training
 events.py        events of runs in progress
 """

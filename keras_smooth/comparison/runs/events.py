@@ -17,7 +17,7 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A run that is done."""
+    """A run that has ended."""
 
     run: RunId
     record: Record
@@ -28,7 +28,7 @@ class Died:
     """A run whose worker died.
 
     Args:
-        run: Which run.
+        run: The id of the run.
         reason: The cause of death, as the end of a sentence.
         again: Whether the run is tried once more.
     """
@@ -45,11 +45,11 @@ class Died:
 
 @dataclasses.dataclass(frozen=True)
 class LeftOut:
-    """A machine that gets no more runs.
+    """A node of a cluster that receives no more runs.
 
     Args:
         node: Its name.
-        reason: What it lacks, as the end of a sentence.
+        reason: Its fault, as the end of a sentence.
     """
 
     node: str

@@ -1,4 +1,4 @@
-"""One network: build, train from a seed, measure y, y', y''."""
+"""The experiment: builds a network from a seed, trains it, and measures y, y', y''."""
 
 import dataclasses
 import functools
@@ -26,26 +26,26 @@ ORDER = 2
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """The result of one seed, a line of `results.json`.
+    """The result of one seed, a row of `results.json`.
 
     Args:
-        activation: Its name.
-        seed: Seed of the start and of the training points.
-        success: As in `keras_smooth.OptimizeResult`: whether the optimizer has converged.
-            A run that used all its iterations has not, and has not `failed` either.
-        status: Number of the `keras_smooth.Status`, which says why it ended.
+        activation: The name of the activation.
+        seed: The seed of the initial weights and of the training points.
+        success: Whether the optimizer has converged, as in `keras_smooth.OptimizeResult`. A run
+            that used all its iterations has not converged, and has not `failed` either.
+        status: Number of the `keras_smooth.Status`, which says why the run ended.
         message: The status in words.
-        signal: How much of the signal the start lets through: the standard deviation over
-            the test points after the last hidden layer, as a fraction of the one after the
-            first.
-        nit: Iterations.
-        nfev: Evaluations of loss and gradient.
-        restarts: How often a dead line search was started again with empty memory.
+        signal: The fraction of the signal that the initial network lets through: the standard
+            deviation over the test points after the last hidden layer, divided by the one after
+            the first.
+        nit: Number of iterations.
+        nfev: Number of evaluations of loss and gradient.
+        restarts: Number of failed line searches that were restarted with empty memory.
         loss: Training loss at the end.
-        y_mse: Mean squared error of y at the test points; None where not known.
-        dy_mse: The same of y'.
-        d2y_mse: The same of y''.
-        seconds: Wall time of the run; the first of an activation includes compiling.
+        y_mse: Mean squared error of y at the test points; None if it is not known.
+        dy_mse: The same for y'.
+        d2y_mse: The same for y''.
+        seconds: Wall time of the run; the first run of an activation includes compiling.
     """
 
     activation: str
@@ -70,7 +70,7 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Whether it broke off before its last iteration."""
+        """Whether the run broke off before its last iteration."""
         return self.status in BROKEN_OFF
 
 
@@ -80,7 +80,7 @@ class Record:
 
     Args:
         run: Its numbers.
-        curves: The network's y, y', y'' at the test points, None where lost.
+        curves: The network's y, y', y'' at the test points; None for each that is lost.
         learning: The loss and the errors during training.
     """
 
@@ -94,8 +94,8 @@ class Experiment:
     """A network of equal hidden layers that learns a problem.
 
     Args:
-        settings: How it is built and trained.
-        problems: What it may learn, by the names in `settings`.
+        settings: The settings, by which the network is built and trained.
+        problems: The problems, by their names in `settings`.
     """
 
     settings: Settings
@@ -108,13 +108,13 @@ class Experiment:
         """Executes runs that share one compiled program.
 
         Args:
-            runs: They may differ in initializer and seed.
-            report: Called as `report(run, iteration, loss)` while a run goes on.
+            runs: Runs that differ in initializer and seed only.
+            report: A function that is called as `report(run, iteration, loss)` during a run.
         """
         with tf.device(self.settings.device_name()):
             for run in runs:
                 program = run.program()
-                # That of the last run where it serves.
+                # Only the last program is kept.
                 if program not in self._compiled:
                     self._compiled.clear()
                     problem = self.problems[run.variant.problem]
@@ -123,7 +123,7 @@ class Experiment:
                 yield run, self._record(curves, run, functools.partial(report, run))
 
     def network(self, run: RunId) -> keras.Model:
-        """Returns the network of a seed."""
+        """Returns the network of a run with its initial weights."""
         problem, dtype = self.problems[run.variant.problem], run.variant.dtype
         depth, _ = self.settings.depth_and_width()
         scaled = [keras.Input((problem.dim,), dtype=dtype)]
@@ -135,13 +135,13 @@ class Experiment:
         if problem.y_scale:
             mean, deviation = problem.y_scale
             unscaled.append(_rescaling(deviation, mean, dtype))
-        # All at once: a layer that is added later builds those before it anew.
+        # All layers at once: each later `add` would build the layers before it again.
         model = keras.Sequential([*scaled, *dense, *unscaled])
         model.compile(loss=keras.losses.MeanSquaredError(dtype=dtype))
         return model
 
     def _dense(self, run: RunId, layer: int) -> layers.Dense:
-        """Returns a layer as the seed decides it; the one behind the hidden ones is linear."""
+        """Returns a layer with its seeded initializer; the last layer is linear."""
         depth, width = self.settings.depth_and_width()
         last = layer == depth
         linear = activations.get("linear")
@@ -154,30 +154,30 @@ class Experiment:
             kernel_initializer=_initializer(
                 run.variant.initializer,
                 function,
-                # Apart for all seeds and layers, and the same in every process.
+                # Different for all seeds and layers, and the same in every process.
                 seed=run.seed * (depth + 1) + layer,
             ),
-            # Keras would number through all models of the process, and messages name it.
+            # Keras' own names, which messages show, would count the layers of the whole process.
             name="output" if last else f"hidden_{layer + 1}",
         )
 
     def _record(self, measurement: "_NetworkCurves", run: RunId, report: Report) -> Record:
-        """Trains a network that may be compiled already anew, and measures it."""
+        """Trains the compiled network from the initial weights of a run, and measures it."""
         started = time.perf_counter()
         model, problem = measurement.model, measurement.problem
-        begun = self.network(run)
-        model.set_weights(begun.get_weights())
-        signal = _signal(begun, problem.x)
+        initial = self.network(run)
+        model.set_weights(initial.get_weights())
+        signal = _signal(initial, problem.x)
         x, y = (column.reshape(len(column), -1) for column in problem.draw(run.seed))
         epochs = self.settings.num_iterations(run.variant.method)
         learning = LearningMonitor(lambda: errors(problem, measurement.curves()), epochs)
 
-        def look(iteration: int, loss: float) -> None:
+        def measure_and_report(iteration: int, loss: float) -> None:
             learning.after(iteration, loss)
             report(iteration, loss)
 
         train = training.by_adam if run.variant.method == "adam" else training.by_lbfgs
-        end = train(model, (x, y), epochs, run.variant, look)
+        end = train(model, (x, y), epochs, run.variant, measure_and_report)
         learning.at_end(end["nit"], end["loss"])
         curves = measurement.curves()
         numbers = Run(
@@ -193,8 +193,8 @@ class Experiment:
 
 
 def _rescaling(scale: float, offset: float, dtype: str) -> keras.layers.Layer:
-    # Of plain numbers TensorFlow makes float32 first: where x is large beside its range, that moves
-    # all points out of it.
+    # TensorFlow would first convert Python floats to float32. If x is large compared with its
+    # range, this would move all points out of the range.
     numbers = np.float64(scale), np.float64(offset)
     return keras.layers.Rescaling(*numbers, dtype=dtype)
 
@@ -209,7 +209,7 @@ def _initializer(name: str, activation: Callable, seed: int) -> keras.Initialize
 
 
 def _signal(model: keras.Model, x: np.ndarray) -> float:
-    """Returns how much of the signal is left after the last hidden layer."""
+    """Returns the fraction of the signal that is left after the last hidden layer."""
     value, deviations = x.reshape(len(x), -1), []
     for layer in model.layers:
         value = layer(value)
@@ -221,12 +221,12 @@ def _signal(model: keras.Model, x: np.ndarray) -> float:
 
 
 class _NetworkCurves:
-    """y, y', y'' of a network at some points, compiled as far as they are there.
+    """A compiled function of y, y', y'' of a network at the test points, without lost derivatives.
 
     Attributes:
         model: The network.
-        problem: What it learns.
-        lost: Why a derivative is not there; empty where all are.
+        problem: The problem that it learns.
+        lost: Why a derivative is lost; empty if none is.
     """
 
     def __init__(self, model: keras.Model, problem: Problem):
@@ -237,7 +237,7 @@ class _NetworkCurves:
         self._evaluate = self._compiled()
 
     def curves(self) -> tuple[np.ndarray | None, ...]:
-        """Returns y, y', y'' of the model as it is now; None from the lost one on."""
+        """Returns y, y', y'' with the present weights; None from the lost derivative on."""
         # A single input has no axis in the derivatives.
         inputs = () if self.problem.dim == 1 else (self.problem.dim,)
         curves = [
@@ -258,9 +258,9 @@ class _NetworkCurves:
 
 
 def errors(problem: Problem, curves: tuple) -> dict[str, Any]:
-    """Returns the mean squared errors of y, y', y'', None where one is not known.
+    """Returns the mean squared errors of y, y', y''; None for each that is not known.
 
-    In d dimensions these are means over all entries of gradient and Hessian, too.
+    In d dimensions, the mean is also over all entries of the gradient or the Hessian.
     """
     by_name: dict[str, Any] = dict.fromkeys(ERRORS)
     for name, exact, value in zip(ERRORS, problem.exact, curves):

@@ -8,7 +8,7 @@ ERRORS = ("y_mse", "dy_mse", "d2y_mse")
 COLUMNS = ("iteration", "cpu_seconds", "loss", *ERRORS)
 NUM_POINTS = 50
 
-# A list of numbers for each of COLUMNS; None where one is not known or not finite.
+# A list of numbers for each of COLUMNS; None stands for a number that is unknown or not finite.
 LearningCurve = dict[str, list]
 
 
@@ -18,11 +18,11 @@ class LearningMonitor:
     The clock starts at the first point, because the program is compiled before it.
 
     Args:
-        errors: Returns the errors of the network as it is now, by name.
-        epochs: Iterations to come.
+        errors: A function that returns the present errors of the network by name.
+        epochs: Number of iterations.
 
     Attributes:
-        curve: What was measured, at most about `NUM_POINTS` points apart evenly.
+        curve: The measurements, at no more than about `NUM_POINTS` evenly spaced iterations.
     """
 
     def __init__(self, errors: Callable[[], dict[str, float | None]], epochs: int) -> None:
@@ -30,8 +30,8 @@ class LearningMonitor:
         self._errors = errors
         self._every = epochs / NUM_POINTS
         self._due = 0.0
-        # Time of measurements since the clock has started.
-        self._aside: float | None = None
+        # The start of the clock, plus the time of all measurements since then.
+        self._start: float | None = None
 
     def after(self, iteration: int, loss: float) -> None:
         """Measures if a measurement is due."""
@@ -40,22 +40,22 @@ class LearningMonitor:
             self._due = iteration + self._every
 
     def at_end(self, iteration: int, loss: float) -> None:
-        """Measures the network that training has left, wherever it ended."""
+        """Measures the trained network, unless the last measurement was at its last iteration."""
         if iteration not in self.curve["iteration"][-1:]:
             self._measure(iteration, loss)
 
     def _measure(self, iteration: int, loss: float) -> None:
         now = time.process_time()
-        if self._aside is None:
-            self._aside = now
-        point = {"iteration": iteration, "cpu_seconds": now - self._aside, "loss": loss}
+        if self._start is None:
+            self._start = now
+        point = {"iteration": iteration, "cpu_seconds": now - self._start, "loss": loss}
         for name, value in {**point, **self._errors()}.items():
             self.curve[name].append(rounded(value, 6))
-        self._aside += time.process_time() - now
+        self._start += time.process_time() - now
 
 
 def rounded(value: float | None, digits: int) -> float | None:
-    """Returns a number with some digits; an integer with all, None where it is not finite."""
+    """Returns a float with so many digits, an integer as it is, None if it is not finite."""
     if value is None or not math.isfinite(value):
         return None
     return value if isinstance(value, int) else float(f"{value:.{digits}g}")

@@ -1,4 +1,4 @@
-"""Training of one network, full batch, by `fit_lbfgs` or by Adam."""
+"""Full-batch training of one network, by `fit_lbfgs` or by Adam."""
 
 import math
 from collections.abc import Callable
@@ -23,12 +23,12 @@ def check_installed(method: str) -> None:
 
 
 def packages(method: str) -> tuple[str, ...]:
-    """Returns the packages that its numbers depend on, beside those of every method."""
+    """Returns the packages on which only the numbers of this method depend."""
     return () if method == "adam" else minimizers.MINIMIZERS[method].PACKAGES
 
 
 def reason_missing(method: str) -> str:
-    """Returns why a method cannot run here, with the remedy; nothing if it can."""
+    """Returns why a method cannot run here, with the remedy, or "" if it can."""
     try:
         check_installed(method)
     except ImportError as error:
@@ -61,11 +61,12 @@ def by_lbfgs(
 def by_adam(
     model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
 ) -> dict:
-    """Full-batch Adam, a chunk of steps in one call of the compiled function."""
+    """Trains like `by_lbfgs`, by full-batch Adam, with a chunk of steps in one compiled call."""
     most = math.ceil(epochs / NUM_REPORTS)
     chunk = next(steps for steps in range(most, 0, -1) if epochs % steps == 0)
     adam = keras.optimizers.Adam()
-    # A loss of the size of 1 in whatever units y is: Adam adds 1e-7 to the roots of its moments.
+    # The loss is scaled to the size 1, whatever the units of y: Adam adds 1e-7 to the square roots
+    # of its second moments.
     unit = float(np.var(data[1])) or 1.0
     model.compile(
         optimizer=adam, loss=model.loss, loss_weights=1.0 / unit, steps_per_execution=chunk
@@ -73,7 +74,7 @@ def by_adam(
     progress = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: report((epoch + 1) * chunk, unit * logs["loss"])
     )
-    # As a dataset: Keras would round float64 arrays to float32.
+    # A dataset, since Keras would round float64 arrays to float32.
     batch = tf.data.Dataset.from_tensors(data).map(
         lambda *pair: [tf.cast(column, variant.dtype) for column in pair]
     )

@@ -22,7 +22,7 @@ def outputs_of(model: keras.Model, x: Any) -> Any:
     if graph.is_graph(model):
         _check_inputs(sample_inputs.of_graph(model), x)
     try:
-        return calls.call_without_trace(model, x)
+        return calls.call_without_side_effects(model, x)
     except (ValueError, tf.errors.UnimplementedError) as error:
         shapes = ", ".join(str(_open(leaf.shape)) for leaf in keras.tree.flatten(x))
         raise ValueError(

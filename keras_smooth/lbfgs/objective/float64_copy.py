@@ -42,7 +42,7 @@ def in_float64(model: keras.Model, x: Any = None) -> keras.Model:
     if known != signature:
         copy = _copied(model, x)
         _copies[model] = signature, copy
-    call = calls.Call((x,), {}, calls.call_without_trace(model, x))
+    call = calls.Call((x,), {}, calls.call_without_side_effects(model, x))
     try:
         copies.fill_and_compare(model, copy, "float64", call)
     except copies.CannotCopy as error:

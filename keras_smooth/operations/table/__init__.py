@@ -2,7 +2,7 @@
 
 functions.py        functions of single numbers, real and complex
 arithmetic.py       functions of two numbers that broadcast
-identities.py       operations that return their inputs, also with another gradient
+identities.py       operations that return their inputs, some of them with another gradient
 products.py         matrix products, convolutions and other bilinear operations; Fourier transforms
 reductions.py       sums, means, products and extremes over axes
 shapes.py           operations that only move entries
@@ -11,7 +11,7 @@ selection.py        piecewise operations: maxima, clipping, selection
 images.py           pooling and resizing
 linear_algebra.py   inverses, factors, determinants
 control_flow.py     branches, loops, calls and lists of tensors
-sample_axes.py      a column of all rows: which axis has the samples, and whether they are mixed
+sample_axes.py      a column of all rows: the axis of the samples; operations that mix samples
 """
 
 from keras_smooth.operations.table import (

@@ -11,47 +11,47 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import between, grown
+from keras_smooth.jet.arithmetic import broadcast_like, inner_leibniz
 from keras_smooth.jet.entries import minus, times, total
 from keras_smooth.operations.breakpoints import first_input
-from keras_smooth.operations.lifting import of_one_rank, whole
+from keras_smooth.operations.lifting import full_jet, same_rank
 from keras_smooth.operations.rows import add, add_column
-from keras_smooth.operations.table.functions import FUNCTIONS, off_poles
+from keras_smooth.operations.table.functions import FUNCTIONS, distance_from_poles
 
 
-def of_two(function: Callable) -> Callable:
-    """Returns the rule of a function of two numbers, from one of jets of one rank."""
-    return lambda operation, x, y: function(*of_one_rank(x, y))
+def binary_rule(function: Callable) -> Callable:
+    """Returns the rule of a function of two numbers, from a function of two jets of one rank."""
+    return lambda operation, x, y: function(*same_rank(x, y))
 
 
 def _quotient(x: Jet, y: Jet) -> Jet:
-    """x / y: z y = x, so that z_k y_0 = x_k less the other terms of entry k of z y."""
+    """Returns z = x / y. From z y = x, z_k y_0 is x_k minus the other terms of entry k of z y."""
     z, s = [x.primal / y.primal], y.entries
     for k in range(1, y.order + 1):
-        known = total([times(s[k], z[0]), between(y, s, z, k)])
-        rest = total([grown(x.series[k - 1], z[0]), minus(known)])
+        known = total([times(s[k], z[0]), inner_leibniz(y, s, z, k)])
+        rest = total([broadcast_like(x.series[k - 1], z[0]), minus(known)])
         z.append(None if rest is None else rest / y.primal)
     return y.like(z[0], z[1:])
 
 
-def _raised(operation: tf.Operation, x: Any, y: Any) -> Jet:
-    """x^y; by a constant, its derivatives are y (y - 1) ... (y - n + 1) x^(y - n)."""
+def _power(operation: tf.Operation, x: Any, y: Any) -> Jet:
+    """The rule of x^y. For a constant y, derivative n is y (y - 1) ... (y - n + 1) x^(y - n)."""
     is_constant = not isinstance(y, Jet)
-    x, y = of_one_rank(x, y)
+    x, y = same_rank(x, y)
     if not is_constant:
         return jet.exp(y * jet.log(x))
     values, factor = [], tf.ones_like(y.primal)
     for n in range(x.order + 1):
         power = tf.pow(x.primal, y.primal - n)
-        # Where the factor is 0 the power may be infinite.
+        # If the factor is 0, the power may be infinite.
         values.append(tf.where(factor == 0, tf.zeros_like(power), factor * power))
         factor = factor * (y.primal - n)
     return jet.composed(values, x)
 
 
 def _atan2(operation: tf.Operation, y: Any, x: Any) -> Jet:
-    """The angle: atan(y / x), or -atan(x / y) where y is the larger, up to a constant."""
-    y, x = of_one_rank(y, x)
+    """The rule of the angle, up to a constant: atan(y / x), or -atan(x / y) if |y| > |x|."""
+    y, x = same_rank(y, x)
     flat = tf.abs(x.primal) >= tf.abs(y.primal)
     ones = tf.ones_like(x.primal + y.primal)
     first = _quotient(y, jet.where(flat, x, ones))
@@ -61,28 +61,28 @@ def _atan2(operation: tf.Operation, y: Any, x: Any) -> Jet:
 
 
 def _product_or_zero(function: Callable) -> Callable:
-    """Returns x f(y), and 0 where x is and f(y) is no number."""
+    """Returns the rule of x f(y), which is 0 if x is 0 and f(y) is not finite."""
 
     def apply(x: Jet, y: Jet) -> Jet:
-        is_number = tf.math.is_finite(function(Jet(y.primal, [])).primal)
-        safe = jet.where((x.primal == 0) & ~is_number, tf.ones_like(y.primal), y)
+        is_inexact = tf.math.is_finite(function(Jet(y.primal, [])).primal)
+        safe = jet.where((x.primal == 0) & ~is_inexact, tf.ones_like(y.primal), y)
         return x * function(safe)
 
-    return of_two(apply)
+    return binary_rule(apply)
 
 
-def _no_nan(x: Jet, y: Jet) -> Jet:
-    """x / y, and 0 where y is."""
+def _quotient_or_zero(x: Jet, y: Jet) -> Jet:
+    """Returns x / y, and 0 where y is 0."""
     zero = y.primal == 0
     ratio = _quotient(x, jet.where(zero, tf.ones_like(y.primal), y))
     return jet.where(zero, tf.zeros_like(ratio.primal), ratio)
 
 
 def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
-    """psi_n(x), whose derivative is psi_(n + 1)(x)."""
+    """The rule of psi_n(x), whose derivative is psi_(n + 1)(x)."""
     if isinstance(n, Jet):
         return NotImplemented
-    n, x = of_one_rank(n, x)
+    n, x = same_rank(n, x)
     orders = (n.primal + k for k in range(x.order + 1))
     return jet.composed([tf.math.polygamma(order, x.primal) for order in orders], x)
 
@@ -93,13 +93,16 @@ def _product_no_nan(x: Jet, y: Jet) -> Jet:
     return jet.where(no_number, tf.zeros_like(product), x * y)
 
 
-def divisor_off_zero(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
-    """Quotients are defined where the divisor is not 0."""
+def quotient_domain(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
+    """The domain of quotients: the divisor is not 0."""
     return [tf.abs(y)]
 
 
-def _base(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
-    """The numbers that can be raised to a power: all, for one that is whole."""
+def _power_domain(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
+    """The domain of x^y: all x for an integer y, without 0 if y < 0; otherwise x > 0.
+
+    A complex x only has to differ from 0.
+    """
     if tf.get_static_value(operation.inputs[1]) is None:
         return [x]
     size, power = tf.abs(x), tf.math.real(y)
@@ -108,73 +111,82 @@ def _base(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
     return [tf.where(is_whole, reciprocals, size if x.dtype.is_complex else x)]
 
 
-def _power_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | None:
-    """A power that is not whole has as many derivatives at 0 as it is large.
+def _class_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | None:
+    """Returns the class of x^y at x = 0: floor(y) for a positive y that is no integer.
 
-    A negative one is not finite there.
+    For a negative y the function is not finite there, so that 0 is not an edge.
     """
     base, exponents = map(tf.get_static_value, operation.inputs)
     if exponents is None:
         return math.inf if base is not None and np.all(base > 0) else None
-    exponents = _real(exponents)
+    exponents = _real_exponents(exponents)
     broken = exponents[(exponents > 0) & (exponents != np.round(exponents))]
     return min(map(math.floor, broken), default=math.inf)
 
 
-def _real(exponents: np.ndarray) -> np.ndarray:
-    """Returns those of some exponents that are real."""
+def _real_exponents(exponents: np.ndarray) -> np.ndarray:
+    """Returns the real ones among exponents."""
     return np.real(exponents[np.imag(exponents) == 0])
 
 
-def _right_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """At 0 the gradient of the power 0 is 0 times infinity: tapes end with a whole power."""
+def _power_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Returns the order up to which tapes are right at x = 0: y itself for an integer y.
+
+    The derivative of this order is a power 0, whose gradient there is 0 times infinity.
+    """
     exponents = tf.get_static_value(operation.inputs[1])
     if exponents is None:
         return math.inf
-    exponents = _real(exponents)
-    whole = exponents[(exponents >= 0) & (exponents == np.round(exponents))]
-    return min(map(float, whole), default=math.inf)
+    exponents = _real_exponents(exponents)
+    integers = exponents[(exponents >= 0) & (exponents == np.round(exponents))]
+    return min(map(float, integers), default=math.inf)
 
 
-def _where_both_are_zero(smoothness: float) -> Callable:
-    """Returns the class of what is finite at the edge only where x is 0 too, as x log(x)."""
+def _class_if_both_move(smoothness: float) -> Callable:
+    """Returns the class at an edge where the function is finite only if x is 0 too, as x log(x)."""
     return lambda operation, moving: smoothness if all(moving) else math.inf
 
 
-def _off_the_cut(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
-    """An angle jumps where y is 0 and x is not positive."""
+def _angle_breakpoints(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
+    """The breakpoints of the angle, which jumps where y is 0 and x is not positive."""
     return [tf.where(x > 0, tf.ones_like(y), y)]
 
 
-def _held_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """The gradient by x is set to 0 where x is."""
+def _factor_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """TensorFlow's gradient with respect to x is 0 where x is 0, which is wrong."""
     return 0 if moving[0] else math.inf
 
 
 def sum_of_all(operation: tf.Operation, *xs: Any) -> Jet:
-    return functools.reduce(operator.add, [whole(x) for x in xs if isinstance(x, Jet)])
+    return functools.reduce(operator.add, [full_jet(x) for x in xs if isinstance(x, Jet)])
 
 
-add("Add AddV2", of_two(lambda x, y: x + y))
-add("Sub", of_two(lambda x, y: x - y))
-add("Mul", of_two(lambda x, y: x * y))
-add("RealDiv Div", of_two(_quotient), domain=divisor_off_zero)
-add("DivNoNan", of_two(_no_nan), at_edge=-1, domain=divisor_off_zero)
-add("MulNoNan", of_two(_product_no_nan))
-add("Pow", _raised, at_edge=_power_at_zero, domain=_base, tapes_right_to=_right_at_zero)
-add("SquaredDifference", of_two(lambda x, y: jet.square(x - y)))
+add("Add AddV2", binary_rule(lambda x, y: x + y))
+add("Sub", binary_rule(lambda x, y: x - y))
+add("Mul", binary_rule(lambda x, y: x * y))
+add("RealDiv Div", binary_rule(_quotient), domain=quotient_domain)
+add("DivNoNan", binary_rule(_quotient_or_zero), at_edge=-1, domain=quotient_domain)
+add("MulNoNan", binary_rule(_product_no_nan))
+add(
+    "Pow",
+    _power,
+    at_edge=_class_at_zero,
+    domain=_power_domain,
+    tapes_right_to=_power_right_to,
+)
+add("SquaredDifference", binary_rule(lambda x, y: jet.square(x - y)))
 add("Polygamma", _polygamma, left_out=((0, 0),))
-add_column("Polygamma", domain=lambda operation, n, x: off_poles(operation, x))
-add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
-add("Xdivy", _product_or_zero(jet.reciprocal), domain=divisor_off_zero)
+add_column("Polygamma", domain=lambda operation, n, x: distance_from_poles(operation, x))
+add("Atan2", _atan2, smoothness=-1, breakpoints=_angle_breakpoints)
+add("Xdivy", _product_or_zero(jet.reciprocal), domain=quotient_domain)
 add("Xlogy", _product_or_zero(jet.log), domain=lambda operation, x, y: [y])
 add("Xlog1py", _product_or_zero(jet.log1p), domain=lambda operation, x, y: [y + 1.0])
-add_column("Xdivy", at_edge=_where_both_are_zero(-1))
-add_column("Xlog1py Xlogy", at_edge=_where_both_are_zero(0))
-add_column("Xdivy Xlog1py Xlogy", tapes_right_to=_held_at_zero)
+add_column("Xdivy", at_edge=_class_if_both_move(-1))
+add_column("Xlog1py Xlogy", at_edge=_class_if_both_move(0))
+add_column("Xdivy Xlog1py Xlogy", tapes_right_to=_factor_right_to)
 add_column("Pow Xdivy Xlog1py Xlogy", wrong_at=first_input)
-# Gradients that a model takes itself, as of a potential.
-add("SigmoidGrad", of_two(lambda y, dy: dy * (y - y * y)))
-add("SoftplusGrad", of_two(lambda dy, x: dy * jet.elementwise(jet.sigmoid, x)))
-add("TanhGrad", of_two(lambda y, dy: dy - dy * y * y))
+# Gradients that a model computes itself, for example those of a potential.
+add("SigmoidGrad", binary_rule(lambda y, dy: dy * (y - y * y)))
+add("SoftplusGrad", binary_rule(lambda dy, x: dy * jet.elementwise(jet.sigmoid, x)))
+add("TanhGrad", binary_rule(lambda y, dy: dy - dy * y * y))
 add("AccumulateNV2", sum_of_all)

@@ -1,4 +1,4 @@
-"""Branches, loops, calls of functions, and lists of tensors, which loops keep."""
+"""Branches, loops, calls of functions, and the lists of tensors that loops use."""
 
 import functools
 import itertools
@@ -8,22 +8,22 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import primal, written_out
+from keras_smooth.jet.arithmetic import full_entry, primal
 from keras_smooth.operations import registered
-from keras_smooth.operations.lifting import listed, run, run_primals
-from keras_smooth.operations.paths import reached, unchanged
-from keras_smooth.operations.rows import add, is_smooth
+from keras_smooth.operations.lifting import as_list, run, run_primals
+from keras_smooth.operations.paths import dependent_outputs, unchanged_variables
+from keras_smooth.operations.rows import add, is_differentiable
 from keras_smooth.operations.table.arithmetic import sum_of_all
-from keras_smooth.operations.walk import bodies_of
+from keras_smooth.operations.walk import body_names
 
 
 class JetList(Jet):
-    """A list of tensors that move: a jet whose entries are lists.
+    """The jet of a list of tensors: each entry is a list.
 
     Args:
-        primal: The list.
-        series: Lists, for each order.
-        element: Any jet along the same curves.
+        primal: The list at the point.
+        series: A list for each order.
+        element: Any jet of a tensor along the same curves.
     """
 
     def __init__(self, primal: Any, series: Sequence, element: Jet) -> None:
@@ -40,51 +40,52 @@ class JetList(Jet):
         return JetList(primal, series, self.element)
 
 
-def _call(
+def _run_call(
     operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
 ) -> list:
-    """A function that is called: its operations take its place, or the rule of a user."""
-    (name,) = bodies_of(operation)
+    """Runs a called function, by its operations or by the rule of a user."""
+    (name,) = body_names(operation)
 
     def computed() -> list:
-        # Some kernels, as that of a grouped convolution's gradient, are XLA's alone.
+        # Some kernels exist in XLA only, such as the gradient of a grouped convolution.
         attributes = operation.node_def.attr
         if tf.executing_eagerly() and attributes["_XlaMustCompile"].b:
-            return _compiled(bodies(name), inputs, evaluate)
+            return _run_compiled(bodies(name), inputs, evaluate)
         return evaluate(bodies(name), inputs)
 
-    return registered.applied(name, inputs, computed)
+    return registered.apply_by_rule(name, inputs, computed)
 
 
-def _compiled(body: Any, inputs: list, evaluate: Callable) -> list:
-    leader = _leader(inputs)
-    given = [_filled(x, _moves(x), leader) for x in inputs]
+def _run_compiled(body: Any, inputs: list, evaluate: Callable) -> list:
+    """Evaluates a body within a function that XLA compiles, which has flat lists of tensors."""
+    leader = _first_jet(inputs)
+    given = [_full_jet(x, _is_jet(x), leader) for x in inputs]
     tensors_given = [x for x in given if not isinstance(x, tf.Variable)]
     templates: list = []
 
     def function(*flat: tf.Tensor) -> list:
-        values = iter(_packed(tensors_given, flat))
+        values = iter(_unflattened(tensors_given, flat))
         results = evaluate(
             body, [x if isinstance(x, tf.Variable) else next(values) for x in given]
         )
-        templates[:] = [_filled(y, _moves(y), leader) for y in results]
+        templates[:] = [_full_jet(y, _is_jet(y), leader) for y in results]
         return [tensor for value in templates for tensor in _tensors(value)]
 
     flat = [tensor for value in tensors_given for tensor in _tensors(value)]
-    return _packed(
+    return _unflattened(
         templates, tf.function(function, autograph=False, jit_compile=True)(*flat)
     )
 
 
-add("PartitionedCall StatefulPartitionedCall", program=_call)
+add("PartitionedCall StatefulPartitionedCall", control_flow=_run_call)
 
 
-def _branched(
+def _run_branch(
     operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
 ) -> list:
-    """One of several functions: the first of two if a condition holds, or that of an index."""
+    """Runs one of several branches: the first of two if a condition holds, or that of an index."""
     choice, *values = inputs
-    branches = list(map(bodies, bodies_of(operation)))
+    branches = list(map(bodies, body_names(operation)))
     if operation.type.endswith("If"):
         index = tf.where(tf.cast(tf.reshape(choice, []), tf.bool), 0, 1)
     else:
@@ -92,62 +93,64 @@ def _branched(
         index = tf.where((choice < 0) | (choice > last), last, choice)
     if tf.executing_eagerly():
         return evaluate(branches[int(index)], values)
-    # In a graph the outputs of all branches are made alike.
-    moves = list(map(_moves, values))
-    moving = list(map(any, zip(*(reached(branch, moves) for branch in branches))))
-    leader = _leader(values)
+    # In a graph all branches have to return alike: an output that moves in one of them is a jet.
+    moves = list(map(_is_jet, values))
+    moving = list(map(any, zip(*(dependent_outputs(branch, moves) for branch in branches))))
+    leader = _first_jet(values)
     templates: list = []
 
     def flat(branch: Any) -> list:
         results = evaluate(branch, values)
-        templates[:] = [_filled(*pair, leader) for pair in zip(results, moving)]
+        templates[:] = [_full_jet(*pair, leader) for pair in zip(results, moving)]
         return [tensor for value in templates for tensor in _tensors(value)]
 
     results = tf.switch_case(
         index, [functools.partial(flat, branch) for branch in branches]
     )
-    return _packed(templates, listed(results))
+    return _unflattened(templates, as_list(results))
 
 
-add("If StatelessIf Case StatelessCase", program=_branched)
+add("If StatelessIf Case StatelessCase", control_flow=_run_branch)
 
 
-def _loop(
+def _run_loop(
     operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
 ) -> list:
-    condition, body = map(bodies, bodies_of(operation))
+    """Runs a loop. In a graph, variables that its body returns unchanged are captured instead."""
+    condition, body = map(bodies, body_names(operation))
     if tf.executing_eagerly():
         while bool(evaluate(condition, list(map(primal, inputs)))[0]):
             inputs = evaluate(body, inputs)
         return inputs
-    kept = unchanged(body)
-    inputs = _steady(body, inputs)
-    leader = _leader(inputs)
+    kept = unchanged_variables(body)
+    inputs = _steady_variables(body, inputs)
+    leader = _first_jet(inputs)
     changing = [x for x, stays in zip(inputs, kept) if not stays]
 
-    def whole(flat: Any) -> list:
-        values = iter(_packed(changing, flat))
+    def variables(flat: Any) -> list:
+        values = iter(_unflattened(changing, flat))
         return [x if stays else next(values) for x, stays in zip(inputs, kept)]
 
-    def goes_on(*flat: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(evaluate(condition, list(map(primal, whole(flat))))[0], [])
+    def continues(*flat: tf.Tensor) -> tf.Tensor:
+        (result,) = evaluate(condition, list(map(primal, variables(flat))))
+        return tf.reshape(result, [])
 
     def step(*flat: tf.Tensor) -> list:
-        results = zip(evaluate(body, whole(flat)), inputs, kept)
+        results = zip(evaluate(body, variables(flat)), inputs, kept)
         filled = [
-            _filled(value, _moves(like), leader)
+            _full_jet(value, _is_jet(like), leader)
             for value, like, stays in results
             if not stays
         ]
         return [tensor for value in filled for tensor in _tensors(value)]
 
     flat = [tensor for value in changing for tensor in _tensors(value)]
-    most = _bound(inputs)
-    return whole(tf.while_loop(goes_on, step, flat, maximum_iterations=most))
+    most = _max_steps(inputs)
+    return variables(tf.while_loop(continues, step, flat, maximum_iterations=most))
 
 
-def _bound(inputs: list) -> int | None:
-    """Returns the number of steps that a loop has at most, its second variable, if known.
+def _max_steps(inputs: list) -> int | None:
+    """Returns the largest number of steps of a loop, its second variable, or None if unknown.
 
     XLA needs it for the gradient of a loop.
     """
@@ -159,61 +162,63 @@ def _bound(inputs: list) -> int | None:
     return int(most) if most is not None and most > 0 else None
 
 
-add("StatelessWhile While", program=_loop)
+add("StatelessWhile While", control_flow=_run_loop)
 
 
-def _steady(body: Any, inputs: list) -> list:
-    """Returns the variables of a loop, as jets all that depend on x in some step."""
-    before, moving = None, list(map(_moves, inputs))
+def _steady_variables(body: Any, inputs: list) -> list:
+    """Returns the variables of a loop. Those that depend on x after any step are jets."""
+    before, moving = None, list(map(_is_jet, inputs))
     while moving != before:
         before = moving
-        moving = [a or b for a, b in zip(before, reached(body, before))]
-    leader = _leader(inputs)
-    return [_filled(value, moves, leader) for value, moves in zip(inputs, moving)]
+        moving = [a or b for a, b in zip(before, dependent_outputs(body, before))]
+    leader = _first_jet(inputs)
+    return [_full_jet(value, moves, leader) for value, moves in zip(inputs, moving)]
 
 
-def _moves(value: Any) -> bool:
+def _is_jet(value: Any) -> bool:
     return isinstance(value, Jet)
 
 
-def _leader(values: Sequence) -> Any:
-    """Returns a jet, or a list of jets, along the curves of all, None without one."""
-    return next(filter(_moves, values), None)
+def _first_jet(values: Sequence) -> Any:
+    """Returns the first jet or list of jets among values, or None. All have the same curves."""
+    return next(filter(_is_jet, values), None)
 
 
 def _element(leader: Jet) -> Jet:
-    """Returns a jet of single tensors along the same curves."""
+    """Returns a jet of a tensor along the same curves."""
     return (leader.element if isinstance(leader, JetList) else leader).unframed()
 
 
-def _filled(value: Any, moves: bool, leader: Any) -> Any:
-    """Returns a value as a jet with all entries written out, where it has to be one."""
+def _full_jet(value: Any, moves: bool, leader: Any) -> Any:
+    """Returns a value as a jet in which every entry is a tensor of full shape, if it moves."""
     if not moves:
         return value
-    if not _moves(value):
-        value = _still(value, _element(leader))
+    if not _is_jet(value):
+        value = _constant_jet(value, _element(leader))
     if isinstance(value, JetList):
         return value
     value = value.unframed()
     entries = enumerate(value.series, 1)
-    series = [written_out(value, entry, leader.lead(k)) for k, entry in entries]
+    series = [full_entry(value, entry, leader.lead(k)) for k, entry in entries]
     return value.like(value.primal, series)
 
 
-def _still(value: Any, like: Jet) -> Any:
-    """Returns the jet of what does not move, or the list of such jets."""
+def _constant_jet(value: Any, like: Jet) -> Any:
+    """Returns the jet of a value that does not move, a tensor or a list."""
     if value.dtype != tf.variant:
         return like.like(value, [None] * like.order)
     shape, length = _shape_and_length(value)
     leads = map(like.lead, range(1, like.order + 1))
-    return JetList(value, [_empty(shape, length, like.dtype, lead) for lead in leads], like)
+    series = [_empty_list(shape, length, like.dtype, lead) for lead in leads]
+    return JetList(value, series, like)
 
 
 def _shape_and_length(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the shape of the elements of a list, and their number.
 
-    XLA knows neither of a list that is still empty: the operation that reserved it does. A
-    list of length 0 will grow, which XLA ignores without an error: there it has to refuse.
+    XLA knows neither for a list without elements, but the inputs of the operation that reserved
+    the list are both. If the reserved length is 0, the list will grow. XLA compiles such a list
+    without an error and ignores what is added; asked for its shape, XLA refuses, as it should.
     """
     if not tf.executing_eagerly() and value.op.type == "TensorListReserve":
         shape, length = value.op.inputs
@@ -223,7 +228,9 @@ def _shape_and_length(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return shape, tf.raw_ops.TensorListLength(input_handle=value)
 
 
-def _empty(shape: tf.Tensor, length: tf.Tensor, dtype: tf.DType, lead: int) -> tf.Tensor:
+def _empty_list(
+    shape: tf.Tensor, length: tf.Tensor, dtype: tf.DType, lead: int
+) -> tf.Tensor:
     static = tf.get_static_value(shape)
     known = -1 if static is None or not static.ndim else [lead, *static]
     return tf.raw_ops.TensorListReserve(
@@ -234,62 +241,62 @@ def _empty(shape: tf.Tensor, length: tf.Tensor, dtype: tf.DType, lead: int) -> t
 
 
 def _tensors(value: Any) -> list[tf.Tensor]:
-    return value.entries if _moves(value) else [value]
+    return value.entries if _is_jet(value) else [value]
 
 
-def _packed(templates: list, tensors: Any) -> list:
-    """Returns values from their tensors, in the form of templates."""
+def _unflattened(templates: list, tensors: Any) -> list:
+    """Returns values of the kinds of templates, from their tensors in one flat sequence."""
     remaining, values = iter(tensors), []
     for template in templates:
         first, *series = itertools.islice(remaining, len(_tensors(template)))
-        values.append(template.like(first, series) if _moves(template) else first)
+        values.append(template.like(first, series) if _is_jet(template) else first)
     return values
 
 
-def _of_entries(
+def _list_rule(
     has_shape: bool = False, before: Callable | None = None, after: Callable | None = None
 ) -> Callable:
-    """Returns the rule of what reads or writes a list: it does so with the list of each entry.
+    """Returns the rule of an operation on a list, which is applied to the list of each entry.
 
     Args:
-        has_shape: Whether the last input is the shape of elements, which get an axis of
-            directions in front.
-        before: Makes the first input from an entry.
-        after: `after(value, lead, shape)` makes an entry from a tensor that is returned, of the
-            number of directions and the shape of its primal.
+        has_shape: Whether the last input is the shape of the elements, to which an axis of
+            directions is added in front.
+        before: Converts an entry to the first input.
+        after: `after(value, lead, shape)` converts a tensor that is returned to an entry.
+            `lead` is the number of directions, and `shape` the shape of the primal.
     """
 
     def rule(operation: tf.Operation, *inputs: Any) -> list:
-        leader = _leader(inputs)
-        given = [_filled(x, is_smooth(x.dtype), leader) for x in inputs]
-        results = [listed(run_primals(operation, given))]
+        leader = _first_jet(inputs)
+        given = [_full_jet(x, is_differentiable(x.dtype), leader) for x in inputs]
+        results = [as_list(run_primals(operation, given))]
         for k in range(1, leader.order + 1):
-            entries = [x.series[k - 1] if _moves(x) else x for x in given]
+            entries = [x.series[k - 1] if _is_jet(x) else x for x in given]
             entries[0] = before(entries[0]) if before else entries[0]
             if has_shape:
                 entries[-1] = _shape_in_front(entries[-1], leader.lead(k))
-            results.append(listed(run(operation, entries)))
-        return [_of_output(column, _element(leader), after) for column in zip(*results)]
+            results.append(as_list(run(operation, entries)))
+        return [_jet_or_list(column, _element(leader), after) for column in zip(*results)]
 
     return rule
 
 
-def _of_output(results: Sequence, element: Jet, after: Callable | None) -> Jet:
-    """Returns the jet, or the list of jets, of the results for the primal and each entry."""
+def _jet_or_list(results: Sequence, element: Jet, after: Callable | None) -> Jet:
+    """Returns a jet, or a jet of a list, from the results for the primal and for each entry."""
     y, *series = results
     if y.dtype == tf.variant:
         return JetList(y, series, element)
     pairs = ((value, element.lead(k)) for k, value in enumerate(series, 1))
-    return element.like(y, [(after or _of_shape)(*pair, y.shape) for pair in pairs])
+    return element.like(y, [(after or _with_shape)(*pair, y.shape) for pair in pairs])
 
 
 def _shape_in_front(shape: Any, lead: int) -> Any:
-    """Returns the shape of elements with an axis of directions; an unknown one stays so."""
+    """Returns the shape of elements with an axis of directions. An unknown shape stays unknown."""
     shape = tf.convert_to_tensor(shape)
     return shape if shape.shape.rank == 0 else tf.concat([[lead], shape], axis=0)
 
 
-def _of_shape(value: tf.Tensor, lead: int, shape: tf.TensorShape) -> tf.Tensor:
+def _with_shape(value: tf.Tensor, lead: int, shape: tf.TensorShape) -> tf.Tensor:
     return tf.ensure_shape(value, [lead, *shape])
 
 
@@ -298,27 +305,27 @@ def _stacked(value: tf.Tensor, lead: int, shape: tf.TensorShape) -> tf.Tensor:
 
 
 def _swapped(value: tf.Tensor) -> tf.Tensor:
-    """Returns an entry with its first two axes the other way round."""
+    """Returns a tensor with its first two axes swapped."""
     return tf.transpose(value, [1, 0, *range(2, value.shape.rank)])
 
 
-def _sum(operation: tf.Operation, *xs: Any) -> Any:
-    """The gradient of a loop adds lists as well."""
-    rule = _of_entries() if xs[0].dtype == tf.variant else sum_of_all
+def _sum_or_list(operation: tf.Operation, *xs: Any) -> Any:
+    """The rule of AddN, with which the gradient of a loop adds lists as well."""
+    rule = _list_rule() if xs[0].dtype == tf.variant else sum_of_all
     return rule(operation, *xs)
 
 
-add("AddN", _sum)
-add("TensorListPushBack TensorListResize TensorListSetItem", _of_entries(), exact=True)
-add("TensorListGetItem TensorListPopBack", _of_entries(has_shape=True), exact=True)
-add("TensorListStack", _of_entries(has_shape=True, after=_stacked), exact=True)
-add("TensorListFromTensor", _of_entries(has_shape=True, before=_swapped), exact=True)
+add("AddN", _sum_or_list)
+add("TensorListPushBack TensorListResize TensorListSetItem", _list_rule(), exact=True)
+add("TensorListGetItem TensorListPopBack", _list_rule(has_shape=True), exact=True)
+add("TensorListStack", _list_rule(has_shape=True, after=_stacked), exact=True)
+add("TensorListFromTensor", _list_rule(has_shape=True, before=_swapped), exact=True)
 add(
     "TensorListElementShape TensorListLength",
     lambda operation, handle: run_primals(operation, [handle]),
     exact=True,
 )
 
-# Python functions: of the gradient of one TensorFlow knows nothing.
+# Functions in Python. TensorFlow has a gradient of the last kind only.
 add("PyFunc PyFuncStateless", smoothness=None, tapes_right_to=0)
 add("EagerPyFunc", smoothness=None, tapes_right_to=1)

@@ -9,24 +9,25 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped
+from keras_smooth.jet.arithmetic import map_entries
 from keras_smooth.jet.special import bessel
-from keras_smooth.operations.breakpoints import first_input, from_integer
-from keras_smooth.operations.lifting import add_linear, of_last_axes, whole
+from keras_smooth.operations.breakpoints import first_input, integer_distance
+from keras_smooth.operations.lifting import add_linear, full_jet, lift_last_axes
 from keras_smooth.operations.rows import add, add_column
 
 
-def of_one(function: Callable[[Jet], Jet]) -> Callable:
-    """Returns the rule of a function of single numbers, from one of jets."""
+def unary_rule(function: Callable[[Jet], Jet]) -> Callable:
+    """Returns the rule of a function of single numbers, from a function of jets."""
     return lambda operation, x: jet.elementwise(function, x)
 
 
 def _square_plus(x: Jet, constant: float, sign: float = 1.0) -> Jet:
+    """Returns sign x^2 + constant."""
     return sign * jet.square(x) + constant
 
 
-def _hyperbolic(first: Callable, second: Callable) -> Callable[[Jet], Jet]:
-    """Returns a function whose derivatives are two functions in turns."""
+def _alternating(first: Callable, second: Callable) -> Callable[[Jet], Jet]:
+    """Returns a function of jets whose derivatives alternate between two functions."""
 
     def function(x: Jet) -> Jet:
         values = [first(x.primal), second(x.primal)]
@@ -35,8 +36,8 @@ def _hyperbolic(first: Callable, second: Callable) -> Callable[[Jet], Jet]:
     return function
 
 
-def _inverse(function: Callable, slope: Callable[[Jet], Jet]) -> Callable[[Jet], Jet]:
-    """Returns a function whose derivative is a known function of jets."""
+def _primitive(function: Callable, slope: Callable[[Jet], Jet]) -> Callable[[Jet], Jet]:
+    """Returns a function of jets, from its values and from its derivative as a function of jets."""
     return lambda x: jet.primitive(x, function(x.primal), slope)
 
 
@@ -44,8 +45,8 @@ def _reciprocal_root(x: Jet) -> Jet:
     return jet.reciprocal(jet.sqrt(x))
 
 
-def _solution(function: Callable, slope: Callable[[Jet, Jet], Jet]) -> Callable:
-    """Returns a function that obeys y' = slope(x, y) x'."""
+def _solution_of(function: Callable, slope: Callable[[Jet, Jet], Jet]) -> Callable:
+    """Returns the function of jets that solves y' = slope(x, y) x'."""
 
     def apply(x: Jet) -> Jet:
         def entry(y: list, k: int) -> Any:
@@ -57,7 +58,7 @@ def _solution(function: Callable, slope: Callable[[Jet, Jet], Jet]) -> Callable:
 
 
 def _polygammas(x: tf.Tensor, number: int) -> list[tf.Tensor]:
-    """Returns the digamma function and its derivatives."""
+    """Returns the digamma function and its derivatives, `number` functions in all."""
     orders = (tf.cast(n, x.dtype) * tf.ones_like(x) for n in range(1, number))
     return [tf.math.digamma(x), *(tf.math.polygamma(n, x) for n in orders)]
 
@@ -77,112 +78,113 @@ def _softsign(x: Jet) -> Jet:
 
 _ROOT_PI, _ROOT_2_PI = math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
-    "Acos": _inverse(tf.acos, lambda x: -_reciprocal_root(_square_plus(x, 1.0, -1.0))),
-    "Acosh": _inverse(tf.acosh, lambda x: _reciprocal_root(_square_plus(x, -1.0))),
-    "Asin": _inverse(tf.asin, lambda x: _reciprocal_root(_square_plus(x, 1.0, -1.0))),
-    "Asinh": _inverse(tf.asinh, lambda x: _reciprocal_root(_square_plus(x, 1.0))),
-    "Atan": _inverse(tf.atan, lambda x: jet.reciprocal(_square_plus(x, 1.0))),
-    "Atanh": _inverse(tf.atanh, lambda x: jet.reciprocal(_square_plus(x, 1.0, -1.0))),
+    "Acos": _primitive(tf.acos, lambda x: -_reciprocal_root(_square_plus(x, 1.0, -1.0))),
+    "Acosh": _primitive(tf.acosh, lambda x: _reciprocal_root(_square_plus(x, -1.0))),
+    "Asin": _primitive(tf.asin, lambda x: _reciprocal_root(_square_plus(x, 1.0, -1.0))),
+    "Asinh": _primitive(tf.asinh, lambda x: _reciprocal_root(_square_plus(x, 1.0))),
+    "Atan": _primitive(tf.atan, lambda x: jet.reciprocal(_square_plus(x, 1.0))),
+    "Atanh": _primitive(tf.atanh, lambda x: jet.reciprocal(_square_plus(x, 1.0, -1.0))),
     "BesselI0": functools.partial(bessel, kind=0, sign=1),
     "BesselI1": functools.partial(bessel, kind=1, sign=1),
     "BesselJ0": functools.partial(bessel, kind=0, sign=-1),
     "BesselJ1": functools.partial(bessel, kind=1, sign=-1),
     "Cos": jet.cos,
-    "Cosh": _hyperbolic(tf.cosh, tf.sinh),
-    "Dawsn": _solution(tf.math.special.dawsn, lambda x, y: 1.0 - 2.0 * x * y),
+    "Cosh": _alternating(tf.cosh, tf.sinh),
+    "Dawsn": _solution_of(tf.math.special.dawsn, lambda x, y: 1.0 - 2.0 * x * y),
     "Digamma": _digamma,
     "Erf": jet.erf,
-    "Erfc": _inverse(tf.math.erfc, lambda x: -2.0 / _ROOT_PI * jet.exp(-jet.square(x))),
-    "Erfinv": _solution(
+    "Erfc": _primitive(tf.math.erfc, lambda x: -2.0 / _ROOT_PI * jet.exp(-jet.square(x))),
+    "Erfinv": _solution_of(
         tf.math.erfinv, lambda x, y: _ROOT_PI / 2.0 * jet.exp(jet.square(y))
     ),
     "Exp": jet.exp,
-    "Expint": _inverse(tf.math.special.expint, lambda x: jet.exp(x) / x),
+    "Expint": _primitive(tf.math.special.expint, lambda x: jet.exp(x) / x),
     "Expm1": jet.expm1,
     "Inv": jet.reciprocal,
     "Lgamma": _lgamma,
     "Log": jet.log,
     "Log1p": jet.log1p,
-    "Ndtri": _solution(
+    "Ndtri": _solution_of(
         tf.math.ndtri, lambda x, y: _ROOT_2_PI * jet.exp(0.5 * jet.square(y))
     ),
     "Reciprocal": jet.reciprocal,
     "Rsqrt": _reciprocal_root,
     "Sigmoid": jet.sigmoid,
     "Sin": jet.sin,
-    "Sinh": _hyperbolic(tf.sinh, tf.cosh),
+    "Sinh": _alternating(tf.sinh, tf.cosh),
     "Softplus": jet.softplus,
     "Sqrt": jet.sqrt,
     "Square": jet.square,
-    "Tan": _solution(tf.tan, lambda x, y: jet.square(y) + 1.0),
+    "Tan": _solution_of(tf.tan, lambda x, y: jet.square(y) + 1.0),
     "Tanh": jet.tanh,
 }
 
 
 def itself(operation: tf.Operation, x: tf.Tensor) -> list:
-    """A domain above 0, or a breakpoint there."""
+    """Returns the input, for a domain of positive numbers or a breakpoint at 0."""
     return [x]
 
 
-def off_poles(operation: tf.Operation, x: tf.Tensor) -> list:
-    """Of the gamma function, at 0 and all integers below."""
-    return [tf.where(x < 0.5, tf.abs(from_integer(x)), x)]
+def distance_from_poles(operation: tf.Operation, x: tf.Tensor) -> list:
+    """Returns the distance from the poles of the gamma function: 0 and the negative integers."""
+    return [tf.where(x < 0.5, tf.abs(integer_distance(x)), x)]
 
 
 for _kind, _function in FUNCTIONS.items():
-    add(_kind, of_one(_function))
-# Where a function is not defined everywhere: tensors that are positive inside the domain.
+    add(_kind, unary_rule(_function))
+# The domains of functions that are not defined everywhere.
 add_column("Acos Asin Atanh Erfinv", domain=lambda operation, x: [1.0 - tf.abs(x)])
 add_column("Acosh", domain=lambda operation, x: [x - 1.0])
-add_column("Digamma Lgamma", domain=off_poles)
+add_column("Digamma Lgamma", domain=distance_from_poles)
 add_column("Expint Log Rsqrt Sqrt", domain=itself)
 add_column("Inv Reciprocal", domain=lambda operation, x: [tf.abs(x)])
 add_column("Log1p", domain=lambda operation, x: [x + 1.0])
 add_column("Ndtri", domain=lambda operation, x: [x, 1.0 - x])
 add_column("Tan", domain=lambda operation, x: [tf.abs(tf.cos(x))])
-# They have a value at the edge, and an infinite slope.
+# These functions are finite at the edge of their domain, and their slopes are infinite there.
 add_column("Acos Acosh Asin Sqrt", at_edge=0)
-# At 0 TensorFlow's higher derivatives are wrong, or no numbers.
+# At 0 TensorFlow's higher derivatives are wrong or NaN.
 add_column("BesselI1", tapes_right_to=0)
 add_column("BesselI0 BesselJ1", tapes_right_to=1)
 add_column("BesselJ0", tapes_right_to=2)
 add_column("BesselI0 BesselI1 BesselJ0 BesselJ1", wrong_at=first_input)
 add(
     "Softsign",
-    of_one(_softsign),
+    unary_rule(_softsign),
     smoothness=1,
     breakpoints=itself,
     tapes_right_to=1,
 )
-# At 1 the gradient of Spence's function is a constant.
+# At 1 TensorFlow's gradient of Spence's function is a constant, whose derivative is 0.
 add_column("Spence", tapes_right_to=1, wrong_at=lambda operation, x: x - 1.0)
 add("Neg", lambda operation, x: -x, exact=True)
-add_linear("Conj Imag Real", of_last_axes)
+add_linear("Conj Imag Real", lift_last_axes)
 
 
-def _parts(x: Jet) -> list[Jet]:
-    """Returns the real and the imaginary part."""
-    x = whole(x)
+def _real_and_imaginary(x: Jet) -> list[Jet]:
+    """Returns the real and the imaginary part of a complex jet."""
+    x = full_jet(x)
     return [
-        mapped(x, function(x.primal), function) for function in (tf.math.real, tf.math.imag)
+        map_entries(x, function(x.primal), function)
+        for function in (tf.math.real, tf.math.imag)
     ]
 
 
 def _modulus(operation: tf.Operation, x: Jet) -> Jet:
-    real, imaginary = map(jet.square, _parts(x))
+    real, imaginary = map(jet.square, _real_and_imaginary(x))
     return jet.elementwise(jet.sqrt, real + imaginary)
 
 
 def _angle(operation: tf.Operation, x: Jet) -> Jet:
-    return _parts(jet.elementwise(jet.log, x))[1]
+    return _real_and_imaginary(jet.elementwise(jet.log, x))[1]
 
 
-def _off_the_cut(operation: tf.Operation, x: tf.Tensor) -> list:
-    """An angle jumps at the negative real numbers."""
+def _angle_breakpoints(operation: tf.Operation, x: tf.Tensor) -> list:
+    """The breakpoints of the angle, which jumps at the negative real numbers."""
     real, imaginary = tf.math.real(x), tf.math.imag(x)
     return [tf.where(real > 0, tf.ones_like(real), imaginary)]
 
 
 add_linear("Complex", lambda operation, *parts: tf.complex(*parts), slice(None))
 add("ComplexAbs", _modulus, at_edge=0, domain=lambda operation, x: [tf.abs(x)])
-add("Angle", _angle, smoothness=-1, breakpoints=_off_the_cut)
+add("Angle", _angle, smoothness=-1, breakpoints=_angle_breakpoints)

@@ -6,16 +6,16 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import jointly, mapped
-from keras_smooth.operations.breakpoints import first_gap
+from keras_smooth.jet.arithmetic import lifted_joint, map_entries
+from keras_smooth.operations.breakpoints import gap_to_second_largest
 from keras_smooth.operations.lifting import (
     add_linear,
-    behind,
-    of_first_axes,
+    axes_of_entry,
+    directions_last,
+    full_jet,
+    lift_first_axes,
     run,
     run_primals,
-    shifted,
-    whole,
 )
 from keras_smooth.operations.rows import add, add_column
 
@@ -25,7 +25,7 @@ def _gather(
 ) -> tf.Tensor:
     dims = operation.get_attr("batch_dims") if operation.type == "GatherV2" else 0
     if not dims:
-        return tf.gather(v, indices, axis=shifted(axis))
+        return tf.gather(v, indices, axis=axes_of_entry(axis))
     shape = tf.concat([tf.shape(v)[:1], tf.shape(indices)], axis=0)
     axis = int(tf.get_static_value(axis))
     rank = v.shape.rank - 1
@@ -38,33 +38,37 @@ add_linear("Gather GatherV2", _gather)
 add_linear(
     "GatherNd SegmentMean SegmentSum SparseSegmentMean SparseSegmentSum SparseSegmentSqrtN "
     "UnsortedSegmentSum",
-    of_first_axes,
+    lift_first_axes,
 )
 
 
 def _scatter(operation: tf.Operation, indices: Any, v: tf.Tensor, shape: Any) -> tf.Tensor:
     target = tf.concat([shape, tf.cast(tf.shape(v)[:1], shape.dtype)], axis=0)
-    return behind(lambda z: tf.scatter_nd(indices, z, target), v)
+    return directions_last(lambda z: tf.scatter_nd(indices, z, target), v)
 
 
 add_linear("ScatterNd", _scatter, slice(1, 2))
 
 
-def _written(
+def _put_or_added(
     operation: tf.Operation, old: tf.Tensor, indices: Any, new: tf.Tensor
 ) -> tf.Tensor:
-    """Values that are put or added in places of a tensor."""
-    return behind(lambda *values: run(operation, [values[0], indices, values[1]]), old, new)
+    """Applies an operation that puts or adds values at indices of a tensor."""
+    return directions_last(
+        lambda *values: run(operation, [values[0], indices, values[1]]), old, new
+    )
 
 
 add_linear(
-    "TensorScatterAdd TensorScatterSub TensorScatterUpdate", _written, slice(0, None, 2)
+    "TensorScatterAdd TensorScatterSub TensorScatterUpdate",
+    _put_or_added,
+    slice(0, None, 2),
 )
 
 
 def _extreme_of_segments(operation: tf.Operation, x: Jet, ids: Any, *number: Any) -> Jet:
-    """The largest or smallest of each segment; the mean of several that are equal."""
-    x = whole(x)
+    """The rule of the largest or smallest number of each segment; if several, their mean."""
+    x = full_jet(x)
     largest = run(operation, [x.primal, ids, *number])
     size = number[0] if number else tf.shape(largest)[0]
     chosen = tf.cast(tf.equal(x.primal, tf.gather(largest, ids)), x.dtype)
@@ -72,9 +76,11 @@ def _extreme_of_segments(operation: tf.Operation, x: Jet, ids: Any, *number: Any
     share = chosen / tf.maximum(tf.gather(counts, ids), tf.ones([], x.dtype))
 
     def lifted(v: tf.Tensor) -> tf.Tensor:
-        return behind(lambda z: tf.math.unsorted_segment_sum(z, ids, size), share * v)
+        return directions_last(
+            lambda z: tf.math.unsorted_segment_sum(z, ids, size), share * v
+        )
 
-    return mapped(x, largest, lifted)
+    return map_entries(x, largest, lifted)
 
 
 def _gap_in_segments(
@@ -85,7 +91,7 @@ def _gap_in_segments(
     groups = {"segment_ids": ids, "num_segments": size}
     largest = functools.partial(tf.math.unsorted_segment_max, **groups)
     count = functools.partial(tf.math.unsorted_segment_sum, **groups)
-    return [first_gap(x, largest, lambda v: tf.gather(v, ids), count)]
+    return [gap_to_second_largest(x, largest, lambda v: tf.gather(v, ids), count)]
 
 
 add(
@@ -97,7 +103,7 @@ add(
 )
 
 
-# As of all products, the second derivative is wrong where a factor is 0.
+# TensorFlow's second derivative of any product is wrong where a factor is 0.
 add_column(
     "SegmentProd UnsortedSegmentProd",
     tapes_right_to=1,
@@ -110,9 +116,11 @@ def _stitched(operation: tf.Operation, *inputs: Any) -> Jet:
     indices, data = inputs[:number], inputs[number:]
 
     def lifted(*values: tf.Tensor) -> tf.Tensor:
-        return behind(lambda *tensors: run(operation, [*indices, *tensors]), *values)
+        return directions_last(
+            lambda *tensors: run(operation, [*indices, *tensors]), *values
+        )
 
-    return jointly(run_primals(operation, inputs), lifted, data)
+    return lifted_joint(run_primals(operation, inputs), lifted, data)
 
 
 add("DynamicStitch ParallelDynamicStitch", _stitched, exact=True)

@@ -1,4 +1,4 @@
-"""What gives its inputs back: identities, casts, and what declares or stops a gradient."""
+"""Operations that return their inputs: identities, casts, declared and stopped gradients."""
 
 import math
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped
-from keras_smooth.operations.breakpoints import from_other_integer
+from keras_smooth.jet.arithmetic import map_entries
+from keras_smooth.operations.breakpoints import nonzero_integer_distance
 from keras_smooth.operations.lifting import run
-from keras_smooth.operations.rows import add, is_number, is_smooth
+from keras_smooth.operations.rows import add, is_differentiable, is_inexact
 
 
-def _same(operation: tf.Operation, *xs: Any) -> list:
-    """The rule of what gives its inputs back, whatever its gradient is declared to be."""
+def _inputs_themselves(operation: tf.Operation, *xs: Any) -> list:
+    """The rule of an operation that returns its inputs, whatever gradient it declares."""
     return list(xs[: len(operation.outputs)])
 
 
@@ -22,33 +22,37 @@ def _cast(operation: tf.Operation, x: Jet) -> Jet:
     def cast(v: tf.Tensor) -> tf.Tensor:
         return run(operation, [v])
 
-    return mapped(x, cast(x.primal), cast)
+    return map_entries(x, cast(x.primal), cast)
 
 
 def _cast_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Rounding is left out of account, but for floats of 8 bits: these are steps."""
+    """Returns the class of a cast: smooth, except to integers, booleans and floats of 8 bits.
+
+    The rounding of other casts does not count.
+    """
     dtype = operation.get_attr("DstT")
-    return math.inf if is_smooth(dtype) and dtype.size > 1 else -1
+    return math.inf if is_differentiable(dtype) and dtype.size > 1 else -1
 
 
-def _where_a_cast_jumps(operation: tf.Operation, x: tf.Tensor) -> list:
-    """A cast to integers rounds towards 0, one to booleans asks for 0."""
+def _cast_breakpoints(operation: tf.Operation, x: tf.Tensor) -> list:
+    """A cast to integers rounds towards 0, and a cast to booleans compares with 0."""
     dtype = operation.get_attr("DstT")
-    if is_smooth(dtype) or not x.dtype.is_floating:
+    if is_differentiable(dtype) or not x.dtype.is_floating:
         return []
-    return [x if dtype.is_bool else from_other_integer(x)]
+    return [x if dtype.is_bool else nonzero_integer_distance(x)]
 
 
-def _bits_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """The bits of a number are no steps: what is computed from them may be smooth again."""
-    return 0 if is_number(operation.inputs[0].dtype) else math.inf
+def _bits_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """The bits of a number are integers, but what is computed from them may be smooth again."""
+    return 0 if is_inexact(operation.inputs[0].dtype) else math.inf
 
 
-def _declared_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Returns up to which order a gradient that is declared is taken to be the true one.
+def _declared_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Returns the order up to which a declared gradient is assumed to be the true one.
 
-    That of a function's author holds at order 1, as for `tf.custom_gradient`; the one that
-    TensorFlow declares for x sigmoid(x), which saves memory, holds at all.
+    The gradient that the author of a function declares, as by `tf.custom_gradient`, is assumed
+    to be right at order 1. TensorFlow itself declares one for x sigmoid(x), to save memory; it is
+    right at all orders.
     """
     if "_gradient_op_type" not in operation.node_def.attr:
         return math.inf
@@ -57,15 +61,17 @@ def _declared_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
     return math.inf if maker.type == "Mul" and "Sigmoid" in kinds else 1
 
 
-def _stopped_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Returns up to which order a gradient that is stopped is taken to be the true one.
+def _stopped_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Returns the order up to which derivatives are assumed right although a gradient is stopped.
 
-    The mean that a variance holds is right at order 1. The largest number that
-    `tf.reduce_logsumexp` subtracts within and adds again changes nothing: right at all.
+    A variance stops the gradient of its mean and is right at order 1. `tf.reduce_logsumexp` stops
+    that of the largest number, which it subtracts and adds again: it is right at all orders.
     """
     uses = operation.outputs[0].consumers()
-    within = [each for use in uses if use.type == "Sub" for each in _next(use)]
-    again = [each for use in uses if use.type == "Reshape" for each in _next(use)] + uses
+    within = [each for use in uses if use.type == "Sub" for each in _consumers(use)]
+    again = [
+        each for use in uses if use.type == "Reshape" for each in _consumers(use)
+    ] + uses
     is_added = any(
         use.type == "AddV2" and any(x.op.type == "Log" for x in use.inputs) for use in again
     )
@@ -73,20 +79,20 @@ def _stopped_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
     return math.inf if is_within and is_added else 1
 
 
-def _next(operation: tf.Operation) -> list[tf.Operation]:
+def _consumers(operation: tf.Operation) -> list[tf.Operation]:
     return operation.outputs[0].consumers()
 
 
 add(
     "CheckNumerics CheckNumericsV2 EnsureShape Identity PlaceholderWithDefault Print PrintV2 "
     "Snapshot",
-    _same,
+    _inputs_themselves,
     exact=True,
 )
-# What a model declares about its gradient, a mean that is held among them, is right at order
-# 1 if at all.
-add("PreventGradient", _same, exact=True, tapes_right_to=1)
-add("StopGradient", _same, exact=True, tapes_right_to=_stopped_to)
-add("IdentityN", _same, exact=True, tapes_right_to=_declared_to)
-add("Bitcast SerializeTensor", smoothness=None, tapes_right_to=_bits_to)
-add("Cast", _cast, exact=True, smoothness=_cast_class, breakpoints=_where_a_cast_jumps)
+# Where a model declares or stops a gradient, as at the mean of a variance, its derivatives are
+# right at order 1 if at all.
+add("PreventGradient", _inputs_themselves, exact=True, tapes_right_to=1)
+add("StopGradient", _inputs_themselves, exact=True, tapes_right_to=_stopped_right_to)
+add("IdentityN", _inputs_themselves, exact=True, tapes_right_to=_declared_right_to)
+add("Bitcast SerializeTensor", smoothness=None, tapes_right_to=_bits_right_to)
+add("Cast", _cast, exact=True, smoothness=_cast_class, breakpoints=_cast_breakpoints)

@@ -1,4 +1,4 @@
-"""Pooling, resizing and other operations on images, axis 0 of which is a batch."""
+"""Pooling, resizing and other operations on images, whose axis 0 is the batch."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped
-from keras_smooth.operations.lifting import add_linear, folded_linear, run, whole
+from keras_smooth.jet.arithmetic import map_entries
+from keras_smooth.operations.lifting import add_linear, folded_linear_rule, full_jet, run
 from keras_smooth.operations.rows import add, add_column
 
 
-def _kinks_in_places(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Linear in the images; where between two pixels they are read has kinks."""
+def _resampling_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Returns the class: linear in the images, with kinks in the positions that are read."""
     return 0 if any(moving[1:]) else math.inf
 
 
@@ -21,33 +21,33 @@ _RESIZED = "ResizeBicubic ResizeBilinear ResizeNearestNeighbor ScaleAndTranslate
 add(
     "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches ResizeArea "
     f"SpaceToDepth {_RESIZED}",
-    folded_linear,
+    folded_linear_rule,
     exact=True,
 )
-# The gradients of these have none.
+# TensorFlow's gradients of these have no gradient.
 add_column(_RESIZED, tapes_right_to=1)
 add_column("ResizeArea", tapes_right_to=0)
-add_column("ScaleAndTranslate", smoothness=_kinks_in_places)
+add_column("ScaleAndTranslate", smoothness=_resampling_class)
 
 
-def _by_pixels(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Linear in the images; between two pixels of another slope in where these are read."""
+def _transform_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Returns the class: linear in the images, with jumps or kinks in the transform."""
     nearest = b"NEAREST" in bytes(operation.node_def.attr["interpolation"].s)
-    return -1 if nearest and any(moving[1:]) else _kinks_in_places(operation, moving)
+    return -1 if nearest and any(moving[1:]) else _resampling_class(operation, moving)
 
 
 def _unfilled(operation: tf.Operation, images: tf.Tensor, *others: Any) -> tf.Tensor:
-    """Applies an operation without the number that it has where there is no image."""
+    """Applies an operation to entries, with 0 in the place of the value outside of the image."""
     filling = run(operation, [tf.zeros_like(images[0]), *others])
     moved = [run(operation, [image, *others]) - filling for image in tf.unstack(images)]
     return tf.stack(moved)
 
 
-# Their gradients are those of the inverse transform, between pixels.
+# TensorFlow's gradients are those of the inverse transform, which differ between pixels.
 add_linear(
     "ImageProjectiveTransformV2 ImageProjectiveTransformV3",
     _unfilled,
-    smoothness=_by_pixels,
+    smoothness=_transform_class,
     tapes_right_to=0,
 )
 
@@ -55,8 +55,8 @@ add_linear(
 _SETTINGS = ("ksize", "strides", "padding", "data_format")
 
 
-def _largest(second: Any) -> Any:
-    """Returns the rule of a maximum over windows: entries are taken where the maximum is."""
+def _max_pool_rule(select: Any) -> Any:
+    """Returns the rule of a maximum over windows, which selects entries where the maximum is."""
 
     def rule(operation: tf.Operation, x: Jet) -> Jet:
         y = run(operation, [x.primal])
@@ -65,7 +65,7 @@ def _largest(second: Any) -> Any:
         def selected(v: tf.Tensor) -> tf.Tensor:
             copies = [v.shape[0], *[1] * (x.shape.rank - 1)]
             flat = tf.reshape(v, tf.concat([[-1], tf.shape(v)[2:]], axis=0))
-            chosen = second(
+            chosen = select(
                 orig_input=tf.tile(x.primal, copies),
                 orig_output=tf.tile(y, copies),
                 grad=flat,
@@ -74,18 +74,18 @@ def _largest(second: Any) -> Any:
             shape = tf.concat([tf.shape(v)[:1], tf.shape(y)], axis=0)
             return tf.ensure_shape(tf.reshape(chosen, shape), [v.shape[0], *y.shape])
 
-        return mapped(whole(x), y, selected)
+        return map_entries(full_jet(x), y, selected)
 
     return rule
 
 
-def _gap(operation: tf.Operation, x: tf.Tensor) -> list:
-    """How far the largest number of each window is above the second largest."""
+def _gap_in_windows(operation: tf.Operation, x: tf.Tensor) -> list:
+    """Returns the difference between the largest and the second largest number of each window."""
     size, strides = operation.get_attr("ksize"), operation.get_attr("strides")
     if operation.get_attr("data_format").startswith(b"NC"):
         x = tf.transpose(x, [0, *range(2, x.shape.rank), 1])
         size, strides = ([s[0], *s[2:], s[1]] for s in (size, strides))
-    # What is filled in at the border is 0, and here the smallest of all.
+    # Padding at the border is 0, which is now smaller than all numbers.
     x = x - tf.reduce_min(x) + 1.0
     padding = operation.get_attr("padding").decode()
     patches = (
@@ -99,11 +99,17 @@ def _gap(operation: tf.Operation, x: tf.Tensor) -> list:
     return [top[..., 0] - top[..., -1]] if math.prod(size) > 1 else []
 
 
-for _kind, _second in (
+for _kind, _select in (
     ("MaxPool", tf.raw_ops.MaxPoolGradGrad),
     ("MaxPool3D", tf.raw_ops.MaxPool3DGradGrad),
 ):
-    add(_kind, _largest(_second), exact=True, smoothness=0, breakpoints=_gap)
+    add(
+        _kind,
+        _max_pool_rule(_select),
+        exact=True,
+        smoothness=0,
+        breakpoints=_gap_in_windows,
+    )
 
 
-add_linear("CropAndResize", _unfilled, smoothness=_kinks_in_places, tapes_right_to=1)
+add_linear("CropAndResize", _unfilled, smoothness=_resampling_class, tapes_right_to=1)

@@ -15,15 +15,15 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import between, inner, mapped
+from keras_smooth.jet.arithmetic import inner_leibniz, inner_sum, map_entries
 from keras_smooth.jet.entries import Entry, minus, times, total
-from keras_smooth.operations.lifting import of_one_rank, run, run_primals, whole
+from keras_smooth.operations.lifting import full_jet, run, run_primals, same_rank
 from keras_smooth.operations.rows import add, add_column
 
 
-def _spread(x: Any) -> Any:
-    """Returns a jet with all entries written out, for each direction."""
-    return whole(x).unframed() if isinstance(x, Jet) else x
+def _unframed(x: Any) -> Any:
+    """Returns a jet whose entries have all samples and each direction."""
+    return full_jet(x).unframed() if isinstance(x, Jet) else x
 
 
 def _adjoint(value: Entry) -> Entry:
@@ -31,8 +31,8 @@ def _adjoint(value: Entry) -> Entry:
 
 
 def _inverse(operation: tf.Operation, x: Jet) -> Jet:
-    """Y X = 1, so that Y_k = -sum_(j >= 1) binomial(k, j) Y_(k - j) X_j Y_0."""
-    x = _spread(x)
+    """The rule of Y X = 1: Y_k = -sum_(j >= 1) binomial(k, j) Y_(k - j) X_j Y_0."""
+    x = _unframed(x)
     entries = (
         [_adjoint(v) for v in x.entries] if operation.get_attr("adjoint") else x.entries
     )
@@ -41,37 +41,45 @@ def _inverse(operation: tf.Operation, x: Jet) -> Jet:
 
 
 def _inverse_entries(x: Jet, y: tf.Tensor, s: Sequence[Entry]) -> list[Entry]:
-    """Returns the entries of an inverse y of a series s with the directions of x."""
+    """Returns the entries of the inverse of a series s, whose primal is y.
+
+    Args:
+        x: A jet with the directions of the series.
+        y: The inverse at the points.
+        s: The entries of the matrix.
+    """
     inverse = [y]
     for k in range(1, x.order + 1):
         terms = [(inverse[k - j], s[j], math.comb(k, j)) for j in range(1, k)]
-        known = total([times(y, s[k], 1, tf.matmul), inner(x, k, terms, tf.matmul)])
+        known = total([times(y, s[k], 1, tf.matmul), inner_sum(x, k, terms, tf.matmul)])
         inverse.append(minus(times(known, y, 1, tf.matmul)))
     return inverse
 
 
-def _regular(operation: tf.Operation, a: tf.Tensor, *others: tf.Tensor) -> list:
+def _regular_domain(operation: tf.Operation, a: tf.Tensor, *others: tf.Tensor) -> list:
     return [tf.abs(tf.linalg.det(a))]
 
 
-add("MatrixInverse", _inverse, exact=True, domain=_regular)
+add("MatrixInverse", _inverse, exact=True, domain=_regular_domain)
 
 
 def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
-    """A Y = B, so that Y_k = A^-1 (B_k - sum_(j >= 1) binomial(k, j) A_j Y_(k - j))."""
-    a, b = of_one_rank(_spread(a), _spread(b))
-    matrices = _entries(operation, a)
+    """The rule of A Y = B: Y_k = A^-1 (B_k - sum_(j >= 1) binomial(k, j) A_j Y_(k - j))."""
+    a, b = same_rank(_unframed(a), _unframed(b))
+    matrices = _entries_of_equations(operation, a)
     y = [run_primals(operation, [a, b])]
     for k in range(1, a.order + 1):
         ends = times(matrices[k], y[0], 1, tf.matmul)
-        known = total([ends, between(a, matrices, y, k, tf.matmul)])
+        known = total([ends, inner_leibniz(a, matrices, y, k, tf.matmul)])
         rest = total([b.series[k - 1], minus(known)])
-        y.append(None if rest is None else run(operation, [_as_many(a.primal, rest), rest]))
+        if rest is not None:
+            rest = run(operation, [_broadcast_matrix(a.primal, rest), rest])
+        y.append(rest)
     return a.like(y[0], y[1:])
 
 
-def _entries(operation: tf.Operation, a: Jet) -> list:
-    """Returns the entries of the matrix that is inverted: a triangle, or its adjoint."""
+def _entries_of_equations(operation: tf.Operation, a: Jet) -> list:
+    """Returns the entries of the matrix of the equations: a triangle, or the adjoint."""
     entries = a.entries
     if operation.type.endswith("TriangularSolve"):
         below = (-1, 0) if operation.get_attr("lower") else (0, -1)
@@ -81,62 +89,66 @@ def _entries(operation: tf.Operation, a: Jet) -> list:
     return entries
 
 
-def _as_many(matrix: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """Returns a matrix for each of several others."""
+def _broadcast_matrix(matrix: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Returns a matrix broadcast to the leading axes of other matrices."""
     shape = tf.concat([tf.shape(others)[:-2], tf.shape(matrix)[-2:]], axis=0)
     return tf.broadcast_to(matrix, shape)
 
 
-def _triangle_is_regular(operation: tf.Operation, a: tf.Tensor, b: tf.Tensor) -> list:
+def _triangular_domain(operation: tf.Operation, a: tf.Tensor, b: tf.Tensor) -> list:
     return [tf.abs(tf.linalg.diag_part(a))]
 
 
-add("MatrixSolve", _solve, exact=True, domain=_regular)
-add("MatrixTriangularSolve", _solve, exact=True, domain=_triangle_is_regular)
+add("MatrixSolve", _solve, exact=True, domain=_regular_domain)
+add("MatrixTriangularSolve", _solve, exact=True, domain=_triangular_domain)
 
 
 def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
-    """L L^T = X, so that L_k = L_0 phi(L_0^-1 R L_0^-T), R = X_k less the inner terms."""
-    x = _spread(x)
+    """The rule of the factor L of L L^T = X: L_k = L_0 phi(L_0^-1 R L_0^-T).
+
+    R is X_k minus the inner terms of L L^T, and phi the lower triangle with half the diagonal.
+    """
+    x = _unframed(x)
     factors = [run(operation, [x.primal])]
     root = factors[0]
     product = functools.partial(tf.matmul, adjoint_b=True)
     for k in range(1, x.order + 1):
-        known = between(x, factors, factors, k, product)
+        known = inner_leibniz(x, factors, factors, k, product)
         rest = total([_symmetric(x.series[k - 1]), minus(known)])
-        factors.append(None if rest is None else _half_of(root, rest))
+        factors.append(None if rest is None else _entry_of_factor(root, rest))
     return x.like(root, factors[1:])
 
 
 def _symmetric(value: Entry) -> Entry:
-    """Returns the symmetric matrix of which the operation reads the lower triangle."""
+    """Returns the symmetric matrix whose lower triangle the operation reads."""
     if value is None:
         return None
     lower = tf.linalg.band_part(value, -1, 0)
     return lower + tf.linalg.adjoint(lower) - tf.linalg.band_part(value, 0, 0)
 
 
-def _half_of(root: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
-    wide = _as_many(root, rest)
+def _entry_of_factor(root: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
+    """Returns root phi(root^-1 rest root^-T), see `_cholesky`."""
+    wide = _broadcast_matrix(root, rest)
     left = tf.linalg.triangular_solve(wide, rest)
     both = tf.linalg.adjoint(tf.linalg.triangular_solve(wide, tf.linalg.adjoint(left)))
     half = tf.linalg.band_part(both, -1, 0) - 0.5 * tf.linalg.band_part(both, 0, 0)
     return tf.matmul(wide, half)
 
 
-# Eigenvalues are read from the lower triangle, as the factor is.
+# `eigvalsh` reads the lower triangle, as the operation does.
 add("Cholesky", _cholesky, exact=True, domain=lambda operation, x: [tf.linalg.eigvalsh(x)])
 
 
 def _log_determinant(operation: tf.Operation, x: Jet) -> list:
-    """The logarithm l of |det X| obeys l' = tr(X^-1 X')."""
-    x = _spread(x)
+    """The rule of the logarithm l of |det X|: l' = tr(X^-1 X')."""
+    x = _unframed(x)
     sign, logarithm = run(operation, [x.primal])
-    return [sign, x.like(logarithm, _traces(x))]
+    return [sign, x.like(logarithm, _log_determinant_series(x))]
 
 
-def _traces(x: Jet) -> list[Entry]:
-    """Returns the entries of the logarithm of |det X|, from those of the inverse."""
+def _log_determinant_series(x: Jet) -> list[Entry]:
+    """Returns the derivatives of the logarithm of |det X|, from the entries of the inverse."""
     below = Jet(x.primal, x.series[:-1])
     inverse = _inverse_entries(below, tf.linalg.inv(x.primal), below.entries)
     series = []
@@ -145,41 +157,42 @@ def _traces(x: Jet) -> list[Entry]:
             (inverse[k - j], x.series[j - 1], math.comb(k - 1, j - 1)) for j in range(1, k)
         )
         ends = times(inverse[0], x.series[k - 1], 1, tf.matmul)
-        entry = total([ends, inner(x, k, terms, tf.matmul)])
+        entry = total([ends, inner_sum(x, k, terms, tf.matmul)])
         series.append(None if entry is None else tf.linalg.trace(entry))
     return series
 
 
 def _determinant(operation: tf.Operation, x: Jet) -> Jet:
-    """det X obeys d' = d tr(X^-1 X')."""
-    x = _spread(x)
+    """The rule of d = det X: d' = d tr(X^-1 X')."""
+    x = _unframed(x)
     value = run(operation, [x.primal])
-    logarithm = x.like(tf.zeros_like(value), _traces(x))
+    logarithm = x.like(tf.zeros_like(value), _log_determinant_series(x))
     ratio = jet.elementwise(jet.exp, logarithm)
     return ratio * value
 
 
-add("LogMatrixDeterminant", _log_determinant, exact=True, domain=_regular)
-# Its derivatives go through the inverse.
-add("MatrixDeterminant", _determinant, domain=_regular)
+add("LogMatrixDeterminant", _log_determinant, exact=True, domain=_regular_domain)
+# The derivatives use the inverse, so that singular matrices are outside of the domain.
+add("MatrixDeterminant", _determinant, domain=_regular_domain)
 
 
-def _spectrum(x: Jet) -> tuple[Jet, Jet]:
-    """A V = V L of symmetric matrices with different eigenvalues.
+def _eigendecomposition(x: Jet) -> tuple[Jet, Jet]:
+    """Returns eigenvalues and eigenvectors of symmetric matrices, from A V = V L.
 
-    With V_k = V C, order k of both sides is (L C - C L) = L_k + V^T S, whose diagonal gives
-    L_k and the rest C; the diagonal of C follows from V^T V = 1. Where two eigenvalues are
-    equal and turn into each other, C has no numbers.
+    With V_k = V C, order k of both sides is L C - C L = L_k + V^T S, where S has the terms that
+    are known. The diagonal gives L_k and the other entries C, if the eigenvalues differ. The
+    diagonal of C follows from V^T V = 1. C is NaN where two eigenvalues are equal and the
+    derivative mixes their eigenvectors.
     """
-    x = _spread(x)
+    x = _unframed(x)
     values, vectors = tf.linalg.eigh(x.primal)
     a: list[Entry] = [x.primal, *(_symmetric(value) for value in x.series)]
     gaps = values[..., :, None] - values[..., None, :]
     v: list[Entry] = [vectors]
     w: list[Entry] = [tf.linalg.diag(values)]
     for k in range(1, x.order + 1):
-        moved = times(a[k], vectors, 1, tf.matmul), between(x, a, v, k, tf.matmul)
-        rest = total([between(x, v, w, k, tf.matmul), minus(total(moved))])
+        moved = times(a[k], vectors, 1, tf.matmul), inner_leibniz(x, a, v, k, tf.matmul)
+        rest = total([inner_leibniz(x, v, w, k, tf.matmul), minus(total(moved))])
         if rest is None:
             v.append(None)
             w.append(None)
@@ -187,10 +200,10 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
         product = tf.matmul(vectors, rest, transpose_a=True)
         w.append(-tf.linalg.diag(tf.linalg.diag_part(product)))
         mixed = tf.math.divide_no_nan(product, gaps * tf.ones_like(product))
-        # A constant: NaN times a number would make the gradients of all entries NaN.
+        # NaN is a constant here: NaN times a number would make all gradients NaN.
         no_number = tf.cast(math.nan, mixed.dtype)
-        mixed = tf.where(_turns(product, gaps), no_number, mixed)
-        scale = between(x, list(map(_adjoint, v)), v, k, tf.matmul)
+        mixed = tf.where(_mixes_equal_eigenvalues(product, gaps), no_number, mixed)
+        scale = inner_leibniz(x, list(map(_adjoint, v)), v, k, tf.matmul)
         if scale is not None:
             mixed -= 0.5 * tf.linalg.diag(tf.linalg.diag_part(scale))
         v.append(tf.matmul(vectors * tf.ones_like(mixed), mixed))
@@ -198,26 +211,27 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
     return x.like(values, series), x.like(vectors, v[1:])
 
 
-def _turns(product: tf.Tensor, gaps: tf.Tensor) -> tf.Tensor:
-    """Returns which entries turn equal eigenvalues into each other, beyond rounding."""
+def _mixes_equal_eigenvalues(product: tf.Tensor, gaps: tf.Tensor) -> tf.Tensor:
+    """Returns which entries mix the eigenvectors of equal eigenvalues by more than rounding."""
     size = tf.abs(tf.linalg.set_diag(product, tf.zeros_like(product[..., 0])))
     largest = tf.reduce_max(tf.abs(product), axis=[-2, -1], keepdims=True)
     half_of_digits = np.finfo(size.dtype.as_numpy_dtype).eps ** 0.5
     return (gaps == 0) & (size > half_of_digits * largest)
 
 
-def _singular(operation: tf.Operation, x: Jet) -> Any:
-    """Singular values of A are the eigenvalues of [[0, A], [A^T, 0]] that are not negative."""
+def _singular_values(operation: tf.Operation, x: Jet) -> Any:
+    """The rule of the singular values of A: the largest eigenvalues of [[0, A], [A^T, 0]]."""
     if operation.get_attr("compute_uv"):
         return NotImplemented
-    x, number = whole(x), min(x.shape[-2:])
-    both = mapped(x, _beside_its_transpose(x.primal), _beside_its_transpose)
-    values, _ = _spectrum(both)
-    largest = mapped(values, values.primal, lambda v: v[..., ::-1][..., :number])
+    x, number = full_jet(x), min(x.shape[-2:])
+    both = map_entries(x, _beside_transpose(x.primal), _beside_transpose)
+    values, _ = _eigendecomposition(both)
+    largest = map_entries(values, values.primal, lambda v: v[..., ::-1][..., :number])
     return [largest, None, None]
 
 
-def _beside_its_transpose(v: tf.Tensor) -> tf.Tensor:
+def _beside_transpose(v: tf.Tensor) -> tf.Tensor:
+    """Returns [[0, A], [A^T, 0]]."""
     turned = tf.linalg.adjoint(v)
     above = tf.concat([tf.zeros_like(tf.matmul(v, turned)), v], axis=-1)
     below = tf.concat([turned, tf.zeros_like(tf.matmul(turned, v))], axis=-1)
@@ -229,28 +243,28 @@ def _singular_values_apart(operation: tf.Operation, x: tf.Tensor) -> list:
     return [values[..., :-1] - values[..., 1:], values[..., -1]]
 
 
-def _either(attribute: str, if_set: float, otherwise: float) -> Callable:
+def _by_attribute(attribute: str, if_set: float, otherwise: float) -> Callable:
     """Returns a column whose value depends on an attribute of the operation."""
     return lambda operation, moving: if_set if operation.get_attr(attribute) else otherwise
 
 
-def _smallest(distances: Callable) -> Callable:
-    """Returns the smallest distance of all, which belongs to all outputs."""
+def _smallest_distance(distances: Callable) -> Callable:
+    """Returns a column with the smallest of some distances, since each affects all outputs."""
     return lambda operation, x: tf.reduce_min(
         [tf.reduce_min(each) for each in distances(operation, x)]
     )
 
 
-# Where the rank changes factors jump, and singular values have a kink.
+# Where the rank changes, the factors jump and singular values have a kink.
 add("Qr", smoothness=-1, breakpoints=_singular_values_apart)
 add(
     "Svd",
-    _singular,
-    smoothness=_either("compute_uv", -1, 0),
+    _singular_values,
+    smoothness=_by_attribute("compute_uv", -1, 0),
     breakpoints=_singular_values_apart,
-    tapes_right_to=_either("compute_uv", math.inf, 1),
+    tapes_right_to=_by_attribute("compute_uv", math.inf, 1),
 )
-# Where the largest entry of a column changes.
+# The factors jump where another entry of a column becomes the largest, that is the pivot.
 add("Lu", smoothness=-1)
 
 
@@ -261,12 +275,12 @@ def _eigenvalues_apart(operation: tf.Operation, x: tf.Tensor) -> list:
 
 add(
     "SelfAdjointEigV2",
-    lambda operation, x: list(_spectrum(x)),
-    # Where two eigenvalues meet, these have a kink and the vectors jump.
-    smoothness=_either("compute_v", -1, 0),
+    lambda operation, x: list(_eigendecomposition(x)),
+    # Where two eigenvalues meet, they have a kink and their eigenvectors jump.
+    smoothness=_by_attribute("compute_v", -1, 0),
     breakpoints=_eigenvalues_apart,
-    # There the gradient leaves out how they turn into each other.
-    tapes_right_to=_either("compute_v", 0, 1),
+    # There TensorFlow's gradient ignores how the eigenvectors mix.
+    tapes_right_to=_by_attribute("compute_v", 0, 1),
 )
-add_column("SelfAdjointEigV2", wrong_at=_smallest(_eigenvalues_apart))
-add_column("Svd", wrong_at=_smallest(_singular_values_apart))
+add_column("SelfAdjointEigV2", wrong_at=_smallest_distance(_eigenvalues_apart))
+add_column("Svd", wrong_at=_smallest_distance(_singular_values_apart))

@@ -1,4 +1,4 @@
-"""Matrix products, convolutions, what is linear in each of two inputs; Fourier transforms."""
+"""Matrix products, convolutions and other bilinear operations; Fourier transforms."""
 
 import functools
 import itertools
@@ -11,18 +11,18 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped, primal
-from keras_smooth.jet.entries import folded
+from keras_smooth.jet.arithmetic import map_entries, primal
+from keras_smooth.jet.entries import apply_folded
 from keras_smooth.operations import taped
 from keras_smooth.operations.lifting import (
     add_linear,
-    folded_linear,
-    linear,
-    of_last_axes,
-    of_one_rank,
+    folded_linear_rule,
+    full_jet,
+    lift_last_axes,
+    linear_rule,
     run,
     run_primals,
-    whole,
+    same_rank,
 )
 from keras_smooth.operations.rows import add
 
@@ -30,16 +30,16 @@ from keras_smooth.operations.rows import add
 def _matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
     first, second = operation.get_attr("transpose_a"), operation.get_attr("transpose_b")
     if not isinstance(y, Jet) and not first:
-        # One product of all rows; a narrow layer takes fewer directions from here on.
+        # One product of all rows. After a narrow layer, fewer directions are needed.
         return jet.linear(lambda v: run(operation, [v, y]), x).framed()
     product = functools.partial(tf.matmul, transpose_a=first, transpose_b=second)
-    return jet.bilinear(product, whole(x), whole(y))
+    return jet.bilinear(product, full_jet(x), full_jet(y))
 
 
 def _batch_matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
     first, second = operation.get_attr("adj_x"), operation.get_attr("adj_y")
     product = functools.partial(tf.matmul, adjoint_a=first, adjoint_b=second)
-    return jet.bilinear(product, *of_one_rank(whole(x), whole(y)))
+    return jet.bilinear(product, *same_rank(full_jet(x), full_jet(y)))
 
 
 def _einsum(operation: tf.Operation, *inputs: Any) -> Any:
@@ -58,35 +58,35 @@ def _einsum(operation: tf.Operation, *inputs: Any) -> Any:
         return tf.einsum(f"{marked}->{lead}{result}", *values)
 
     if len(inputs) == 1:
-        return linear(lambda operation, v: product(v))(operation, *inputs)
-    return jet.bilinear(product, *map(whole, inputs))
+        return linear_rule(lambda operation, v: product(v))(operation, *inputs)
+    return jet.bilinear(product, *map(full_jet, inputs))
 
 
 def _transposed_convolution(
     operation: tf.Operation, sizes: Any, kernel: Any, x: Any
 ) -> Any:
-    """A convolution's gradient by its input, which is how layers transpose one."""
+    """The rule of a transposed convolution: the gradient of a convolution by its input."""
     if isinstance(kernel, Jet):
-        return _one_by_one(lambda a, b: run(operation, [sizes, b, a]), x, kernel)
+        return _product_by_direction(lambda a, b: run(operation, [sizes, b, a]), x, kernel)
 
     def applied(v: tf.Tensor) -> tf.Tensor:
         batch = tf.cast(tf.shape(v)[:1], sizes.dtype)
         return run(operation, [tf.concat([batch, sizes[1:]], axis=0), kernel, v])
 
-    return mapped(
-        x, run_primals(operation, [sizes, kernel, x]), lambda v: folded(applied, v)
+    return map_entries(
+        x, run_primals(operation, [sizes, kernel, x]), lambda v: apply_folded(applied, v)
     )
 
 
-def _kernel(operation: tf.Operation, x: Any, kernel: Any) -> Any:
-    """The rule of a convolution: of all directions at once if the kernel stays as it is."""
+def _convolution(operation: tf.Operation, x: Any, kernel: Any) -> Any:
+    """The rule of a convolution. If the kernel is constant, all directions are one batch."""
     if not isinstance(kernel, Jet):
-        return folded_linear(operation, x, kernel)
-    return _one_by_one(lambda a, b: run(operation, [a, b]), x, kernel)
+        return folded_linear_rule(operation, x, kernel)
+    return _product_by_direction(lambda a, b: run(operation, [a, b]), x, kernel)
 
 
-def _one_by_one(product: Callable, x: Any, y: Any) -> Jet:
-    """Applies a product that takes no axis of directions, along one after the other."""
+def _product_by_direction(product: Callable, x: Any, y: Any) -> Jet:
+    """Applies a product that accepts no axis of directions, along one after the other."""
     ranks = [primal(x).shape.rank, primal(y).shape.rank]
 
     def applied(*values: tf.Tensor) -> tf.Tensor:
@@ -98,15 +98,15 @@ def _one_by_one(product: Callable, x: Any, y: Any) -> Jet:
         rows = ([column[i % len(column)] for column in columns] for i in range(number))
         return tf.stack([product(*row) for row in rows])
 
-    return jet.bilinear(applied, whole(x), whole(y))
+    return jet.bilinear(applied, full_jet(x), full_jet(y))
 
 
-_added = linear(None, slice(2))
+_sum_with_bias = linear_rule(None, slice(2))
 
 
 def _bias(operation: tf.Operation, x: Any, bias: Any) -> Any:
     if isinstance(bias, Jet):
-        return _added(operation, x, bias)
+        return _sum_with_bias(operation, x, bias)
     return x.like(run(operation, [x.primal, bias]), x.series)
 
 
@@ -114,13 +114,13 @@ def _cross(operation: tf.Operation, x: Any, y: Any) -> Jet:
     def product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         return tf.linalg.cross(a + tf.zeros_like(b), b + tf.zeros_like(a))
 
-    return jet.bilinear(product, *of_one_rank(whole(x), whole(y)))
+    return jet.bilinear(product, *same_rank(full_jet(x), full_jet(y)))
 
 
-def _normalized(
+def _batch_normalization(
     operation: tf.Operation, x: Jet, scale: Any, offset: Any, mean: Any, variance: Any
 ) -> Any:
-    """Batch normalization by statistics that are given."""
+    """The rule of batch normalization by given statistics; tapes if they move."""
     statistics = (scale, offset, mean, variance)
     if operation.get_attr("is_training") or any(isinstance(v, Jet) for v in statistics):
         return taped.apply(operation, [x, *statistics])
@@ -128,17 +128,17 @@ def _normalized(
     if operation.get_attr("data_format") == b"NCHW":
         factor = tf.reshape(factor, [-1, 1, 1])
     y, *others = run(operation, [x.primal, *statistics])
-    return [mapped(x, y, lambda v: v * factor), *others]
+    return [map_entries(x, y, lambda v: v * factor), *others]
 
 
 add_linear(
     "FFT FFT2D FFT3D IFFT IFFT2D IFFT3D IRFFT IRFFT2D IRFFT3D RFFT RFFT2D RFFT3D",
-    of_last_axes,
+    lift_last_axes,
 )
 add("MatMul", _matmul, exact=True)
 add("BatchMatMul BatchMatMulV2 BatchMatMulV3", _batch_matmul)
 add("Einsum", _einsum)
-add("Conv Conv2D Conv3D DepthwiseConv2dNative", _kernel, exact=True)
+add("Conv Conv2D Conv3D DepthwiseConv2dNative", _convolution, exact=True)
 add(
     "Conv2DBackpropInput Conv3DBackpropInputV2 DepthwiseConv2dNativeBackpropInput",
     _transposed_convolution,
@@ -148,17 +148,17 @@ add("BiasAdd BiasAddV1", _bias, exact=True)
 add("Cross", _cross)
 
 
-def _right_for_held_statistics(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """The gradient's gradient has none by the statistics of the batch."""
+def _normalization_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """TensorFlow's second derivative has no gradient with respect to the batch statistics."""
     return 2 if operation.get_attr("is_training") else math.inf
 
 
-# The gradient is that of the first output by the first three inputs: a mean and a variance have
-# none.
+# TensorFlow has the gradient of the first output with respect to the first three inputs: there is
+# none for the mean and the variance, neither as inputs nor as outputs.
 add(
     "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3",
-    _normalized,
+    _batch_normalization,
     exact=True,
-    tapes_right_to=_right_for_held_statistics,
+    tapes_right_to=_normalization_right_to,
     left_out=((3, 0), (4, 0), *itertools.product(range(5), range(1, 6))),
 )

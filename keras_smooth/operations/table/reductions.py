@@ -9,34 +9,34 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import as_jets, mapped
-from keras_smooth.jet.reductions import shifted_by
-from keras_smooth.operations.breakpoints import first_gap, first_input
+from keras_smooth.jet.arithmetic import as_jets, map_entries
+from keras_smooth.jet.reductions import shift_along_axis
+from keras_smooth.operations.breakpoints import first_input, gap_to_second_largest
 from keras_smooth.operations.lifting import (
     add_linear,
-    batched,
-    of_axes,
+    full_jet,
+    lift_named_axes,
     run,
     static_axes,
-    whole,
+    with_batch_axis,
 )
 from keras_smooth.operations.rows import add, add_column
 
 
-def summed(x: Jet, axes: list[int], keepdims: bool = True) -> Jet:
-    """Returns the sum over axes, which are numbers of at least 0."""
-    x = whole(x)
+def sum_over_axes(x: Jet, axes: list[int], keepdims: bool = True) -> Jet:
+    """Returns the sum over axes, which are integers that are not negative."""
+    x = full_jet(x)
     behind = [axis + 1 for axis in axes]
     point = tf.reduce_sum(x.primal, axes, keepdims=keepdims)
-    return mapped(x, point, lambda v: tf.reduce_sum(v, behind, keepdims=keepdims))
+    return map_entries(x, point, lambda v: tf.reduce_sum(v, behind, keepdims=keepdims))
 
 
-add_linear("Cumsum Mean Sum", of_axes)
+add_linear("Cumsum Mean Sum", lift_named_axes)
 
 
 def _extreme(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
-    """The largest or smallest entries; of several that are equal, the mean, as tapes have it."""
-    x = whole(x)
+    """The rule of the largest or smallest number; if several, their mean, as for tapes."""
+    x = full_jet(x)
     axes = static_axes(axes, x.shape.rank)
     keep = operation.get_attr("keep_dims")
     largest = run(operation, [x.primal, tf.constant(axes, tf.int32)])
@@ -44,24 +44,26 @@ def _extreme(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
     chosen = tf.cast(x.primal == reduce(x.primal, axes, keepdims=True), x.dtype)
     share = chosen / tf.reduce_sum(chosen, axes, keepdims=True)
     behind = [axis + 1 for axis in axes]
-    return mapped(x, largest, lambda v: tf.reduce_sum(share * v, behind, keepdims=keep))
+    return map_entries(
+        x, largest, lambda v: tf.reduce_sum(share * v, behind, keepdims=keep)
+    )
 
 
-def _gap(operation: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> list:
+def _gap_along_axes(operation: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> list:
     x = -x if operation.type.endswith("Min") else x
     largest = functools.partial(tf.reduce_max, axis=axes, keepdims=True)
     count = functools.partial(tf.reduce_sum, axis=axes, keepdims=True)
-    return [first_gap(x, largest, lambda v: v, count)]
+    return [gap_to_second_largest(x, largest, lambda v: v, count)]
 
 
-add("Max Min", _extreme, exact=True, smoothness=0, breakpoints=_gap)
-add("ArgMax ArgMin", smoothness=-1, breakpoints=_gap)
+add("Max Min", _extreme, exact=True, smoothness=0, breakpoints=_gap_along_axes)
+add("ArgMax ArgMin", smoothness=-1, breakpoints=_gap_along_axes)
 
 
 def _product(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
     axes = static_axes(axes, x.shape.rank)
     for axis in sorted(axes):
-        x = batched(functools.partial(jet.prod, axis=axis + 1), x)
+        x = with_batch_axis(functools.partial(jet.prod, axis=axis + 1), x)
     return x if operation.get_attr("keep_dims") else _squeezed(x, axes)
 
 
@@ -69,20 +71,20 @@ def _squeezed(x: Jet, axes: list[int]) -> Jet:
     if not axes:
         return x
     behind = [axis + 1 for axis in axes]
-    return mapped(x, tf.squeeze(x.primal, axes), lambda v: tf.squeeze(v, behind))
+    return map_entries(x, tf.squeeze(x.primal, axes), lambda v: tf.squeeze(v, behind))
 
 
 # TensorFlow's second derivative of a product is wrong where a factor is 0.
 add("Prod", _product, tapes_right_to=1, wrong_at=first_input)
 
 
-def _running(function: Callable, first: Callable) -> Callable:
-    """Returns the rule of what joins the entries along an axis up to each of them.
+def _cumulative_rule(function: Callable, first: Callable) -> Callable:
+    """Returns the rule of a cumulative operation, such as the product of all entries so far.
 
     Args:
-        function: `function(x, axis)` joins them, from the first on.
-        first: Returns from the dtype what an operation gives in the first place that leaves out
-            each entry itself.
+        function: `function(x, axis)` combines each entry with all entries before it.
+        first: Returns for a dtype the first result of an exclusive operation, which does not
+            include the entry itself.
     """
 
     def rule(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
@@ -96,19 +98,19 @@ def _running(function: Callable, first: Callable) -> Callable:
         def applied(z: Jet) -> Jet:
             y = function(turned(z), axis)
             if operation.get_attr("exclusive"):
-                y = shifted_by(y, axis, 1, first(y.dtype))
+                y = shift_along_axis(y, axis, 1, first(y.dtype))
             return turned(y)
 
-        return batched(applied, x)
+        return with_batch_axis(applied, x)
 
     return rule
 
 
-def _running_logsumexp(y: Jet, axis: int) -> Jet:
-    """By sums of more and more neighbours (Hillis and Steele, 1986)."""
+def _cumulative_logsumexp(y: Jet, axis: int) -> Jet:
+    """Returns the cumulative log-sum-exp, by parallel prefix sums (Hillis and Steele, 1986)."""
     shift = 1
     while shift < y.shape[axis]:
-        others = shifted_by(y, axis, shift, -math.inf)
+        others = shift_along_axis(y, axis, shift, -math.inf)
         none = tf.math.is_inf(others.primal)
         safe = jet.where(none, y, others)
         y = jet.where(none, y, safe + jet.elementwise(jet.softplus, y - safe))
@@ -118,22 +120,22 @@ def _running_logsumexp(y: Jet, axis: int) -> Jet:
 
 add(
     "Cumprod",
-    _running(jet.cumprod, lambda dtype: 1.0),
+    _cumulative_rule(jet.cumprod, lambda dtype: 1.0),
     tapes_right_to=0,
     wrong_at=first_input,
 )
 add(
     "CumulativeLogsumexp",
-    _running(_running_logsumexp, lambda dtype: float(dtype.min)),
+    _cumulative_rule(_cumulative_logsumexp, lambda dtype: float(dtype.min)),
     tapes_right_to=2,
 )
 
 
 def _cross_entropy(operation: tf.Operation, logits: Any, shares: Any) -> list:
-    """The loss of each row, and its derivative by the logits."""
+    """The rule of the loss of each row and of its derivative with respect to the logits."""
     logits, shares = as_jets(logits, shares)
-    logs = batched(jet.log_softmax, logits)
-    loss = -summed(shares * logs, [1], keepdims=False)
+    logs = with_batch_axis(jet.log_softmax, logits)
+    loss = -sum_over_axes(shares * logs, [1], keepdims=False)
     return [loss, jet.elementwise(jet.exp, logs) - shares]
 
 
@@ -142,35 +144,35 @@ def _cross_entropy_of_classes(operation: tf.Operation, logits: Jet, classes: Any
     return _cross_entropy(operation, logits, shares)
 
 
-def _right_for_held_labels(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """The gradient has the second output, of which the derivative by labels is left out."""
+def _cross_entropy_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """TensorFlow's gradient uses the second output, whose gradient by the labels it ignores."""
     return 1 if moving[1] else math.inf
 
 
-add("Softmax", lambda operation, x: batched(jet.softmax, x))
-add("LogSoftmax", lambda operation, x: batched(jet.log_softmax, x))
+add("Softmax", lambda operation, x: with_batch_axis(jet.softmax, x))
+add("LogSoftmax", lambda operation, x: with_batch_axis(jet.log_softmax, x))
 add("SoftmaxCrossEntropyWithLogits", _cross_entropy, left_out=((1, 1),))
-add_column("SoftmaxCrossEntropyWithLogits", tapes_right_to=_right_for_held_labels)
+add_column("SoftmaxCrossEntropyWithLogits", tapes_right_to=_cross_entropy_right_to)
 add("SparseSoftmaxCrossEntropyWithLogits", _cross_entropy_of_classes)
 
 
-def _half_square(operation: tf.Operation, x: Jet) -> Jet:
-    return 0.5 * summed(jet.square(x), list(range(x.shape.rank)), keepdims=False)
+def _half_sum_of_squares(operation: tf.Operation, x: Jet) -> Jet:
+    return 0.5 * sum_over_axes(jet.square(x), list(range(x.shape.rank)), keepdims=False)
 
 
-def _length(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
+def _euclidean_norm(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
     axes = static_axes(axes, x.shape.rank)
-    squares = summed(jet.square(x), axes, operation.get_attr("keep_dims"))
+    squares = sum_over_axes(jet.square(x), axes, operation.get_attr("keep_dims"))
     return jet.elementwise(jet.sqrt, squares)
 
 
-def _off_zero(operation: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> list:
+def _norm_domain(operation: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> list:
     return [tf.math.reduce_euclidean_norm(x, axes)]
 
 
-add("L2Loss", _half_square)
-# The gradient divides by that of what comes behind, which may be 0.
-add("EuclideanNorm", _length, at_edge=0, domain=_off_zero, tapes_right_to=1)
+add("L2Loss", _half_sum_of_squares)
+# TensorFlow's gradient divides by the incoming gradient, which may be 0.
+add("EuclideanNorm", _euclidean_norm, at_edge=0, domain=_norm_domain, tapes_right_to=1)
 add_column(
-    "EuclideanNorm", wrong_at=lambda operation, x, axes: _off_zero(operation, x, axes)[0]
+    "EuclideanNorm", wrong_at=lambda operation, x, axes: _norm_domain(operation, x, axes)[0]
 )

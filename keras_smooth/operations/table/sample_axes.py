@@ -1,9 +1,10 @@
-"""The axis of the samples in each tensor, a column of the table, and operations that mix samples.
+"""The axis of the samples in each tensor, a column of the table; operations that mix samples.
 
-A tensor has an axis of the samples where its entries at index i depend on sample i alone. A function
-of the column says so of the outputs of an operation, from the axes of its inputs, at least one of
-which has samples; None is a tensor that depends on no sample. `NotImplemented` says that the
-operation mixes samples, or that it cannot be told.
+A tensor has an axis of the samples if its entries at index i of this axis depend on sample i alone.
+Each function of the column returns the axis in the outputs of some kinds of operations, from the
+axes in the inputs, at least one of which has samples. None stands for a tensor that depends on no
+sample. A function returns `NotImplemented`, or raises an error, if the operation mixes samples or may
+mix them.
 """
 
 import string
@@ -14,19 +15,19 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.operations.lifting import static_axes
-from keras_smooth.operations.program import Program, layer_of
-from keras_smooth.operations.rows import WITHOUT_VALUES, add_column, row
+from keras_smooth.operations.program import Program, layer_path
+from keras_smooth.operations.rows import OF_SHAPES_ONLY, add_column, row
 from keras_smooth.operations.table.functions import FUNCTIONS
-from keras_smooth.operations.walk import bodies_of
+from keras_smooth.operations.walk import body_names
 
 Axes = Sequence[int | None]
 
 
 class MixedError(Exception):
-    """An error that says that an operation mixes samples, or may mix them."""
+    """An operation mixes samples, or may mix them."""
 
     def __init__(self, operation: tf.Operation) -> None:
-        super().__init__(f"{operation.type} in {layer_of(operation)}")
+        super().__init__(f"{operation.type} in {layer_path(operation)}")
         self.operation = operation
 
 
@@ -34,29 +35,29 @@ def axes_of_samples(program: Program, axes: Axes) -> list[int | None]:
     """Returns the axis of the samples in each output of a program.
 
     Args:
-        program: What is computed.
-        axes: Those of its inputs.
+        program: The program.
+        axes: The axis of the samples in each input.
 
     Raises:
-        MixedError: If an operation mixes samples, or it cannot be told whether it does.
+        MixedError: If an operation mixes samples, or it is not known whether it does.
     """
-    known = dict(zip(program.inputs, axes, strict=True))
+    axis_by_name = dict(zip(program.inputs, axes, strict=True))
     for operation, inputs, outputs, _ in program.instructions:
-        given = [known[name] for name in inputs]
-        known.update(zip(outputs, _of_outputs(operation, given, program)))
-    return [known[name] for name in program.outputs]
+        given = [axis_by_name[name] for name in inputs]
+        axis_by_name.update(zip(outputs, _axes_of_outputs(operation, given, program)))
+    return [axis_by_name[name] for name in program.outputs]
 
 
-def _of_outputs(operation: tf.Operation, axes: list, program: Program) -> list:
+def _axes_of_outputs(operation: tf.Operation, axes: list, program: Program) -> list:
     number = len(operation.outputs)
-    if operation.type in WITHOUT_VALUES or all(axis is None for axis in axes):
+    if operation.type in OF_SHAPES_ONLY or all(axis is None for axis in axes):
         return [None] * number
-    known = row(operation.type)
-    if known is None or known.samples is None:
+    table_row = row(operation.type)
+    if table_row is None or table_row.sample_axes is None:
         raise MixedError(operation)
     try:
-        axes_of_outputs = known.samples(operation, axes, program)
-    # Nothing is known of a tensor of unknown rank.
+        axes_of_outputs = table_row.sample_axes(operation, axes, program)
+    # These errors come from tensors of unknown rank, too.
     except (IndexError, TypeError, ValueError):
         axes_of_outputs = NotImplemented
     if axes_of_outputs is NotImplemented:
@@ -70,42 +71,43 @@ def _shape(operation: tf.Operation, place: int = 0) -> tf.TensorShape:
     return operation.inputs[place].shape
 
 
-def _static(operation: tf.Operation, place: int) -> Any:
+def _constant(operation: tf.Operation, place: int) -> Any:
     return tf.get_static_value(operation.inputs[place])
 
 
-def _touched(operation: tf.Operation, place: int, of: int = 0) -> set[int]:
-    """Returns the axes of one input that another one names."""
+def _named_axes(operation: tf.Operation, place: int, of: int = 0) -> set[int]:
+    """Returns the axes of one input that the input at `place` names."""
     return set(static_axes(operation.inputs[place], _shape(operation, of).rank))
 
 
-def _only(axes: Iterable[Any]) -> Any:
-    """Returns the one axis, or letter, that there is among some; several, or none, are an error."""
+def _single(axes: Iterable[Any]) -> Any:
+    """Returns the single axis, or letter, in a sequence with None. Several or none are an error."""
     (axis,) = {axis for axis in axes if axis is not None}
     return axis
 
 
-def _apart(axis: int | None, touched: Container[int] = ()) -> int:
-    """Returns the axis of the samples if it is none of some that are mixed."""
+def _unmixed(axis: int | None, touched: Container[int] = ()) -> int:
+    """Returns the axis of the samples. It is an error if it is among axes that are mixed."""
     if axis is None or axis in touched:
         raise ValueError("the samples are mixed")
     return axis
 
 
-def _broadcast(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """Of operations on single numbers, which broadcast from the last axis on."""
+def _elementwise(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+    """For operations on single numbers, which broadcast from the last axis on."""
     shape = operation.outputs[0].shape
     pairs = [(x.shape, a) for x, a in zip(operation.inputs, axes) if a is not None]
-    axis = shape.rank - _only(each.rank - a for each, a in pairs)
+    axis = shape.rank - _single(each.rank - a for each, a in pairs)
     return axis if {each[a] for each, a in pairs} == {shape[axis]} else NotImplemented
 
 
-def _each(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+def _same_axes(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+    """For operations that return their inputs."""
     return list(axes[: len(operation.outputs)])
 
 
 def _batch_of(place: int) -> Callable:
-    """Of operations axis 0 of one of whose inputs is a batch."""
+    """For operations on a batch: axis 0 of the input at `place`."""
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         known = {i: axis for i, axis in enumerate(axes) if axis is not None}
@@ -114,35 +116,39 @@ def _batch_of(place: int) -> Callable:
     return axis_of
 
 
-def _kept(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """Of operations whose output has the axes of the first input."""
+def _first_axis(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+    """For operations whose output has the axes of the first input."""
     return axes[0] if all(axis is None for axis in axes[1:]) else NotImplemented
 
 
-def _along(place: int, of: int = 0) -> Callable:
-    """Of operations that mix along the axes of one input that another one names alone."""
-    return lambda operation, axes, program: _apart(axes[of], _touched(operation, place, of))
+def _except_named_axes(place: int, of: int = 0) -> Callable:
+    """For operations that mix one input only along the axes that the input at `place` names."""
+    return lambda operation, axes, program: _unmixed(
+        axes[of], _named_axes(operation, place, of)
+    )
 
 
-def _last(number: int) -> Callable:
-    """Of operations that mix along the last axes alone."""
+def _except_last_axes(number: int) -> Callable:
+    """For operations that mix only along the last axes."""
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         ranks = [x.shape.rank for x in operation.inputs]
         pairs = zip(ranks, axes)
-        axis = max(ranks) + _only(a if a is None else a - rank for rank, a in pairs)
+        axis = max(ranks) + _single(a if a is None else a - rank for rank, a in pairs)
         return axis if axis < max(ranks) - number else NotImplemented
 
     return axis_of
 
 
 def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+    """For a reshape that keeps the axis of the samples."""
+
     def around(shape: tf.TensorShape, axis: int) -> list[int | None]:
         return [shape[:axis].num_elements(), shape[axis + 1 :].num_elements()]
 
-    old, new, axis = _shape(operation), operation.outputs[0].shape, _apart(axes[0])
+    old, new, axis = _shape(operation), operation.outputs[0].shape, _unmixed(axes[0])
     sizes = around(old, axis)
-    # Of an open size, what is before and behind it tells the place.
+    # The size of the axis may be unknown: the sizes before and after it determine its position.
     if None in sizes:
         return NotImplemented
     candidates = (
@@ -151,17 +157,17 @@ def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return next(candidates, NotImplemented)
 
 
-# In the place of an open size: more samples than a slice names, and of another axis so few that
-# NumPy has an array of them all, which may have 2**63 numbers.
+# Substitutes for unknown sizes: more samples than a slice can name, and so few entries along other
+# axes that NumPy, which allows 2**63 numbers, can make an array.
 _OPEN_SAMPLES, _OPEN_SIZE = 2**31, 2**8
 
 
 def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | None:
-    """Returns where an axis is in a view of an array, None if it is not whole there."""
+    """Returns the position of an axis in a view of an array, or None if it is not whole there."""
     open_sizes = [_OPEN_SAMPLES if i == axis else _OPEN_SIZE for i in range(shape.rank)]
     sizes = [default if n is None else n for n, default in zip(shape, open_sizes)]
-    # Nothing of it may be read but its strides, as it has the memory of a single entry. Entries
-    # along this axis alone are apart.
+    # Only the strides of this array may be read, since it has the memory of a single entry. The
+    # stride is 1 along this axis and 0 along all others, which identifies it in the view.
     steps = [int(i == axis) for i in range(shape.rank)]
     array = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), sizes, steps)
     result = view(array)
@@ -170,31 +176,31 @@ def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | Non
     return axes[0] if is_whole and result.ctypes.data == array.ctypes.data else None
 
 
-def _viewed(view: Callable) -> Callable:
-    """Of operations whose output NumPy has as a view of the first input, given the others."""
+def _by_view(view: Callable) -> Callable:
+    """For operations whose output is a view of the first input in NumPy, given the others."""
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-        others = [_static(operation, i) for i in range(1, len(operation.inputs))]
+        others = [_constant(operation, i) for i in range(1, len(operation.inputs))]
         is_known = all(other is not None for other in others)
         if not is_known or any(axis is not None for axis in axes[1:]):
             return NotImplemented
-        return _apart(
+        return _unmixed(
             _axis_in_view(_shape(operation), axes[0], lambda x: view(operation, x, *others))
         )
 
     return axis_of
 
 
-def _reduced(operation: tf.Operation, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """Returns the first entries along some axes, which a reduction has in its place."""
-    # What finds the place of the largest has no such attribute.
+def _first_entries(operation: tf.Operation, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Returns the first entries along the reduced axes, in the place of their reduction."""
+    # ArgMax and ArgMin have no such attribute.
     first = slice(1) if operation.node_def.attr["keep_dims"].b else 0
     touched = {int(axis) % x.ndim for axis in axes.ravel()}
     return x[tuple(first if i in touched else slice(None) for i in range(x.ndim))]
 
 
-def _index(operation: tf.Operation, *numbers: Any) -> tuple:
-    """Returns a slice with steps as NumPy writes it."""
+def _numpy_index(operation: tf.Operation, *numbers: Any) -> tuple:
+    """Returns the index of a strided slice in NumPy."""
     names = ("ellipsis", "new_axis", "shrink_axis", "begin", "end")
     masks = [operation.get_attr(f"{name}_mask") for name in names]
     index: list[Any] = []
@@ -211,22 +217,22 @@ def _index(operation: tf.Operation, *numbers: Any) -> tuple:
         else:
             begin, end = None if is_from_start else first, None if is_to_end else last
             index.append(slice(begin, end, step))
-    # NumPy returns a view of a single entry, too, and does not read it, behind an ellipsis.
+    # With an ellipsis, NumPy returns a view of a single entry as well, without reading it.
     return tuple(index) if masks[0] else (*index, Ellipsis)
 
 
 def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """Of slices that leave the axis whole."""
-    axis, begin = axes[0], _static(operation, 1)
+    """For slices that leave the axis of the samples whole."""
+    axis, begin = axes[0], _constant(operation, 1)
     whole = _shape(operation)[axis] == operation.outputs[0].shape[axis]
     fine = begin is not None and begin[axis] == 0
     return axis if whole and fine and axes[1:] == [None, None] else NotImplemented
 
 
-def _strided_back(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """Of the gradient of a slice with steps: the axis that it brings to that of the slice."""
+def _slice_gradient(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+    """For the gradient of a strided slice: the axis that the slice moves to the given one."""
     *others, axis = axes
-    index = _index(operation, *(_static(operation, place) for place in (1, 2, 3)))
+    index = _numpy_index(operation, *(_constant(operation, place) for place in (1, 2, 3)))
     shape = operation.outputs[0].shape
     sources = range(0 if any(other is not None for other in others) else shape.rank)
     places = (i for i in sources if _axis_in_view(shape, i, lambda x: x[index]) == axis)
@@ -235,25 +241,27 @@ def _strided_back(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 def _concatenated(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     *axes_of_tensors, last = axes
-    touched = _touched(operation, len(axes_of_tensors))
-    return _apart(_only(axes_of_tensors), touched) if last is None else NotImplemented
+    if last is not None:
+        return NotImplemented
+    touched = _named_axes(operation, len(axes_of_tensors))
+    return _unmixed(_single(axes_of_tensors), touched)
 
 
-def _packed(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+def _stacked(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     place = operation.get_attr("axis") % operation.outputs[0].shape.rank
-    axis = _only(axes)
+    axis = _single(axes)
     return axis + (place <= axis)
 
 
 def _gathered(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     if operation.type != "GatherV2" or any(axis is not None for axis in axes[2:]):
         return NotImplemented
-    (place,), dims = _touched(operation, 2), operation.get_attr("batch_dims")
+    (place,), dims = _named_axes(operation, 2), operation.get_attr("batch_dims")
     indices = _shape(operation, 1).rank
     dims %= indices + 1
     if axes[0] is None:
-        # A table that no sample changes.
-        axis = _apart(axes[1])
+        # Entries of a table that depends on no sample are gathered by indices that do.
+        axis = _unmixed(axes[1])
         return place + axis - dims if axis >= dims else axis
     if axes[1] is not None and not (axes[0] == axes[1] < dims) or axes[0] == place:
         return NotImplemented
@@ -261,29 +269,30 @@ def _gathered(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _tiled(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    times = _static(operation, 1)
+    times = _constant(operation, 1)
     return axes[0] if times is not None and times[axes[0]] == 1 else NotImplemented
 
 
 def _padded(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    padding = _static(operation, 1)
+    padding = _constant(operation, 1)
     fine = padding is not None and not padding[axes[0]].any()
     return axes[0] if fine and axes[1] is None else NotImplemented
 
 
-def _widened(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+def _broadcast_to(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     axis = operation.outputs[0].shape.rank - _shape(operation).rank + axes[0]
     same = operation.outputs[0].shape[axis] == _shape(operation)[axes[0]]
     return axis if same and axes[1] is None else NotImplemented
 
 
 def _by_letters(terms: Sequence[str], result: str, axes: Axes) -> int:
-    """Returns the axis of a product whose inputs and output have a letter for each axis.
+    """Returns the axis of the samples in a product whose axes have letters.
 
-    A letter that the result does not have is summed over, which is an error.
+    It is an error if the result does not have the letter: it is summed over.
     """
     pairs = zip(terms, axes)
-    return result.index(_only(term[axis] for term, axis in pairs if axis is not None))
+    letters = (term[axis] for term, axis in pairs if axis is not None)
+    return result.index(_single(letters))
 
 
 def _product_of_matrices(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -304,35 +313,35 @@ def _summed_product(operation: tf.Operation, axes: Axes, program: Program) -> An
 
 
 def _called(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    (name,) = bodies_of(operation)
+    (name,) = body_names(operation)
     return axes_of_samples(program.bodies(name), axes)
 
 
 def _of_branches(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     if axes[0] is not None:
         return NotImplemented
-    bodies = map(program.bodies, bodies_of(operation))
-    return _joined(*(axes_of_samples(body, axes[1:]) for body in bodies))
+    bodies = map(program.bodies, body_names(operation))
+    return _common_axes(*(axes_of_samples(body, axes[1:]) for body in bodies))
 
 
-def _joined(*several: Axes) -> list[int | None]:
-    """Returns the axes of what is one of several, all along one or without samples."""
-    return [None if set(axes) == {None} else _only(axes) for axes in zip(*several)]
+def _common_axes(*several: Axes) -> list[int | None]:
+    """Returns the common axes of several alternatives. Each may be without samples."""
+    return [None if set(axes) == {None} else _single(axes) for axes in zip(*several)]
 
 
 def _of_loop(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    condition, body = map(program.bodies, bodies_of(operation))
+    condition, body = map(program.bodies, body_names(operation))
     before = None
     while axes != before:
         before = axes
-        axes = _joined(axes, axes_of_samples(body, axes))
+        axes = _common_axes(axes, axes_of_samples(body, axes))
     return axes if axes_of_samples(condition, axes) == [None] else NotImplemented
 
 
 def _set_in_list(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    # The axis of a list is that of its elements stacked.
+    # The axis of a list is the axis in its stacked elements.
     item = None if axes[-1] is None else axes[-1] + 1
-    return _joined([axes[0]], [item])
+    return _common_axes([axes[0]], [item])
 
 
 def _got_from_list(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -340,7 +349,7 @@ def _got_from_list(operation: tf.Operation, axes: Axes, program: Program) -> Any
 
 
 _COLUMNS = {
-    _broadcast: " ".join(FUNCTIONS)
+    _elementwise: " ".join(FUNCTIONS)
     + (
         " Abs Add AddN AddV2 Angle Atan2 Ceil ClipByValue Complex ComplexAbs Conj Div "
         "DivNoNan Elu Equal Floor FloorDiv FloorMod Greater GreaterEqual Imag IsFinite "
@@ -349,11 +358,11 @@ _COLUMNS = {
         "Rint Round SelectV2 Selu SigmoidGrad Sign SoftplusGrad Softsign "
         "SquaredDifference Sub TanhGrad TruncateDiv TruncateMod Xdivy Xlog1py Xlogy"
     ),
-    _each: (
+    _same_axes: (
         "Cast CheckNumerics CheckNumericsV2 EnsureShape Identity IdentityN PreventGradient "
         "Snapshot StopGradient"
     ),
-    _kept: "BiasAdd BiasAddV1 TensorListFromTensor TensorListStack",
+    _first_axis: "BiasAdd BiasAddV1 TensorListFromTensor TensorListStack",
     _batch_of(0): (
         "AvgPool AvgPool3D Conv Conv2D Conv3D DepthToSpace DepthwiseConv2dNative "
         "ExtractImagePatches ImageProjectiveTransformV3 MaxPool MaxPool3D ResizeArea "
@@ -362,33 +371,35 @@ _COLUMNS = {
     _batch_of(2): (
         "Conv2DBackpropInput Conv3DBackpropInputV2 DepthwiseConv2dNativeBackpropInput"
     ),
-    _along(1): "Cumprod Cumsum CumulativeLogsumexp ReverseV2",
-    _along(2): "Roll SplitV",
-    _along(0, of=1): "Split",
-    _last(1): "Cross FFT IFFT IRFFT LogSoftmax RFFT Softmax",
-    _last(2): (
+    _except_named_axes(1): "Cumprod Cumsum CumulativeLogsumexp ReverseV2",
+    _except_named_axes(2): "Roll SplitV",
+    _except_named_axes(0, of=1): "Split",
+    _except_last_axes(1): "Cross FFT IFFT IRFFT LogSoftmax RFFT Softmax",
+    _except_last_axes(2): (
         "Cholesky FFT2D IFFT2D MatrixBandPart MatrixInverse MatrixSolve "
         "MatrixTriangularSolve LogMatrixDeterminant MatrixDeterminant"
     ),
-    _viewed(_reduced): "All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum",
+    _by_view(_first_entries): "All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum",
     _reshaped: "Reshape",
-    _viewed(lambda operation, x, order: x.transpose(order)): "Transpose",
-    _viewed(lambda operation, x, axis: np.expand_dims(x, axis.item())): "ExpandDims",
-    _viewed(
+    _by_view(lambda operation, x, order: x.transpose(order)): "Transpose",
+    _by_view(lambda operation, x, axis: np.expand_dims(x, axis.item())): "ExpandDims",
+    _by_view(
         lambda operation, x: x.squeeze(tuple(operation.get_attr("squeeze_dims")) or None)
     ): "Squeeze",
-    _viewed(
+    _by_view(
         lambda operation, x: np.moveaxis(x, operation.get_attr("axis"), 0)[0]
     ): "Unpack",
-    _viewed(lambda operation, x, *numbers: x[_index(operation, *numbers)]): "StridedSlice",
+    _by_view(
+        lambda operation, x, *numbers: x[_numpy_index(operation, *numbers)]
+    ): "StridedSlice",
     _sliced: "Slice",
-    _strided_back: "StridedSliceGrad",
+    _slice_gradient: "StridedSliceGrad",
     _concatenated: "ConcatV2",
-    _packed: "Pack",
+    _stacked: "Pack",
     _gathered: "GatherV2",
     _tiled: "Tile",
     _padded: "MirrorPad Pad PadV2",
-    _widened: "BroadcastTo",
+    _broadcast_to: "BroadcastTo",
     _product_of_matrices: "BatchMatMul BatchMatMulV2 BatchMatMulV3 MatMul",
     _summed_product: "Einsum",
     _called: "PartitionedCall StatefulPartitionedCall",
@@ -398,4 +409,4 @@ _COLUMNS = {
     _got_from_list: "TensorListGetItem",
 }
 for _function, _kinds in _COLUMNS.items():
-    add_column(_kinds, samples=_function)
+    add_column(_kinds, sample_axes=_function)

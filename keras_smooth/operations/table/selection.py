@@ -9,17 +9,17 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped
+from keras_smooth.jet.arithmetic import map_entries
 from keras_smooth.jet.entries import times
-from keras_smooth.operations.breakpoints import from_integer, from_other_integer
-from keras_smooth.operations.lifting import of_one_rank, run, run_primals, whole
+from keras_smooth.operations.breakpoints import integer_distance, nonzero_integer_distance
+from keras_smooth.operations.lifting import full_jet, run, run_primals, same_rank
 from keras_smooth.operations.rows import add, add_column
-from keras_smooth.operations.table.arithmetic import divisor_off_zero, of_two
-from keras_smooth.operations.table.functions import itself, of_one
+from keras_smooth.operations.table.arithmetic import binary_rule, quotient_domain
+from keras_smooth.operations.table.functions import itself, unary_rule
 
 
-def _straight(slope: Callable) -> Callable:
-    """Returns the rule of straight pieces, from the slope at a point."""
+def _piecewise_linear(slope: Callable) -> Callable:
+    """Returns the rule of a piecewise linear function, from its slope at a point."""
 
     def rule(operation: tf.Operation, x: Jet) -> Jet:
         factor = tf.cast(slope(operation, x.primal), x.dtype)
@@ -29,25 +29,29 @@ def _straight(slope: Callable) -> Callable:
     return rule
 
 
-def _leak(operation: tf.Operation, x: tf.Tensor) -> tf.Tensor:
+def _leaky_slope(operation: tf.Operation, x: tf.Tensor) -> tf.Tensor:
     return tf.where(x > 0, tf.ones_like(x), operation.get_attr("alpha") * tf.ones_like(x))
 
 
-def _leak_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
+def _leaky_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
     return math.inf if operation.get_attr("alpha") == 1.0 else 0
 
 
 _KINK_AT_0 = {"exact": True, "smoothness": 0, "breakpoints": itself}
-# At the kinks as TensorFlow's own gradients have it.
-add("Relu", _straight(lambda operation, x: x > 0), **_KINK_AT_0)
-add("Relu6", _straight(lambda operation, x: (x > 0) & (x < 6)), **_KINK_AT_0)
+# The slope at a kink is that of TensorFlow's own gradient.
+add("Relu", _piecewise_linear(lambda operation, x: x > 0), **_KINK_AT_0)
+add("Relu6", _piecewise_linear(lambda operation, x: (x > 0) & (x < 6)), **_KINK_AT_0)
 add_column("Relu6", breakpoints=lambda operation, x: [x, x - 6.0])
-add("Abs", _straight(lambda operation, x: tf.sign(x)), **_KINK_AT_0)
-add("LeakyRelu", _straight(_leak), **_KINK_AT_0 | {"smoothness": _leak_class})
+add("Abs", _piecewise_linear(lambda operation, x: tf.sign(x)), **_KINK_AT_0)
+add(
+    "LeakyRelu",
+    _piecewise_linear(_leaky_slope),
+    **_KINK_AT_0 | {"smoothness": _leaky_class},
+)
 
 
 def _exponential(x: Jet, factor: float = 1.0) -> Jet:
-    """exp(x) - 1 for negative numbers, whose exponential sees no positive one."""
+    """Returns factor (exp(x) - 1) for negative x, and 0 for others: exp does not overflow."""
     return factor * jet.expm1(jet.where(x.primal > 0, tf.zeros_like(x.primal), x))
 
 
@@ -62,72 +66,75 @@ def _selu(x: Jet) -> Jet:
     return _SELU_SCALE * jet.where(x.primal >= 0, x, _exponential(x, _SELU_ALPHA))
 
 
-add("Elu", of_one(_elu), smoothness=1, breakpoints=itself)
-add("Selu", of_one(_selu), smoothness=0, breakpoints=itself)
+add("Elu", unary_rule(_elu), smoothness=1, breakpoints=itself)
+add("Selu", unary_rule(_selu), smoothness=0, breakpoints=itself)
 
 
 def _difference(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
     return [x - y]
 
 
-# Casts are cut off there: beyond are no numbers of float32.
+# Saturating casts clip at this number, beyond which float32 has none.
 _LARGEST = float(np.finfo("float32").max)
 
 
-def _choice_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
+def _extremum_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Returns 0, a kink, unless all bounds are constants that no number reaches."""
     pairs = zip(operation.inputs, moving, strict=True)
     held = [tf.get_static_value(x) for x, moves in pairs if not moves]
     far = [v is not None and np.all(np.abs(v) >= _LARGEST) for v in held]
     return math.inf if far and all(far) else 0
 
 
-_OF_TWO = {"smoothness": _choice_class, "breakpoints": _difference}
-add("Maximum", of_two(lambda x, y: jet.where(x.primal >= y.primal, x, y)), **_OF_TWO)
-add("Minimum", of_two(lambda x, y: jet.where(x.primal <= y.primal, x, y)), **_OF_TWO)
+_EXTREMUM = {"smoothness": _extremum_class, "breakpoints": _difference}
+add("Maximum", binary_rule(lambda x, y: jet.where(x.primal >= y.primal, x, y)), **_EXTREMUM)
+add("Minimum", binary_rule(lambda x, y: jet.where(x.primal <= y.primal, x, y)), **_EXTREMUM)
 
 
 def _clip(operation: tf.Operation, x: Any, low: Any, high: Any) -> Jet:
-    x, low, high = of_one_rank(x, low, high)
+    x, low, high = same_rank(x, low, high)
     upper = jet.where(x.primal > high.primal, high, x)
     return jet.where(x.primal < low.primal, low, upper)
 
 
-add("ClipByValue", _clip, smoothness=_choice_class)
+add("ClipByValue", _clip, smoothness=_extremum_class)
 add_column("ClipByValue", breakpoints=lambda operation, x, low, high: [x - low, x - high])
 
 
 def _select(operation: tf.Operation, condition: tf.Tensor, x: Any, y: Any) -> Jet:
-    x, y = of_one_rank(x, y, least=condition.shape.rank)
+    x, y = same_rank(x, y, least=condition.shape.rank)
     if operation.type == "Select" and condition.shape.rank == 1:
-        # The first version chooses whole rows.
+        # The first version of the operation selects whole rows.
         condition = tf.reshape(condition, [-1] + [1] * (x.shape.rank - 1))
     return jet.where(condition, x, y)
 
 
-# A condition that depends on x makes it jump, see rows.smoothness.
+# It jumps if the condition depends on x, see `rows.smoothness`.
 add("Select SelectV2", _select)
 
 
 def _remainder(quotients: Callable) -> Callable:
-    """Returns the rule of x - y q(x / y) with a whole number q."""
-    return of_two(lambda x, y: x - y * quotients(x.primal / y.primal))
+    """Returns the rule of x - y q(x / y), where q rounds to an integer."""
+    return binary_rule(lambda x, y: x - y * quotients(x.primal / y.primal))
 
 
-def _multiples(distance: Callable) -> Callable:
-    """Returns how far x is from the multiples of y, by how far x / y is from integers."""
+def _multiples_distance(distance: Callable) -> Callable:
+    """Returns the distance of x from multiples of y, from that of x / y from integers."""
     return lambda operation, x, y: [distance(x / y) * tf.abs(y)]
 
 
 _TO_FLOOR = {
-    "smoothness": -1, "breakpoints": _multiples(from_integer), "domain": divisor_off_zero
-}  # fmt: skip
-_TO_ZERO = {**_TO_FLOOR, "breakpoints": _multiples(from_other_integer)}
+    "smoothness": -1,
+    "breakpoints": _multiples_distance(integer_distance),
+    "domain": quotient_domain,
+}
+_TO_ZERO = {**_TO_FLOOR, "breakpoints": _multiples_distance(nonzero_integer_distance)}
 add("FloorMod", _remainder(tf.floor), **_TO_FLOOR)
 add("Mod TruncateMod", _remainder(lambda q: tf.sign(q) * tf.floor(tf.abs(q))), **_TO_ZERO)
 
 
 def _constant(operation: tf.Operation, *inputs: Any) -> Any:
-    """The rule of what is constant near almost every point."""
+    """The rule of an operation that is constant near almost every point."""
     return run_primals(operation, inputs)
 
 
@@ -141,31 +148,31 @@ add(
 )
 add("NextAfter", lambda operation, x, y: x)
 add("Sign", _constant, **_STEPS, breakpoints=itself)
-add("Ceil Floor", _constant, **_STEPS, breakpoints=lambda o, x: [from_integer(x)])
-add("Rint Round", _constant, **_STEPS, breakpoints=lambda o, x: [from_integer(x + 0.5)])
+add("Ceil Floor", _constant, **_STEPS, breakpoints=lambda o, x: [integer_distance(x)])
+add("Rint Round", _constant, **_STEPS, breakpoints=lambda o, x: [integer_distance(x + 0.5)])
 add("FloorDiv", _constant, exact=True, **_TO_FLOOR)
 add("TruncateDiv", _constant, exact=True, **_TO_ZERO)
 
 
-# What gives integers and booleans has no derivative: what these decide jumps.
-def _off_boundaries(operation: tf.Operation, x: tf.Tensor) -> list:
+# Operations that return integers or booleans have no derivative, and what these decide jumps.
+def _from_boundaries(operation: tf.Operation, x: tf.Tensor) -> list:
     return [x - boundary for boundary in operation.get_attr("boundaries")]
 
 
-def _off_places(operation: tf.Operation, places: tf.Tensor, x: tf.Tensor) -> list:
+def _from_sorted(operation: tf.Operation, places: tf.Tensor, x: tf.Tensor) -> list:
     return [x[:, :, None] - places[:, None, :]]
 
 
 _COMPARISONS = "Equal Greater GreaterEqual Less LessEqual NotEqual"
 add(_COMPARISONS, smoothness=-1, breakpoints=_difference)
-add("Bucketize", smoothness=-1, breakpoints=_off_boundaries)
-add("LowerBound UpperBound", smoothness=-1, breakpoints=_off_places)
-# Near every point these stay as they are.
+add("Bucketize", smoothness=-1, breakpoints=_from_boundaries)
+add("LowerBound UpperBound", smoothness=-1, breakpoints=_from_sorted)
+# These are constant near every point.
 add("IsFinite IsInf IsNan")
 
 
-def _top(operation: tf.Operation, x: Jet, k: Any) -> list:
-    """The largest entries along the last axis, by their places."""
+def _largest_entries(operation: tf.Operation, x: Jet, k: Any) -> list:
+    """The rule of the largest entries along the last axis, which are gathered by index."""
     values, places = run(operation, [x.primal, k])
     rank = x.shape.rank
 
@@ -173,13 +180,13 @@ def _top(operation: tf.Operation, x: Jet, k: Any) -> list:
         spread = tf.broadcast_to(places, tf.concat([tf.shape(v)[:1], tf.shape(places)], 0))
         return tf.gather(v, spread, batch_dims=rank)
 
-    return [mapped(whole(x), values, at_places), places]
+    return [map_entries(full_jet(x), values, at_places), places]
 
 
-def _gaps(operation: tf.Operation, x: tf.Tensor, k: tf.Tensor) -> list:
-    """How far each of the largest entries is from the next one."""
+def _gaps_of_largest(operation: tf.Operation, x: tf.Tensor, k: tf.Tensor) -> list:
+    """Returns the difference between each of the largest entries and the next one."""
     ordered = tf.sort(x, direction="DESCENDING")
     return [ordered[..., :-1][..., :k] - ordered[..., 1:][..., :k]]
 
 
-add("TopKV2", _top, exact=True, smoothness=0, breakpoints=_gaps)
+add("TopKV2", _largest_entries, exact=True, smoothness=0, breakpoints=_gaps_of_largest)

@@ -6,27 +6,28 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped
+from keras_smooth.jet.arithmetic import map_entries
 from keras_smooth.operations.lifting import (
     add_linear,
-    linear,
-    of_axes,
-    of_first_axes,
-    of_last_axes,
+    axes_of_entry,
+    full_jet,
+    lift_first_axes,
+    lift_last_axes,
+    lift_named_axes,
+    linear_rule,
     run,
-    shifted,
-    whole,
 )
 from keras_smooth.operations.rows import add
 
 
-def _in_front(value: tf.Tensor, shape: Any) -> tf.Tensor:
-    """Returns a shape of a tensor as that of an entry."""
+def _shape_of_entry(value: tf.Tensor, shape: Any) -> tf.Tensor:
+    """Returns the shape of an entry, from the shape of its primal."""
     shape = tf.convert_to_tensor(shape)
     return tf.concat([tf.cast(tf.shape(value)[:1], shape.dtype), shape], axis=0)
 
 
-def _zero_in_front(numbers: Any, first: int = 0) -> tf.Tensor:
+def _with_first(numbers: Any, first: int = 0) -> tf.Tensor:
+    """Returns numbers by axis with another number in front, for the axis of directions."""
     numbers = tf.convert_to_tensor(numbers)
     row = tf.fill(tf.concat([[1], tf.shape(numbers)[1:]], axis=0), first)
     return tf.concat([tf.cast(row, numbers.dtype), numbers], axis=0)
@@ -35,19 +36,21 @@ def _zero_in_front(numbers: Any, first: int = 0) -> tf.Tensor:
 def _reshape(operation: tf.Operation, x: Jet, shape: Any) -> Jet:
     y = run(operation, [x.primal, shape])
     if not _keeps_samples(x, y):
-        return mapped(whole(x), y, lambda v: tf.reshape(v, _in_front(v, shape)))
+        return map_entries(
+            full_jet(x), y, lambda v: tf.reshape(v, _shape_of_entry(v, shape))
+        )
     target = tf.convert_to_tensor(shape)[1:]
     ones = tf.ones([1], target.dtype)
 
     def reshaped(v: tf.Tensor) -> tf.Tensor:
         first = ones if v.shape[1] == 1 else tf.cast(tf.shape(v)[1:2], target.dtype)
-        return tf.reshape(v, _in_front(v, tf.concat([first, target], axis=0)))
+        return tf.reshape(v, _shape_of_entry(v, tf.concat([first, target], axis=0)))
 
-    return mapped(x, y, reshaped)
+    return map_entries(x, y, reshaped)
 
 
 def _keeps_samples(x: Jet, y: tf.Tensor) -> bool:
-    """Returns whether each row stays a row, so that entries need not be written out."""
+    """Returns whether each sample stays a sample: then entries may still be shared by all."""
     old, new = x.shape, y.shape
     if not old.rank or not new.rank or None in old[1:] or None in new[1:]:
         return False
@@ -63,45 +66,49 @@ def _squeezed(operation: tf.Operation, v: tf.Tensor) -> tf.Tensor:
 
 
 def _transposed(operation: tf.Operation, v: tf.Tensor, order: Any) -> tf.Tensor:
-    return tf.transpose(v, tf.concat([[0], shifted(order)], axis=0))
+    return tf.transpose(v, tf.concat([[0], axes_of_entry(order)], axis=0))
 
 
 def _sliced(operation: tf.Operation, v: tf.Tensor, begin: Any, size: Any) -> tf.Tensor:
-    return tf.slice(v, _zero_in_front(begin), _zero_in_front(size, -1))
+    return tf.slice(v, _with_first(begin), _with_first(size, -1))
 
 
 _MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 
 
-def _strided(
+def _strided_slice(
     operation: tf.Operation, v: tf.Tensor, begin: Any, end: Any, strides: Any
 ) -> tf.Tensor:
-    return tf.raw_ops.StridedSlice(input=v, **_behind(operation, begin, end, strides))
+    return tf.raw_ops.StridedSlice(
+        input=v, **_shifted_slice(operation, begin, end, strides)
+    )
 
 
-def _strided_back(
+def _slice_gradient(
     operation: tf.Operation, shape: Any, begin: Any, end: Any, strides: Any, v: tf.Tensor
 ) -> tf.Tensor:
     shape = tf.concat([tf.shape(v, shape.dtype)[:1], shape], axis=0)
-    sliced = _behind(operation, begin, end, strides)
+    sliced = _shifted_slice(operation, begin, end, strides)
     return tf.raw_ops.StridedSliceGrad(shape=shape, dy=v, **sliced)
 
 
-def _behind(operation: tf.Operation, begin: Any, end: Any, strides: Any) -> dict[str, Any]:
-    """Returns the arguments of a slice with steps behind an axis that stays whole."""
+def _shifted_slice(
+    operation: tf.Operation, begin: Any, end: Any, strides: Any
+) -> dict[str, Any]:
+    """Returns the arguments of a strided slice that leaves a first axis, of directions, whole."""
     masks = {name: operation.get_attr(name) << 1 for name in _MASKS}
     masks["begin_mask"] |= 1
     masks["end_mask"] |= 1
     return {
-        "begin": _zero_in_front(begin),
-        "end": _zero_in_front(end),
-        "strides": _zero_in_front(strides, 1),
+        "begin": _with_first(begin),
+        "end": _with_first(end),
+        "strides": _with_first(strides, 1),
         **masks,
     }
 
 
 def _padded(operation: tf.Operation, v: tf.Tensor, padding: Any, *value: Any) -> tf.Tensor:
-    return tf.pad(v, _zero_in_front(padding))
+    return tf.pad(v, _with_first(padding))
 
 
 def _unstacked(operation: tf.Operation, v: tf.Tensor) -> list:
@@ -110,18 +117,18 @@ def _unstacked(operation: tf.Operation, v: tf.Tensor) -> list:
 
 
 add("Reshape", _reshape, exact=True)
-add_linear("ExpandDims ReverseV2 Roll SplitV", of_axes)
+add_linear("ExpandDims ReverseV2 Roll SplitV", lift_named_axes)
 add_linear("Squeeze", _squeezed)
 add_linear("Transpose", _transposed)
 add_linear("ConjugateTranspose", lambda o, v, order: tf.math.conj(_transposed(o, v, order)))
 add_linear("Slice", _sliced)
-add_linear("StridedSlice", _strided)
-add_linear("StridedSliceGrad", _strided_back, slice(4, 5))
+add_linear("StridedSlice", _strided_slice)
+add_linear("StridedSliceGrad", _slice_gradient, slice(4, 5))
 
 
-def _filling(lift: Callable, last: int) -> Callable:
-    """Returns the rule of what is linear in its first input and filled up with its last."""
-    held, both = linear(lift), linear(None, slice(0, None, last))
+def _padding_rule(lift: Callable, last: int) -> Callable:
+    """Returns the rule of an operation that is linear in its first input and pads with its last."""
+    held, both = linear_rule(lift), linear_rule(None, slice(0, None, last))
 
     def rule(operation: tf.Operation, *inputs: Any) -> Any:
         chosen = both if isinstance(inputs[last], Jet) else held
@@ -131,10 +138,10 @@ def _filling(lift: Callable, last: int) -> Callable:
 
 
 add_linear("Pad", _padded)
-add("PadV2", _filling(_padded, 2), left_out=((2, 0),))
-add_linear("MirrorPad", lambda o, v, padding: run(o, [v, _zero_in_front(padding)]))
+add("PadV2", _padding_rule(_padded, 2), left_out=((2, 0),))
+add_linear("MirrorPad", lambda o, v, padding: run(o, [v, _with_first(padding)]))
 add_linear("Unpack", _unstacked)
-add_linear("Tile", lambda o, v, times: run(o, [v, _zero_in_front(times, 1)]))
+add_linear("Tile", lambda o, v, times: run(o, [v, _with_first(times, 1)]))
 
 
 def _broadcast(operation: tf.Operation, value: tf.Tensor, shape: Any) -> tf.Tensor:
@@ -142,16 +149,16 @@ def _broadcast(operation: tf.Operation, value: tf.Tensor, shape: Any) -> tf.Tens
     ones = tf.ones([missing], tf.int32)
     sizes = tf.shape(value)
     value = tf.reshape(value, tf.concat([sizes[:1], ones, sizes[1:]], axis=0))
-    return tf.broadcast_to(value, _in_front(value, shape))
+    return tf.broadcast_to(value, _shape_of_entry(value, shape))
 
 
 add_linear("BroadcastTo", _broadcast)
-add_linear("Split", lambda o, axis, v: run(o, [shifted(axis), v]), slice(1, 2))
+add_linear("Split", lambda o, axis, v: run(o, [axes_of_entry(axis), v]), slice(1, 2))
 
 
 def _concatenated(operation: tf.Operation, *inputs: Any) -> tf.Tensor:
     *values, axis = inputs
-    return tf.concat(values, shifted(axis))
+    return tf.concat(values, axes_of_entry(axis))
 
 
 def _stacked(operation: tf.Operation, *values: Any) -> tf.Tensor:
@@ -161,17 +168,17 @@ def _stacked(operation: tf.Operation, *values: Any) -> tf.Tensor:
 
 add_linear("ConcatV2", _concatenated, slice(-1))
 add_linear("Pack", _stacked, slice(None))
-add_linear("BatchToSpaceND SpaceToBatchND", of_first_axes)
+add_linear("BatchToSpaceND SpaceToBatchND", lift_first_axes)
 
-# Matrices are the last axes: axes in front are only more of them.
-add_linear("MatrixBandPart MatrixDiag MatrixDiagPart", of_last_axes)
+# The last axes are matrices, and any axes in front are accepted.
+add_linear("MatrixBandPart MatrixDiag MatrixDiagPart", lift_last_axes)
 
 
-def _of_matrices(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    # What is filled in is constant.
+def _diagonals(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
+    # The padding is constant, so that its derivatives are 0.
     *settings, value = others
     return run(operation, [v, *settings, tf.zeros_like(value)])
 
 
-add("MatrixDiagPartV2 MatrixDiagPartV3", _filling(_of_matrices, 2), left_out=((2, 0),))
-add("MatrixDiagV2 MatrixDiagV3", _filling(_of_matrices, 4), left_out=((4, 0),))
+add("MatrixDiagPartV2 MatrixDiagPartV3", _padding_rule(_diagonals, 2), left_out=((2, 0),))
+add("MatrixDiagV2 MatrixDiagV3", _padding_rule(_diagonals, 4), left_out=((4, 0),))

@@ -18,7 +18,7 @@
   };
   const positive = (values) => values.map((value) => (value > 0 ? value : null));
 
-  // Charts: what each kind draws, as [x, ...series] with labels and colors.
+  // The data of each kind of chart, as [x, ...series], with labels and colors.
 
   const kinds = {
     curve: ({ of, order }) => {
@@ -29,7 +29,7 @@
       if (curve) series.push({ label: "network", values: curve, color: "--s1", width: 1.5 });
       return { x: "x", y: titles[order], data: [numbers.x, ...series.map((one) => one.values)], series };
     },
-    // All over one another; a name in the legend shows or hides its curve.
+    // All curves in one chart; a name in the legend shows or hides its curve.
     together: ({ order, first }) => {
       const shownFirst = first.split(" ").map(Number), exact = numbers.exact[order];
       const series = numbers.activations
@@ -63,7 +63,7 @@
     },
   };
 
-  // Seeds are measured at times of their own: each shows its value that is nearest.
+  // Each seed is measured at other times, so the nearest value of each is shown.
   const nearest = (chart, index, at) => {
     if (index === 0) return at;
     const values = chart.data[index];
@@ -85,13 +85,13 @@
       grid: line, ticks: { ...line, size: 5 }, values,
     };
   };
-  // At most six or so of the powers of ten that have a line have room for a label.
+  // There is room for about six labels at the lines of powers of ten.
   const power = (chart, values) => {
     const exponents = values.map((value) => {
       const log = Math.log10(value);
       return Math.abs(log - Math.round(log)) < 1e-9 ? Math.round(log) : null;
     });
-    // Within a decade or so there is no other power.
+    // In a range of about one decade there is no other power of ten.
     if (exponents.filter((exponent) => exponent !== null).length < 2) return plain(chart, values);
     const known = exponents.filter((exponent) => exponent !== null);
     const step = Math.ceil((known.length - 1) / 5) || 1;
@@ -124,7 +124,7 @@
         ...content.series.map((one) => ({
           label: one.label, stroke: style(one.color), width: one.width, spanGaps: true,
           show: one.show !== false,
-          pxAlign: 0,  // Else points are moved to whole pixels, and curves are steps.
+          pxAlign: 0,  // Otherwise points are moved to whole pixels, and curves become steps.
           points: { show: false }, value: (chart, value) => shown(value),
         })),
       ],
@@ -137,7 +137,7 @@
     offer(place, chart);
   }
 
-  // A picture of what is drawn, in the colors of the page.
+  // A picture of the chart, in the colors of the page.
   function offer(place, chart) {
     const caption = place.closest("figure").querySelector("figcaption");
     const button = caption.querySelector("button") || document.createElement("button");
@@ -159,7 +159,7 @@
     caption.append(" ", button);
   }
 
-  // Only what is looked at is drawn.
+  // Only visible charts are drawn.
   const charts = [...document.querySelectorAll(".chart")];
   const watcher = new IntersectionObserver((entries) => {
     for (const entry of entries)
@@ -178,12 +178,12 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   let width = innerWidth;
   addEventListener("resize", () => {
-    if (innerWidth === width) return;  // A phone hides its address bar.
+    if (innerWidth === width) return;  // Only the height changes when a phone hides its address bar.
     width = innerWidth;
     redraw();
   });
 
-  // A link to an activation opens it.
+  // A link to an activation opens its section.
   const opened = () => {
     const details = document.getElementById(location.hash.slice(1));
     if (details instanceof HTMLDetailsElement) details.open = true;
@@ -191,7 +191,7 @@
   addEventListener("hashchange", opened);
   opened();
 
-  // On paper all is open, light and drawn.
+  // For printing, all sections are open and light, and all charts are drawn.
   addEventListener("beforeprint", () => {
     document.documentElement.classList.add("on-paper");
     document.querySelectorAll("details").forEach((details) => (details.open = true));
@@ -202,14 +202,14 @@
     redraw();
   });
 
-  // Only what has the letters in its name.
+  // Shows only the activations whose names contain the letters.
   const wanted = document.getElementById("filter");
   wanted.addEventListener("input", () => {
     for (const one of document.querySelectorAll("[data-name]"))
       one.hidden = !one.dataset.name.toLowerCase().includes(wanted.value.trim().toLowerCase());
   });
 
-  // Sorting.
+  // Sorting of tables.
 
   const key = (row, column) => {
     const text = row.cells[column].dataset.sort, number = Number(text);
