@@ -212,8 +212,8 @@ def readings_of_parts(model: keras.Model) -> dict[int, reading.Reading]:
         elif isinstance(layer, keras.layers.Layer):
             readings[id(layer)] = _registered_reading(layer) or reading.read(layer)
     if graph.graph_class(model) is keras.Function:
-        nodes = filter(_is_operation_on_floats, graph.nodes(model))
-        readings |= {id(node.operation): _reading_of_node(node) for node in nodes}
+        unread = [node for node in graph.nodes(model) if _is_unread(node, readings)]
+        readings |= {id(node.operation): _reading_of_node(node) for node in unread}
     return readings
 
 
@@ -231,9 +231,10 @@ def _reading_of_node(node: graph.Node) -> reading.Reading:
         return reading.Reading()
 
 
-def _is_operation_on_floats(node: graph.Node) -> bool:
-    """Returns whether a node calls an operation, no layer, with floats among its arguments."""
+def _is_unread(node: graph.Node, readings: dict) -> bool:
+    """Returns whether a node calls what has no smoothness yet, with floats as arguments."""
     leaves = keras.tree.flatten((node.args, node.kwargs))
     symbols = filter(keras.backend.is_keras_tensor, leaves)
-    is_layer = isinstance(node.operation, keras.layers.Layer)
-    return not is_layer and any("float" in symbol.dtype for symbol in symbols)
+    known = readings.get(id(node.operation), reading.Reading())
+    is_known = graph.is_graph(node.operation) or known.smoothness is not None
+    return not is_known and any("float" in symbol.dtype for symbol in symbols)

@@ -164,10 +164,12 @@ def smoothen(
     with calls.preserved_random_state():
         model, args = prepared(model, x, copies.fresh_copy)
         _check_copy(model, args)
-        smooth = _Replacements(order, sharpness, replacements).of_layer(model)
+        replaced = _Replacements(order, sharpness, replacements)
+        smooth = replaced.of_layer(model)
         copies.build(smooth, args, {})
         copy_state(model, smooth)
     _warn_rough(smooth, order)
+    _warn_of_configs(replaced.not_in_configs)
     smooth.output_change = _change(
         calls.call_without_side_effects(model, *args),
         calls.call_without_side_effects(smooth, *args),
@@ -204,6 +206,16 @@ def _warn_rough(smooth: keras.Model, order: int) -> None:
         warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
 
 
+def _warn_of_configs(names: list[str]) -> None:
+    if names:
+        warn(
+            f"The configs of these layers do not have their activations: {', '.join(names)}. "
+            "If the smooth model is saved and loaded, they have the old ones again. Return the "
+            "activation itself in get_config, as keras.activations.serialize(layer.activation); "
+            "or load the old model, call smoothen, and then load_weights of the smooth one."
+        )
+
+
 def _rough_layers(model: keras.Model, order: int) -> Iterator[str]:
     """Yields the layers and operations of a model that are less smooth than an order."""
     known = registry.readings_of_parts(model)
@@ -227,6 +239,8 @@ class _Replacements:
         self.order = order
         self.sharpness = sharpness
         self.by_id: dict[int, Any] = {}
+        # Layers whose configs do not have the smooth activation.
+        self.not_in_configs: list[str] = []
         self.for_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
         others = {k: v for k, v in replacements.items() if k not in self.for_layers}
         self.for_functions = {
@@ -286,6 +300,9 @@ class _Replacements:
 
     def _copy(self, layer: keras.Operation) -> keras.Operation:
         def change(config: Any, references: Any) -> Any:
+            is_own = not calls.is_determined_by_config(type(layer))
+            if is_own and references.lacks_substitutes(config):
+                self.not_in_configs.append(f"{layer.name} ({type(layer).__name__})")
             return copies.with_wrapped_layers(layer, config, references, self.of_layer)
 
         kind = layers.exact_form(type(layer))
