@@ -195,7 +195,7 @@ MODELS = {
         points(10, 3), "not examined", "complex", 0),
     "complex numbers on the way": (
         lambda: stacked(lambda x: tf.math.real(tf.complex(x, x * x) ** 2)),
-        points(10, 3), "proven", "ok", 0),
+        points(10, 3), "checked", "ok", 0),
     "functions of complex numbers": (
         lambda: stacked(lambda x: tf.math.imag(
             tf.math.log(tf.complex(x + 5.0, x)) + tf.complex(x + 5.0, x * x) ** -1.5

@@ -1002,8 +1002,24 @@ def test_tapes_are_right_as_far_as_the_rows_say_at_zero(kind):
     assert kind in kinds and right_to(function, x) == known
 
 
+@pytest.mark.parametrize("power", [1, 2, 3])
+def test_tapes_of_complex_powers_at_zero_are_right_below_the_power(power):
+    """TensorFlow's power 0 of the complex number 0 is NaN."""
+
+    def function(x):
+        return tf.math.real(tf.complex(x, 2.0 * x) ** power)
+
+    x = tf.constant([0.0, 0.2], tf.float64)
+    assert right_to(function, x) == columns_of(function, x)[1] == power - 1
+
+
 # Smooth where an operation guards against what is no number.
 GUARDED = {
+    "complex power": lambda x: tf.math.real(tf.complex(x, tf.sin(x)) ** 2),
+    "complex powers": lambda x: tf.math.imag(
+        tf.complex(x, 2.0 * x) + tf.complex(x, tf.sin(x)) ** 3
+    ),
+    "complex power 1": lambda x: tf.math.real(tf.complex(tf.sin(x), x) ** 1) * tf.exp(x),
     "bessel_i1": tf.math.bessel_i1,
     "bessel_j0": tf.math.special.bessel_j0,
     "bessel_j1": tf.math.special.bessel_j1,

@@ -43,6 +43,9 @@ def _power(operation: tf.Operation, x: Any, y: Any) -> Jet:
     values, factor = [], tf.ones_like(y.primal)
     for n in range(x.order + 1):
         power = tf.pow(x.primal, y.primal - n)
+        if n:
+            # TensorFlow's power 0 of the complex number 0 is NaN.
+            power = tf.where(y.primal == n, tf.ones_like(power), power)
         # If the factor is 0, the power may be infinite.
         values.append(tf.where(factor == 0, tf.zeros_like(power), factor * power))
         factor = factor * (y.primal - n)
@@ -132,14 +135,16 @@ def _real_exponents(exponents: np.ndarray) -> np.ndarray:
 def _power_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """Returns the order up to which tapes are right at x = 0: y itself for an integer y.
 
-    The derivative of this order is a power 0, whose gradient there is 0 times infinity.
+    The derivative of this order is a power 0, whose gradient there is 0 times infinity. If x is
+    complex, the power 0 itself is NaN there.
     """
     exponents = tf.get_static_value(operation.inputs[1])
     if exponents is None:
         return math.inf
     exponents = _real_exponents(exponents)
     integers = exponents[(exponents >= 0) & (exponents == np.round(exponents))]
-    return min(map(float, integers), default=math.inf)
+    least = min(map(float, integers), default=math.inf)
+    return max(least - 1, 0) if operation.inputs[0].dtype.is_complex else least
 
 
 def _class_if_both_move(smoothness: float) -> Callable:
