@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from richardson import derivative
 
 import keras_smooth
 
@@ -99,3 +100,40 @@ def test_auto_takes_jets_where_nested_tapes_are_wrong():
     jets = keras_smooth.derivatives(model, X, 2, engine="jet")
     for found, expected in zip(keras_smooth.derivatives(model, X, 2), jets, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def flat(x):
+    return tf.reshape(x, (x.shape[0], -1))
+
+
+# What a function computes of images only: of its operations for other shapes nothing follows.
+OF_IMAGES = {
+    "bilinear": lambda x: (
+        flat(tf.sin(tf.image.resize(tf.tanh(x), (3, 3))))
+        + tf.cast(flat(tf.tanh(x))[:, :1], "float32")
+    ),
+    "behind a product": lambda x: flat(
+        tf.image.resize(x * x, (3, 3)) * tf.cast(x[:, :1, :1], "float32")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_slopes_of_a_function_that_depends_on_the_shape_lose_nothing(name):
+    def function(x):
+        return OF_IMAGES[name](x) if len(x.shape) == 4 else tf.sin(x)
+
+    _, found = keras_smooth.directional(function, tf.constant(X), V, 1, engine="tape")
+    expected = slope_by_differences(function)
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE * np.abs(expected).max())
+
+
+def test_numbers_of_a_function_that_depends_on_the_shape_are_finite():
+    """Two sweeps an order need derivatives of order 4, of which TensorFlow has NaN."""
+
+    def function(x):
+        return flat(tf.math.cumulative_logsumexp(x, 1))[:, :2] if len(x.shape) == 4 else x
+
+    found = keras_smooth.directional(function, tf.constant(X), V, 2, engine="tape")[2]
+    exact, error = derivative(lambda t: np.asarray(function(tf.constant(X + t * V))), 2)
+    np.testing.assert_allclose(found, exact, atol=1e-9 + 30 * error)

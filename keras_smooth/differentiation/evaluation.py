@@ -192,11 +192,7 @@ class Evaluation:
         return y, *keras.tree.map_structure(refusing, values)
 
     def _can_use_jets(self) -> bool:
-        try:
-            self.traces.at(self.points)
-        except NotTraceableError:
-            return False
-        return 1 <= self.order <= engines.MAX_ORDER
+        return 1 <= self.order <= engines.MAX_ORDER and self.traces.exist(self.points)
 
     def _check_samples(self, values: Any) -> None:
         """Raises an error if a model returns more or fewer samples than it receives."""

@@ -1,12 +1,12 @@
 """Derivatives that tapes do not return: zeros if no path leads to y, and lost derivatives."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from keras_smooth import registry
+from keras_smooth import operations, registry
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.models import graph
@@ -59,12 +59,30 @@ class Paths:
 
     def are_right(self, order: int) -> bool:
         """Returns whether tapes are known to be right up to an order, away from breakpoints."""
-        is_known = registry.smoothness(self.traces.model) is not None
-        return is_known and registry.tapes_right_to(self.traces.model) >= order
+        right_to = self._read(operations.tapes_right_to)
+        return self._smoothness() is not None and right_to is not None and right_to >= order
+
+    def _smoothness(self) -> float | None:
+        """Returns the class C^k of the model, None if unknown."""
+        registered = registry.registered_smoothness(self.traces.model)
+        return (
+            registered
+            if registered is not None
+            else self._read(operations.smoothness, True)
+        )
+
+    def _read(self, function: Callable, *arguments: Any) -> float | None:
+        """Returns what a function reads from the operations, None if there is no trace.
+
+        The operations are those for inputs of these shapes: others may lead to other operations.
+        """
+        if not self.traces.exist(self.points):
+            return None
+        return self.traces.apply_to_program(function, self.points, *arguments)
 
     def _is_zero(self, order: int, output: int, inputs: Sequence[int]) -> bool:
         """Returns whether a derivative for which tapes return None is known to be 0."""
-        smoothness = registry.smoothness(self.traces.model)
+        smoothness = self._smoothness()
         # Tapes may also return None where a gradient is stopped or declared.
         if smoothness is not None and smoothness >= order and self.are_right(max(order, 2)):
             return True

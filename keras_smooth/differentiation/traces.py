@@ -91,6 +91,14 @@ class Traces:
             stored[key] = self._new_trace(points)
         return stored[key]
 
+    def exist(self, points: Points) -> bool:
+        """Returns whether TensorFlow can trace the model for inputs with the shapes of the points."""
+        try:
+            self.at(points)
+        except NotTraceableError:
+            return False
+        return True
+
     def hides_values(self, points: Points) -> bool:
         """Returns whether Python computes with values, as NumPy does, unseen by tapes.
 
