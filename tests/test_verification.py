@@ -404,3 +404,38 @@ def test_numpy_is_named_in_graphs_objectives_and_lost_derivatives(x):
     ):
         with pytest.raises(TypeError, match="keras.ops in the place of NumPy"):
             keras_smooth.fit_lbfgs(model, np.ones((3, 1)), objective=objective, verbose=0)
+
+
+# Without a trace nested tapes are all there is, and TensorFlow has these wrong.
+WRONG_BY_TAPES = {
+    "labels that move": lambda x: tf.nn.softmax_cross_entropy_with_logits(tf.cos(x), x)[
+        :, None
+    ],
+    "a variance": lambda x: tf.nn.moments(tf.sin(x), [1], keepdims=True)[1],
+    "a gradient that is held": lambda x: tf.sin(x) * tf.stop_gradient(x),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot trace it")
+@pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
+@pytest.mark.parametrize("name", WRONG_BY_TAPES)
+def test_a_wrong_derivative_without_a_trace_is_told(name, engine):
+    def function(x):
+        return WRONG_BY_TAPES[name](x) if x[0, 0] > 0 else x
+
+    x = np.random.default_rng(0).uniform(0.2, 1.0, (5, 2))
+    with pytest.warns(
+        UserWarning, match="order [12] is wrong by .*engine='jet', which does"
+    ):
+        keras_smooth.derivatives(function, x, 2, engine=engine)
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot trace it")
+@pytest.mark.parametrize("engine", ["auto", "tape"])
+def test_a_right_derivative_without_a_trace_is_not(engine):
+    def function(x):
+        return tf.sin(x) * x[:, ::-1] if x[0, 0] > 0 else x
+
+    x = np.random.default_rng(0).uniform(0.2, 1.0, (5, 2))
+    # A warning is an error in the tests.
+    keras_smooth.derivatives(function, x, 3, engine=engine)

@@ -13,7 +13,7 @@ from keras_smooth.differentiation import independence
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import random_directions
 from keras_smooth.differentiation.verification import (
-    check_hidden_values,
+    check_without_trace,
     verified_result,
     with_verification,
 )
@@ -37,7 +37,7 @@ def result(evaluation: Evaluation, verify: bool) -> Any:
         independence.check(evaluation.traces, evaluation.points, evaluation.order)
         values = verified_result(evaluation) if verify else evaluation.result()
         if not verify and evaluation.order:
-            check_hidden_values(evaluation)
+            check_without_trace(evaluation)
         evaluation.warn_of_tapes()
         _advise_if_not_finite(evaluation.model, evaluation, values)
         return values

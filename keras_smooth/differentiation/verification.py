@@ -230,17 +230,38 @@ def verified_result(evaluation: Evaluation) -> VerifiedDerivatives:
     return verified
 
 
-def check_hidden_values(evaluation: Evaluation) -> None:
-    """Raises an error if a function computes unseen by tapes, for example with NumPy.
+def check_without_trace(evaluation: Evaluation) -> None:
+    """Compares derivatives of a function that TensorFlow cannot trace with differences.
 
-    A function that cannot be traced, since Python computes with its values, is compared with
-    differences along one direction at some points.
+    Nested tapes have computed them, and no operations show whether they are right.
 
     Raises:
-        TypeError: If the derivatives differ.
+        TypeError: If they differ, and Python computes unseen by tapes, for example with NumPy.
     """
     if not evaluation.traces.hides_values(evaluation.points):
+        if not evaluation.traces.exist(evaluation.points):
+            _advise_on_tapes(evaluation.model, evaluation)
         return
+    words = _wrong_on_a_line(evaluation)
+    if words is not None:
+        raise TypeError(f"{words}. {PYTHON_COMPUTES}")
+
+
+@advice
+def _advise_on_tapes(model: Callable, evaluation: Evaluation) -> str | None:
+    """Returns a warning of derivatives by nested tapes that differ from differences."""
+    if not tf.executing_eagerly():
+        return None
+    words = _wrong_on_a_line(evaluation)
+    return words and (
+        f"{words}, compared with differences of the model. TensorFlow's own derivative of an "
+        "operation is wrong, or a point is at a kink. To use engine='jet', which does without "
+        "TensorFlow's derivatives, change the model so that TensorFlow can trace it."
+    )
+
+
+def _wrong_on_a_line(evaluation: Evaluation) -> str | None:
+    """Returns words for the first derivative along one direction that is wrong at some points."""
     # From the whole range of points: values may be hidden beyond a threshold only.
     num_points = int(evaluation.points.flat[0].shape[0])
     chosen = np.unique(
@@ -255,12 +276,14 @@ def check_hidden_values(evaluation: Evaluation) -> None:
     agreements = calls.without_side_effects(
         lambda: compared(along, along.result()).agreements
     )
-    for order, row in enumerate(agreements):
-        if is_wrong(row):
-            raise TypeError(
-                f"{evaluation.traces.name}: the derivative of order {order} is wrong by "
-                f"{row.difference:.1e}. {PYTHON_COMPUTES}"
-            )
+    wrong = ((order, row) for order, row in enumerate(agreements) if is_wrong(row))
+    order, row = next(wrong, (0, None))
+    if row is None:
+        return None
+    return (
+        f"{evaluation.traces.name}: the derivative of order {order} is wrong by "
+        f"{row.difference:.1e}"
+    )
 
 
 @advice
@@ -311,7 +334,7 @@ def _result_that_agrees(evaluation: Evaluation) -> VerifiedDerivatives:
     )
 
 
-# The largest number of points that are compared to detect hidden values.
+# The largest number of points that are compared if there is no trace.
 _MAX_COMPARED = 256
 # Random signs of errors in sums over directions: their seed, and the number of draws.
 _SEED, _DRAWS = 0, 16
