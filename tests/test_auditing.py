@@ -1027,3 +1027,52 @@ def test_applications(name):
         for row in normalizations
         if row.layer != "Normalization"
     )
+
+
+class CallsAnother(keras.layers.Layer):
+    """A layer that calls a layer, which the model may call as well."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x):
+        return 2.0 * self.inner(x)
+
+
+class HoldsItsActivation(keras.Model):
+    def __init__(self, activation):
+        super().__init__()
+        self.activation = activation
+        self.dense = keras.layers.Dense(3, activation=activation)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+IN_ANOTHER = {
+    "shared activation": lambda relu: [relu, keras.layers.Dense(3, activation=relu)],
+    "user's layer": lambda relu: [keras.layers.Dense(3), relu, CallsAnother(relu)],
+    "activation of the model": lambda relu: [HoldsItsActivation(relu)],
+}
+
+
+@pytest.mark.parametrize("name", IN_ANOTHER)
+def test_a_layer_has_the_faults_of_the_layers_that_it_calls(name):
+    model = keras.Sequential([keras.Input((2,)), *IN_ANOTHER[name](keras.layers.ReLU())])
+    report = keras_smooth.audit(model, np.random.default_rng(0).normal(size=(5, 2)))
+    verdicts = {row.layer: (row.cause, row.smoothness) for row in report.rows}
+    for row in ("ReLU", list(verdicts)[-1]):
+        assert verdicts[row] == ("rough", 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "cause"),
+    [((1,), -1, "measured"), ((3, 1), -1, "measured"), ((1, 1), (1, 2), "measured"),
+     ((3,), -1, "wrong"), ((1, 3), (1, 2), "wrong")],
+)  # fmt: skip
+def test_a_normalization_of_one_number_is_constant(shape, axis, cause):
+    layer = keras.layers.LayerNormalization(axis=axis)
+    model = keras.Sequential([keras.Input(shape), layer])
+    report = keras_smooth.audit(model, np.random.default_rng(0).normal(size=(5, *shape)))
+    assert report.rows[0].cause == cause

@@ -198,8 +198,12 @@ class _TracedMode:
         ]
 
     def _belongs(self, layer: keras.Operation | None, numbers: Sequence[int]) -> bool:
-        layers = (self.trace.layers[number] for number in reversed(numbers))
-        return next((each for each in layers if id(each) in self.places), None) is layer
+        """Returns whether an operation is in a layer, or in none with a row if `layer` is None.
+
+        An operation of a layer in a layer, such as an activation, belongs to both.
+        """
+        around = {id(self.trace.layers[number]) for number in numbers}
+        return around.isdisjoint(self.places) if layer is None else id(layer) in around
 
     def smoothness(self, layer: keras.Operation | None) -> float | None:
         """Returns the class C^k of a layer, or of the model's own code if `layer` is None."""

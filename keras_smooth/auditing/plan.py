@@ -342,12 +342,20 @@ def _stops_mean_of_variance(operation: tf.Operation) -> bool:
     """Returns whether an operation stops the gradient of the mean in a variance.
 
     The derivative of a variance with respect to its mean is 0. So the first derivative is right,
-    and no higher one.
+    and no higher one. The variance of one number is 0, and so are its derivatives.
     """
-    consumers = operation.outputs[0].consumers()
-    return operation.inputs[0].op.type == "Mean" and all(
-        each.type == "SquaredDifference" for each in consumers
+    mean = operation.inputs[0]
+    if mean.op.type != "Mean" or _are_equally_many(mean, mean.op.inputs[0]):
+        return False
+    return all(
+        each.type == "SquaredDifference" for each in operation.outputs[0].consumers()
     )
+
+
+def _are_equally_many(x: tf.Tensor, y: tf.Tensor) -> bool:
+    """Returns whether two tensors are known to hold as many numbers as each other."""
+    numbers = x.shape.num_elements(), y.shape.num_elements()
+    return None not in numbers and numbers[0] == numbers[1]
 
 
 def _name_in_words(operation: tf.Operation) -> str:
