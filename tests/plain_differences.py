@@ -11,6 +11,11 @@ import numpy as np
 FIRST = np.array([-1.0, 9.0, -45.0, 0.0, 45.0, -9.0, 1.0]) / 60
 SECOND = np.array([2.0, -27.0, 270.0, -490.0, 270.0, -27.0, 2.0]) / 180
 NEIGHBORS = np.arange(-3, 4)
+# The same from one side: errors of h^3 and h^2.
+ONE_SIDED = (
+    np.array([0.0, 0.0, 0.0, -11.0, 18.0, -9.0, 2.0]) / 6,
+    np.array([0.0, 0.0, 0.0, 2.0, -5.0, 4.0, -1.0]),
+)
 STEPS = 0.05 * 4.0 ** -np.arange(5)
 # Where kinks are sought: points of the first grid, and the finer ones around the suspects.
 GRID, SUSPECTS, FINER, ZOOMS = 801, 6, 10, 3
@@ -26,7 +31,9 @@ def derivatives(
         at: Points.
 
     Returns:
-        For each order the derivatives, of shape `(len(at), ...)`, and their errors.
+        For each order the derivatives, of shape `(len(at), ...)`, and their errors. Nearer to a
+        kink than the smallest step all differences may agree and be wrong: those from the left and
+        from the right do not, and the error has it.
     """
     offsets = STEPS[:, None] * NEIGHBORS
     y = np.asarray(values((at[:, None, None] + offsets).ravel()), "float64")
@@ -40,7 +47,12 @@ def derivatives(
         moves = np.abs(np.diff(estimates, axis=1)) + rounding
         best = moves.argmin(axis=1)[:, None]
         finer = np.take_along_axis(estimates[:, 1:], best, 1)[:, 0]
-        found.append((finer, np.take_along_axis(moves, best, 1)[:, 0]))
+        error = np.take_along_axis(moves, best, 1)[:, 0]
+        right = ONE_SIDED[order - 1]
+        for side in (right, (-1) ** order * right[::-1]):
+            beside = np.einsum("an...,n->a...", y[:, -1], side) / STEPS[-1] ** order
+            error = np.maximum(error, np.abs(finer - beside))
+        found.append((finer, error))
     return found
 
 

@@ -41,6 +41,17 @@ def test_plain_derivatives():
         assert np.all(np.abs(found - true) <= error + 1e-12)
 
 
+# Just beside kinks of order 1 and 2, nearer than any step: all central differences agree.
+@pytest.mark.parametrize("distance", [0.0, 1e-9, -3e-5, 1e-4])
+@pytest.mark.parametrize(
+    ("function", "order"),
+    [(lambda t: np.maximum(t, 0), 1), (np.abs, 1), (lambda t: np.maximum(t, 0) ** 2, 2)],
+)
+def test_plain_derivatives_at_a_kink_do_not_settle(function, order, distance):
+    _, error = plain_differences.derivatives(function, np.array([distance]))[order]
+    assert error > fuzz.UNSETTLED
+
+
 def _assert_agreement(seed):
     found = fuzz.record(seed)
     wrong = [each for each in found["outcomes"] if each["result"] == "DISAGREES"]
@@ -75,3 +86,17 @@ def test_a_verdict_that_differences_deny_is_a_disagreement(verdict, evidence, ok
         inference="proven" if verdict == "ok" else "faulty", cause=verdict
     )
     assert fuzz._verdict("audit", row, found).ok == ok
+
+
+@pytest.mark.parametrize(
+    ("inference", "says", "result"),
+    [
+        ("checked", {"kink"}, fuzz.UNSURE),
+        ("checked", {"kink", "wrong"}, "DISAGREES"),
+        ("proven", {"kink"}, "DISAGREES"),
+    ],
+)
+def test_a_kink_that_samples_judged_may_not_reach_the_outputs(inference, says, result):
+    row = types.SimpleNamespace(inference=inference, cause="measured")
+    evidence = fuzz.Evidence(frozenset(says), frozenset(says))
+    assert fuzz._verdict("layer", row, evidence).result == result
