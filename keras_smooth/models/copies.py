@@ -236,21 +236,24 @@ def _rebuilt_graph(
     return clone(model, tensors, function)
 
 
-def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
+def clone(
+    model: keras.Model, tensors: Any, function: Callable, call: Callable | None = None
+) -> keras.Model:
     """Returns a clone on new inputs whose parts are those that `function` returns.
 
     Args:
         model: Sequential or Functional model.
         tensors: The inputs, or None.
         function: Called for each call of a part: it returns the same for the same part.
+        call: Calls a part of a Functional model; None stands for `called`.
     """
-    how = {} if isinstance(model, keras.Sequential) else {"call_function": _called}
+    how = {} if isinstance(model, keras.Sequential) else {"call_function": call or called}
     return keras.models.clone_model(
         model, input_tensors=tensors, clone_function=function, **how
     )
 
 
-def _called(layer: Callable, *args: Any, **kwargs: Any) -> Any:
+def called(layer: Callable, *args: Any, **kwargs: Any) -> Any:
     """Calls a part without a mask if it takes none, as what a user puts in a Lambda's place."""
     call = layer.call if isinstance(layer, keras.layers.Layer) else layer
     if "mask" in kwargs and "mask" not in inspect.signature(call).parameters:

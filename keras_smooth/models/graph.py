@@ -1,59 +1,9 @@
 """What a model is made of: its parts, nested models included."""
 
-import dataclasses
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import keras
-
-
-@dataclasses.dataclass(frozen=True)
-class Node:
-    """An operation in a graph, the arguments of its call and its outputs, as symbols."""
-
-    operation: keras.Operation
-    args: tuple
-    kwargs: dict
-    outputs: Any
-
-
-class _Recorded(keras.Operation):
-    """Stands in a copy of a graph for an operation, of which it has the shapes alone."""
-
-    def __init__(self, operation: keras.Operation):
-        super().__init__(name=f"recorded_{id(self)}")
-        self.operation = operation
-
-    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        return self.operation.compute_output_spec(*args, **kwargs)
-
-
-_nodes = weakref.WeakKeyDictionary()
-
-
-def nodes(model: keras.Model) -> list[Node]:
-    """Returns the calls in the graph of a Functional model, in the order of the graph."""
-    if model not in _nodes:
-        _nodes[model] = _recorded(model)
-    return _nodes[model]
-
-
-def _recorded(model: keras.Model) -> list[Node]:
-    """Walks the graph by public API: `keras.models.clone_model` with a `call_function`."""
-    calls = []
-
-    def record(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = _Recorded(operation)(*args, **kwargs)
-        calls.append(Node(operation, args, kwargs, outputs))
-        return outputs
-
-    # A model over the same tensors, so that the copy compiles no loss.
-    plain = keras.Model(model.inputs, model.outputs, name=model.name)
-    keras.models.clone_model(
-        plain, clone_function=lambda layer: layer, call_function=record
-    )
-    return calls
 
 
 def graph_class(model: Any) -> type | None:

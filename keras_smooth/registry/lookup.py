@@ -1,5 +1,6 @@
 """The look-up: how smooth a function, layer or model is, and what to recommend."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 import keras
 
 from keras_smooth.checks import finite_number, nearest, refused, text
-from keras_smooth.models import graph
 from keras_smooth.registry import layers, reading
 from keras_smooth.registry.rows import Class, Row, all_rows, change, row
 
@@ -202,37 +202,16 @@ def registered_smoothness(obj: object) -> Class:
     return None if facts is None else facts.smoothness
 
 
-def readings_of_parts(model: keras.Model) -> dict[int, reading.Reading]:
-    """Returns the readings of all layers and operations of a graph by id, also of nested ones."""
-    readings: dict[int, reading.Reading] = {}
-    for layer in graph.inner(model):
-        if graph.is_graph(layer):
-            readings |= readings_of_parts(layer)
-        elif isinstance(layer, keras.layers.Layer):
-            readings[id(layer)] = _known(layer) or reading.read(layer)
-    if graph.graph_class(model) is keras.Function:
-        nodes = filter(_is_read, graph.nodes(model))
-        readings |= {id(node.operation): _of_node(node) for node in nodes}
-    return readings
-
-
-def _known(layer: keras.Operation) -> reading.Reading | None:
-    registered = registered_smoothness(layer)
-    return None if registered is None else reading.Reading(registered)
-
-
-def _of_node(node: graph.Node) -> reading.Reading:
-    try:
-        known = _known(node.operation)
-        return known or reading.of_call(node.operation, node.args, node.kwargs)
-    # A function that cannot be traced can raise any error.
-    except Exception:
+def reading_of_part(part: keras.Operation, args: tuple, kwargs: dict) -> reading.Reading:
+    """Returns what is known of a layer, or of an operation that a graph calls with symbols."""
+    is_layer = isinstance(part, keras.layers.Layer)
+    symbols = filter(keras.backend.is_keras_tensor, keras.tree.flatten((args, kwargs)))
+    if not is_layer and not any("float" in symbol.dtype for symbol in symbols):
         return reading.Reading()
-
-
-def _is_read(node: graph.Node) -> bool:
-    """Returns whether a node calls an operation, of floats among others."""
-    leaves = keras.tree.flatten((node.args, node.kwargs))
-    symbols = filter(keras.backend.is_keras_tensor, leaves)
-    is_layer = isinstance(node.operation, keras.layers.Layer)
-    return not is_layer and any("float" in symbol.dtype for symbol in symbols)
+    # A function that cannot be traced can raise any error.
+    with contextlib.suppress(Exception):
+        registered = registered_smoothness(part)
+        if registered is not None:
+            return reading.Reading(registered)
+        return reading.read(part) if is_layer else reading.of_call(part, args, kwargs)
+    return reading.Reading()

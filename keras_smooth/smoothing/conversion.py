@@ -164,10 +164,11 @@ def smoothen(
     with calls.preserved_random_state():
         model, args = prepared(model, x, copies.fresh_copy)
         _check_copy(model, args)
-        smooth = _Converter(order, sharpness, replacements).part(model)
+        converter = _Converter(order, sharpness, replacements)
+        smooth = converter.part(model)
         copies.build(smooth, args, {})
         copy_state(model, smooth)
-    _warn_rough(smooth, order)
+    converter.warn_rough(smooth)
     smooth.output_change = _change(
         calls.call_without_trace(model, *args), calls.call_without_trace(smooth, *args)
     )
@@ -195,24 +196,6 @@ def _check_copy(model: keras.Model, args: tuple) -> None:
     copies.fill_and_compare(model, copy, None, call)
 
 
-def _warn_rough(smooth: keras.Model, order: int) -> None:
-    # Most models have no operations.
-    whole = registry.smoothness(smooth)
-    rough = [] if whole is not None and whole >= order else [*_rough_parts(smooth, order)]
-    if rough:
-        warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
-
-
-def _rough_parts(model: keras.Model, order: int) -> Iterator[str]:
-    """Yields the layers and operations of a model that are less smooth than an order."""
-    known = registry.readings_of_parts(model)
-    for path, layer in graph.unique(model):
-        reading = known.get(id(layer))
-        if reading and reading.smoothness is not None and reading.smoothness < order:
-            kinds = "".join(f", {kind}" for kind in reading.rough(order))
-            yield f"{path} ({type(layer).__name__}, C^{reading.smoothness}{kinds})"
-
-
 class _Converter:
     """Converts the parts of one model.
 
@@ -226,6 +209,8 @@ class _Converter:
         self.order = order
         self.sharpness = sharpness
         self.made: dict[int, Any] = {}
+        # Of what is called in graphs, by id, with symbols.
+        self.arguments: dict[int, tuple[tuple, dict]] = {}
         self.own_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
         others = {k: v for k, v in replacements.items() if k not in self.own_layers}
         self.replacements = {_activation(k): _activation(v) for k, v in others.items()}
@@ -238,10 +223,35 @@ class _Converter:
 
     def _made(self, layer: keras.Operation) -> Any:
         if graph.is_graph(layer):
-            return copies.clone(layer, None, self.part)
+            return copies.clone(layer, None, self.part, self._called)
         if type(layer) in self.own_layers:
             return _own(self.own_layers[type(layer)], layer)
         return self.smooth_form(layer) or self._copy(layer)
+
+    def _called(self, part: Any, *args: Any, **kwargs: Any) -> Any:
+        self.arguments[id(part)] = args, kwargs
+        return copies.called(part, *args, **kwargs)
+
+    def warn_rough(self, smooth: keras.Model) -> None:
+        """Warns of what was made that is less smooth than the order."""
+        # Most models have no operations.
+        whole = registry.smoothness(smooth)
+        rough = [] if whole is not None and whole >= self.order else [*self._rough(smooth)]
+        if rough:
+            warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
+
+    def _rough(self, smooth: keras.Model) -> Iterator[str]:
+        # Not what is inside of a model with a `call` of its own.
+        made = set(map(id, self.made.values()))
+        for path, part in graph.unique(smooth):
+            if id(part) not in made:
+                continue
+            args, kwargs = self.arguments.get(id(part), ((), {}))
+            reading = registry.reading_of_part(part, args, kwargs)
+            k = reading.smoothness
+            if k is not None and k < self.order:
+                kinds = "".join(f", {kind}" for kind in reading.rough(self.order))
+                yield f"{path} ({type(part).__name__}, C^{k}{kinds})"
 
     def smooth_form(self, layer: keras.Operation) -> Callable | None:
         """Returns the replacement of a part that is less smooth than the order."""
