@@ -149,8 +149,8 @@ def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:
 
     Columns of x may have unlike units: a line has the lengths of the inputs that it moves.
     """
-    x = np.concatenate([_rows(each, 1) for each in points.moving], axis=-1)
-    speed = np.abs(np.concatenate([_rows(each, 2) for each in directions], axis=-1))
+    x = calls.rows(points.moving)
+    speed = np.abs(calls.rows(directions, axes=2))
     extent, spread = np.abs(x).max(axis=0), np.ptp(x, axis=0)
     extent = np.where(extent > 0.0, extent, 1.0)
     moves = speed > 0.0
@@ -170,12 +170,6 @@ def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:
     steps = factors.reshape(-1, *[1] * length.ndim) * length
     steps = np.maximum(np.minimum(steps, np.maximum(most, length)), least)
     return np.broadcast_to(steps, (*steps.shape[:2], len(x)))
-
-
-def _rows(tensor: tf.Tensor, axes: int) -> np.ndarray:
-    """Returns a tensor in float64, with all axes after the first ones as one."""
-    array = np.asarray(tf.cast(tensor, "float64"))
-    return array.reshape(*array.shape[:axes], -1)
 
 
 def _factors(ranges: np.ndarray, least: int) -> np.ndarray:

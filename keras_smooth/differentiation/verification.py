@@ -326,7 +326,7 @@ class _Reference:
             agree(name, k, entry, measured, EPSILON[dtype], fine)
             for (name, k), entry, measured, fine in zip(
                 self.evaluation.task.entries,
-                _flat(values),
+                map(calls.rows, values),
                 self.measured,
                 finer,
                 strict=True,
@@ -339,7 +339,8 @@ class _Reference:
         """Returns the derivatives of the engine in float64, None for each without these."""
         if self.finer is not None:
             try:
-                return _flat(dataclasses.replace(self.finer, engine=engine).result())
+                finer = dataclasses.replace(self.finer, engine=engine)
+                return list(map(calls.rows, finer.result()))
             # A gradient of the user can raise any error in float64.
             except Exception:
                 self.finer, self.measured = None, _measured(self.evaluation)
@@ -351,22 +352,9 @@ def _measured(evaluation: Evaluation) -> list[Measured]:
     rng, num_fields = np.random.default_rng(_SEED), len(differences.SPREAD)
     propagate = differences.Differences(evaluation.model, rng, _DRAWS)
     measured = []
-    for entry in _flat(evaluation.along_lines(propagate)):
+    for entry in map(calls.rows, evaluation.along_lines(propagate)):
         rows = entry.reshape(1 + num_fields * _DRAWS, -1, entry.shape[1])
         spread = np.abs(rows[1:]).reshape(num_fields, _DRAWS, *rows.shape[1:])
         largest = spread.max(axis=1)
         measured.append(Measured(rows[0], *np.where(np.isnan(largest), np.inf, largest)))
     return measured
-
-
-def _flat(entries: tuple) -> list[np.ndarray]:
-    """Returns all numbers of each entry, `(batch, numbers)`, in float64."""
-
-    def rows(tensor: tf.Tensor) -> np.ndarray:
-        array = np.asarray(tf.cast(tensor, "float64"))
-        return array.reshape(len(array), -1)
-
-    return [
-        np.concatenate([rows(tensor) for tensor in keras.tree.flatten(entry)], axis=1)
-        for entry in entries
-    ]

@@ -200,5 +200,17 @@ def cast_to(dtype: str, structure: Any) -> Any:
     )
 
 
+def rows(structure: Any, axes: int = 1) -> np.ndarray:
+    """Returns the numbers of all tensors side by side, in float64.
+
+    Args:
+        structure: Tensors or arrays of one shape in their first axes.
+        axes: How many axes these are; all behind them become one.
+    """
+    leaves = keras.tree.flatten(structure)
+    arrays = [np.asarray(tf.cast(leaf, "float64")) for leaf in leaves]
+    return np.concatenate([a.reshape(*a.shape[:axes], -1) for a in arrays], axis=-1)
+
+
 def is_float(leaf: Any) -> bool:
     return tf.is_tensor(leaf) and leaf.dtype.is_floating
