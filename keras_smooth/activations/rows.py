@@ -15,7 +15,6 @@ def activation_row(
     smoothness: float,
     joints: Sequence[float] = (),
     reason: str = "",
-    examples: Sequence[dict] = ({},),
     exact_of: Callable | None = None,
 ) -> Callable[[Callable], Callable]:
     """Registers a function of single numbers for saving, and as a row of the registry.
@@ -24,7 +23,6 @@ def activation_row(
         smoothness: k of the class C^k.
         joints: Where pieces of the function meet.
         reason: What happens there.
-        examples: Parameters with which the tests try it.
         exact_of: The function of Keras that has the same values, and whose derivatives are
             wrong.
 
@@ -43,8 +41,9 @@ def activation_row(
                 f"{function.__module__} another name."
             )
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
-        columns: dict[str, Any] = dict(joints=tuple(joints), examples=tuple(examples))
-        registry.add(registry.Row(function, smoothness, reason=reason, **columns))
+        registry.add(
+            registry.Row(function, smoothness, joints=tuple(joints), reason=reason)
+        )
         registry.name(function)
         if exact_of is not None:
             EXACT_FORMS[exact_of] = function
