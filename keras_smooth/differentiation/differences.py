@@ -82,9 +82,16 @@ class Estimate:
 SPREAD = ("error", "rounding", "size", "variation", "steepest")
 
 
-@dataclasses.dataclass(frozen=True)
-class Differences:
-    """Replaces `taylor.propagate`: jets from values of the model, and what they are off by.
+def propagate(
+    model: Callable,
+    rng: np.random.Generator,
+    draws: int,
+    points: Points,
+    directions: list[tf.Tensor],
+    order: int,
+    sums: np.ndarray | None = None,
+) -> Any:
+    """Replaces that of `taylor`: jets from values of the model, and what they are off by.
 
     The batch of a jet has the derivatives, and behind them each field of `SPREAD` for each draw:
     errors have unknown signs, which sums of directions add or take away.
@@ -93,35 +100,27 @@ class Differences:
         model: Model, layer or function.
         rng: Draws a sign for each direction.
         draws: How often.
+        points: Where.
+        directions: For each moving input, as for `taylor.propagate`.
+        order: Number of derivatives.
+        sums: As for `taylor.propagate`.
     """
+    y = _call(model, points.x)
+    steps = ladder(points, directions)
+    values = _along_lines(model, points, directions, steps)
+    signs = rng.choice([-1.0, 1.0], (draws, len(directions[0])))
 
-    model: Callable
-    rng: np.random.Generator
-    draws: int
+    def jet(tensor: tf.Tensor, samples: np.ndarray) -> Jet:
+        rows = estimates(samples, steps, order, EPSILON[tensor.dtype.name])
+        with np.errstate(invalid="ignore"):
+            primal, *series = (_with_spread(row, signs) for row in rows)
+            if sums is not None:
+                series[-1] = np.stack([_weighted(series[-1], row) for row in sums])
+        entries = list(map(tf.constant, series))
+        return Jet(tf.constant(primal[0]), entries, sums is not None, weights=sums)
 
-    def __call__(
-        self,
-        points: Points,
-        directions: list[tf.Tensor],
-        order: int,
-        sums: np.ndarray | None = None,
-    ) -> Any:
-        y = _call(self.model, points.x)
-        steps = ladder(points, directions)
-        values = _along_lines(self.model, points, directions, steps)
-        signs = self.rng.choice([-1.0, 1.0], (self.draws, len(directions[0])))
-
-        def jet(tensor: tf.Tensor, samples: np.ndarray) -> Jet:
-            rows = estimates(samples, steps, order, EPSILON[tensor.dtype.name])
-            with np.errstate(invalid="ignore"):
-                primal, *series = (_with_spread(row, signs) for row in rows)
-                if sums is not None:
-                    series[-1] = np.stack([_weighted(series[-1], row) for row in sums])
-            entries = list(map(tf.constant, series))
-            return Jet(tf.constant(primal[0]), entries, sums is not None, weights=sums)
-
-        jets = list(map(jet, keras.tree.flatten(y), values))
-        return keras.tree.pack_sequence_as(y, jets)
+    jets = list(map(jet, keras.tree.flatten(y), values))
+    return keras.tree.pack_sequence_as(y, jets)
 
 
 def _with_spread(row: Estimate, signs: np.ndarray) -> np.ndarray:

@@ -24,51 +24,40 @@ from keras_smooth.jet.entries import total
 from keras_smooth.operations.taped import nested_tapes
 
 
-@dataclasses.dataclass(frozen=True)
-class Partials:
+def _partials(ways: Ways, below: int, value: Any, x: Any, order: int) -> Callable:
     """A step: all partial derivatives, by sample, by reverse sweeps.
 
     Args:
         ways: From x to y.
         below: The order of what is differentiated.
+        value: What is differentiated.
+        x: By what.
+        order: How many tapes there are, this one among them.
     """
+    points = keras.tree.flatten(x)
+    split = [(tensor, components(tensor)) for tensor in keras.tree.flatten(value)]
 
-    ways: Ways
-    below: int = 0
+    def jacobian(tape: tf.GradientTape, place: int, number: int) -> tf.Tensor:
+        (tensor, columns), point = split[place], points[number]
+        # Where value is a derivative, its places count the inputs behind each output.
+        output, inputs = place, [number]
+        for _ in range(order - 1):
+            output, earlier = divmod(output, len(points))
+            inputs.append(earlier)
+        rows = slopes(ways, tape, columns, point, below + order, output, inputs)
+        shape = (-1, *tensor.shape[1:], *sample_axes(point))
+        return tf.cast(tf.reshape(rows, shape), tensor.dtype)
 
-    def __call__(self, value: Any, x: Any, order: int) -> Callable:
-        points = keras.tree.flatten(x)
-        split = [(tensor, components(tensor)) for tensor in keras.tree.flatten(value)]
+    def differentiate(tape: tf.GradientTape) -> Any:
+        numbers = range(len(points))
+        jacobians = (
+            [jacobian(tape, place, number) for number in numbers]
+            for place in range(len(split))
+        )
+        by_input = [keras.tree.pack_sequence_as(x, each) for each in jacobians]
+        return keras.tree.pack_sequence_as(value, by_input)
 
-        def jacobian(tape: tf.GradientTape, place: int, number: int) -> tf.Tensor:
-            (tensor, columns), point = split[place], points[number]
-            # Where value is a derivative, its places count the inputs behind each output.
-            output, *inputs = _unraveled(order, place, number, len(points))
-            rows = slopes(
-                self.ways, tape, columns, point, self.below + order, output, inputs
-            )
-            shape = (-1, *tensor.shape[1:], *sample_axes(point))
-            return tf.cast(tf.reshape(rows, shape), tensor.dtype)
-
-        def differentiate(tape: tf.GradientTape) -> Any:
-            numbers = range(len(points))
-            jacobians = (
-                [jacobian(tape, place, number) for number in numbers]
-                for place in range(len(split))
-            )
-            by_input = [keras.tree.pack_sequence_as(x, each) for each in jacobians]
-            return keras.tree.pack_sequence_as(value, by_input)
-
-        return differentiate
-
-
-def _unraveled(order: int, place: int, number: int, num_points: int) -> list[int]:
-    """Returns the place of an output, and those of all inputs that it is derived by."""
-    inputs = [number]
-    for _ in range(order - 1):
-        place, earlier = divmod(place, num_points)
-        inputs.append(earlier)
-    return [place, *inputs]
+    return differentiate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,12 +184,9 @@ def components(tensor: tf.Tensor) -> list[tf.Tensor]:
 
 def forms(traces: Traces, points: Points, *, wanted: Sequence[Form]) -> tuple:
     """Returns y and sums of partial derivatives."""
-
-    def function(moving: list[tf.Tensor]) -> Any:
-        return traces.called(points.whole(moving))
-
     indices = {index for form in wanted for index, _ in form}
-    known = chosen(function, points.moving, indices, Ways(traces, points))
+    function, ways = _function(traces, points), Ways(traces, points)
+    known = chosen(function, points.moving, indices, ways)
     return known[()], *(_form(form, known) for form in wanted)
 
 
@@ -216,7 +202,8 @@ def chosen(
         ways: From x to the outputs.
     """
     levels = _levels(indices)
-    step = _Chosen(levels, [math.prod(each.shape[1:]) for each in x], ways)
+    dims = [math.prod(each.shape[1:]) for each in x]
+    step = functools.partial(_chosen_step, levels, dims, ways)
     entries = nested_tapes(lambda x: [function(x)], x, len(levels) - 1, step)
     return {
         index: value
@@ -274,58 +261,62 @@ def _parent(index: MultiIndex, lower: list[MultiIndex]) -> tuple[MultiIndex, int
     return next(pair for pair in _parents(index).items() if pair[0] in lower)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Chosen:
+def _chosen_step(
+    levels: list[list[MultiIndex]],
+    dims: list[int],
+    ways: Ways,
+    values: list,
+    x: list[tf.Tensor],
+    order: int,
+) -> Callable:
     """A step of `nested_tapes`: from the chosen derivatives of one order those of the next.
 
     Args:
         levels: The derivatives of each order.
         dims: How many numbers a sample of each input has.
         ways: From the inputs to the outputs.
+        values: The derivatives of the order before.
+        x: The inputs.
+        order: That of the next.
     """
+    below, level = levels[order - 1], levels[order]
+    outputs = dict(zip(below, values, strict=True))
+    split = {
+        index: list(map(components, keras.tree.flatten(value)))
+        for index, value in outputs.items()
+    }
+    places = [(n, place) for n, dim in enumerate(dims) for place in range(dim)]
 
-    levels: list[list[MultiIndex]]
-    dims: list[int]
-    ways: Ways
+    def differentiate(tape: tf.GradientTape) -> list:
+        @functools.cache
+        def rows(parent: MultiIndex, output: int, number: int) -> tf.Tensor:
+            """Returns the derivatives of an output by one input, `(batch, m, d)`."""
+            columns = split[parent][output]
+            inputs = [number, *(places[axis][0] for axis in parent)]
+            rows = slopes(ways, tape, columns, x[number], order, output, inputs)
+            return tf.reshape(rows, (-1, len(columns), dims[number]))
 
-    def __call__(self, values: list, x: list[tf.Tensor], order: int) -> Callable:
-        below, level = self.levels[order - 1], self.levels[order]
-        outputs = dict(zip(below, values, strict=True))
-        split = {
-            index: list(map(components, keras.tree.flatten(value)))
-            for index, value in outputs.items()
-        }
-        places = [(n, place) for n, dim in enumerate(self.dims) for place in range(dim)]
+        def derivative(index: MultiIndex) -> Any:
+            parent, axis = _parent(index, below)
+            number, place = places[axis]
 
-        def differentiate(tape: tf.GradientTape) -> list:
-            @functools.cache
-            def rows(parent: MultiIndex, output: int, number: int) -> tf.Tensor:
-                """Returns the derivatives of an output by one input, `(batch, m, d)`."""
-                columns = split[parent][output]
-                inputs = [number, *(places[axis][0] for axis in parent)]
-                rows = slopes(self.ways, tape, columns, x[number], order, output, inputs)
-                return tf.reshape(rows, (-1, len(columns), self.dims[number]))
+            def column(output: int, y: tf.Tensor) -> tf.Tensor:
+                slope = rows(parent, output, number)[..., place]
+                return tf.cast(tf.reshape(slope, (-1, *y.shape[1:])), y.dtype)
 
-            def derivative(index: MultiIndex) -> Any:
-                parent, axis = _parent(index, below)
-                number, place = places[axis]
+            leaves = enumerate(keras.tree.flatten(outputs[parent]))
+            flat = [column(*each) for each in leaves]
+            return keras.tree.pack_sequence_as(outputs[parent], flat)
 
-                def column(output: int, y: tf.Tensor) -> tf.Tensor:
-                    slope = rows(parent, output, number)[..., place]
-                    return tf.cast(tf.reshape(slope, (-1, *y.shape[1:])), y.dtype)
+        return list(map(derivative, level))
 
-                leaves = enumerate(keras.tree.flatten(outputs[parent]))
-                flat = [column(*each) for each in leaves]
-                return keras.tree.pack_sequence_as(outputs[parent], flat)
-
-            return list(map(derivative, level))
-
-        return differentiate
+    return differentiate
 
 
 def derivatives(traces: Traces, points: Points, *, order: int) -> tuple:
     """Returns y and all its partial derivatives up to an order, for each sample."""
-    start, step = points.structured(points.moving), Partials(Ways(traces, points))
+    start = points.structured(points.moving)
+    step = functools.partial(_partials, Ways(traces, points), 0)
     return tuple(nested_tapes(_function(traces, points), start, order, step))
 
 
@@ -370,18 +361,19 @@ def along_each(traces: Traces, points: Points, *, vectors: tf.Tensor, order: int
 def hessian_vector_product(traces: Traces, points: Points, *directions: tf.Tensor) -> tuple:
     """Returns y and the derivatives of its slope along one direction by all inputs."""
     ways, outputs = Ways(traces, points), []
+    step = functools.partial(_partials, ways, 0)
 
     def contracted(tensor: tf.Tensor, slopes: Any) -> tf.Tensor:
         pairs = zip(keras.tree.flatten(slopes), directions, strict=True)
         return tf.add_n([_contracted(tensor, *pair) for pair in pairs])
 
     def slope(moving: Any) -> Any:
-        y, slopes = nested_tapes(_function(traces, points), moving, 1, Partials(ways))
+        y, slopes = nested_tapes(_function(traces, points), moving, 1, step)
         outputs.append(y)
         return keras.tree.map_structure_up_to(y, contracted, y, slopes)
 
     start = points.structured(points.moving)
-    _, products = nested_tapes(slope, start, 1, Partials(ways, below=1))
+    _, products = nested_tapes(slope, start, 1, functools.partial(_partials, ways, 1))
     return outputs[0], products
 
 

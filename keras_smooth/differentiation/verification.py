@@ -1,6 +1,7 @@
 """Verified derivatives: the numbers of an engine compared with differences of the model."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -350,7 +351,7 @@ class _Reference:
 def _measured(evaluation: Evaluation) -> list[Measured]:
     """Returns the derivatives by differences."""
     rng, num_fields = np.random.default_rng(_SEED), len(differences.SPREAD)
-    propagate = differences.Differences(evaluation.model, rng, _DRAWS)
+    propagate = functools.partial(differences.propagate, evaluation.model, rng, _DRAWS)
     measured = []
     for entry in map(calls.rows, evaluation.along_lines(propagate)):
         rows = entry.reshape(1 + num_fields * _DRAWS, -1, entry.shape[1])
