@@ -202,16 +202,16 @@ def registered_smoothness(obj: object) -> Class:
     return None if facts is None else facts.smoothness
 
 
-def reading_of_part(part: keras.Operation, args: tuple, kwargs: dict) -> reading.Reading:
+def reading_of_part(layer: keras.Operation, args: tuple, kwargs: dict) -> reading.Reading:
     """Returns what is known of a layer, or of an operation that a graph calls with symbols."""
-    is_layer = isinstance(part, keras.layers.Layer)
+    is_layer = isinstance(layer, keras.layers.Layer)
     symbols = filter(keras.backend.is_keras_tensor, keras.tree.flatten((args, kwargs)))
     if not is_layer and not any("float" in symbol.dtype for symbol in symbols):
         return reading.Reading()
     # A function that cannot be traced can raise any error.
     with contextlib.suppress(Exception):
-        registered = registered_smoothness(part)
+        registered = registered_smoothness(layer)
         if registered is not None:
             return reading.Reading(registered)
-        return reading.read(part) if is_layer else reading.of_call(part, args, kwargs)
+        return reading.read(layer) if is_layer else reading.of_call(layer, args, kwargs)
     return reading.Reading()

@@ -225,16 +225,18 @@ class _Converter:
         if graph.is_graph(layer):
             return copies.clone(layer, None, self.part, self._called)
         if type(layer) in self.own_layers:
-            return _own(self.own_layers[type(layer)], layer)
+            own = self.own_layers[type(layer)]
+            is_class = isinstance(own, type)
+            return own.from_config(layer.get_config()) if is_class else own(layer)
         return self.smooth_form(layer) or self._copy(layer)
 
-    def _called(self, part: Any, *args: Any, **kwargs: Any) -> Any:
-        self.arguments[id(part)] = args, kwargs
-        return copies.called(part, *args, **kwargs)
+    def _called(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        self.arguments[id(layer)] = args, kwargs
+        return copies.called(layer, *args, **kwargs)
 
     def warn_rough(self, smooth: keras.Model) -> None:
         """Warns of what was made that is less smooth than the order."""
-        # Most models have no operations.
+        # Most models have no layers.
         whole = registry.smoothness(smooth)
         rough = [] if whole is not None and whole >= self.order else [*self._rough(smooth)]
         if rough:
@@ -243,15 +245,15 @@ class _Converter:
     def _rough(self, smooth: keras.Model) -> Iterator[str]:
         # Not what is inside of a model with a `call` of its own.
         made = set(map(id, self.made.values()))
-        for path, part in graph.unique(smooth):
-            if id(part) not in made:
+        for path, layer in graph.unique(smooth):
+            if id(layer) not in made:
                 continue
-            args, kwargs = self.arguments.get(id(part), ((), {}))
-            reading = registry.reading_of_part(part, args, kwargs)
+            args, kwargs = self.arguments.get(id(layer), ((), {}))
+            reading = registry.reading_of_part(layer, args, kwargs)
             k = reading.smoothness
             if k is not None and k < self.order:
                 kinds = "".join(f", {kind}" for kind in reading.rough(self.order))
-                yield f"{path} ({type(part).__name__}, C^{k}{kinds})"
+                yield f"{path} ({type(layer).__name__}, C^{k}{kinds})"
 
     def smooth_form(self, layer: keras.Operation) -> Callable | None:
         """Returns the replacement of a part that is less smooth than the order."""
@@ -361,9 +363,3 @@ def _as_function(layer: keras.layers.Layer) -> Callable | None:
     if function := registry.as_activation(layer):
         return activations.partial(function[0], **function[1])
     return None
-
-
-def _own(replacement: Any, layer: keras.Operation) -> keras.Operation:
-    if isinstance(replacement, type):
-        return replacement.from_config(layer.get_config())  # type: ignore[attr-defined]
-    return replacement(layer)
