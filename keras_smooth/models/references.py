@@ -125,7 +125,8 @@ def functions(layer_or_model: keras.Operation, suffix: str = "") -> list[Callabl
     for layer in parts_within(layer_or_model):
         for name in sorted(name for name in vars(layer) if name.endswith(suffix)):
             if not callable(getattr(type(layer), name, None)):
-                functions_of_layer += filter(is_function, _leaves(vars(layer)[name]))
+                values = (value for _, value in leaves(vars(layer)[name]))
+                functions_of_layer += filter(is_function, values)
     return functions_of_layer
 
 
@@ -143,18 +144,20 @@ def parts_within(layer: keras.Operation) -> list[keras.Operation]:
 
 def held(layer: keras.Operation) -> list[keras.Operation]:
     """Returns the layers and operations that are attributes of a part, or in one."""
-    leaves = _leaves(list(vars(layer).values()))
-    return [leaf for leaf in leaves if isinstance(leaf, keras.Operation)]
+    return [each for _, each in leaves(vars(layer)) if isinstance(each, keras.Operation)]
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value
+def leaves(value: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
+    """Yields path and value of what is in nested dicts, lists and tuples.
+
+    Those of Keras sort the keys of dicts, which may be of several kinds.
+    """
+    is_list = isinstance(value, list | tuple)
+    if not is_list and not isinstance(value, dict):
+        yield path, value
+        return
+    for key, item in enumerate(value) if is_list else value.items():
+        yield from leaves(item, (*path, key))
 
 
 def is_function(value: Any, as_activation: bool = False) -> bool:
