@@ -113,7 +113,11 @@ def plan(traced: Traced, order: int, nearby: bool) -> Plan:
         order: The highest order.
         nearby: Whether only the samples count.
     """
-    program = _with_derivatives(traced.program)
+    program = traced.program
+    tensors = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
+    # Without outputs of integers and booleans, if there are others.
+    outputs = tuple(n for n in program.outputs if rows.is_smooth(tensors[n].dtype))
+    program = dataclasses.replace(program, outputs=outputs or program.outputs)
     made = Plan(traced, program, order, nearby)
     made.has_masks = any(map(graph.makes_masks, traced.parts))
     every = walk.all_operations(program)
@@ -123,13 +127,6 @@ def plan(traced: Traced, order: int, nearby: bool) -> Plan:
     moving, given = reader.moving, traced.arguments.items()
     made.reached = {id(traced.parts[n]) for n, names in given if moving & {*names}}
     return made
-
-
-def _with_derivatives(program: Program) -> Program:
-    """Returns a program without outputs of integers and booleans, if it has others."""
-    tensors = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
-    outputs = tuple(n for n in program.outputs if rows.is_smooth(tensors[n].dtype))
-    return dataclasses.replace(program, outputs=outputs or program.outputs)
 
 
 class _Reader(walk.Walk):
@@ -258,7 +255,13 @@ class _Reader(walk.Walk):
         return self.plan.has_masks
 
     def _is_in_stock(self, step: LayerStep) -> bool:
-        return bool(step.parts) and _is_stock(self.plan.traced.parts[step.parts[-1]])
+        """Returns whether it is in a layer of Keras, without a function of the user."""
+        layer = self.plan.traced.parts[step.parts[-1]] if step.parts else None
+        if not isinstance(layer, keras.layers.Layer) or type(layer) in _TOLD_BY_SAMPLES:
+            return False
+        is_of_keras = type(layer).__module__.partition(".")[0] == "keras"
+        functions = references.functions(layer)
+        return is_of_keras and all(map(calls.is_told_by_config, functions))
 
 
 def _in_layers(step: Step) -> LayerStep:
@@ -276,15 +279,6 @@ def known_class(layer: keras.Operation) -> float | None:
     if registered is not None or type(layer) in _TOLD_BY_SAMPLES:
         return registered
     return registry.smoothness(type(layer))
-
-
-def _is_stock(layer: keras.Operation) -> bool:
-    """Returns whether a layer is one of Keras, without a function of the user."""
-    if not isinstance(layer, keras.layers.Layer) or type(layer) in _TOLD_BY_SAMPLES:
-        return False
-    is_of_keras = type(layer).__module__.partition(".")[0] == "keras"
-    functions = references.functions(layer)
-    return is_of_keras and all(map(calls.is_told_by_config, functions))
 
 
 def words_of(layer: keras.Operation, order: int) -> str:

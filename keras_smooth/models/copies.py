@@ -179,8 +179,11 @@ def from_config(
         kind: Class of the new part; by default that of the old one.
     """
     kind = kind or type(layer)
-    substitute = substitute or functools.partial(_copied_layer, change=change)
-    references = References(layer, substitute)
+
+    def copied(value: Any) -> Any:
+        return from_config(value, change) if isinstance(value, keras.Operation) else value
+
+    references = References(layer, substitute or copied)
     try:
         with references.in_place():
             config = layer.get_config()
@@ -194,12 +197,6 @@ def from_config(
         except Exception:
             raise error from None
         return _read(kind, layer, config, references)
-
-
-def _copied_layer(value: Any, change: Callable) -> Any:
-    if isinstance(value, keras.Operation):
-        return from_config(value, change)
-    return value
 
 
 def _read(

@@ -39,7 +39,10 @@ def prepared(
         ValueError: If x is None and nothing tells the shape of the inputs.
     """
     if x is not None:
-        x = _first_samples(model, x, numbers)
+        tensors = checked_inputs.tensors(model, x)
+        sizes = (math.prod(t.shape[1:]) for t in keras.tree.flatten(tensors))
+        number = max(SAMPLES, numbers // max(1, *sizes, 1))
+        x = keras.tree.map_structure(lambda t: t[:number], tensors)
         if not own_call.is_built(model):
             # A class without a config of its arguments has no copy; to be built harms it not.
             with contextlib.suppress(Exception):
@@ -54,14 +57,6 @@ def prepared(
     if model.built and _built_shape(model) is not None:
         return model, (keras.tree.map_shape_structure(_normal, _built_shape(model)),)
     return _tried(model, copied)
-
-
-def _first_samples(model: keras.layers.Layer, x: Any, numbers: int) -> Any:
-    """Returns the first samples of x, which fit the model."""
-    tensors = checked_inputs.tensors(model, x)
-    size = max((math.prod(t.shape[1:]) for t in keras.tree.flatten(tensors)), default=1)
-    number = max(SAMPLES, numbers // max(size, 1))
-    return keras.tree.map_structure(lambda t: t[:number], tensors)
 
 
 def _of_model(model: keras.Model) -> Any:

@@ -68,6 +68,8 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
             lambda leaf: None if leaf is None else tf.convert_to_tensor(leaf),
             concrete.structured_outputs,
         )
+    # A tape follows a variable that is read, not its handle.
+    variables = {id(getattr(v, "handle", None)): v for v in concrete.variables}
     leaves, numbers = keras.tree.flatten(structure), itertools.count()
     tensors = [leaf for leaf in leaves if leaf is not None]
     return Trace(
@@ -77,7 +79,7 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
             operations=tuple(concrete.graph.get_operations()),
             bodies=bodies.library(concrete.graph),
         ),
-        captured=_captured(concrete),
+        captured=tuple(variables.get(id(x), x) for x in concrete.captured_inputs),
         structure=structure,
         places=tuple(-1 if leaf is None else next(numbers) for leaf in leaves),
     )
@@ -100,12 +102,3 @@ def openings(structure: Any, is_open: Callable) -> tuple[list, Callable]:
         return keras.tree.pack_sequence_as(structure, new)
 
     return [leaves[place] for place in places], filled
-
-
-def _captured(concrete: Any) -> tuple[Any, ...]:
-    """Returns what a function captures, variables in the place of their handles.
-
-    A tape follows a variable that is read, not its handle.
-    """
-    variables = {id(getattr(v, "handle", None)): v for v in concrete.variables}
-    return tuple(variables.get(id(x), x) for x in concrete.captured_inputs)
