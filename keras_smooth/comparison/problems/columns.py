@@ -1,7 +1,7 @@
 """The columns of a text file of a spreadsheet, NumPy or an instrument.
 
 The first line names the columns, in any order and in upper or lower case; others are ignored.
-alone. They are apart by commas, semicolons, tabs or spaces. Empty lines and lines that begin
+Columns are apart by commas, semicolons, tabs or spaces. Empty lines and lines that begin
 with # are passed over; where numpy.savetxt has put the names behind a #, they are found there.
 What could be read in two ways is refused, with the line.
 """
