@@ -99,7 +99,10 @@ class Measurement:
     def drawn(self) -> Values:
         """Returns what figures show."""
         if isinstance(self.x, np.ndarray) and self.x.size == len(self.x):
-            pairs = [(_columns(exact), _columns(own)) for exact, own in self._fitting()]
+            pairs = [
+                (calls.float64_rows(exact), calls.float64_rows(own))
+                for exact, own in self._fitting()
+            ]
             return Values(self.x, self.names[: self.order + 1], pairs)
         return Values(self.x, self.names, self.pairs())
 
@@ -146,11 +149,6 @@ def _joined(leaves: list[np.ndarray]) -> np.ndarray:
     if len(leaves) == 1:
         return leaves[0]
     return np.concatenate([np.ravel(leaf) for leaf in leaves])
-
-
-def _columns(leaves: list[np.ndarray]) -> np.ndarray:
-    """Returns the outputs of one input side by side, `(batch, outputs)`."""
-    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
 
 
 def metric_of(identifier: Any) -> keras.metrics.Metric:

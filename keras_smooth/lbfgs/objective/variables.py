@@ -1,8 +1,8 @@
 """The variables of a fit: those of Keras, whose values are replaced, and of TensorFlow."""
 
-import functools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -15,9 +15,6 @@ HELD = (
     "The loss calls a tf.function that was traced before and holds {weights} of that time. Call "
     "the plain Python function: fit_lbfgs compiles the whole loss, with all that it calls."
 )
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 Variable: TypeAlias = keras.Variable | tf.Variable
 
@@ -44,19 +41,15 @@ def is_among(variable: Variable, variables: Iterable[Variable]) -> bool:
     return any(variable is other for other in variables)
 
 
-def explains_held_tensors(function: Callable[P, T]) -> Callable[P, T]:
-    """Has a function say what to do about a tf.function that holds tensors of another trace."""
-
-    @functools.wraps(function)
-    def explained(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        except TypeError as error:
-            if "is out of scope" not in str(error):
-                raise
-            raise ValueError(HELD.format(weights="the weights")) from error
-
-    return explained
+@contextlib.contextmanager
+def explained_held_tensors() -> Iterator[None]:
+    """Explains the error of a tf.function that holds tensors of another trace."""
+    try:
+        yield
+    except TypeError as error:
+        if "is out of scope" not in str(error):
+            raise
+        raise ValueError(HELD.format(weights="the weights")) from error
 
 
 class OtherValues(keras.StatelessScope):
