@@ -23,14 +23,14 @@ def article(
     experiment = Experiment(settings, {problem.name: problem})
     model = experiment.network(RunId(activation, settings.main, seed))
     x, y = (tf.constant(column[:, None]) for column in problem.draw(seed))
-    return model, Objective(model), micro_batches.at_once((x, y, None), "float64")
+    return model, Objective(model), micro_batches.as_one_batch((x, y, None), "float64")
 
 
 def evaluation(model, objective: Objective) -> Callable:
     """Returns value and gradient as a function of weights and data."""
 
     def evaluate(position, data, model=model):  # the objective holds its model weakly
-        return micro_batches.over_all_rows(objective.value_and_gradient, position, data)
+        return micro_batches.evaluate_all_rows(objective.value_and_gradient, position, data)
 
     return evaluate
 

@@ -84,7 +84,7 @@ def poisson(seed: int) -> tuple:
 
 
 def _at_once(points: np.ndarray) -> micro_batches.Rows:
-    return micro_batches.at_once((tf.constant(points), None, None), "float64")
+    return micro_batches.as_one_batch((tf.constant(points), None, None), "float64")
 
 
 FITS: dict[str, Callable] = {

@@ -46,7 +46,7 @@ def burgers(seed: int, width: int = 20) -> tuple:
     points = np.random.default_rng(seed).uniform(size=(2000, 2))
     objective = Objective(model, Terms(mean_of_squares))
     parts = (tf.constant(points), None, None)
-    return model, objective, micro_batches.at_once(parts, "float64")
+    return model, objective, micro_batches.as_one_batch(parts, "float64")
 
 
 @dataclasses.dataclass

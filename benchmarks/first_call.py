@@ -96,7 +96,7 @@ def main() -> None:
     show("evaluation", compiled(evaluate, position, data))
 
     def search(position, value, gradient):
-        start = line_search.Place(position, value, gradient)
+        start = line_search.Evaluation(position, value, gradient)
         slope = -line_search.dot(gradient, gradient)
         return line_search.search(free, start, -gradient, slope, value)
 
@@ -118,7 +118,7 @@ def main() -> None:
     show("loop without evaluation", *minimizer_of(free, position, (), pairs, True)[:1])
     show("all", *minimizer_of(evaluate, position, data, pairs, True))
     alone = tf.function(objective.value_and_gradient, jit_compile=True, autograph=False)
-    around = functools.partial(micro_batches.over_all_rows, alone)
+    around = functools.partial(micro_batches.evaluate_all_rows, alone)
     show("graph around an evaluation", *minimizer_of(around, position, data, pairs, False))
     try:
         show("evaluation by JAX", of_jax(model, objective, data))

@@ -18,13 +18,13 @@ def keras_system(method: str) -> Callable:
 
 def _system(method: str, model, num_pairs: int) -> Callable:
     evaluate = functools.partial(
-        micro_batches.over_all_rows, Objective(model).value_and_gradient
+        micro_batches.evaluate_all_rows, Objective(model).value_and_gradient
     )
     minimizer = Minimizer(evaluate, method, num_pairs)
 
     def run(x, y, position, trace: Trace) -> None:
         parts = (tf.constant(x), tf.constant(y), None)
-        data = micro_batches.at_once(parts, "float64")
+        data = micro_batches.as_one_batch(parts, "float64")
         state = minimizer.begin(tf.constant(position), data)
         while not trace.is_over:
             before = int(state.num_iterations), int(state.num_objective_evaluations)

@@ -114,9 +114,9 @@ KEEP = {
 def move(descent: OptimizationRun, minimization: FitProblem, keep: Callable | None) -> None:
     """Takes the new data of a minimization into a descent, with some memory of the old."""
     memory = descent.state.memory
-    descent.move()
+    descent.continue_on_new_points()
     if keep is None:
-        descent.jump(descent.best.position)
+        descent.restart_at(descent.best.position)
     elif isinstance(memory, Memory):
         descent.state = with_memory(descent.state, keep(memory))
 
@@ -160,7 +160,7 @@ def error(name: str, model: keras.Model, seed: int, draws: int, every: int):
         chosen = keras_smooth.choose_by_residual(
             pool, residual(model, pool), NUM_POINTS, generator
         )
-        minimization.move(read_points(chosen, ReadOptions("float64")))
+        minimization.replace_points(read_points(chosen, ReadOptions("float64")))
         move(descent, minimization, keep)
         descent.advance((number + 1) * every)
     x, t = np.meshgrid(np.linspace(0.0, 1.0, 129), np.linspace(0.0, 1.0, 101))

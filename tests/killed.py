@@ -1,9 +1,9 @@
-"""Fits that are killed and started again, each in a process of its own.
+"""Fits that are killed and restarted, each in a process of its own.
 
     python tests/killed.py writes 0 | interrupt 0 | random NUM_KILLS [METHOD]
 
-prints a JSON line. TensorFlow is imported once and started in forks only: a start is then a
-second, and not ten.
+prints a JSON line. TensorFlow is imported once, and only used in forks, so that a start takes one
+second instead of ten.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ import numpy as np
 import keras_smooth
 
 EPOCHS = 60
-# What a process said last before it died: where the kill met it.
+# The last message of a process before it was killed: the phase in which it was.
 PHASES = {
     "s": "start",
     "b": "compile",
@@ -34,12 +34,16 @@ PHASES = {
     "d": "rename",
 }
 
-# After which word, and within how many seconds from then, a random kill comes.
+# A random kill comes after one of these messages, within so many seconds.
 MOMENTS = [("s", 1.0), ("b", 1.5), ("i", 0.05), ("f", 0.01), ("r", 0.001), ("g", 0.1)]
 
 
 def fit(
-    checkpoint: str | None, say, epochs: int = EPOCHS, chunk: int = 1, method: str = "lbfgs"
+    checkpoint: str | None,
+    send,
+    epochs: int = EPOCHS,
+    chunk: int = 1,
+    method: str = "lbfgs",
 ):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(64, 2))
@@ -52,15 +56,15 @@ def fit(
     model.compile(loss="mse")
     callbacks = [
         keras.callbacks.LambdaCallback(
-            on_train_begin=lambda logs: say("b"),
-            on_train_batch_begin=lambda batch, logs: say("c"),
-            on_epoch_end=lambda epoch, logs: say("i"),
+            on_train_begin=lambda logs: send("b"),
+            on_train_batch_begin=lambda batch, logs: send("c"),
+            on_epoch_end=lambda epoch, logs: send("i"),
         )
     ]
     arguments = {"epochs": epochs, "steps_per_execution": chunk, "tolerance": 0.0}
     arguments |= {"checkpoint": checkpoint, "callbacks": callbacks, "verbose": 0}
     arguments["method"] = method
-    # Tracing takes a second, XLA two more.
+    # Tracing takes a second, and XLA would take two more.
     arguments["jit_compile"] = False
     try:
         keras_smooth.fit_lbfgs(model, x, np.sin(x.sum(axis=1, keepdims=True)), **arguments)
@@ -70,7 +74,7 @@ def fit(
 
 
 def outcome(model) -> dict:
-    """Returns all that must not depend on the kills."""
+    """Returns everything that must not depend on the kills."""
     total = hashlib.sha256()
     for variable in model.variables:
         total.update(np.asarray(variable).tobytes())
@@ -81,47 +85,47 @@ def outcome(model) -> dict:
 
 
 class Process:
-    """A fork that runs `job(say)` and reports what it returns as its last line."""
+    """A fork that runs `job(send)` and reports what it returns as its last line."""
 
     def __init__(self, job):
-        self._reads, writes = os.pipe()
+        self._read_end, writes = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(self._reads)
+            os.close(self._read_end)
 
-            def say(text: str) -> None:
+            def send(text: str) -> None:
                 os.write(writes, text.encode())
 
-            say("s")
+            send("s")
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            say("\n" + json.dumps(job(say)))
+            send("\n" + json.dumps(job(send)))
             os._exit(0)
         os.close(writes)
-        self.heard = ""
+        self.messages = ""
 
     def wait_for(self, phase: str, count: int = 1) -> None:
-        """Returns when it has said so, or can no longer."""
-        while self.heard.count(phase) < count:
-            heard = os.read(self._reads, 1).decode()
-            if not heard:
+        """Waits until the process has sent a message `count` times, or has ended."""
+        while self.messages.count(phase) < count:
+            message = os.read(self._read_end, 1).decode()
+            if not message:
                 return
-            self.heard += heard
+            self.messages += message
 
     def end(self) -> dict | None:
-        """Waits for the end. Returns the report, or None where it was killed."""
-        with os.fdopen(self._reads) as pipe:
-            self.heard += pipe.read()
+        """Waits for the end, and returns the report, or None if the process was killed."""
+        with os.fdopen(self._read_end) as pipe:
+            self.messages += pipe.read()
         os.waitpid(self.pid, 0)
-        phases, _, report = self.heard.partition("\n")
-        self.heard = phases
+        phases, _, report = self.messages.partition("\n")
+        self.messages = phases
         return json.loads(report) if report else None
 
 
-def dying(name: str, count: int, after: bool) -> None:
-    """Lets this process die at a call of `os.<name>`, before or after it does its work."""
+def die_at(name: str, count: int, after: bool) -> None:
+    """Makes this process die at a call of `os.<name>`, before or after the call has its effect."""
     original, left = getattr(os, name), [count]
 
-    def deadly(*arguments):
+    def die(*arguments):
         left[0] -= 1
         if left[0] == 0 and not after:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -129,55 +133,55 @@ def dying(name: str, count: int, after: bool) -> None:
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(os, name, deadly)
+    setattr(os, name, die)
 
 
-def telling(say) -> None:
-    """Lets this process say where it is in a write."""
+def telling(send) -> None:
+    """Makes this process send a message at each step of a write."""
     for name, (before, after) in {"fsync": "fg", "replace": "rd"}.items():
         original = getattr(os, name)
 
-        def told(*arguments, original=original, before=before, after=after):
-            say(before)
+        def with_message(*arguments, original=original, before=before, after=after):
+            send(before)
             original(*arguments)
-            say(after)
+            send(after)
 
-        setattr(os, name, told)
+        setattr(os, name, with_message)
 
 
-def undisturbed(epochs: int, method: str = "lbfgs") -> dict:
-    return Process(lambda say: outcome(fit(None, say, epochs, method=method))).end()
+def uninterrupted(epochs: int, method: str = "lbfgs") -> dict:
+    return Process(lambda send: outcome(fit(None, send, epochs, method=method))).end()
 
 
 def killed_in_writes() -> dict:
-    """One fit that dies at every step of a write, twice before anything is complete."""
+    """Runs a fit that dies at each step of a write, twice before the first file is complete."""
     deaths = [("fsync", 1, False), ("replace", 1, False), ("replace", 2, True)]
     deaths += [("unlink", 2, False)]
     killed = 0
     with tempfile.TemporaryDirectory() as directory:
         for death in deaths:
 
-            def job(say, death=death):
-                dying(*death)
-                return outcome(fit(directory, say, 10))
+            def job(send, death=death):
+                die_at(*death)
+                return outcome(fit(directory, send, 10))
 
             killed += Process(job).end() is None
-        last = Process(lambda say: outcome(fit(directory, say, 10))).end()
+        last = Process(lambda send: outcome(fit(directory, send, 10))).end()
         files = sorted(os.listdir(directory))
     return {
         "deaths": len(deaths),
         "killed": killed,
-        "same": last == undisturbed(10),
+        "same": last == uninterrupted(10),
         "files": files,
     }
 
 
 def interrupted() -> dict:
-    """A fit that gets SIGINT in the middle of a long chunk, and goes on."""
+    """Runs a fit that gets SIGINT in the middle of a long chunk, and continues it."""
     epochs, chunk = 4000, 2000
 
-    def job(say):
-        model = fit(directory, say, epochs, chunk)
+    def job(send):
+        model = fit(directory, send, epochs, chunk)
         losses = [float(loss) for loss in model.history.history["loss"]]
         result = model.history.result
         return {"status": result.status, "fun": result.fun, "losses": losses}
@@ -191,23 +195,23 @@ def interrupted() -> dict:
     return {"first": first, "second": second}
 
 
-def phase_of(heard: str) -> str:
-    # The last step of a write is to sync the directory; the first chunk is compiled.
-    again = heard.endswith("c") and heard.count("c") > 1
-    return "iterate" if again or heard.endswith("dfg") else PHASES[heard[-1]]
+def phase_of(messages: str) -> str:
+    # The last step of a write is to flush the directory; the first chunk is compiled.
+    again = messages.endswith("c") and messages.count("c") > 1
+    return "iterate" if again or messages.endswith("dfg") else PHASES[messages[-1]]
 
 
 def killed_at_random(num_kills: int, method: str = "lbfgs") -> dict:
-    """Fits that are killed five times each and then left alone."""
+    """Runs fits that are killed five times each, and then runs them to the end."""
     rng = random.Random(0)
-    exact = undisturbed(EPOCHS, method)
+    exact = uninterrupted(EPOCHS, method)
     met, same, runs = Counter(), 0, num_kills // 5
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as directory:
 
-            def job(say, directory=directory):
-                telling(say)
-                return outcome(fit(directory, say, method=method))
+            def job(send, directory=directory):
+                telling(send)
+                return outcome(fit(directory, send, method=method))
 
             for _ in range(5):
                 phase, seconds = rng.choice(MOMENTS)
@@ -216,7 +220,7 @@ def killed_at_random(num_kills: int, method: str = "lbfgs") -> dict:
                 time.sleep(rng.uniform(0.0, seconds))
                 os.kill(process.pid, signal.SIGKILL)
                 assert process.end() is None
-                met[phase_of(process.heard)] += 1
+                met[phase_of(process.messages)] += 1
             same += Process(job).end() == exact
     return {"kills": dict(met), "runs": runs, "same": same}
 

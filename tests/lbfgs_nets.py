@@ -1,4 +1,4 @@
-"""A net of 13 weights and 20 rows, which fit_lbfgs compiles in half a second."""
+"""Small nets and data for tests of `fit_lbfgs`: 13 weights and 20 rows, traced in half a second."""
 
 import functools
 import inspect
@@ -23,11 +23,19 @@ def dense(units, activation=None, seed=0, **arguments):
 
 
 def net(*between, dtype="float64", loss="mse", head=None, **arguments):
-    """Returns a compiled net with a fixed start, layers before its last, and perhaps another last."""
+    """Returns a compiled net with fixed initial weights.
+
+    Args:
+        between: Layers before the last one.
+        dtype: The dtype of all layers.
+        loss: The loss.
+        head: The last layer, or None for one unit.
+        arguments: Further arguments of `compile`.
+    """
     head = head or dense(1, seed=2, dtype=dtype)
     layers = [dense(3, "tanh", 1, dtype=dtype), *between, head]
     model = keras.Sequential([keras.Input((2,), dtype=dtype), *layers])
-    # What fit_lbfgs does is its own argument; Keras' evaluate would compile for a second.
+    # This is for Keras' evaluate, which would compile for a second. fit_lbfgs has its own argument.
     model.compile(**{"loss": loss, "jit_compile": False, **arguments})
     return model
 
@@ -49,14 +57,14 @@ def two_nets(as_dicts=True):
 
 
 @functools.cache
-def _made(make):
+def _model_and_start(make):
     model = make()
     return model, model.get_weights()
 
 
 def at_start(make=net):
-    """Returns the one model of its kind at its start: its fits share a traced program."""
-    model, start = _made(make)
+    """Returns a model with its initial weights, always the same object, so that fits share a trace."""
+    model, start = _model_and_start(make)
     model.set_weights(start)
     return model
 
@@ -75,18 +83,18 @@ def request(model, x=X, y=Y, **changed):
 
 
 def problem(model, x=X, y=Y, **arguments):
-    """Returns what a fit begins with, after all of its checks, without a minimizer to trace."""
-    asked = request(model, x, y, **arguments)
-    check_fittable(asked)
-    return FitProblem(asked, *asked.read())
+    """Returns the problem of a fit after all checks, without tracing a minimizer."""
+    fit_request = request(model, x, y, **arguments)
+    check_fittable(fit_request)
+    return FitProblem(fit_request, *fit_request.read())
 
 
 def loss_at_start(model, x=X, y=Y, **arguments):
-    """Returns the loss that a fit begins with, and its gradient."""
-    begun = problem(model, x, y, **arguments)
-    # As a fit computes them: in a graph.
-    compute = traced(begun.objective.value_and_gradient)
-    value, gradient = compute(begun.start(), begun.points.parts)
+    """Returns the loss at the start of a fit, and its gradient."""
+    fit_problem = problem(model, x, y, **arguments)
+    # In a graph, as in a fit.
+    compute = traced(fit_problem.objective.value_and_gradient)
+    value, gradient = compute(fit_problem.start(), fit_problem.points.parts)
     return float(value), np.asarray(gradient)
 
 

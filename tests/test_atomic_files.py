@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and one comparison a directory."""
+"""Files that are written atomically, and directories with one comparison each."""
 
 import errno
 import os
@@ -75,7 +75,7 @@ def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path, monk
     assert sorted(os.listdir(tmp_path)) == sorted(others)
 
 
-# One comparison a directory.
+# One comparison for each directory.
 
 
 def test_a_second_comparison_is_refused_in_one_sentence(tmp_path):

@@ -1,4 +1,4 @@
-"""DerivativeMonitor: its numbers, and each callback that is to see them."""
+"""`DerivativeMonitor`: its numbers, its figures, and the callbacks that use its logs."""
 
 import copy
 import csv
@@ -22,7 +22,7 @@ KEYS = ["y_mse", "dy_mse", "d2y_mse"]
 
 
 def gaussian(x):
-    # Not x**2: TensorFlow's third derivative of it is NaN at 0.
+    # With x**2, TensorFlow's third derivative would be NaN at 0.
     return ops.exp(-ops.square(x))
 
 
@@ -32,7 +32,7 @@ def exact(x):
 
 
 def fit(model, data, callbacks, epochs=3, **arguments):
-    """Fits step by step: a few steps take less than to trace one. A monitor has its own program."""
+    """Fits eagerly, since a few steps take less time than a trace. A monitor has its own program."""
     model.run_eagerly = True
     return model.fit(
         *data,
@@ -51,7 +51,7 @@ def test_errors_are_those_of_plain_numpy(make_model, gaussian_data, dtype):
     history = fit(model, gaussian_data, [monitor])
     values = keras_smooth.derivatives(model, gaussian_data[0])
     for key, value, true in zip(KEYS, values, exact(gaussian_data[0])):
-        # Graph and eager round differently; float32 curves are of order 1.
+        # Graph and eager operations round differently; curves in float32 are of order 1.
         expected = np.mean((np.float64(value) - true) ** 2)
         assert history.history[key][-1] == pytest.approx(
             expected, rel=1e-4 if dtype == "float32" else 1e-10
@@ -59,7 +59,7 @@ def test_errors_are_those_of_plain_numpy(make_model, gaussian_data, dtype):
 
 
 class Table:
-    """What pandas and polars have in common."""
+    """A table with the interface that pandas and polars have in common."""
 
     def __init__(self, **columns):
         self._data = columns
@@ -92,7 +92,7 @@ def test_every_form_of_reference_gives_the_same(make_model, gaussian_data):
     logs = fit(make_model(), gaussian_data, monitors, epochs=1).history
     for name in forms:
         for key in KEYS:
-            # A function's derivatives are rounded otherwise.
+            # Derivatives of a function are rounded differently.
             np.testing.assert_allclose(
                 logs[f"{name}_{key}"], logs[f"tuple_{key}"], rtol=1e-9
             )
@@ -118,7 +118,7 @@ def test_metrics(make_model, gaussian_data, metric, ending, function):
         model, gaussian_data, [keras_smooth.DerivativeMonitor(x, gaussian, metric=metric)]
     ).history
     d2y = keras_smooth.derivatives(model, x)[2]
-    # An instance made by the user computes in float32.
+    # An instance that the user makes computes in float32.
     assert logs[f"d2y_{ending}"][-1] == pytest.approx(function(d2y - exact(x)[2]), rel=1e-5)
 
 
@@ -150,7 +150,7 @@ def test_every_in_fit(make_model, gaussian_data, every, initial, measured):
     logs = fit(model, gaussian_data, [monitor], epochs, initial_epoch=initial).history
     assert list(monitor.history["epoch"]) == measured
     assert len(logs["loss"]) == epochs - initial
-    # What was not measured is not in the logs.
+    # Epochs without a measurement have no such logs.
     np.testing.assert_array_equal(logs["d2y_mse"], monitor.history["d2y_mse"])
 
 
@@ -184,7 +184,7 @@ def test_patience_counts_measurements(make_model, gaussian_data):
     )
     with pytest.warns(UserWarning, match="d2y_mse.* not available"):
         logs = fit(make_model(), gaussian_data, [monitor, stopping], epochs=20).history
-    # The best is that of epoch 0; epochs 3 and 6 are the two without improvement.
+    # Epoch 0 is the best; the measurements of epochs 3 and 6 are no improvement.
     assert len(logs["loss"]) == 7
 
 
@@ -215,7 +215,7 @@ def test_gradient_norm_and_laplacian(make_model, shape, rng):
     x = rng.normal(size=shape)
 
     def bowl(x):
-        # Three times the squared distance from 0, and once.
+        # The squared distance from 0, with the factors 3 and 1.
         squares = ops.sum(ops.reshape(ops.square(x), (6, -1)), axis=1, keepdims=True)
         return ops.concatenate([3.0 * squares, squares], axis=1)
 
@@ -227,7 +227,7 @@ def test_gradient_norm_and_laplacian(make_model, shape, rng):
         x, bowl, also=["gradient_norm", "laplacian"], metric="mae"
     )
     logs = fit(model, (x, np.zeros((6, 2))), [monitor], epochs=1).history
-    # Tanh of a row of weights, by hand.
+    # The derivatives of tanh of a row of weights, as formulas.
     kernel, bias = (np.asarray(weight) for weight in model.layers[1].weights)
     tanh = np.tanh(x.reshape(6, -1) @ kernel + bias)
     slope, squares = 1.0 - tanh**2, np.sum(kernel**2, axis=0)
@@ -241,7 +241,7 @@ def test_gradient_norm_and_laplacian(make_model, shape, rng):
         assert logs[key][-1] == pytest.approx(np.mean(errors), rel=1e-10), key
 
 
-# Each callback in turn sees the keys.
+# Each of these callbacks uses the keys.
 
 
 def test_progress_bar(make_model, gaussian_data, capsys):
@@ -276,7 +276,7 @@ def test_tensorboard(make_model, gaussian_data, tmp_path):
 
 
 def events(folder):
-    """Returns the steps of each tag that was written for TensorBoard, and the last images."""
+    """Returns the steps of each tag written for TensorBoard, and the last images."""
     steps, images = {}, {}
     for path in sorted(folder.rglob("*tfevents*")):
         for record in tf.data.TFRecordDataset(str(path)):
@@ -294,7 +294,7 @@ def test_log_dir(make_model, gaussian_data, tmp_path):
     )
     fit(make_model(), gaussian_data, [monitor], epochs=6)
     steps, images = events(tmp_path)
-    # Figures of the measurements 1, 2, 4 and the last.
+    # Figures are drawn at the measurements 1, 2, 4 and the last.
     assert steps == {f"a_{key}": [*range(6)] for key in KEYS} | {
         "a_derivatives": [0, 1, 3, 5]
     }
@@ -304,7 +304,7 @@ def test_log_dir(make_model, gaussian_data, tmp_path):
 
 
 class Notebook:
-    """IPython as a notebook has it: a shell with a kernel, and displays that change."""
+    """IPython as in a notebook: a shell with a kernel, and displays that can be updated."""
 
     version_info = (9, 0)  # matplotlib asks for it
 
@@ -331,7 +331,7 @@ def test_live(make_model, gaussian_data, monkeypatch):
     )
     for epochs in (4, 1):
         fit(make_model(), gaussian_data, [monitor], epochs=epochs)
-    # One figure a fit, drawn at the epochs 0, 2 and 3, and at the only one.
+    # One figure for each fit, drawn at epochs 0, 2 and 3, and at the only epoch.
     assert [len(pictures) for pictures in notebook.shown] == [3, 1]
     assert all(p.startswith(b"\x89PNG") for pictures in notebook.shown for p in pictures)
 
@@ -395,7 +395,7 @@ def test_logs_are_plain_numbers(make_model, gaussian_data):
     json.dumps(fit(make_model(), gaussian_data, [monitor]).history)
 
 
-# What goes wrong.
+# Errors and warnings.
 
 
 def test_warns_once_when_a_derivative_is_zero_everywhere(make_model, gaussian_data):
@@ -496,7 +496,7 @@ def test_reference_that_does_not_fit_the_model_is_refused_before_training(
 
 
 def test_same_size_is_not_the_same_shape(make_model):
-    # (2, 21) and (21, 2) have 42 numbers each; the first is no list of 21 samples.
+    # (2, 21) and (21, 2) have 42 numbers each, but the first has not 21 samples.
     monitor = keras_smooth.DerivativeMonitor(X, [np.zeros((21, 2, 3))] * 3)
     with pytest.raises(ValueError, match=r"\(21, 2, 3\), but .* \(21, 6\)"):
         fit(make_model(outputs=6), (X, np.zeros((21, 6))), [monitor])
@@ -516,7 +516,7 @@ def test_plot(make_model, tmp_path):
         keras_smooth.DerivativeMonitor(X, gaussian).plot()
     figure = measured(make_model(), X, gaussian).plot()
     figure.savefig(tmp_path / "plot.png")
-    # Errors over epochs, and three columns of a curve above its error.
+    # Errors over epochs, and three columns with a curve above its error.
     assert len(figure.axes) == 1 + 2 * 3
 
 
@@ -535,7 +535,7 @@ def test_plot_has_a_line_for_each_output(make_model, rng, form):
     split, reference = TWO_OUTPUTS[form]
     inner = make_model(outputs=2)
     model = keras.Model(inner.inputs, split(inner.outputs[0]))
-    # The points are in no order; the curves are.
+    # The points are not sorted, and the curves are.
     _, y, dy, *_ = measured(model, rng.permutation(X), reference).plot().axes
     sin, cos, network_sin, network_cos = (line.get_ydata() for line in y.get_lines())
     # Rounding of sums of a few numbers of order 1.
@@ -562,7 +562,7 @@ def test_plot_of_several_inputs(make_model, rng, monkeypatch):
     assert [panel.get_title() for panel in panels] == ["y", "dy", "d2y", "laplacian"]
     dots = [panel.get_lines()[1].get_xydata() for panel in panels]
     assert [len(xy) for xy in dots] == [11, 22, 30, 11]
-    # The reference is what the model has.
+    # The reference has the values of the model.
     for xy in dots:
         np.testing.assert_allclose(*xy.T, rtol=1e-12, atol=1e-14)
     laplacian = np.ravel(keras_smooth.laplacian(model, x))
@@ -619,13 +619,13 @@ def test_copies_after_a_fit(make_model, gaussian_data, tmp_path, way, kind):
     fit(model, gaussian_data, [other], epochs=1)
     assert [len(each.history["epoch"]) for each in (monitor, other)] == [2, 3]
     ours, theirs = other.measure(), monitor.measure()
-    # One metric of the user's, in float32, in two programs.
+    # A user's metric in float32, in two programs.
     assert ours == pytest.approx(theirs, rel=1e-6)
 
 
 A, B = np.linspace(-1.0, 1.0, 5)[:, None], np.linspace(0.5, 2.0, 5)[:, None]
 ZERO = np.zeros((5, 1))
-# Functions of two inputs, some derivatives of which are 0: y by a and a, a and b, b and b.
+# Functions of two inputs, with some derivatives that are 0: by a and a, a and b, b and b.
 OF_A_DICT = {
     "sum": (lambda x: ops.sin(x["a"]) + ops.cos(x["b"]), (-np.sin(A), ZERO, -np.cos(B))),
     "product": (lambda x: ops.sin(x["a"]) * x["b"], (-np.sin(A) * B, np.cos(A), ZERO)),
@@ -640,7 +640,7 @@ def test_functions_of_a_dict_whose_mixed_derivatives_are_zero(kind):
     function, (aa, ab, bb) = OF_A_DICT[kind]
     found = keras_smooth.DerivativeMonitor({"a": A, "b": B}, function).reference[2]
     expected = np.concatenate([aa, ab, ab, bb])
-    # From derivatives along three directions: rounding of numbers of size 10.
+    # Computed from derivatives along three directions, with rounding of numbers of size 10.
     np.testing.assert_allclose(np.reshape(found, (-1, 1)), expected, atol=1e-13)
 
 
@@ -679,7 +679,7 @@ def test_epochs_count_on_over_fits(make_model, gaussian_data):
     monitor, model = in_several_fits(make_model, gaussian_data)
     assert monitor.fits == [("Adam", 0), ("L-BFGS", 3), ("BFGS", 23)]
     assert list(monitor.history["epoch"]) == [0, 1, 2, 12, 22, 23, 24]
-    # Epochs that go on by themselves are as they are, and so is a copy.
+    # Epochs that a fit continues to count are unchanged, also in a copy.
     fit(model, gaussian_data, [monitor], epochs=42, initial_epoch=40)
     fit(model, gaussian_data, [copy.deepcopy(monitor)], epochs=1)
     assert monitor.fits[3:] == [("Adam", 40)]
@@ -750,7 +750,7 @@ def test_plot_of_sorted_samples(of_three_inputs, along):
     np.testing.assert_allclose(slope[0].get_ydata(), cosines[order], rtol=1e-12)
     places = np.arange(11) if along == "samples" else x[order, 1]
     np.testing.assert_array_equal(slope[1].get_xdata(), places)
-    # All entries of a quantity together are drawn as well.
+    # All entries of a quantity can also be drawn together.
     whole = of_three_inputs.plot(along=along).axes[2].get_lines()
     assert sum(line.get_ydata().size for line in whole if line.get_color() == "C3") == 33
 

@@ -16,7 +16,7 @@ from keras_smooth import Status, fit_lbfgs
 from keras_smooth.lbfgs.minimizers import LeastSquares, Minimizer, gauss_newton
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.residuals import Residuals
-from keras_smooth.lbfgs.objective.sharding import moved
+from keras_smooth.lbfgs.objective.sharding import perturbed
 from keras_smooth.lbfgs.objective.terms import ResidualTerms
 
 GAUSS_NEWTON = {"method": "gauss_newton", "jit_compile": False, "verbose": 0}
@@ -32,6 +32,12 @@ def system(num_residuals, num_weights):
     return jacobian, residuals
 
 
+def damped_system(residuals, jacobian, damping=0.0):
+    return gauss_newton.DampedSystem(
+        *map(tf.constant, (residuals, jacobian, np.asarray(damping, residuals.dtype)))
+    )
+
+
 # More weights, the dual; more residuals, the normal equations; as many.
 @pytest.mark.parametrize("size", [(5, 9), (9, 5), (7, 7)])
 @pytest.mark.parametrize("damping", [1e-6, 1.0, 1e6])
@@ -43,18 +49,65 @@ def test_step_solves_the_damped_least_squares_problem(size, damping):
         -np.concatenate([residuals, np.zeros(size[1])]),
         rcond=None,
     )[0]
-    solved = gauss_newton.DampedSystem(tf.constant(residuals), tf.constant(jacobian))
-    value, step, count = solved.solve(
+    damped = damped_system(residuals, jacobian)
+    value, step, count = damped.solve(
         lambda step: residuals + tf.linalg.matvec(jacobian, step),
         tf.constant(damping, tf.float64),
     )
     assert float(value) == pytest.approx(
         np.sum((residuals + jacobian @ step.numpy()) ** 2), rel=1e-12
     )
-    # The normal equations square the condition, which is below 1e4 with the damping: 1e-16 * 1e8.
+    # The normal equations square the condition number, which is below 1e4 with damping: 1e-16 * 1e8.
     np.testing.assert_allclose(step, expected, rtol=1e-7, atol=1e-8)
-    # Of a linear function there is nothing to correct.
+    # A linear function needs no correction.
     assert int(count) == 2
+
+
+# The smallest singular value, as a fraction of the largest one. In float64 its square is 1e-4 of
+# what rounding changes in J'J, in float32 it is 1e-3 of that.
+SMALLEST = {"float64": 1e-10, "float32": 1e-5}
+
+
+@pytest.mark.parametrize("dtype", SMALLEST)
+@pytest.mark.parametrize("size", [(12, 30), (30, 12), (12, 12)])
+def test_small_damping_reaches_small_singular_values(size, dtype):
+    rng = np.random.default_rng(0)
+    left = np.linalg.qr(rng.normal(size=(size[0], 12)))[0]
+    right = np.linalg.qr(rng.normal(size=(size[1], 12)))[0]
+    values = np.geomspace(1.0, SMALLEST[dtype], 12)
+    jacobian = ((left * values) @ right.T).astype(dtype)
+    # The exact step is -right @ weights, and each of its coordinates has the same size.
+    weights = np.resize([1.0, -1.0], 12)
+    residuals = ((left * values) @ weights).astype(dtype)
+    damping = 0.01 * SMALLEST[dtype] ** 2
+    system = damped_system(residuals, jacobian, damping)
+    assert float(system.smallest_damping) < damping
+    _, step, count = system.solve(
+        lambda step: residuals + tf.linalg.matvec(jacobian, step),
+        tf.constant(damping, dtype),
+    )
+    # The damping leaves 1e-2. The rounding of the Jacobian itself moves the last coordinate by
+    # its precision over the smallest value: 1e-6 in float64, 1e-2 in float32.
+    np.testing.assert_allclose(right.T @ step.numpy(), -weights, atol=0.05)
+    assert int(count) <= 4
+
+
+@pytest.mark.parametrize(
+    "loss_ratio, sample_ratio, share, expected",
+    [
+        # A step that is worth its share of the cost.
+        (0.3, 1e-6, 0.5, False),
+        # The sample is fitted, the other rows are not.
+        (0.99, 1e-6, 0.1, True),
+        # From good weights, a step lowers both by little, but that of the sample by more.
+        (0.994, 0.976, 0.028, True),
+        # Both are lowered alike: damping is the limit, and more rows would not help.
+        (0.994, 0.993, 0.028, False),
+    ],
+)
+def test_samples_grow_if_they_limit_the_step(loss_ratio, sample_ratio, share, expected):
+    ratios = (tf.constant(ratio, tf.float64) for ratio in (loss_ratio, sample_ratio))
+    assert bool(gauss_newton._is_limited_by_sample(*ratios, share)) is expected
 
 
 def test_corrections_find_what_the_linear_model_misses():
@@ -65,16 +118,16 @@ def test_corrections_find_what_the_linear_model_misses():
         linear = tf.linalg.matvec(jacobian, step)
         return residuals + linear + 0.03 * linear**2
 
-    solved = gauss_newton.DampedSystem(tf.constant(residuals), tf.constant(jacobian))
-    value, step, count = solved.solve(after, damping)
-    _, plain, _ = solved.solve(lambda s: residuals + tf.linalg.matvec(jacobian, s), damping)
-    # With 9 weights 5 residuals can be 0, but for the damping: 1e-6 squared.
+    damped = damped_system(residuals, jacobian)
+    value, step, count = damped.solve(after, damping)
+    _, plain, _ = damped.solve(lambda s: residuals + tf.linalg.matvec(jacobian, s), damping)
+    # With 9 weights, 5 residuals can be 0, except for the damping: 1e-6 squared.
     assert float(tf.reduce_sum(after(plain) ** 2)) > 1e-4
     assert float(value) == float(tf.reduce_sum(after(step) ** 2)) < 1e-10
     assert 3 < int(count) <= 12
 
 
-# The method.
+# The minimizer.
 
 
 def least_squares(function):
@@ -102,7 +155,7 @@ def least_squares(function):
     return LeastSquares(value_and_gradient, value, draw, residuals, linearized)
 
 
-def solved(function, start, num_iterations, tolerance=1e-6, dtype="float64"):
+def end_state(function, start, num_iterations, tolerance=1e-6, dtype="float64"):
     minimizer = Minimizer(least_squares(function), "gauss_newton", 1, jit_compile=False)
     state = minimizer.begin(tf.constant(start, dtype), ())
     return minimizer.advance(state, num_iterations, tolerance, ())
@@ -112,9 +165,9 @@ def solved(function, start, num_iterations, tolerance=1e-6, dtype="float64"):
     "problem", representatives(PROBLEMS, PROBLEMS[::7]), ids=lambda problem: problem.name
 )
 def test_solves_the_problems_of_more_garbow_and_hillstrom(problem):
-    state = solved(problem.residuals, problem.start, 1000)
+    state = end_state(problem.residuals, problem.start, 1000)
     assert problem.is_minimum(float(state.objective_value))
-    # Residuals are rounded by 1e-16 of their parts, their squares by twice that times them.
+    # Residuals r are rounded by 1e-16 of their terms, and their squares by 2e-16 r.
     value = pytest.approx(float(problem(state.position)), rel=1e-9, abs=1e-22)
     assert float(state.objective_value) == value
 
@@ -126,12 +179,12 @@ def test_evaluations_are_counted():
         counted.assign_add(1)
         return PROBLEMS[0].residuals(x)
 
-    state = solved(function, PROBLEMS[0].start, 5, 0.0)
+    state = end_state(function, PROBLEMS[0].start, 5, 0.0)
     assert int(state.num_objective_evaluations) == int(counted) > 5
 
 
 def test_samples_with_strings_are_not_searched_for_inf():
-    """Models that begin with a lookup of words have them in x."""
+    """x contains strings if a model begins with a lookup layer."""
 
     def draw(size, seed, data):
         return data, tf.constant(1.0)
@@ -165,7 +218,7 @@ def oscillator_net():
 
 
 POINTS = {"inside": np.linspace(0.0, 1.0, 7)[:, None], "start": np.zeros((1, 1))}
-TWO = ({"a": X, "b": X[::-1]}, {"p": Y, "q": 2.0 * Y})
+DATA_OF_TWO_NETS = ({"a": X, "b": X[::-1]}, {"p": Y, "q": 2.0 * Y})
 
 
 def recurrent(kind=keras.layers.GRU, **arguments):
@@ -213,7 +266,7 @@ SINE = {
 }  # fmt: skip
 
 
-def squares():
+def two_outputs():
     model = two_nets()
     model.compile(loss={"p": "mse", "q": "mse"}, jit_compile=False)
     return model
@@ -224,7 +277,7 @@ OBJECTIVES = {
     "mse": (net, None, (X, Y, None), ["rows"]),
     "targets without an axis": (net, None, (X, Y[:, 0], None), ["rows"]),
     "sample weights": (net, None, (X, Y, WEIGHTS), ["rows"]),
-    "two outputs": (squares, None, (*TWO, None), ["rows", "rows"]),
+    "two outputs": (two_outputs, None, (*DATA_OF_TWO_NETS, None), ["rows", "rows"]),
     "several units": (
         lambda: net(head=dense(3, seed=2, dtype="float64")), None, (X, np.sin(X @ np.ones((2, 3))), None),
         ["rows"],
@@ -270,8 +323,8 @@ OBJECTIVES = {
 }  # fmt: skip
 
 
-def linearized(residuals, position, data, rows=None):
-    """Returns residuals and their Jacobian, in a graph, of a sample of the rows if there is one."""
+def linearize(residuals, position, data, rows=None):
+    """Returns residuals and Jacobian of the data, or of a sample `rows`, computed in a graph."""
     terms = residuals.layout(data).terms
     compiled = tf.function(residuals.linearized, autograph=False)
     return compiled(position, data if rows is None else rows, terms)
@@ -289,19 +342,19 @@ def test_jacobian(name):
     weights = {"equation": 4.0} if name == "an equation" else None
     terms = None if function is None else ResidualTerms(function, weights)
     objective = Objective(model, terms)
-    residuals, position = Residuals(objective), moved(objective.position)
+    residuals, position = Residuals(objective), perturbed(objective.position)
     residuals.examine(position, data)
     terms = residuals.layout(data).terms
-    assert [term.way for term in terms] == ways
-    values, jacobian = linearized(residuals, position, data)
+    assert [term.method for term in terms] == ways
+    values, jacobian = linearize(residuals, position, data)
     value, gradient = objective.value_and_gradient(position, data)
     assert float(tf.reduce_sum(values**2)) == pytest.approx(float(value), rel=1e-12)
-    # Both are sums of some hundred products: rounding.
+    # Both are sums of some hundred products, which are rounded.
     found = 2.0 * tf.linalg.matvec(jacobian, values, transpose_a=True)
     np.testing.assert_allclose(found, gradient, rtol=1e-10, atol=1e-12)
     direction = tf.constant(np.random.default_rng(3).normal(size=len(position)))
     along = [residuals.values(position + h * direction, data) for h in (1e-6, -1e-6)]
-    # Central differences: the third derivative times 1e-12, rounding 1e-16 / 1e-6.
+    # Errors of central differences: the third derivative times 1e-12, and rounding 1e-16 / 1e-6.
     np.testing.assert_allclose(
         tf.linalg.matvec(jacobian, direction),
         (along[0] - along[1]) / 2e-6,
@@ -316,17 +369,17 @@ def test_a_sample_has_residuals_and_a_jacobian_that_all_rows_have(name):
     make, function, data, ways = OBJECTIVES[name]
     model, data = make(), as_tensors(data)
     objective = Objective(model, function and ResidualTerms(function, None))
-    residuals, position = Residuals(objective), moved(objective.position)
+    residuals, position = Residuals(objective), perturbed(objective.position)
     residuals.examine(position, data)
     rows, share = residuals.draw(data, tf.constant(3), tf.constant(1))
     if "entries" in ways:
         assert rows is data and share == 1.0
         return
     assert share < 1.0 == residuals.draw(data, tf.constant(99), tf.constant(1))[1]
-    both = [
+    whole_and_sample = [
         tf.concat([values[:, None], jacobian], axis=1)
         for values, jacobian in (
-            linearized(residuals, position, data), linearized(residuals, position, data, rows)
+            linearize(residuals, position, data), linearize(residuals, position, data, rows)
         )
     ]  # fmt: skip
     sizes = [
@@ -334,17 +387,17 @@ def test_a_sample_has_residuals_and_a_jacobian_that_all_rows_have(name):
         for part in (data, rows)
     ]
     assert sizes[1] == [min(3, size) for size in sizes[0]]
-    for whole, sample in zip(*map(by_term, both, sizes)):
-        # Each is divided by the root of the number of its rows.
+    for whole, sample in zip(*map(groups_by_term, whole_and_sample, sizes)):
+        # Residuals are divided by the root of the number of rows.
         sample = sample * math.sqrt(len(sample) / len(whole))
         apart = np.abs(whole[:, None] - sample).max(axis=-1).min(axis=0)
-        # The same sums, in batches of another size.
+        # The sums are the same, computed in batches of another size.
         assert apart.max() <= 1e-12 * np.abs(whole).max()
         assert len(np.unique(np.round(sample, 9), axis=0)) == len(sample)
 
 
-def by_term(rows, sizes):
-    """Returns rows in groups, one for each term; several units count as so many rows."""
+def groups_by_term(rows, sizes):
+    """Splits rows into groups, one for each term; a term with k units has k rows for each row."""
     ends = np.cumsum(sizes) * (len(rows) // sum(sizes))
     return np.split(np.asarray(rows), ends[:-1])
 
@@ -358,17 +411,17 @@ def test_code_for_one_number_of_rows_has_no_samples():
     model, data = oscillator_net(), as_tensors((POINTS, None, None))
     objective = Objective(model, ResidualTerms(needs_its_number_of_rows, None))
     residuals = Residuals(objective)
-    residuals.examine(moved(objective.position), data)
+    residuals.examine(perturbed(objective.position), data)
     layout = residuals.layout(data)
-    assert layout.terms[0].way == "rows" and layout.most_rows == 0
+    assert layout.terms[0].method == "rows" and layout.most_rows == 0
     assert residuals.draw(data, tf.constant(3), tf.constant(1))[0] is data
 
 
 def jacobian_of(model, data):
     objective = Objective(model)
-    residuals, position = Residuals(objective), moved(objective.position)
+    residuals, position = Residuals(objective), perturbed(objective.position)
     residuals.examine(position, data)
-    return linearized(residuals, position, data)[1]
+    return linearize(residuals, position, data)[1]
 
 
 def test_rows_in_a_loop_have_the_jacobian_of_vectorized_ones_without_a_word():
@@ -381,7 +434,7 @@ def test_rows_in_a_loop_have_the_jacobian_of_vectorized_ones_without_a_word():
         loop, rows = (jacobian_of(recurrent(unroll=u), data) for u in (False, True))
     finally:
         tf.get_logger().removeHandler(handler)
-    # The same sums in another order.
+    # The sums have another order.
     np.testing.assert_allclose(loop, rows, rtol=1e-12, atol=1e-14)
     assert not logged
 
@@ -390,10 +443,10 @@ def test_spectral_normalization():
     inner = dense(3, "tanh", dtype="float64")
     model = net(keras.layers.SpectralNormalization(inner, dtype="float64"))
     objective, data = Objective(model), as_tensors((X, Y, None))
-    residuals, position = Residuals(objective), moved(objective.position)
+    residuals, position = Residuals(objective), perturbed(objective.position)
     residuals.examine(position, data)
-    values, jacobian = linearized(residuals, position, data)
-    # Keras stops the gradient of its power iteration: there are no differences to compare with.
+    values, jacobian = linearize(residuals, position, data)
+    # Keras stops the gradient of its power iteration, so that differences cannot be compared with.
     np.testing.assert_allclose(
         2.0 * tf.linalg.matvec(jacobian, values, transpose_a=True),
         objective.value_and_gradient(position, data)[1],
@@ -415,7 +468,7 @@ def test_reaches_what_lbfgs_does_in_fewer_iterations():
     assert losses["gauss_newton"] < 0.01 * losses["lbfgs"]
 
 
-# Of 300 rows the first sample has a third: its solution is not that of all.
+# The first sample has a third of 300 rows, so that its solution is not that of all rows.
 @pytest.mark.parametrize("num_rows", [5, 30, 300])
 def test_linear_least_squares_with_weights_end_at_the_solution(num_rows):
     rng = np.random.default_rng(num_rows)
@@ -432,12 +485,12 @@ def test_linear_least_squares_with_weights_end_at_the_solution(num_rows):
         np.testing.assert_allclose(x @ solution, y, atol=1e-8)
         return
     expected = np.linalg.lstsq(root * x, root * y, rcond=None)[0]
-    # 1e-10 of a gradient of some tens, over a curvature near 1.
+    # A gradient of 1e-10 times some tens, divided by a curvature near 1.
     np.testing.assert_allclose(solution, expected, rtol=1e-8, atol=1e-9)
 
 
 def bell(seed=0):
-    """Returns a net and 600 rows, of which a sample determines the net."""
+    """Returns a net and 600 rows; a sample of the rows determines the weights."""
     layers = [dense(12, "tanh", seed, dtype="float64"), dense(1, seed=9, dtype="float64")]
     model = keras.Sequential([keras.Input((1,), dtype="float64"), *layers])
     model.compile(loss="mse")
@@ -455,7 +508,7 @@ def test_samples_reach_what_all_rows_do(monkeypatch):
 
 
 def test_a_limit_of_rows_is_a_limit_of_the_sample(monkeypatch):
-    # 37 weights: of all 600 rows there is no Jacobian, of a sample of 60 there is.
+    # With 37 weights, a Jacobian of 600 rows is above the limit, and that of a sample of 60 is not.
     monkeypatch.setattr("keras_smooth.lbfgs.objective.residuals.MOST_BYTES", 60 * 37 * 8)
     model, x, y = bell()
     result = fit_lbfgs(model, x, y, epochs=40, **GAUSS_NEWTON).result
@@ -481,7 +534,7 @@ def test_terms_are_logged_as_mean_squares_without_weights():
 
 
 def growth(rate, capital):
-    """The solution capital exp(rate x), whose unknowns are variables."""
+    """Returns an objective whose solution is capital exp(rate x), with two unknowns."""
 
     def objective(model, x):
         model(x["x"])
@@ -503,7 +556,7 @@ def test_variables_are_trained(kind):
             **arguments, **GAUSS_NEWTON,
         ).result  # fmt: skip
 
-    # A fit that has nothing to do begins, and ends, where they were.
+    # A fit at the solution begins and ends at the values of before.
     assert fit(target=1e9).nit == 0 and (float(rate), float(capital)) == (0.1, 1.0)
     assert fit().success
     assert (float(rate), float(capital)) == pytest.approx((0.7, 2.0), rel=1e-8)
@@ -514,7 +567,7 @@ def rosenbrock(model, x):
     return tf.stack([10.0 * (w[1] - w[0] ** 2), 1.0 - w[0]]) * math.sqrt(2.0)
 
 
-def plane(start):
+def two_unknowns(start):
     layer = keras.layers.Dense(1, use_bias=False, dtype="float64")
     model = keras.Sequential([keras.Input((2,), dtype="float64"), layer])
     model.set_weights([np.array(start)[:, None]])
@@ -522,29 +575,29 @@ def plane(start):
 
 
 def exponentials(model, x):
-    """Residuals that cannot all be 0: at the lowest place rounding leaves a gradient."""
+    """Returns residuals that cannot all be 0; at the minimum, rounding leaves a gradient."""
     w = model.trainable_variables[0][:, 0]
     return tf.stack([tf.exp(w[0]) - 2.0, tf.exp(w[0]) - 3.1, w[1] - 0.3])
 
 
-def errors(model, x):
+def errors_of(model, x):
     return model(x) - Y
 
 
 def at_rosenbrocks_start():
-    return plane([-1.2, 1.0])
+    return two_unknowns([-1.2, 1.0])
 
 
-# Name: objective, model, arguments, the status that it must end with.
+# Name: objective, model, arguments, the expected status.
 ENDS = {
     "tolerance": (rosenbrock, at_rosenbrocks_start, {}, Status.TOLERANCE),
-    "at the minimum already": (rosenbrock, lambda: plane([1.0, 1.0]), {}, Status.TOLERANCE),
-    "iteration limit": (errors, at_start, {"epochs": 2}, Status.ITERATION_LIMIT),
-    "target": (errors, at_start, {"target": 1e-2}, Status.TARGET),
+    "at the minimum already": (rosenbrock, lambda: two_unknowns([1.0, 1.0]), {}, Status.TOLERANCE),
+    "iteration limit": (errors_of, at_start, {"epochs": 2}, Status.ITERATION_LIMIT),
+    "target": (errors_of, at_start, {"target": 1e-2}, Status.TARGET),
     "stalled": (exponentials, at_rosenbrocks_start, {"tolerance": 0.0}, Status.STALLED),
     "an array of one number": (
         lambda model, x: {"all": rosenbrock(model, x), "number": (model(x)[0, 0] - 1.0)[None]},
-        lambda: plane([1.0, 0.5]), {}, Status.TOLERANCE,
+        lambda: two_unknowns([1.0, 0.5]), {}, Status.TOLERANCE,
     ),
     "NaN at the start": (
         lambda model, x: tf.math.log(rosenbrock(model, x)), at_rosenbrocks_start, {}, Status.NON_FINITE,
@@ -563,7 +616,7 @@ def test_status(name):
     assert result.success == (status in (Status.TOLERANCE, Status.TARGET))
 
 
-# What it refuses.
+# Errors.
 
 
 def dataset():
@@ -639,14 +692,14 @@ def test_too_large_a_matrix_is_refused_with_its_size(monkeypatch):
         fit_lbfgs(net(batch_normalization), X, Y, **GAUSS_NEWTON)
 
 
-# Name: objective, what a warning says, the status.
+# Name: objective, words of the warning, the expected status.
 ODD = {
     "float32": (
-        lambda model, x: tf.cast(errors(model, x), "float32"), "the loss computes in float32",
+        lambda model, x: tf.cast(errors_of(model, x), "float32"), "the loss computes in float32",
         Status.ITERATION_LIMIT,
     ),
     "NaN in a term": (
-        lambda model, x: {"a": errors(model, x), "b": tf.math.log(model(x) - 1e3)},
+        lambda model, x: {"a": errors_of(model, x), "b": tf.math.log(model(x) - 1e3)},
         "these terms of the objective are inf or NaN: b", Status.NON_FINITE,
     ),
 }  # fmt: skip
@@ -666,7 +719,7 @@ def test_warnings(name):
 def test_a_random_loss_is_said_to_be_so(method):
     def objective(model, x):
         return tf.reduce_mean(
-            (errors(model, x) - tf.random.normal((20, 1), dtype=x.dtype)) ** 2
+            (errors_of(model, x) - tf.random.normal((20, 1), dtype=x.dtype)) ** 2
         )
 
     arguments = {**GAUSS_NEWTON, "method": method}

@@ -1,4 +1,4 @@
-"""fit_lbfgs: what it minimizes, how it does, and how it ends."""
+"""`fit_lbfgs`: the loss that it minimizes, its steps, and the status with which it ends."""
 
 import gc
 import math
@@ -24,11 +24,11 @@ def fit(model, data, **arguments):
     return keras_smooth.fit_lbfgs(model, *data, **arguments)
 
 
-# What is minimized.
+# The loss.
 
 
 def _loss_models():
-    """Compiled models whose loss has different parts, with what numpy says of it."""
+    """Returns compiled models with various losses, each with its loss computed by NumPy."""
     x = np.random.default_rng(0).normal(size=(7, 2))
     y = np.random.default_rng(1).normal(size=(7, 1))
 
@@ -142,7 +142,7 @@ def test_dropout_keeps_one_mask_for_the_whole_run(gaussian_data):
     assert not fit(model, gaussian_data).result.failed
 
 
-# How it minimizes.
+# The steps.
 
 
 def slow(*values):
@@ -153,7 +153,7 @@ def slow(*values):
 OF_TFP = [slow("tfp_lbfgs"), slow("tfp_bfgs")]
 
 
-# That TFP's methods train without XLA is in the tests below.
+# Tests below train with TFP's methods without XLA.
 @pytest.mark.parametrize(
     ("method", "jit_compile"),
     [
@@ -182,7 +182,7 @@ def test_chunks_do_not_change_the_result(make_model, gaussian_data, method):
     model, results, epochs = make_model(width=3), [], []
     start, options = model.get_weights(), {"epochs": 20, "method": method}
     for steps in (20, 7, 1):
-        # One program for all: the number of steps is an argument of it.
+        # All share one program, whose argument is the number of steps.
         model.set_weights(start)
         history = fit(model, gaussian_data, steps_per_execution=steps, **options)
         results.append(history.result)
@@ -191,7 +191,7 @@ def test_chunks_do_not_change_the_result(make_model, gaussian_data, method):
     if method != "tfp_bfgs":
         assert losses[0] == losses[1] == losses[2]
     else:
-        # tfp_bfgs evaluates anew at the start of a chunk, in another order of operations.
+        # At the start of a chunk, tfp_bfgs evaluates again, with operations in another order.
         assert losses == pytest.approx([losses[0]] * 3, rel=1e-3)
     assert [result.nit for result in results] == [20] * 3
     assert epochs[1] == [6, 13, 19]
@@ -218,9 +218,9 @@ def test_same_path_as_tfp_alone(make_model, gaussian_data):
     result = fit(
         model, gaussian_data, epochs=25, steps_per_execution=5, method="tfp_lbfgs"
     ).result
-    # The first evaluation is another program.
+    # The first evaluation is in another program.
     assert result.fun == pytest.approx(scale * float(expected.objective_value), rel=1e-6)
-    # And one that tells the scale.
+    # One more evaluation determines the scale.
     assert result.nfev == int(expected.num_objective_evaluations) + 1
 
 
@@ -269,7 +269,7 @@ def test_keeps_no_model_alive(make_model, gaussian_data):
     assert reference() is None
 
 
-# How it ends.
+# The status at the end.
 
 
 class Valley(keras.Model):
@@ -312,17 +312,17 @@ def coarse(w):
     return tf.cast(rosenbrock(tf.cast(w, tf.float16)), tf.float64)
 
 
-# Name: function, start, arguments, the status that it must end with.
+# Name: function, start, arguments, the expected status.
 ENDS = {
     "tolerance": (rosenbrock, [-1.2, 1.0], {"epochs": 200}, Status.TOLERANCE),
     "at the minimum already": (quadratic, [3.0, 3.0], {}, Status.TOLERANCE),
     "iteration limit": (rosenbrock, [-1.2, 1.0], {"epochs": 5}, Status.ITERATION_LIMIT),
     "negative objective": (lambda w: quadratic(w) - 1e3, [0.0, 9.0], {}, Status.TOLERANCE),
-    # The slope is 1 or -2, never 0.
+    # The slope is 1 or -2, and never 0.
     "kink": (kink, [1.0, 3.0], {"epochs": 3000}, None),
-    # Values and slopes of float16: no point is found to be better long before the minimum.
+    # With values and slopes in float16, no step is lower long before the minimum.
     "rounding": (coarse, [-1.2, 1.0], {"epochs": 300}, None),
-    # Every step is lower and none is flat: the weights stay where they are, and are told why.
+    # Each step is lower and none is flat. The weights stay where they are, and the message says why.
     "no lower bound": (lambda w: tf.reduce_sum(w), [1.0, 2.0], {}, Status.LINE_SEARCH),
     "NaN at the start": (lambda w: tf.reduce_sum(tf.math.log(w)), [-1.0], {}, Status.NON_FINITE),
     "NaN beyond the next step": (
@@ -332,7 +332,7 @@ ENDS = {
 }  # fmt: skip
 
 
-# TFP's compile for seconds: each has what differs in kind.
+# TFP's methods compile for seconds, so that each has cases of different kinds only.
 BY_TFP = {
     "tfp_lbfgs": ["kink", "NaN at the start", "NaN beyond the next step"],
     "tfp_bfgs": ["tolerance", "rounding", "NaN beyond the next step"],
@@ -349,7 +349,7 @@ BY_TFP = {
 def test_status(name, method):
     function, start, arguments, status = ENDS[name]
     result, w = minimize(function, start, method=method, **arguments)
-    # A path may hit the minimum itself, where the rounded slope is 0.
+    # A path may end exactly at the minimum, where the rounded slope is 0.
     if status is None and result.grad_norm > 0.0:
         assert result.status in (Status.LINE_SEARCH, Status.STALLED)
         assert result.failed
@@ -378,16 +378,16 @@ def test_advice_to_take_float64_is_for_less(status):
     slow("tfp_lbfgs", [1.6]), slow("tfp_bfgs", [1.6]),
 ])  # fmt: skip
 def test_a_trial_that_is_nan_shrinks_the_step(method, starts):
-    """x - 10 log x, which is NaN below 0, has its minimum at 10."""
+    """The function x - 10 log x has its minimum at 10, and is NaN below 0."""
     seen = tf.Variable(0, trainable=False)
 
     def function(w):
         seen.assign_add(tf.reduce_sum(tf.cast(w < 0.0, tf.int32)))
         return tf.reduce_sum(w - 10.0 * tf.math.log(w))
 
-    # Near 0 the start has a gradient of 1e4.
+    # At a start near 0, the gradient is 1e4.
     result, w = minimize(function, starts, method=method, epochs=200, relative=False)
-    # Where the gradient is 1e-10, x is off by ten times that; TFP's search dies at 1e-8.
+    # With a gradient of 1e-10, the error of x is ten times as large. TFP's search fails at 1e-8.
     np.testing.assert_allclose(w, 10.0, rtol=1e-7)
     assert result.fun < 0.0
     if method in ("lbfgs", "bfgs"):
@@ -402,20 +402,20 @@ def test_no_change_is_not_convergence():
     )
     gradient = float(tf.reduce_max(tf.abs(alone.objective_gradient)))
     result, _ = minimize(kink, start, epochs=300)
-    # TFP's own defaults call it converged, or failed, with a large gradient.
+    # TFP's defaults would report convergence, or a failure, with a large gradient.
     assert gradient > 1e-3 and bool(alone.converged | alone.failed)
     assert not result.success and result.grad_norm > 1e-3
 
 
 def test_dead_line_search_restarts_a_bounded_number_of_times(monkeypatch):
-    """Every second line search is made to die."""
+    """Every second line search is made to fail."""
     original = Minimizer.advance
 
-    def dying(self, state, num_iterations, tolerance, data):
+    def failing(self, state, num_iterations, tolerance, data):
         after = original(self, state, 2, tolerance, data)
         return after._replace(failed=tf.constant(True), converged=tf.constant(False))
 
-    monkeypatch.setattr(Minimizer, "advance", dying)
+    monkeypatch.setattr(Minimizer, "advance", failing)
     result, _ = minimize(rosenbrock, [-1.2, 1.0], epochs=100, max_restarts=3)
     assert result.status == Status.LINE_SEARCH
     assert result.restarts == 3
@@ -427,7 +427,7 @@ def test_dead_line_search_restarts_a_bounded_number_of_times(monkeypatch):
 
 
 def test_a_line_search_that_dies_is_no_iteration():
-    # Uphill in every direction: the slope says down, the value goes up.
+    # The value increases in every direction, although the slope is negative.
     result, _ = minimize(lambda w: tf.reduce_sum(tf.stop_gradient(2.0 * w) - w), [1.0])
     assert result.failed and result.nit == 0 and result.restarts == 0
 

@@ -1,4 +1,4 @@
-"""Advice: said once, and an error in it ends no fit."""
+"""Advice is given once, and an error in it does not end a fit."""
 
 import warnings
 
@@ -15,7 +15,7 @@ class Subject:
     pass
 
 
-def words_of(call, *args):
+def warnings_of(call, *args):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call(*args)
@@ -28,10 +28,10 @@ def test_advice_is_given_once_for_each_subject():
         return message
 
     one, other = Subject(), Subject()
-    assert words_of(check, one, None) == []
-    assert words_of(check, one, "look") == ["look"]
-    assert words_of(check, one, "look") == []
-    assert words_of(check, other, "look") == ["look"]
+    assert warnings_of(check, one, None) == []
+    assert warnings_of(check, one, "look") == ["look"]
+    assert warnings_of(check, one, "look") == []
+    assert warnings_of(check, other, "look") == ["look"]
 
 
 def test_what_was_said_is_not_looked_for_again():
@@ -43,7 +43,7 @@ def test_what_was_said_is_not_looked_for_again():
         return "look"
 
     subject = Subject()
-    assert [words_of(check, subject) for _ in range(3)] == [["look"], [], []]
+    assert [warnings_of(check, subject) for _ in range(3)] == [["look"], [], []]
     assert len(looks) == 1
 
 
@@ -55,7 +55,7 @@ def test_an_error_in_a_check_is_dropped(error):
     def check(subject):
         raise error("a mistake")
 
-    assert words_of(check, Subject()) == []
+    assert warnings_of(check, Subject()) == []
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
@@ -79,15 +79,15 @@ def test_warnings_that_are_made_errors_are_raised():
             check(Subject())
 
 
-# What the checks of a fit by a compiled loss are made of.
-BROKEN = {
-    "the size of the arguments": "keras_smooth.lbfgs.checks.scales._size",
-    "the columns of outputs": "keras_smooth.lbfgs.checks.scales._columns",
+# Functions that the advice of a fit with a compiled loss calls.
+CALLED_BY_ADVICE = {
+    "the size of the arguments": "keras_smooth.lbfgs.checks.scales._root_mean_square",
+    "the columns of outputs": "keras_smooth.lbfgs.checks.scales._in_columns",
     "the size of targets": "keras_smooth.lbfgs.checks.scales._is_far",
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", CALLED_BY_ADVICE)
 def test_a_broken_check_ends_no_fit(name, monkeypatch):
     calls = []
 
@@ -95,13 +95,13 @@ def test_a_broken_check_ends_no_fit(name, monkeypatch):
         calls.append(args)
         raise AttributeError("'Add' object has no attribute 'trainable_weights'")
 
-    monkeypatch.setattr(BROKEN[name], fails)
+    monkeypatch.setattr(CALLED_BY_ADVICE[name], fails)
     losses = fit(net()).history["loss"]
     assert losses[-1] < losses[0] and calls
 
 
 class Transposed(keras.layers.Dense):
-    """A layer of a user's own, with a kernel of another shape than that of its parent."""
+    """A user's own layer, whose kernel has another shape than that of its base class."""
 
     def build(self, shape):
         self._kernel = self.add_weight(shape=(self.units, shape[-1]), initializer="ones")
@@ -122,7 +122,9 @@ def test_a_layer_that_is_not_as_expected_is_fitted():
 
 def wide(model):
     model.compile(loss="mse", jit_compile=False)
-    return [w for w in words_of(fit, model, 200.0 * X, Y) if "What reaches the layer" in w]
+    return [
+        w for w in warnings_of(fit, model, 200.0 * X, Y) if "What reaches the layer" in w
+    ]
 
 
 def test_the_check_of_inputs_sees_through_operations():

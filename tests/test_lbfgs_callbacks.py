@@ -1,4 +1,4 @@
-"""Callbacks of fit_lbfgs: those of Keras and DerivativeMonitor, with what they write."""
+"""Callbacks of `fit_lbfgs`: those of Keras and `DerivativeMonitor`, and the files they write."""
 
 import csv
 import re
@@ -50,7 +50,7 @@ def train(*callbacks, model=None, **arguments):
     return model, fit(model, callbacks=list(callbacks), **arguments)
 
 
-# A validation loss that falls for a while and rises then, as that of an overfitted net does.
+# The validation loss falls and then rises, as that of an overfitted net.
 RISING = {"x": X[:8], "y": Y[:8], "validation_data": (X[8:], Y[8:]), "epochs": 60}
 
 
@@ -80,7 +80,7 @@ def test_history():
 
 
 def of_two_outputs_with_a_regularizer():
-    """Keras adds losses in float32 to those of the float64 weights, and fails."""
+    """Keras fails for this model: it adds losses in float32 to those of float64 weights."""
     inputs = keras.Input((2,), dtype="float64")
     hidden = dense(4, "tanh", dtype="float64", kernel_regularizer="l2")(inputs)
     heads = {name: dense(1, dtype="float64", name=name)(hidden) for name in "ab"}
@@ -93,7 +93,7 @@ def broken_metric(y_true, y_pred):
     raise KeyError("a mistake of the user")
 
 
-# Model, targets, words of the warning.
+# Name: model, targets, words of the warning.
 NOT_EVALUATED = {
     "two outputs, regularizer": (
         of_two_outputs_with_a_regularizer, {"a": Y, "b": Y**2}, "set_floatx.'float64'."
@@ -138,7 +138,7 @@ def test_early_stopping():
 
 
 def test_early_stopping_restores_the_best_weights():
-    """The callback's word is the last: training does not overwrite what it restored."""
+    """The fit does not overwrite weights that the callback has restored at its end."""
     recorder = Recorder()
     stop = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
     model, history = train(recorder, stop, **RISING)
@@ -149,60 +149,60 @@ def test_early_stopping_restores_the_best_weights():
         np.testing.assert_array_equal(kept, now)
 
 
-class Set(keras.callbacks.Callback):
-    """Calls a function of the model in one of the calls."""
+class CallAt(keras.callbacks.Callback):
+    """Calls a function of the model at one call: "begin", "before N" or the end of epoch N."""
 
     def __init__(self, call, function):
         super().__init__()
         self.call, self.function = call, function
 
     def on_train_begin(self, logs=None):
-        self._set("begin")
+        self._call_if("begin")
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._set(f"before {epoch}")
+        self._call_if(f"before {epoch}")
 
     def on_epoch_end(self, epoch, logs=None):
-        self._set(epoch)
+        self._call_if(epoch)
 
-    def _set(self, call):
+    def _call_if(self, call):
         if call == self.call:
             self.function(self.model)
 
 
-def half(model):
+def halve_weights(model):
     model.set_weights([0.5 * weight for weight in model.get_weights()])
 
 
-def halved():
+def halved_net():
     model = net()
-    half(model)
+    halve_weights(model)
     return model
 
 
 def test_a_fit_begins_at_weights_that_a_callback_sets():
-    _, history = train(Set("begin", half))
-    _, expected = train(model=halved())
+    _, history = train(CallAt("begin", halve_weights))
+    _, expected = train(model=halved_net())
     assert history.history["loss"] == expected.history["loss"]
 
 
 @pytest.mark.parametrize("call", [7, "before 11"])
 def test_a_fit_goes_on_from_weights_that_a_callback_sets(call):
-    """With what it has learnt of curvature forgotten, as a fit that begins there."""
+    """The memory is dropped, so that the steps are those of a fit that begins there."""
     model, expected = train(epochs=8)
     losses = expected.history["loss"]
-    half(model)
+    halve_weights(model)
     losses = losses + train(model=model, epochs=12)[1].history["loss"]
     weights = model.get_weights()
-    model, history = train(Set(call, half))
+    model, history = train(CallAt(call, halve_weights))
     assert history.history["loss"] == losses
     assert all(map(np.array_equal, model.get_weights(), weights))
 
 
 def test_weights_of_the_last_call_stay_and_the_result_is_of_them():
-    model, history = train(Set(19, half))
+    model, history = train(CallAt(19, halve_weights))
     loss = np.mean((model(X) - Y) ** 2)
-    # To the order of a sum.
+    # The sums have another order.
     np.testing.assert_allclose(history.result.fun, loss, rtol=1e-12)
     assert history.history["loss"][-1] < loss
 
@@ -211,9 +211,13 @@ def test_a_fit_that_has_ended_goes_on_from_other_weights():
     line = keras.Sequential([keras.Input((2,), dtype="float64"), dense(1, dtype="float64")])
     line.compile(loss="mse", jit_compile=False)
     alone = fit(line, epochs=40, steps_per_execution=10, tolerance=1e-6)
-    half(line)
+    halve_weights(line)
     history = train(
-        Set(9, half), model=line, epochs=40, steps_per_execution=10, tolerance=1e-6
+        CallAt(9, halve_weights),
+        model=line,
+        epochs=40,
+        steps_per_execution=10,
+        tolerance=1e-6,
     )
     assert alone.result.nit < 10 and len(alone.epoch) == 1
     assert history[1].result.success and len(history[1].epoch) == 2
@@ -221,17 +225,19 @@ def test_a_fit_that_has_ended_goes_on_from_other_weights():
 
 def test_callbacks_that_set_the_same_weights_change_nothing():
     expected = train()[1].history["loss"]
-    assert train(Set(7, lambda model: model.set_weights(model.get_weights())))[1].history[
+    assert train(CallAt(7, lambda model: model.set_weights(model.get_weights())))[1].history[
         "loss"
     ] == expected  # fmt: skip
 
 
 def test_a_copy_in_float64_goes_on_from_weights_that_a_callback_sets():
-    model, _ = train(Set(19, half), model=net(dtype="float32"), dtype="float64")
+    model, _ = train(CallAt(19, halve_weights), model=net(dtype="float32"), dtype="float64")
     other, _ = train(model=net(dtype="float32"), dtype="float64")
-    half(other)
+    halve_weights(other)
     assert all(map(np.array_equal, model.get_weights(), other.get_weights()))
-    model, history = train(Set(7, half), model=net(dtype="float32"), dtype="float64")
+    model, history = train(
+        CallAt(7, halve_weights), model=net(dtype="float32"), dtype="float64"
+    )
     np.testing.assert_allclose(
         history.result.fun, np.mean((model(X) - Y) ** 2), rtol=1e-4
     )  # float32
@@ -241,17 +247,17 @@ def test_a_copy_in_float64_goes_on_from_weights_that_a_callback_sets():
     ("kind", "dtype"), [(keras.Variable, "float64"), (tf.Variable, "int32")]
 )
 def test_a_weight_of_a_loss_that_a_callback_changes(kind, dtype):
-    """A variable that is not trained: the fit goes on by what the loss is now."""
+    """A callback changes a variable that is not trained: the fit continues with the new loss."""
     target = kind(1, dtype=dtype, trainable=False)
 
     def objective(model, x):
         return keras.ops.mean((model(x) - keras.ops.cast(target, "float64")) ** 2)
 
-    change = Set(7, lambda model: target.assign(2))
+    change = CallAt(7, lambda model: target.assign(2))
     model, history = train(change, model=net(), y=None, objective=objective, epochs=60)
     losses, end = history.history["loss"], np.mean((model(X) - 2.0) ** 2)
     assert losses[2] > losses[1]
-    # To the order of a sum.
+    # The sums have another order.
     np.testing.assert_allclose(history.result.fun, end, rtol=1e-9)
     assert end < 1e-3
 
@@ -277,7 +283,7 @@ class Penalty(keras.regularizers.Regularizer):
         return keras.ops.cast(self.factor, weight.dtype) * keras.ops.sum(weight**2)
 
 
-# Name: class of the variable, model that reads it, arguments, the loss when it is 2.
+# Name: class of the variable, model that reads it, arguments, the loss if the variable is 2.
 READ = {
     "closure of a loss": (
         tf.Variable,
@@ -308,15 +314,15 @@ READ = {
 def test_a_compiled_loss_reads_a_variable_that_a_callback_changes(name):
     kind, make, arguments, loss = READ[name]
     factor = kind(0.5, dtype="float64", trainable=False)
-    change = Set(7, lambda _: factor.assign(2.0))
+    change = CallAt(7, lambda _: factor.assign(2.0))
     model, history = train(change, model=make(factor), **arguments)
-    # Weights are rounded to float32 after the copy: 1e-8 was measured.
+    # Weights of the copy are rounded to float32. Measured: 1e-8.
     rtol = 1e-6 if "dtype" in arguments else 1e-12
     np.testing.assert_allclose(history.result.fun, loss(model), rtol=rtol)
 
 
 def test_what_the_loss_changes_itself_is_no_change_by_a_callback():
-    """Else every chunk would begin with an empty memory."""
+    """Otherwise each chunk would begin with an empty memory."""
     calls = tf.Variable(0, dtype="int64", trainable=False)
 
     def objective(model, x):
@@ -330,7 +336,7 @@ def test_what_the_loss_changes_itself_is_no_change_by_a_callback():
             model, y=None, objective=objective, epochs=12, steps_per_execution=chunk
         ).history["loss"]
 
-    # To the order of a sum.
+    # The sums have another order.
     np.testing.assert_allclose(losses(1)[-1], losses(12)[-1], rtol=1e-9)
     assert int(calls) > 24
 
@@ -341,15 +347,15 @@ def test_a_frozen_layer_that_a_callback_writes_to():
     model.compile(loss="mse", jit_compile=False)
     layer = model.layers[0]
     model, history = train(
-        Set(7, lambda _: layer.kernel.assign(0.1 * layer.kernel)), model=model
+        CallAt(7, lambda _: layer.kernel.assign(0.1 * layer.kernel)), model=model
     )
     np.testing.assert_allclose(history.result.fun, np.mean((model(X) - Y) ** 2), rtol=1e-12)
 
 
 @pytest.mark.slow
 def test_a_broken_run_goes_on_after_a_callback_has_set_weights(tmp_path):
-    _, expected = train(Set(7, half))
-    model, _ = train(Set(7, half), epochs=12, checkpoint=tmp_path)
+    _, expected = train(CallAt(7, halve_weights))
+    model, _ = train(CallAt(7, halve_weights), epochs=12, checkpoint=tmp_path)
     model.set_weights(net().get_weights())
     _, history = train(model=model, checkpoint=tmp_path)
     assert history.history["loss"] == expected.history["loss"]
@@ -424,7 +430,7 @@ def test_tensorboard(tmp_path):
         tags, found = scalars(tmp_path / part)
         steps, values = zip(*found["epoch_loss"])
         assert list(steps) == history.epoch
-        # TensorBoard keeps float32.
+        # TensorBoard stores float32.
         np.testing.assert_allclose(values, history.history[name], rtol=1e-6)
     tags, _ = scalars(tmp_path / "train")
     assert [tag for tag in tags["tensors"] if "kernel" in tag]
@@ -432,7 +438,7 @@ def test_tensorboard(tmp_path):
 
 @pytest.mark.slow
 def test_backup_and_restore(tmp_path):
-    """It gives the weights back; the count of epochs begins anew."""
+    """BackupAndRestore restores the weights, and epochs are counted from 0 again."""
     directory = tmp_path / "backup"
     recorder = Recorder()
 
@@ -453,14 +459,14 @@ def test_backup_and_restore(tmp_path):
         def on_epoch_begin(self, epoch, logs=None):
             seen.append(self.model.get_weights())
 
-    # Other weights at the start, and the same architecture.
+    # A model of the same architecture with other initial weights.
     model = net()
     model.set_weights([w + 1.0 for w in model.get_weights()])
     _, history = train(keras.callbacks.BackupAndRestore(directory), See(), model=model)
     assert all(map(np.array_equal, seen[0], recorder.weights[-1]))
     assert history.epoch == [3, 7, 11, 15, 19]
     assert history.history["loss"][0] < recorder.logs[-1]["loss"]
-    # What is finished needs no backup.
+    # There is no backup after the end of a fit.
     assert not directory.exists()
 
 
@@ -542,5 +548,5 @@ def test_every_method_has_a_title_of_its_own_in_figures():
     recorder = Recorder()
     fit(at_start(), method="broyden", epochs=1, callbacks=[recorder])
     fits = Fits()
-    fits.epoch(0, recorder.model, recorder.params)
+    fits.count(0, recorder.model, recorder.params)
     assert fits.name_of(0) == titles["broyden"] == "Broyden"

@@ -1,4 +1,4 @@
-"""Checkpoints of fit_lbfgs: a run that breaks off goes on as if it never had."""
+"""Checkpoints of `fit_lbfgs`: an interrupted run continues as if it had not been interrupted."""
 
 import hashlib
 import io
@@ -39,13 +39,13 @@ def net(*extra, dtype="float64", loss="mse", metrics=None):
 
 
 def fit(model, directory=None, data=(X, Y), **arguments):
-    # Tracing alone is three times as fast as compiling, and what is saved is the same.
+    # Tracing without XLA is three times as fast, and saves the same arrays.
     arguments = {**CHUNK, "verbose": 0, "jit_compile": False, **arguments}
     return fit_lbfgs(model, *data, checkpoint=directory, **arguments)
 
 
-class Break(keras.callbacks.Callback):
-    """Raises at the end of an epoch, before it is saved."""
+class RaiseAtEpoch(keras.callbacks.Callback):
+    """Raises an error at the end of an epoch, before the checkpoint is written."""
 
     def __init__(self, epoch, error=MemoryError):
         super().__init__()
@@ -56,27 +56,27 @@ class Break(keras.callbacks.Callback):
             raise self.error
 
 
-class Start:
-    """The variables of a model as they are now, to give them back."""
+class InitialState:
+    """The current values of the variables of a model, which can be restored."""
 
     def __init__(self, model):
         self.model = model
         self.values = [np.asarray(variable).copy() for variable in model.variables]
 
-    def give_back(self):
+    def restore(self):
         for variable, value in zip(self.model.variables, self.values):
             variable.assign(value)
 
-    def spoil(self):
-        """Begins anew, but with other seeds and averages: they are in the checkpoint."""
-        self.give_back()
+    def restore_with_other_seeds(self):
+        """Restores the weights, and changes seeds and averages, which the checkpoint has."""
+        self.restore()
         for variable in self.model.non_trainable_variables:
             value = np.asarray(variable)
             variable.assign(value + 1 if variable.dtype.startswith("uint") else value + 0.1)
 
 
 def outcome(model):
-    """Returns all that must be the same, weights as bytes."""
+    """Returns everything that must be the same after resuming; weights as bytes."""
     history = model.history
     weights = [np.asarray(variable).tobytes() for variable in model.variables]
     return weights, history.result, history.epoch, history.history
@@ -86,7 +86,7 @@ def batches():
     return (tf.data.Dataset.from_tensor_slices((X, Y)).batch(7),)
 
 
-# A run that breaks off.
+# Interrupted runs.
 
 RUNS = {
     "lbfgs, compiled": (net, {"jit_compile": True}),
@@ -108,7 +108,7 @@ RUNS = {
 }
 
 
-# What takes seconds to trace.
+# Methods that take seconds to trace.
 SECONDS = ("tfp_lbfgs", "tfp_bfgs", "stream", "float32", "float64 copy")
 
 
@@ -123,65 +123,65 @@ SECONDS = ("tfp_lbfgs", "tfp_bfgs", "stream", "float32", "float64 copy")
 def test_goes_on_bit_for_bit(name, tmp_path):
     make, arguments = RUNS[name]
     model = make()
-    start = Start(model)
+    start = InitialState(model)
     fit(model, **arguments)
-    undisturbed = outcome(model)
-    start.give_back()
+    uninterrupted = outcome(model)
+    start.restore()
     with pytest.raises(MemoryError):
-        fit(model, tmp_path, callbacks=[Break(8)], **arguments)
-    start.spoil()
+        fit(model, tmp_path, callbacks=[RaiseAtEpoch(8)], **arguments)
+    start.restore_with_other_seeds()
     fit(model, tmp_path, **arguments)
-    assert outcome(model) == undisturbed
+    assert outcome(model) == uninterrupted
     assert model.history.epoch == [2, 5, 8, 11]
 
 
 def test_goes_on_after_restarts(tmp_path, monkeypatch):
     original = Minimizer.advance
 
-    def dying(self, state, num_iterations, tolerance, data):
+    def failing(self, state, num_iterations, tolerance, data):
         after = original(self, state, 2, tolerance, data)
         return after._replace(failed=tf.constant(True), converged=tf.constant(False))
 
-    monkeypatch.setattr(Minimizer, "advance", dying)
+    monkeypatch.setattr(Minimizer, "advance", failing)
     model = net()
-    start = Start(model)
+    start = InitialState(model)
     fit(model, steps_per_execution=2)
-    undisturbed = outcome(model)
+    uninterrupted = outcome(model)
     assert model.history.result.restarts == 5
-    start.give_back()
+    start.restore()
     with pytest.raises(MemoryError):
-        fit(model, tmp_path, steps_per_execution=2, callbacks=[Break(7)])
-    start.spoil()
+        fit(model, tmp_path, steps_per_execution=2, callbacks=[RaiseAtEpoch(7)])
+    start.restore_with_other_seeds()
     fit(model, tmp_path, steps_per_execution=2)
-    assert outcome(model) == undisturbed
+    assert outcome(model) == uninterrupted
 
 
 @pytest.fixture(scope="module")
 def shared():
     """A net whose program is traced once for all tests."""
-    return Start(net())
+    return InitialState(net())
 
 
 @pytest.fixture(scope="module")
-def undisturbed(shared):
-    shared.give_back()
+def uninterrupted(shared):
+    shared.restore()
     fit(shared.model, steps_per_execution=1)
     return outcome(shared.model)
 
 
 @pytest.fixture
-def start(shared, undisturbed):
-    shared.give_back()
+def start(shared, uninterrupted):
+    shared.restore()
     return shared
 
 
-# A run that is called again.
+# Runs that are called again.
 
 
 def test_finished_run_returns_at_once(start, tmp_path):
     fit(start.model, tmp_path)
     done = outcome(start.model)
-    fit(start.model, tmp_path, callbacks=[Break(11)])
+    fit(start.model, tmp_path, callbacks=[RaiseAtEpoch(11)])
     assert outcome(start.model) == done
 
 
@@ -209,12 +209,12 @@ STOP = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
     ],
     ids=lambda value: value.name if isinstance(value, Status) else "",
 )
-def test_ended_run_goes_on_further(arguments, status, start, undisturbed, tmp_path):
+def test_ended_run_goes_on_further(arguments, status, start, uninterrupted, tmp_path):
     fit(start.model, tmp_path, **{"steps_per_execution": 1, **arguments})
     assert start.model.history.result.status == status
     assert start.model.history.result.nit < 12
     fit(start.model, tmp_path, steps_per_execution=1)
-    assert outcome(start.model) == undisturbed
+    assert outcome(start.model) == uninterrupted
 
 
 GIVEN_BACK = {
@@ -229,13 +229,13 @@ GIVEN_BACK = {
 
 @pytest.mark.parametrize("name", GIVEN_BACK)
 def test_weights_that_a_callback_gives_back_at_the_end_are_of_the_run(
-    name, start, undisturbed, tmp_path
+    name, start, uninterrupted, tmp_path
 ):
     callback = GIVEN_BACK[name](start.model)
     fit(start.model, tmp_path, epochs=6, steps_per_execution=1, callbacks=[callback])
-    # They are neither those at which the run began nor those at which it ended.
+    # These weights are neither those at the start of the run nor those at its end.
     fit(start.model, tmp_path, steps_per_execution=1)
-    assert outcome(start.model) == undisturbed
+    assert outcome(start.model) == uninterrupted
 
 
 @pytest.mark.slow
@@ -245,21 +245,21 @@ def test_a_model_is_fitted_to_arrays_and_to_a_stream_in_turns(start, first):
     data = {"arrays": (X, Y), "a stream": batches()}
     weights = []
     for name in (first, *data, first):
-        start.give_back()
-        # A program of XLA has all rows inside, which a stream cannot be.
+        start.restore()
+        # XLA compiles a program with all rows in it, and none with a stream.
         fit(start.model, data=data[name], batch_size=8, epochs=3, jit_compile=True)
         weights.append(np.concatenate([np.ravel(w) for w in start.model.get_weights()]))
-    # Three steps, in which sums of 20 rows in another order differ by some 1e-15.
+    # In three steps, sums of 20 rows in another order differ by some 1e-15.
     np.testing.assert_allclose(weights[1:], weights[:1] * 3, rtol=1e-10)
 
 
 def test_pairs_that_a_dense_method_does_not_have_make_no_other_run(start, tmp_path):
     fit(start.model, method="bfgs")
-    undisturbed = outcome(start.model)
-    start.give_back()
+    uninterrupted = outcome(start.model)
+    start.restore()
     fit(start.model, tmp_path, method="bfgs", num_correction_pairs=5, epochs=6)
     fit(start.model, tmp_path, method="bfgs", num_correction_pairs=9)
-    assert outcome(start.model) == undisturbed
+    assert outcome(start.model) == uninterrupted
 
 
 # Ctrl-C, and errors of callbacks.
@@ -269,19 +269,19 @@ def test_pairs_that_a_dense_method_does_not_have_make_no_other_run(start, tmp_pa
 def test_interrupt_keeps_weights_and_history(error, start, tmp_path):
     model = start.model
     with pytest.raises(error):
-        fit(model, tmp_path, callbacks=[Break(8, error)])
+        fit(model, tmp_path, callbacks=[RaiseAtEpoch(8, error)])
     result = model.history.result
     assert result.status == Status.INTERRUPTED and not result.success and result.nit == 9
-    # The callbacks of the third chunk did not get as far as History.
+    # In the third chunk, History was not called.
     assert model.history.epoch == [2, 5] and len(model.history.history["loss"]) == 2
-    # Two sums of 20 squares in another order: measured 1e-16.
+    # Sums of 20 squares in another order. Measured: 1e-16.
     loss = np.mean((model(X).numpy() - Y) ** 2)
     assert loss == pytest.approx(result.fun, rel=1e-14)
     fit(model, tmp_path)
     assert model.history.epoch == [2, 5, 8, 11]
 
 
-# A checkpoint of another run.
+# Checkpoints of another run.
 
 
 def frozen(change=0.0):
@@ -300,7 +300,7 @@ OTHERS = {
     "rows": (net, net, {"data": (X[:-1], Y[:-1])}, ": data of it"),
     "weights of the rows": (net, net, {"sample_weight": np.ones(20)}, ": data of it"),
     "layers": (net, lambda: activation("tanh"), {}, ": model of it"),
-    # The default memory is another for other dtypes and numbers of weights.
+    # The default number of pairs depends on the dtype and the number of weights.
     "dtype": (
         net,
         lambda: net(dtype="float32"),
@@ -343,7 +343,7 @@ def test_checkpoint_of_another_run_is_refused(name, start, tmp_path):
 
 
 def annealed(number, directory=None, start=1.0, **arguments):
-    """Fits a new model and a new variable, which a callback changes, as in a new process."""
+    """Fits a new model and a new variable, which a callback changes, as a new process would."""
     factor = keras.Variable(start, dtype="float64", trainable=False, name="factor")
     other = tf.Variable(0.5, dtype="float64", trainable=False)
 
@@ -362,14 +362,14 @@ def annealed(number, directory=None, start=1.0, **arguments):
 
 @pytest.mark.filterwarnings("ignore:fit_lbfgs minimizes `objective` alone")
 def test_goes_on_with_a_variable_that_a_callback_changes(tmp_path):
-    undisturbed = annealed(12)
+    uninterrupted = annealed(12)
     annealed(6, tmp_path)
     with pytest.raises(ValueError, match="another start: .*what its loss reads .*factor"):
         annealed(12, tmp_path, start=3.0)
-    assert annealed(12, tmp_path) == undisturbed
+    assert annealed(12, tmp_path) == uninterrupted
 
 
-# Files that are not whole.
+# Damaged files.
 
 
 def files(directory):
@@ -397,11 +397,11 @@ def latest(directory):
 @pytest.mark.parametrize("damage", [truncate, flip, empty])
 def test_the_one_before_a_damaged_file_is_used(damage, start, tmp_path):
     fit(start.model, tmp_path)
-    undisturbed = outcome(start.model)
+    uninterrupted = outcome(start.model)
     damage(latest(tmp_path))
-    start.spoil()
+    start.restore_with_other_seeds()
     fit(start.model, tmp_path)
-    assert outcome(start.model) == undisturbed
+    assert outcome(start.model) == uninterrupted
 
 
 def test_every_file_damaged(start, tmp_path):
@@ -414,7 +414,7 @@ def test_every_file_damaged(start, tmp_path):
 
 
 def rewritten(path, change):
-    """Writes a file with other arrays and a digest that is right."""
+    """Writes a file with changed arrays and a correct digest."""
     with np.load(io.BytesIO(path.read_bytes()[32:])) as file:
         arrays = dict(file)
     change(arrays)
@@ -431,7 +431,7 @@ def as_bytes(value):
     return np.frombuffer(json.dumps(value).encode(), "u1")
 
 
-# What nobody but a person writes: name, a change of the arrays, words of the error.
+# Files that only a person would write. Name: a change of the arrays, words of the error.
 CRAFTED = {
     "no weights": (lambda arrays: arrays.pop("best_position"), "KeyError"),
     "no state": (lambda arrays: arrays.pop("state_0"), "state_0"),
@@ -454,7 +454,7 @@ CRAFTED = {
 def test_a_crafted_file_is_refused_in_a_sentence(name, start, tmp_path):
     change, words = CRAFTED[name]
     fit(start.model, tmp_path, epochs=6)
-    start.spoil()
+    start.restore_with_other_seeds()
     for file in files(tmp_path):
         rewritten(tmp_path / file, change)
     with pytest.raises(ValueError, match=f"The checkpoint in .* is damaged: .*{words}"):
@@ -508,7 +508,7 @@ def test_files_of_others_stay(start, tmp_path):
         (tmp_path / name).write_bytes(b"not ours")
     fit(start.model, str(tmp_path))
     ours = [f"fit_lbfgs-{nit:012d}.checkpoint" for nit in (9, 12)]
-    # What a write left behind when it was killed is the only one to be overwritten.
+    # Only old checkpoints and leftovers of killed writes are removed.
     assert files(tmp_path) == sorted({*others, *ours})
 
 
@@ -536,7 +536,7 @@ def test_arrays_come_back_as_they_were(tmp_path):
     assert Checkpoint(tmp_path / "new" / "deep", {}).load() is None
 
 
-# Processes that are killed; see killed.py.
+# Killed processes; see killed.py.
 
 
 def killed(job, number=0, *others):
@@ -566,7 +566,8 @@ def test_killed_50_times_at_random(method):
     found = killed("random", 50, method)
     assert found["same"] == found["runs"] == 10
     assert sum(found["kills"].values()) == 50
-    # A rename takes microseconds: test_killed_in_every_step_of_a_write meets it for sure.
+    # A random kill rarely meets a rename, which takes microseconds. In
+    # test_killed_in_every_step_of_a_write one does.
     assert {"start", "compile", "iterate", "write"} <= set(found["kills"])
 
 
@@ -575,5 +576,5 @@ def test_killed_50_times_at_random(method):
 @pytest.mark.parametrize("job", [("lbfgs", 220, 300), ("bfgs", 100, 5)])
 def test_peak_of_memory_is_the_documented_one(job):
     alone, saved = printed("peak_memory.py", *job)
-    # Measured: 2.27 and 3.40, 2.14 and 3.24; what an allocator keeps differs.
+    # Measured: 2.27 and 3.40, 2.14 and 3.24. The memory that an allocator keeps varies.
     assert alone < 1.2 * 2.3 and saved < 1.2 * 3.4

@@ -1,4 +1,4 @@
-"""Bad input of fit_lbfgs: what is wrong, where, and what to do; before anything is compiled."""
+"""Errors of `fit_lbfgs` for bad input, which come before anything is compiled."""
 
 import sys
 
@@ -42,7 +42,7 @@ class Endless(keras.utils.PyDataset):
 
 
 class Single(keras.utils.PyDataset):
-    """Samples, not batches."""
+    """A dataset of single samples instead of batches."""
 
     def __len__(self):
         return len(X)
@@ -51,7 +51,7 @@ class Single(keras.utils.PyDataset):
         return X[i], Y[i, 0]
 
 
-# Name: arguments, the class of the error, words of its message.
+# Name: arguments, class of the error, words of its message.
 ARGUMENTS = {
     "epochs 0": ({"epochs": 0}, ValueError, "`epochs` must be 1 or more, received 0"),
     "epochs below 0": ({"epochs": -3}, ValueError, "`epochs` must be 1 or more"),
@@ -213,7 +213,7 @@ def test_bad_data_of_several_inputs(name):
 
 # TensorFlow Probability.
 
-# The installed TensorFlow: what fits it.
+# Version of TensorFlow: the packages that fit it.
 COMMANDS = {
     "2.16.2": 'pip install --no-deps "tensorflow-probability~=0.24.0" "tf_keras~=2.16.0"',
     "2.18.1": 'pip install --no-deps "tf_keras~=2.18.0"',

@@ -1,4 +1,4 @@
-"""Data of fit_lbfgs: every kind gives the result of arrays, and batches that of one batch."""
+"""Data of `fit_lbfgs`: each kind gives the result of arrays, and batches that of one batch."""
 
 import functools
 import json
@@ -18,13 +18,13 @@ from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_data
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 
-# The order of the sum over batches moves the last digits of each of a few iterations:
-# 2e-16 was measured.
+# The order of the sums over batches changes the last digits in each of a few iterations. Measured:
+# 2e-16.
 ROUNDING = 1e-12
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of seven rows, and a rest."""
+    """A dataset of batches of seven rows, and a smaller last one."""
 
     def __init__(self, *parts):
         super().__init__()
@@ -52,7 +52,7 @@ TUPLES = tuple(map(tuple, LISTS))
 DICT_WEIGHTS = {"p": WEIGHTS, "q": WEIGHTS**2}
 LIST_WEIGHTS = [WEIGHTS, WEIGHTS**2]
 
-# Name: what makes the model, arrays, sample weights as an argument.
+# Name: function that makes the model, arrays, sample weights as an argument.
 REFERENCES = {
     "one": (net, (X, Y), None),
     "weights": (net, (X, Y), WEIGHTS),
@@ -61,7 +61,7 @@ REFERENCES = {
 }
 LISTED = functools.partial(two_nets, as_dicts=False)
 
-# Reference, what makes the model, x with its y, sample weights as an argument.
+# Name: name of the reference, function that makes the model, x with y, sample weights.
 KINDS = {
     "tensors": ("one", net, tensors(X, Y), None),
     "y of rank 1": ("one", net, (X, Y[:, 0]), None),
@@ -94,7 +94,7 @@ READ_AGAIN = (
     "dataset", "PyDataset", "dataset of tuples", "dataset, dict of weights",
     "PyDataset, list of weights",
 )  # fmt: skip
-# Two outputs take a second to trace, and with weights several.
+# Two outputs take a second to trace, and with weights several seconds.
 FAST = [
     ("tensors", None), ("y of rank 1", None), ("dataset", None), ("PyDataset", None),
     ("lists", None), ("dataset", 6),
@@ -161,7 +161,7 @@ def minimization(model, data, batch_size):
 def test_value_and_gradient_are_those_of_one_batch(loss, batch_size):
     def evaluate(minimization):
         function = tf.function(minimization.objective.value_and_gradient, autograph=False)
-        return micro_batches.over_all_rows(
+        return micro_batches.evaluate_all_rows(
             function, minimization.objective.position, minimization.data
         )
 
@@ -174,7 +174,7 @@ def test_value_and_gradient_are_those_of_one_batch(loss, batch_size):
     for data in (arrays, stream):
         found = evaluate(minimization(model, data, batch_size))
         for one, other in zip(expected, found):
-            # 20 terms of order one: a few times 2e-16.
+            # Sums of 20 terms of order one are rounded by a few times 2e-16.
             np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-14)
 
 
@@ -188,7 +188,7 @@ def test_batches_inside_the_program_of_xla():
 
 
 def zero_head(layer):
-    """A head of zeros: at the start the loss does not see the layers before it."""
+    """A last layer of zeros: at the start, the loss does not depend on the layers before it."""
     model = net(layer)
     model.layers[-1].kernel.assign(np.zeros((3, 1)))
     return model
@@ -223,7 +223,7 @@ def test_refuses_batches_of_what_is_no_average(name):
 
 @pytest.mark.parametrize("weights", [np.zeros(80), np.ones(80)], ids=["zeros", "ones"])
 def test_weights_that_are_alike_in_the_first_rows_hide_nothing(weights):
-    """Only the first 64 rows of a dataset are looked at."""
+    """Only the first 64 rows of a dataset are examined."""
     x, y = (np.tile(array, (5, 1)) for array in (X, Y))
     data = dataset(x, y, np.concatenate([weights, np.linspace(0.0, 2.0, 20)]))
     read = read_data(data, None, None, ReadOptions("float64", 13))
@@ -238,7 +238,7 @@ def test_weights_that_are_alike_in_the_first_rows_hide_nothing(weights):
 
 
 def metrics(model, x, y, size=20):
-    """What `evaluate` says of float64 data."""
+    """Returns the result of `evaluate` for float64 data."""
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(size)
     return model.evaluate(data, verbose=0, return_dict=True)
 
@@ -286,7 +286,7 @@ def test_arrays_of_a_stream_stay_as_they_are():
     arrays = aligned(X), aligned(Y)
     stream = read_data(Batches(*arrays), None, None, ReadOptions("float64", 6)).parts
     model = net(metrics=["mae"], jit_compile="auto")
-    # Without copies, ten evaluations leave differences in place of targets nearly always.
+    # Without copies, ten evaluations nearly always overwrite targets with differences.
     for _ in range(20):
         model.evaluate(stream, verbose=0)
     np.testing.assert_array_equal(arrays[0], X)
@@ -357,7 +357,7 @@ print(json.dumps([grown(stream), grown(arrays)]))
 
 @pytest.mark.slow
 def test_peak_memory_is_flat():
-    """Peak memory in MiB that 10^6 rows take beyond 10^4, at 1000 rows a batch."""
+    """Compares the peak memory of 10^6 rows with that of 10^4, in MiB, in batches of 1000 rows."""
     done = subprocess.run(
         [sys.executable, "-c", MEMORY],
         capture_output=True,
@@ -366,9 +366,9 @@ def test_peak_memory_is_flat():
     )
     assert done.returncode == 0, done.stderr[-2000:]
     stream, in_memory = json.loads(done.stdout.splitlines()[-1])
-    # One layer's activations of all rows are 488 MiB; the data is 23 MiB. Measured: 1 and 61.
+    # The activations of one layer for all rows need 488 MiB, and the data 23 MiB. Measured: 1 and 61.
     assert stream < 20
-    # What of arrays is kept: the caller's, the tensors', the stacked batches, and finiteness.
+    # In memory are the caller's arrays, tensors, stacked batches, and the check for finite numbers.
     assert in_memory < 5 * 23
 
 
@@ -376,7 +376,7 @@ def dataset(*parts):
     return tf.data.Dataset.from_tensor_slices(parts).batch(8)
 
 
-# Of y in training and in validation; and what holds the validation.
+# Ranks of y in training and in validation, and the container of the validation data.
 RANKS = {
     "a column, then rows": (Y, Y[:, 0], tuple),
     "rows, then a column": (Y[:, 0], Y, tuple),
@@ -388,7 +388,7 @@ RANKS = {
 
 @pytest.mark.parametrize("name", RANKS)
 def test_targets_of_validation_may_have_another_rank(name):
-    """Both go through one compiled `evaluate` of Keras."""
+    """Training and validation data use one compiled `evaluate` of Keras."""
     y, held_out, kind = RANKS[name]
     made = kind((X, held_out)) if kind is tuple else kind(X, held_out)
     history = fit(net(metrics=["mae"]), X, y, validation_data=made, epochs=2).history
@@ -397,7 +397,7 @@ def test_targets_of_validation_may_have_another_rank(name):
         np.testing.assert_allclose(history[f"val_{key}"], history[key], rtol=1e-5)
 
 
-# Of validation and of training, where there are two targets.
+# Ranks of the targets in validation and training, with two targets.
 WEIGHTS_OF_TWO = {
     "in validation": (LIST_WEIGHTS, None),
     "in training": (None, LIST_WEIGHTS),
@@ -407,7 +407,7 @@ WEIGHTS_OF_TWO = {
 
 @pytest.mark.parametrize("name", WEIGHTS_OF_TWO)
 def test_each_part_of_validation_has_the_ranks_of_that_part(name):
-    """Two weights and none are no reason to leave the targets as they are."""
+    """The ranks of targets are adapted, even if only one of both has sample weights."""
     of_validation, of_training = WEIGHTS_OF_TWO[name]
     rows = (X, [Y[:, 0], Y[:, 0]], of_validation)
     columns = (X, [Y, Y], of_training)
@@ -415,7 +415,7 @@ def test_each_part_of_validation_has_the_ranks_of_that_part(name):
         TrainingData(micro_batches.map_tensors(tf.constant, parts), 20)
         for parts in (rows, columns)
     )
-    _, targets, _ = held_out.in_ranks_of(data).parts
+    _, targets, _ = held_out.with_ranks_of(data).parts
     assert [array.shape for array in targets] == [(20, 1)] * 2
 
 

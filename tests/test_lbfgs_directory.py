@@ -1,4 +1,4 @@
-"""A directory of checkpoints that several writers use at once."""
+"""Several writers use a directory of checkpoints at the same time."""
 
 import threading
 
@@ -12,7 +12,7 @@ def arrays(number):
 
 
 def test_several_writers_at_once(tmp_path):
-    """None fails, and what is there in the end is whole."""
+    """No writer fails, and the files are complete in the end."""
     errors = []
 
     def write(first):
@@ -35,7 +35,7 @@ def test_several_writers_at_once(tmp_path):
 
 
 def test_links_are_not_followed(tmp_path):
-    """Neither under the name that 0.1.0 wrote to, nor under that of a checkpoint."""
+    """A link is not followed, with the name of a file of 0.1.0 or with that of a checkpoint."""
     other = tmp_path / "other"
     other.write_bytes(b"mine")
     directory = tmp_path / "run"

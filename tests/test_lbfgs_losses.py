@@ -1,4 +1,4 @@
-"""What `compile` takes as a loss, against the mean written out."""
+"""All kinds of losses that `compile` accepts, compared with their formulas."""
 
 import functools
 
@@ -32,7 +32,7 @@ class Losses:
         return squared(y_true, y_pred)
 
 
-# All of them the mean of squares, by functions of all kinds.
+# The mean squared error, as functions and objects of all kinds.
 FUNCTIONS = {
     "a function": lambda: squared,
     "a function of Keras": lambda: SQUARE,
@@ -56,7 +56,7 @@ CLASSES = np.eye(3)[np.random.default_rng(3).integers(0, 3, 20)]
 NUMBERS = CLASSES.argmax(axis=1)
 IN_3 = (3, "softmax", CLASSES)
 
-# Name of a class of Keras: arguments that are not its defaults; units, activation, targets.
+# Name of a class of Keras: arguments other than its defaults, units, activation, targets.
 ARGUMENTS = {
     "Huber": ({"delta": 0.3}, (1, None, 3.0 * Y)),
     "CosineSimilarity": ({"axis": 0}, (3, None, CLASSES)),
@@ -95,7 +95,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return 0.1
 
 
-# Keras makes no config of these, in which alone the weights of losses are.
+# Keras makes no config of these, so that the weights of losses are unknown.
 WITHOUT_CONFIG = {
     "a partial": lambda: {"loss": [functools.partial(SQUARE)]},
     "an object": lambda: {
@@ -138,7 +138,7 @@ def without_a_loss(**arguments):
     return model
 
 
-# How a model is compiled: the factor of its loss, or words of an error.
+# Arguments of `compile`: the factor of the loss, or words of an error.
 FACTORS = {
     "a number": (lambda: net(loss_weights=3.0), 3.0),
     "of NumPy": (lambda: net(loss=["mse"], loss_weights=[np.float32(3.0)]), 3.0),
@@ -191,7 +191,7 @@ def test_methods_that_are_set_on_the_model_are_refused(name):
 
 
 def test_a_name_of_ones_own_makes_no_other_loss():
-    """The targets of CTC are of another shape than the outputs."""
+    """The targets of CTC have another shape than the outputs."""
     layers = [keras.Input((6, 2), dtype="float64"), dense(4, dtype="float64")]
     model = keras.Sequential(layers)
     model.compile(loss=keras.losses.CTC(name="mine"), jit_compile=False)
@@ -230,7 +230,7 @@ def test_outputs_without_a_loss_need_no_targets(name):
 
 
 def nested(loss, **arguments):
-    """Returns a model whose three outputs and losses are nested alike."""
+    """Returns a model whose three outputs and losses have the same nested structure."""
     x = keras.Input((2,), dtype="float64")
     heads = [dense(1, seed=seed, dtype="float64")(x) for seed in range(3)]
     model = keras.Model(x, keras.tree.pack_sequence_as(loss, heads))
@@ -276,7 +276,7 @@ def images(loss):
     return model
 
 
-# Losses with an axis of their own: one number a row, or words of a refusal.
+# Losses that reduce another axis: whether they have one number for each row, or words of the error.
 AXES = {
     "dice": (keras.losses.Dice(axis=(1, 2, 3)), WEIGHTS, None),
     "cosines": (keras.losses.CosineSimilarity(axis=(1, 2, 3)), WEIGHTS, None),
@@ -303,7 +303,7 @@ def test_weights_of_losses_with_an_axis_of_their_own(name):
 
 
 def test_weights_of_outputs_whose_names_are_not_in_order():
-    """Losses by name; outputs, targets and weights in an order of their own."""
+    """Losses are given by name; outputs, targets and weights are in different orders."""
     x = keras.Input((4, 4, 1), dtype="float64")
     mean = keras.layers.GlobalAveragePooling2D(name="b", dtype="float64")(x)
     same = keras.layers.Conv2D(1, 1, name="a", dtype="float64")(x)

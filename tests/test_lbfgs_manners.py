@@ -1,4 +1,4 @@
-"""Manners of fit_lbfgs: nothing of Keras is touched, and what cannot be is said in a sentence."""
+"""`fit_lbfgs` changes no global state of Keras, and says in a sentence what is impossible."""
 
 import functools
 import threading
@@ -11,9 +11,9 @@ import tensorflow as tf
 from lbfgs_nets import X, Y, at_start, dense, fit, net, two_nets
 from representatives import representatives
 
-from keras_smooth.lbfgs.data.data_reader import weighted
+from keras_smooth.lbfgs.data.data_reader import with_class_weights
 
-# Nothing of Keras is touched.
+# Global state of Keras.
 
 
 class Own(keras.Model):
@@ -33,7 +33,7 @@ def failing(y_true, y_pred):
     raise MemoryError
 
 
-# Name: model, arguments, whether it ends in an error.
+# Name: model, arguments, whether the fit raises an error.
 FITS = {
     "float64": (net, {}, None),
     "copy": (lambda: net(dtype="float32"), {"dtype": "float64"}, None),
@@ -45,7 +45,7 @@ FITS = {
 
 
 @pytest.fixture
-def untouched(monkeypatch):
+def no_global_changes(monkeypatch):
     def touched(*_):
         raise AssertionError("a global of Keras was set")
 
@@ -55,7 +55,7 @@ def untouched(monkeypatch):
 
 
 @pytest.mark.parametrize("name", FITS)
-def test_no_global_of_keras_is_touched(name, untouched):
+def test_no_global_of_keras_is_touched(name, no_global_changes):
     make, arguments, error = FITS[name]
     if error is None:
         assert fit(make(), epochs=2, **arguments).result.nit == 2
@@ -65,8 +65,8 @@ def test_no_global_of_keras_is_touched(name, untouched):
 
 
 @pytest.mark.slow
-def test_fits_in_threads(untouched):
-    """Each gives what it gives alone, to the last digit; failing ones leave no trace."""
+def test_fits_in_threads(no_global_changes):
+    """Each fit has the same result as alone, to the last digit, and failing ones change nothing."""
     names = [name for name, row in FITS.items() if row[2] is None]
     expected = {name: fit(FITS[name][0](), **FITS[name][1]).result.fun for name in names}
     models = [(name, FITS[name][0]()) for name in [*names, "failing", "bad data"] * 2]
@@ -91,11 +91,11 @@ def test_fits_in_threads(untouched):
     assert seen == {"float32"} == {keras.config.floatx()}
 
 
-# What XLA cannot compile.
+# Models that XLA cannot compile.
 
 
-class OfPython(keras.layers.Layer):
-    """A layer whose numbers come from Python."""
+class ComputedInPython(keras.layers.Layer):
+    """A layer that computes in Python."""
 
     def call(self, x):
         twice = tf.numpy_function(lambda array: 2.0 * array, [x], x.dtype)
@@ -103,7 +103,7 @@ class OfPython(keras.layers.Layer):
 
 
 class GrowingList(keras.layers.Layer):
-    """A loop that writes behind the end of a list, which XLA ignores without an error."""
+    """A loop that writes beyond the end of a list, which XLA ignores without an error."""
 
     def call(self, x):
         states = tf.TensorArray(x.dtype, 0, dynamic_size=True, element_shape=x.shape)
@@ -119,8 +119,8 @@ class GrowingList(keras.layers.Layer):
         return tf.reduce_sum(states.stack(), axis=0)
 
 
-class SaysNo(keras.layers.Layer):
-    """A layer that says so itself, as Keras' own do."""
+class WithoutXla(keras.layers.Layer):
+    """A layer whose attribute says that XLA cannot compile it, as layers of Keras have it."""
 
     def __init__(self, **arguments):
         super().__init__(**arguments)
@@ -142,25 +142,25 @@ def printing(y_true, y_pred):
 
 
 def growing():
-    """A list in front of all weights: XLA itself refuses the gradient of one behind them."""
+    """The list comes before all weights, since XLA refuses the gradient of one after them."""
     layers = [GrowingList(dtype="float64"), dense(1, dtype="float64")]
     model = keras.Sequential([keras.Input((2,), dtype="float64"), *layers])
     model.compile(loss="mse")
     return model
 
 
-# Name: model, data; each in memory, in batches of a stream, and of equations.
+# Name: model, data; in memory, as a stream of batches, and as points of an objective.
 NOT_FOR_XLA = {
-    "Python": lambda: net(OfPython(dtype="float64")),
-    "says no": lambda: net(SaysNo(dtype="float64")),
-    # In front of all weights: XLA itself refuses the gradient of such a list.
+    "Python": lambda: net(ComputedInPython(dtype="float64")),
+    "says no": lambda: net(WithoutXla(dtype="float64")),
+    # The list comes before all weights, since XLA refuses its gradient.
     "a list that grows": growing,
     "spectral": lambda: net(spectral()),
     "loss": lambda: net(loss=printing),
 }
 
 
-# XLA takes seconds to refuse; a layer that says so itself is not compiled at all.
+# XLA takes seconds to refuse. A layer that says so itself is not compiled.
 @pytest.mark.parametrize(
     "name", representatives(NOT_FOR_XLA, ["says no", "a list that grows"])
 )
@@ -186,12 +186,16 @@ def test_streams_and_objectives_that_xla_cannot_compile():
     stream = tf.data.Dataset.from_tensor_slices((X, Y)).batch(7)
     with pytest.warns(UserWarning, match="XLA cannot compile"):
         found = fit(
-            net(OfPython(dtype="float64")), stream, None, batch_size=6, jit_compile=True
+            net(ComputedInPython(dtype="float64")),
+            stream,
+            None,
+            batch_size=6,
+            jit_compile=True,
         )
     assert found.result.nit == 5
 
     def function(model, x):
-        return keras.ops.mean(OfPython(dtype="float64")(model(x)) ** 2)
+        return keras.ops.mean(ComputedInPython(dtype="float64")(model(x)) ** 2)
 
     model = net(loss=None)
     with pytest.warns(UserWarning, match="XLA cannot compile"):
@@ -210,7 +214,7 @@ def test_an_error_of_the_models_own_is_no_refusal():
             fit(net(Broken(dtype="float64")), jit_compile=True)
 
 
-# What cannot be trained.
+# Models that cannot be trained.
 
 
 def positive(**arguments):
@@ -232,7 +236,7 @@ def test_constraints_are_refused(name):
     model = positive(**arguments)
     with pytest.raises(ValueError, match=f"{words}.*L-BFGS cannot keep"):
         fit(model)
-    # Frozen weights keep theirs by themselves.
+    # The constraint of a frozen weight is no error.
     model.layers[1].trainable = False
     model.compile(loss="mse")
     assert fit(model).result.nit == 5
@@ -245,11 +249,11 @@ def test_a_constraint_of_a_variable_is_refused():
         fit(net(loss=None), X, None, objective=lambda m, x: rate, variables=[rate])
 
 
-# Data that does not fit: one sentence each.
+# Data that does not fit the model: the error is one sentence.
 
 
-def sub(dtype="float64"):
-    """A subclassed model, whose inputs nobody knows."""
+def subclassed_model(dtype="float64"):
+    """Returns a subclassed model, whose input shapes are unknown."""
 
     class Net(keras.Model):
         def __init__(self):
@@ -293,12 +297,12 @@ PAIR, TARGETS = {"a": X, "b": X}, {"p": Y, "q": Y}
 WORDS = np.array([["a", "b"]] * 20)
 NO_NUMBERS = "must be arrays of numbers or a dataset"
 
-# Name: model, data, the class of the error, words of its message.
+# Name: model, data, class of the error, words of its message.
 SENTENCES = {
     "one input for two": (two_nets, (X, TARGETS), ValueError, "1 array, .* 2 inputs: a, b"),
     "three for two": (LISTED, ([X, X, X], [Y, Y]), ValueError, "3 arrays, .* 2 inputs"),
     "two for one": (net, ([X, X], Y), ValueError, "2 arrays, but the model has 1 input:"),
-    "two for a subclass": (sub, ([X, X], Y), ValueError, "cannot be called on x of shape"),
+    "two for a subclass": (subclassed_model, ([X, X], Y), ValueError, "cannot be called on x of shape"),
     "dict for one": (net, ({"a": X}, Y), ValueError, "0 arrays with the keys a, but the model has 1 input"),
     "key": (two_nets, ({"a": X, "z": X}, TARGETS), ValueError, "1 array with the keys a, z, but .* 2 inputs: a, b"),
     "complex x": (net, (X + 1j, Y), TypeError, "x must be real, received complex128"),
@@ -321,7 +325,7 @@ SENTENCES = {
     "too wide by name": (two_nets, ({"a": X, "b": ones(3)}, TARGETS), ValueError, "the input b of the model needs"),
     "too high": (images, (ones(5, 4, 1), ones(8)), ValueError, r"needs \(None, 4, 4, 1\)"),
     "too deep": (net, (ones(2, 2), Y), ValueError, r"x has shape \(None, 2, 2\), .* needs \(None, 2\)"),
-    "too wide for a subclass": (sub, (ones(3), Y), ValueError, "cannot be .* axis -1 .* value 2"),
+    "too wide for a subclass": (subclassed_model, (ones(3), Y), ValueError, "cannot be .* axis -1 .* value 2"),
     "words": (net, (WORDS, Y), TypeError, f"x {NO_NUMBERS}"),
     "objects": (net, (X.astype(object), Y), TypeError, "received array.*Convert it"),
     "words as targets": (net, (X, WORDS[:, :1]), TypeError, f"y {NO_NUMBERS}"),
@@ -349,7 +353,7 @@ def test_data_that_does_not_fit_is_refused_in_a_sentence(name):
 
 
 def of_two_widths():
-    """Inputs in a list, in another order than that of their names."""
+    """Returns a model with a list of inputs, which is not in the order of their names."""
     inputs = [
         keras.Input((n,), name=name, dtype="float64") for name, n in (("b", 2), ("a", 1))
     ]
@@ -418,11 +422,11 @@ def test_a_model_of_words_or_integers(x, first, dtype, fitted_in):
     model.compile(loss="mse")
     y = np.arange(4.0)[:, None]
     result = fit(model, x, y, epochs=20, dtype=fitted_in).result
-    # The two rows of the same have the targets 0 and 3: what is left is their variance.
+    # Two equal rows have the targets 0 and 3, so that the minimum is their variance.
     assert result.fun == pytest.approx(2 * 1.5**2 / 4, rel=1e-6)
 
 
-# Weights of classes.
+# Class weights.
 
 CLASSES = (X[:, 0] > 0.0).astype(int) + (X[:, 1] > 0.5)
 BY_CLASS = {0: 0.5, 2: 3.0}
@@ -436,7 +440,7 @@ def classifier():
     return model
 
 
-# Targets of the same classes.
+# Various targets with the same classes.
 TARGETS = {
     "classes": CLASSES,
     "column": CLASSES[:, None],
@@ -448,8 +452,8 @@ TARGETS = {
 @pytest.mark.parametrize("name", TARGETS)
 def test_class_weight_is_a_weight_of_each_row(name):
     x, y = map(tf.constant, (X, TARGETS[name]))
-    of_rows = weighted((x, y, None), BY_CLASS, "float64")[2]
-    np.testing.assert_array_equal(of_rows, OF_ROWS)
+    row_weights = with_class_weights((x, y, None), BY_CLASS, "float64")[2]
+    np.testing.assert_array_equal(row_weights, OF_ROWS)
 
 
 def test_class_weight_in_memory_and_in_batches():

@@ -1,4 +1,4 @@
-"""Models of every make: graphs with operations in them, models in models, own classes."""
+"""`fit_lbfgs` for all kinds of models: graphs with operations, nested models, subclasses."""
 
 import keras
 import numpy as np
@@ -125,7 +125,7 @@ def check(model, x, y):
     start = mean_square(model(x), y)
     history = fit(model, x, y, epochs=3)
     end = mean_square(model(x), y)
-    # To the order of the sums.
+    # The sums have another order.
     np.testing.assert_allclose(history.history["loss"][-1], end, rtol=1e-12)
     assert end < start
 
@@ -138,7 +138,7 @@ def test_a_compiled_loss(make):
     with tf.GradientTape() as tape:
         expected = tf.reduce_mean((model(X) - Y) ** 2)
     parts = tape.gradient(expected, [v.value for v in model.trainable_variables])
-    # To the order of the sums.
+    # The sums have another order.
     np.testing.assert_allclose(value, expected, rtol=1e-12)
     expected = np.concatenate([np.ravel(part) for part in parts])
     np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-14)
@@ -179,7 +179,7 @@ def two_outputs(as_dicts):
     return keras.Model(x, dict(zip("pq", outputs)) if as_dicts else outputs)
 
 
-# Name: whether outputs are in a dict, losses, targets, the head that has no loss.
+# Name: whether outputs are in a dict, losses, targets, the output without a loss.
 SOME_LOSSES = {
     "a dict of one, targets of both": (True, {"p": "mse"}, {"p": Y, "q": Y}, "q"),
     "a dict of one, its targets": (True, {"p": "mse"}, {"p": Y}, "q"),
@@ -278,7 +278,7 @@ LAYERS = {
 }
 
 
-# A bias that a second derivative does not have.
+# A bias on which the second derivative does not depend.
 UNUSED = pytest.mark.filterwarnings(
     "ignore:The loss does not depend on these trainable weights"
 )

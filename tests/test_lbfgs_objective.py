@@ -1,4 +1,4 @@
-"""fit_lbfgs(objective=...): terms of the user's own, points of any sizes, coefficients."""
+"""`fit_lbfgs(objective=...)`: a user's terms, points of any sizes, trained coefficients."""
 
 import gc
 import warnings
@@ -23,7 +23,7 @@ POINTS = {"inside": INSIDE, "edge": EDGE}
 
 
 def bare(dtype="float64"):
-    """A net that was never compiled."""
+    """Returns a net that is not compiled."""
     layers = [dense(3, "tanh", 1, dtype=dtype), dense(1, seed=2, dtype=dtype)]
     return keras.Sequential([keras.Input((2,), dtype=dtype), *layers])
 
@@ -42,7 +42,7 @@ def fit(model, x=POINTS, objective=poisson, **arguments):
 
 
 class Poisson(keras.Model):
-    """The same by a compute_loss: the slow way, and the reference."""
+    """The same loss as a `compute_loss`, which is the reference."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         residual = keras_smooth.laplacian(self, x) + 1.0
@@ -51,7 +51,7 @@ class Poisson(keras.Model):
         )
 
 
-# What is minimized.
+# The loss.
 
 
 def test_takes_the_steps_of_an_own_compute_loss():
@@ -60,7 +60,7 @@ def test_takes_the_steps_of_an_own_compute_loss():
     model.compile()
     expected = keras_smooth.fit_lbfgs(model, INSIDE, epochs=5, jit_compile=False, verbose=0)
     history = fit(bare(), loss_weights={"boundary": 10.0})
-    # Two orders of one sum: 1e-16 was measured at the start, and five steps enlarge it.
+    # The sums have another order. Measured: 1e-16 at the start, which five steps enlarge.
     assert history.result.fun == pytest.approx(expected.result.fun, rel=1e-12)
 
 
@@ -97,7 +97,7 @@ def test_points_in_any_nest(name):
     model = bare()
     expected = np.sum([np.mean(model(p) ** 2) for p in keras.tree.flatten(NESTS[name])])
     result = fit(model, NESTS[name], mean_square, target=1e9).result
-    # float32 points are rounded by 6e-8.
+    # Points in float32 are rounded by 6e-8.
     rel = 1e-6 if "float32" in name else 1e-14
     assert result.fun == pytest.approx(expected, rel=rel)
     assert list(model.history.history) == ["loss"]
@@ -154,7 +154,7 @@ def test_operators_inside_the_program_of_xla(name):
     make, function = OPERATORS[name]
     model = make()
     x = {**POINTS, "line": INSIDE[:, :1]}
-    # The last bias does not move a derivative.
+    # Derivatives do not depend on the last bias.
     model.layers[-1].bias.trainable = False
     if name not in ("laplacian", "directional", "hessian"):
         model.layers[-1].use_bias = False
@@ -165,13 +165,13 @@ def test_operators_inside_the_program_of_xla(name):
     eager = objective.value_and_gradient(objective.position, data)
     compiled = tf.function(objective.value_and_gradient, jit_compile=True, autograph=False)
     for one, other in zip(eager, compiled(objective.position, data)):
-        # Sums of 12 terms of order one: a few times 2e-16.
+        # Sums of 12 terms of order one are rounded by a few times 2e-16.
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.slow
 def test_solves_an_equation_compiled():
-    """u'' = -u from u(0) = 0, u'(0) = 1, the sine."""
+    """The solution of u'' = -u with u(0) = 0 and u'(0) = 1 is the sine."""
 
     def sine(model, x):
         u, _, d2u = keras_smooth.derivatives(model, x["inside"])
@@ -188,7 +188,7 @@ def test_solves_an_equation_compiled():
     np.testing.assert_allclose(model(x["inside"]), np.sin(x["inside"]), atol=1e-3)
 
 
-# Coefficients.
+# Trained coefficients.
 
 
 def line_of(slope, offset):
@@ -244,12 +244,12 @@ def test_a_model_without_weights_of_its_own():
     assert float(rate.numpy()) == pytest.approx(4.0, abs=1e-6)
 
 
-# Float64.
+# Copies in float64.
 
 
 @pytest.mark.slow
 def test_a_float32_model_in_float64():
-    """The copy takes the steps of a float64 model, and the variable, too."""
+    """The steps of the copy, and of the variable, are those of a float64 model."""
     results, rates = [], []
     for dtype in ("float32", "float64"):
         model, rate = bare(dtype), keras.Variable(1.0, dtype="float64")
@@ -284,13 +284,13 @@ def test_a_subclassed_model_in_float64():
     model(INSIDE.astype("float32"))
     other = bare()
     other.set_weights(model.get_weights())
-    # The points are no inputs of the model: it is built again by its shapes.
+    # The points are not inputs of the model, so that the copy is built from input shapes.
     found = fit(model, dtype="float64").result.fun
-    # By tapes and by jets, 2e-14 was measured.
+    # Tapes and jets differ by rounding. Measured: 2e-14.
     assert found == pytest.approx(fit(other, dtype="float64").result.fun, rel=1e-11)
 
 
-# Checkpoints, callbacks, programs.
+# Checkpoints, callbacks and programs.
 
 
 class Break(keras.callbacks.Callback):
@@ -356,7 +356,7 @@ def test_callbacks_watch_terms_derivatives_and_validation(tmp_path):
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """Counts the programs that are made."""
+    """A list with one entry for each program that is made."""
     made = []
     original = Program.__init__
 
@@ -384,7 +384,7 @@ def test_one_function_is_compiled_once(compiled):
 
 
 class Read:
-    """What an objective may read from Python."""
+    """Values that an objective may read from Python."""
 
     attribute = 1.0
     array = np.ones(20)
@@ -508,7 +508,7 @@ def test_a_function_is_compiled_again_when_what_it_reads_has_changed(make, compi
     change()
     changed = losses(model)
     assert len(compiled) == 2 and changed != first
-    # Another model has no program yet.
+    # The other model has no program yet.
     assert changed == losses(other)
 
 
@@ -558,7 +558,7 @@ def test_methods_and_objects_are_objectives(make):
     assert fit(bare(), objective=make()).result == fit(bare()).result
 
 
-# What is said.
+# Warnings and errors.
 
 
 @pytest.mark.slow
@@ -609,7 +609,7 @@ def constant(model, points):
     return {"a": ops.mean(points["inside"])}
 
 
-# Arguments, the class of the error, words of its message.
+# Name: arguments, class of the error, words of its message.
 REFUSED = {
     "y": ({"y": Y}, ValueError, "`y` cannot be used with `objective`.*into x"),
     "weights of rows": ({"sample_weight": np.ones(20)}, ValueError, "`sample_weight` cannot"),
@@ -685,7 +685,7 @@ def test_a_term_may_be_a_number(number):
         keras.utils.set_random_seed(0)
         history = fit(bare(), objective=function, loss_weights={}, epochs=3)
         losses.append(np.array(history.history["loss"]))
-    # Of float64: a Python number does not make the sum one of float32.
+    # A Python number does not change the dtype of the sum to float32.
     assert losses[0].dtype == np.float64
     np.testing.assert_allclose(losses[0] - float(number), losses[1], rtol=1e-13)
 

@@ -1,4 +1,4 @@
-"""Precision of fit_lbfgs: float32 models in float64, half precision, losses that round."""
+"""Precision of `fit_lbfgs`: float32 models in float64, half precision, losses that round."""
 
 import warnings
 
@@ -45,7 +45,7 @@ class Configured(OwnLoss):
 
 
 class PlusPenalty(Configured):
-    """Adds to the loss that compile was given, as the guide of Keras does."""
+    """A model that adds a penalty to the compiled loss, as in the guide of Keras."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss = keras.Model.compute_loss(self, x, y, y_pred, sample_weight, training)
@@ -73,18 +73,18 @@ def mixed(policy):
 
 @pytest.mark.slow
 def test_float64_goes_where_float32_stalls():
-    """A net as its own teacher: the loss has the minimum 0."""
+    """The targets are outputs of the same net, so that the minimum of the loss is 0."""
     teacher = net(dtype="float32")
     teacher.set_weights([1.5 * w + 0.1 for w in teacher.get_weights()])
     y = np.asarray(teacher(X))
     coarse = fit(net(dtype="float32"), X, y, epochs=400).result
     model = net(dtype="float32")
     fine = fit(model, X, y, epochs=400, dtype="float64").result
-    # Measured: 4e-15 and 1e-15, which is what the rounded targets leave.
+    # Measured: 4e-15 and 1e-15, from rounded targets.
     assert fine.success and coarse.fun > fine.fun
     assert coarse.status in (Status.LINE_SEARCH, Status.STALLED)
     assert floats(model) == {"float32"}
-    # Rounded weights change outputs of order one by 1e-7: 8e-15 was measured.
+    # Rounding the weights changes outputs of order one by 1e-7. Measured: 8e-15.
     assert float(np.mean((model(X) - y) ** 2)) < 1e-12
 
 
@@ -164,7 +164,7 @@ def test_frozen_layers_stay_and_may_thaw():
         assert not np.array_equal(start[2], model.get_weights()[2])
 
 
-# What is said.
+# Warnings and errors.
 
 
 def test_warns_under_float32_once():
@@ -213,7 +213,7 @@ def test_warns_of_a_loss_of_ones_own_that_was_made_in_float32():
 
 @keras.saving.register_keras_serializable("test_lbfgs_precision")
 class PlusSuper(keras.Model):
-    """Adds to the loss that compile was given, by super()."""
+    """A model that adds a penalty to the compiled loss, by `super().compute_loss`."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -235,7 +235,7 @@ def test_super_gives_the_compiled_loss_in_float64(kind, factor, dtype):
     other.set_weights(layers.get_weights())
     with warnings.catch_warnings():
         warnings.filterwarnings("error", category=UserWarning, message=".*float32")
-        # At the start: what is trained is rounded to float32 afterwards.
+        # At the start, since trained weights are rounded to float32 afterwards.
         result = fit(model, target=1e9, dtype="float64").result
     exact = np.mean((Y - other(X)) ** 2) + 1e-3 * np.mean(np.asarray(other(2.0 * X)) ** 2)
     assert result.fun == pytest.approx(factor * exact, rel=1e-14)
@@ -243,7 +243,7 @@ def test_super_gives_the_compiled_loss_in_float64(kind, factor, dtype):
 
 @pytest.mark.slow
 def test_compute_loss_that_calls_the_one_of_keras():
-    """The remedy of the warning is one."""
+    """The advice of the warning works."""
 
     def model():
         model = PlusPenalty(3, dtype="float64")

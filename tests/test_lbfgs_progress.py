@@ -1,4 +1,4 @@
-"""What a person sees of fit_lbfgs: a line written anew, a few lines in a log, none if asked."""
+"""The progress of `fit_lbfgs`: a line that is updated, a few lines in a log, or nothing."""
 
 import re
 import sys
@@ -33,7 +33,7 @@ def iterations(lines):
 
 
 class Terminal:
-    """An output that is a terminal, or something that has no characters but those of ASCII."""
+    """An output that is a terminal or a log, with ASCII characters only."""
 
     encoding = "utf-8"
 
@@ -51,7 +51,7 @@ class Terminal:
 
 
 class Notebook:
-    """IPython with a kernel; keeps what it shows, and in which places."""
+    """IPython with a kernel, which records its displays and their places."""
 
     version_info = (9, 0)
 
@@ -93,7 +93,7 @@ def test_a_terminal_has_one_line(monkeypatch):
     before, *written = sys.stdout.text.split("\r")
     assert before == "" and len(written) == 41 and sys.stdout.text.count("\n") == 2
     assert all(len(line) == 59 for line in written[:-1])
-    # The last is whole, for whoever scrolls back.
+    # The last line is complete, for readers who scroll back.
     last, message = written[-1].splitlines()
     assert LINE.fullmatch(last.rstrip())[1] == "40" and message == LIMIT
     assert " left" in sys.stdout.text and " left" not in last
@@ -116,7 +116,7 @@ def test_what_cannot_be_shown_ends_no_fit(monkeypatch, fault):
     if fault == "output":
         broken.write = lambda text: (_ for _ in ()).throw(BrokenPipeError())
     else:
-        monkeypatch.setattr(progress.Progress, "_words", lambda *_: 1 / 0)
+        monkeypatch.setattr(progress.Progress, "_format_line", lambda *_: 1 / 0)
     monkeypatch.setattr(sys, "stdout", broken)
     assert train(verbose=1, epochs=3).result.nit == 3
 
@@ -133,11 +133,13 @@ def test_the_own_bar_of_a_user_is_the_only_one(capsys):
 
 
 def test_what_is_left(monkeypatch):
-    """The first call compiles: its seconds are no measure of the others."""
+    """The first call compiles, so that its time is not used for the estimate."""
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     lines = []
-    monkeypatch.setattr(progress, "_writer", lambda _: lambda *a: lines.append(a[:2]))
+    monkeypatch.setattr(
+        progress, "_choose_writer", lambda _: lambda *a: lines.append(a[:2])
+    )
     best = types.SimpleNamespace(fun=1.0, grad_norm=1.0)
     for max_seconds in (None, 500.0):
         request = types.SimpleNamespace(

@@ -1,4 +1,4 @@
-"""fit_lbfgs(resample=...): points that are drawn anew, and their choice by residual."""
+"""`fit_lbfgs(resample=...)`: points that are drawn anew, and `choose_by_residual`."""
 
 import warnings
 
@@ -26,7 +26,7 @@ def net(dtype="float64"):
 
 
 def terms(model, x):
-    # No derivatives, which take longest to trace.
+    # Without derivatives, which take long to trace.
     residual = model(x["inside"]) - ops.sin(3.0 * x["inside"])
     return {
         "equation": ops.mean(residual**2),
@@ -35,7 +35,7 @@ def terms(model, x):
 
 
 class Draw:
-    """Draws by a model's values, and remembers what it was given and what it returned."""
+    """Draws points by the values of a model, and records the old and the new points."""
 
     def __init__(self):
         self.given, self.returned = [], []
@@ -48,8 +48,8 @@ class Draw:
         return {**x, "inside": chosen}
 
 
-def resampled(draw=None, every=EVERY, seed=0, **arguments):
-    """Returns the weights and the history of a fit from the start of the one net."""
+def fit_with_resampling(draw=None, every=EVERY, seed=0, **arguments):
+    """Returns weights and history of a resampled fit, always from the same initial weights."""
     arguments = {"epochs": EPOCHS, "verbose": 0, "jit_compile": False, **arguments}
     resample = keras_smooth.Resample(draw or Draw(), every=every, seed=seed)
     model = at_start(net)
@@ -64,20 +64,20 @@ def weights(model):
 
 
 @pytest.fixture(scope="module")
-def alone():
-    """A run that is left alone, with a call of the callbacks after every iteration."""
-    return resampled(steps_per_execution=1)
+def uninterrupted():
+    """An uninterrupted run, with a call of the callbacks after every iteration."""
+    return fit_with_resampling(steps_per_execution=1)
 
 
 def fits_for_each_draw(**arguments):
-    """Weights and result of one call of fit_lbfgs after another, beside those of one call."""
+    """Returns weights and result of a resampled fit, and those of separate fits on its points."""
     draw = Draw()
-    found, history = resampled(draw, **arguments)
+    found, history = fit_with_resampling(draw, **arguments)
     assert history.result.nit == EPOCHS and len(draw.returned) == 3
     rounds = [X, *({**X, "inside": inside} for inside in draw.returned)]
     model = at_start(net)
     for x, epochs in zip(rounds, (5, 5, 5, 3), strict=True):
-        of_round = keras_smooth.fit_lbfgs(
+        history_of_round = keras_smooth.fit_lbfgs(
             model,
             x,
             objective=terms,
@@ -86,12 +86,12 @@ def fits_for_each_draw(**arguments):
             verbose=0,
             **arguments,
         )
-    return (found, history.result), (weights(model), of_round.result)
+    return (found, history.result), (weights(model), history_of_round.result)
 
 
 @pytest.fixture
 def same_units(monkeypatch):
-    """Fits from different starts work in the same units, which changes first steps alone."""
+    """Makes fits from different starts use the same units, which changes only first steps."""
     monkeypatch.setattr(Sizes, "scale", lambda sizes, dtype: 1.0)
 
 
@@ -102,13 +102,13 @@ def test_pairs_take_the_steps_of_a_fit_for_each_draw(same_units):
 
 @pytest.mark.parametrize("arguments", [{}, {"method": "bfgs"}], ids=["default", "bfgs"])
 def test_a_matrix_stays_over_draws(arguments, monkeypatch, same_units):
-    """One evaluation a draw, and where it is dropped the steps of a fit for each draw."""
+    """The matrix is kept; if it is dropped, the steps are those of a fit for each draw."""
     kept, (separate, _) = fits_for_each_draw(**arguments)
     assert kept[0] != separate and kept[1].restarts == 0
     monkeypatch.setattr(quasi_newton, "LEAST_COSINE", {"float64": 2.0})
     dropped, (separate, _) = fits_for_each_draw(**arguments)
     assert dropped[0] == separate
-    # Counts go on over the draws either way.
+    # In both cases, iterations are counted over all draws.
     assert kept[1].nit == dropped[1].nit == EPOCHS
     assert min(kept[1].nfev, dropped[1].nfev) > EPOCHS + 3
 
@@ -119,7 +119,7 @@ def test_a_fit_that_draws_no_points_says_so_once(every, is_said):
     for told in (is_said, False):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            resampled(draw, every)
+            fit_with_resampling(draw, every)
         words = [w for w in caught if "draws no points" in str(w.message)]
         assert len(words) == told
     assert len(draw.returned) == (0 if is_said else 2)
@@ -127,7 +127,7 @@ def test_a_fit_that_draws_no_points_says_so_once(every, is_said):
 
 def test_draws_see_the_points_of_before_and_other_random_numbers():
     draw = Draw()
-    resampled(draw)
+    fit_with_resampling(draw)
     for given, before in zip(draw.given, [X["inside"], *draw.returned]):
         np.testing.assert_array_equal(given, before)
     assert len({chosen.tobytes() for chosen in draw.returned}) == 3
@@ -135,25 +135,25 @@ def test_draws_see_the_points_of_before_and_other_random_numbers():
 
 def test_logs_are_of_the_points_of_the_time():
     draw = Draw()
-    history = resampled(draw)[1]
+    history = fit_with_resampling(draw)[1]
     logs, model = history.history, history.model
     points = {**X, "inside": draw.returned[-1]}
     found = {name: float(term) for name, term in terms(model, points).items()}
-    # The terms are computed in a graph and here.
+    # The terms are computed in a graph, and eagerly here.
     assert logs["equation"][-1] == pytest.approx(found["equation"], rel=1e-14)
     assert logs["loss"][-1] == pytest.approx(sum(found.values()), rel=1e-14)
 
 
-def test_seeds_differ(alone):
-    assert resampled(seed=1)[0] != alone[0]
+def test_seeds_differ(uninterrupted):
+    assert fit_with_resampling(seed=1)[0] != uninterrupted[0]
 
 
 @pytest.mark.parametrize("chunk", [4, 50])
-def test_chunks_of_callbacks_do_not_move_the_draws(chunk, alone):
-    assert resampled(steps_per_execution=chunk)[0] == alone[0]
+def test_chunks_of_callbacks_do_not_move_the_draws(chunk, uninterrupted):
+    assert fit_with_resampling(steps_per_execution=chunk)[0] == uninterrupted[0]
 
 
-class Break(keras.callbacks.Callback):
+class RaiseAtEpoch(keras.callbacks.Callback):
     def __init__(self, epoch):
         super().__init__()
         self.epoch = epoch
@@ -163,30 +163,33 @@ class Break(keras.callbacks.Callback):
             raise MemoryError
 
 
-# Iterations that are saved when the run breaks off: before a draw, at one and after it.
+# The saved iteration of an interrupted run: before a draw, at a draw and after it.
 @pytest.mark.parametrize("saved", [3, 5, 6, 10, 13])
-def test_a_broken_run_goes_on_bit_for_bit(saved, alone, tmp_path):
+def test_a_broken_run_goes_on_bit_for_bit(saved, uninterrupted, tmp_path):
     arguments = {"steps_per_execution": 1, "checkpoint": tmp_path}
     with pytest.raises(MemoryError):
-        resampled(callbacks=[Break(saved)], **arguments)
+        fit_with_resampling(callbacks=[RaiseAtEpoch(saved)], **arguments)
     draw = Draw()
-    found, history = resampled(draw, **arguments)
-    assert found == alone[0]
-    assert history.history == alone[1].history and history.result == alone[1].result
-    # The draws of before are in the checkpoint.
+    found, history = fit_with_resampling(draw, **arguments)
+    assert found == uninterrupted[0]
+    assert (
+        history.history == uninterrupted[1].history
+        and history.result == uninterrupted[1].result
+    )
+    # The checkpoint has the previous draws.
     assert len(draw.returned) == 3 - (saved - 1) // EVERY
 
 
-def test_a_run_goes_on_to_more_epochs(alone, tmp_path):
-    resampled(epochs=10, checkpoint=tmp_path)
-    assert resampled(checkpoint=tmp_path)[0] == alone[0]
+def test_a_run_goes_on_to_more_epochs(uninterrupted, tmp_path):
+    fit_with_resampling(epochs=10, checkpoint=tmp_path)
+    assert fit_with_resampling(checkpoint=tmp_path)[0] == uninterrupted[0]
 
 
 @pytest.mark.parametrize("other", [{"every": 6}, {"seed": 1}])
 def test_a_checkpoint_of_other_draws_is_refused(other, tmp_path):
-    resampled(checkpoint=tmp_path)
+    fit_with_resampling(checkpoint=tmp_path)
     with pytest.raises(ValueError, match="resample of it is not the same"):
-        resampled(checkpoint=tmp_path, **other)
+        fit_with_resampling(checkpoint=tmp_path, **other)
 
 
 def test_a_float32_model_draws_by_its_copy_in_float64():
@@ -204,7 +207,7 @@ def test_a_float32_model_draws_by_its_copy_in_float64():
     assert dtypes == [tf.float64] * 2
 
 
-# What is refused, in one sentence.
+# Errors.
 
 BAD_DRAWS = {
     "fewer rows": (lambda m, x, g: {**x, "inside": x["inside"][:5]}, "one form"),
@@ -219,7 +222,7 @@ BAD_DRAWS = {
 def test_bad_draws(name):
     draw, message = BAD_DRAWS[name]
     with pytest.raises(ValueError, match=message):
-        resampled(draw)
+        fit_with_resampling(draw)
 
 
 def _draw(model, x, generator):
@@ -250,15 +253,15 @@ def test_needs_an_objective_and_a_resample():
         keras_smooth.fit_lbfgs(model, X, objective=terms, resample=len)
 
 
-# Choice by residual.
+# `choose_by_residual`.
 
 POOL = np.linspace(0.0, 1.0, 200)[:, None]
 
 
-# Exact probabilities of the first of the points, by the formula of the paper.
+# Exact probabilities of the first point, by the formula of the paper.
 @pytest.mark.parametrize(
     ("power", "offset", "ratio"),
-    # Residuals of 3 and 1 with mean 2: 3/2 + c to 1/2 + c, squares 9/5 + c to 1/5 + c.
+    # For residuals 3 and 1 with mean 2, the ratio is 3/2 + c to 1/2 + c; for squares 9/5 + c to 1/5 + c.
     [(1.0, 1.0, 2.5 / 1.5), (1.0, 0.0, 3.0), (2.0, 0.0, 9.0), (0.0, 0.0, 1.0)],
 )
 def test_probabilities(power, offset, ratio):
@@ -273,7 +276,7 @@ def test_probabilities(power, offset, ratio):
             for _ in range(4000)
         )
     )
-    # Four standard deviations of a share of 4000 draws.
+    # Four standard deviations of the fraction in 4000 draws.
     share = ratio / (1.0 + ratio)
     assert left / 4000 == pytest.approx(
         share, abs=4.0 * np.sqrt(share * (1 - share) / 4000)

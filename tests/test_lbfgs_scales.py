@@ -1,4 +1,4 @@
-"""Data of sizes that a network does not learn from: said before the fit, and only then."""
+"""Warnings about inputs, targets and terms of a size that a network does not learn from."""
 
 import functools
 import re
@@ -18,14 +18,14 @@ FLOAT64 = {"dtype": "float64"}
 
 
 def net(width=1, *more, loss="mse"):
-    hidden = keras_smooth.Dense(8, "tanh", kernel_initializer=start(1), **FLOAT64)
-    last = L.Dense(width, kernel_initializer=start(2), **FLOAT64)
+    hidden = keras_smooth.Dense(8, "tanh", kernel_initializer=initializer(1), **FLOAT64)
+    last = L.Dense(width, kernel_initializer=initializer(2), **FLOAT64)
     model = keras.Sequential([keras.Input((1,), **FLOAT64), hidden, last, *more])
     model.compile(loss=loss)
     return model
 
 
-def start(seed):
+def initializer(seed):
     return keras.initializers.GlorotUniform(seed=seed)
 
 
@@ -33,7 +33,7 @@ def rescaled(scale, offset=0.0):
     return net(1, L.Rescaling(np.float64(scale), np.float64(offset), **FLOAT64))
 
 
-def named():
+def two_named_outputs():
     x = keras.Input((1,), **FLOAT64)
     heads = {name: L.Dense(1, name=name, **FLOAT64) for name in "ab"}
     model = keras.Model(x, {name: head(x) for name, head in heads.items()})
@@ -42,7 +42,7 @@ def named():
     return model
 
 
-def sobolev(loss="mse"):
+def derivative_net(loss="mse"):
     model = keras_smooth.DerivativeModel(net())
     model.compile(loss=loss)
     return model
@@ -52,19 +52,19 @@ def squared(y_true, y_pred):
     return keras.ops.mean((y_true - y_pred) ** 2, axis=-1)
 
 
-def classes():
+def classifier():
     model = keras.Sequential([keras.Input((1,), **FLOAT64)])
     model.add(L.Dense(1000, "softmax", **FLOAT64))
     model.compile(loss="sparse_categorical_crossentropy")
     return model
 
 
-def derivatives(scale):
+def derivative_targets(scale):
     return {"y": scale * Y, "dy": -2.0 * X * Y, "d2y": 1e4 * (4.0 * X**2 - 2.0) * Y}
 
 
 # Name: model, targets.
-FAR = {
+FAR_TARGETS = {
     "tiny": (net, 1e-6 * Y),
     "huge": (net, 1e3 * Y),
     "far off": (net, 1e3 + Y),
@@ -76,10 +76,10 @@ FAR = {
         1e-6 * Y,
     ),
     "one column of two": (functools.partial(net, 2), np.hstack([Y, 1e-6 * Y])),
-    "a named output": (named, {"a": 1e4 * Y, "b": Y}),
-    "beside derivatives": (sobolev, derivatives(1e-6)),
+    "a named output": (two_named_outputs, {"a": 1e4 * Y, "b": Y}),
+    "beside derivatives": (derivative_net, derivative_targets(1e-6)),
 }
-NEAR = {
+NEAR_TARGETS = {
     "its own size": (net, Y),
     "a tenth": (net, 0.1 * Y),
     "tenfold": (net, 10.0 * Y),
@@ -88,59 +88,59 @@ NEAR = {
     "rescaled": (functools.partial(rescaled, 1e3), 1e3 * Y),
     "rescaled and moved": (functools.partial(rescaled, 1e-3, 40.0), 40.0 + 1e-3 * Y),
     "an unknown loss": (functools.partial(net, loss=squared), 1e-6 * Y),
-    "classes": (classes, 999 * (X > 0).astype(int)),
-    "large derivatives": (sobolev, derivatives(1.0)),
-    "a named output": (named, {"a": Y, "b": 1e4 * Y}),
+    "classes": (classifier, 999 * (X > 0).astype(int)),
+    "large derivatives": (derivative_net, derivative_targets(1.0)),
+    "a named output": (two_named_outputs, {"a": Y, "b": 1e4 * Y}),
 }
 
 
-def said(model, y, x=X, words="targets have mean", **arguments):
+def warnings_of(model, y, x=X, words="targets have mean", **arguments):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         problem(model, x, y, **arguments)
     return [text for w in caught if words in (text := str(w.message))]
 
 
-@pytest.mark.parametrize("name", FAR)
+@pytest.mark.parametrize("name", FAR_TARGETS)
 def test_targets_that_are_far_from_the_outputs_are_said_once(name):
-    make, y = FAR[name]
+    make, y = FAR_TARGETS[name]
     model = make()
-    assert len(said(model, y)) == 1
-    assert not said(model, y)
+    assert len(warnings_of(model, y)) == 1
+    assert not warnings_of(model, y)
 
 
 def test_what_is_said_of_targets_is_of_their_column():
     y = np.hstack([Y, 1e-6 * Y])
-    (words,) = said(net(2), y)
+    (words,) = warnings_of(net(2), y)
     mean, deviation = y[:, 1].mean(), y[:, 1].std()
     assert f"mean {mean:.3g} and standard deviation {deviation:.3g}, the" in words
     assert "Fit keras_smooth.standardized(model, x, y)" in words
 
 
-@pytest.mark.parametrize("name", NEAR)
+@pytest.mark.parametrize("name", NEAR_TARGETS)
 def test_other_targets_are_no_cause_for_a_word(name):
-    make, y = NEAR[name]
-    assert not said(make(), y)
+    make, y = NEAR_TARGETS[name]
+    assert not warnings_of(make(), y)
 
 
 def test_a_copy_in_float64_is_the_same_model():
     x = keras.Input((1,))
     model = keras.Model(x, L.Dense(1)(x))
     model.compile(loss="mse")
-    assert len(said(model, 1e-6 * Y, dtype="float64")) == 1
-    assert not said(model, 1e-6 * Y, dtype="float64")
+    assert len(warnings_of(model, 1e-6 * Y, dtype="float64")) == 1
+    assert not warnings_of(model, 1e-6 * Y, dtype="float64")
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The targets have mean")
 @pytest.mark.parametrize("name", ["tiny", "huge", "far off"])
 def test_the_advice_helps(name):
-    """The fit as it is has no second derivative; the one that is advised has it."""
-    y = FAR[name][1]
+    """The fit without scales has no second derivative, and the fit of the advice has it."""
+    y = FAR_TARGETS[name][1]
     exact = (4.0 * X**2 - 2.0) * Y * (y.max() - y.min()) / (Y.max() - Y.min())
     model = keras_smooth.standardized(net(), X, y)
     model.compile(loss="mse")
-    assert not said(model, y)
+    assert not warnings_of(model, y)
     keras_smooth.fit_lbfgs(model, X, y, epochs=300, jit_compile=False, verbose=0)
     found = np.asarray(keras_smooth.derivatives(model, X)[2])
     assert np.sqrt(np.mean((found - exact) ** 2)) < 0.01 * np.abs(exact).max()
@@ -158,8 +158,10 @@ def deep():
 
 def of_two():
     a, b = (keras.Input((1,), name=name, **FLOAT64) for name in "ab")
-    hidden = L.Dense(8, "tanh", kernel_initializer=start(1), **FLOAT64)
-    y = L.Dense(1, kernel_initializer=start(2), **FLOAT64)(hidden(L.Concatenate()([a, b])))
+    hidden = L.Dense(8, "tanh", kernel_initializer=initializer(1), **FLOAT64)
+    y = L.Dense(1, kernel_initializer=initializer(2), **FLOAT64)(
+        hidden(L.Concatenate()([a, b]))
+    )
     return keras.Model({"a": a, "b": b}, y)
 
 
@@ -223,13 +225,13 @@ def test_inputs_that_saturate_the_first_activation_are_said_once(name):
     make, x = FAR_INPUTS[name]
     model = make()
     model.compile(loss="mse")
-    y = derivatives(1.0) if make is derived else Y
-    assert len(said(model, y, x, ABOUT_INPUTS)) == 1
-    assert not said(model, y, x, ABOUT_INPUTS)
+    y = derivative_targets(1.0) if make is derived else Y
+    assert len(warnings_of(model, y, x, ABOUT_INPUTS)) == 1
+    assert not warnings_of(model, y, x, ABOUT_INPUTS)
 
 
 def test_what_is_said_of_inputs_is_of_their_columns():
-    """Two columns, one far off and one wide, by a layer that is called by keyword."""
+    """One column has a large mean and one a large deviation; the layer is called by keyword."""
 
     class Net(keras.Model):
         def __init__(self):
@@ -246,8 +248,8 @@ def test_what_is_said_of_inputs_is_of_their_columns():
     kernel = np.array([[0.1, 0.2, 0.0], [0.0, 0.0, 0.01]])
     model.inner.kernel.assign(kernel)
     model.compile(loss="mse")
-    (words,) = said(model, np.ones((4, 1)), x, ABOUT_INPUTS)
-    # Arguments are 30, 60 and 1 in size: the median over units.
+    (words,) = warnings_of(model, np.ones((4, 1)), x, ABOUT_INPUTS)
+    # The arguments of the three units are 30, 60 and 1 in size, with the median 30.
     expected = "means up to 300 and standard deviations up to 100, .* arguments of 30 "
     assert re.search(expected, words)
 
@@ -257,15 +259,15 @@ def test_other_inputs_are_no_cause_for_a_word(name):
     make, x = NEAR_INPUTS[name]
     model = make()
     model.compile(loss="mse")
-    assert not said(model, Y, x, ABOUT_INPUTS)
+    assert not warnings_of(model, Y, x, ABOUT_INPUTS)
 
 
 def test_a_standardized_model_is_not_told_to_become_one():
-    """Its scales are of other data."""
+    """The Rescaling layers of the model are for other data."""
     for y, x, words in [(Y, WIDE, ABOUT_INPUTS), (1e6 * Y, X, "targets have mean")]:
         model = keras_smooth.standardized(net(), X, Y)
         model.compile(loss="mse")
-        (found,) = said(model, y, x, words)
+        (found,) = warnings_of(model, y, x, words)
         assert "for other data" in found and "standardized(model" not in found
 
 
@@ -273,7 +275,7 @@ def test_a_standardized_model_is_not_told_to_become_one():
 @pytest.mark.filterwarnings("ignore:What reaches the layer")
 @pytest.mark.parametrize("name", ["wide", "far off"])
 def test_normalized_inputs_help(name):
-    """Behind a Normalization the fit has a second derivative; as it is, none or a far worse one."""
+    """After a Normalization, the fit has a second derivative; without, none or a far worse one."""
     x = FAR_INPUTS[name][1]
     unit = (x.max() - x.min()) / (X.max() - X.min())
     exact = (4.0 * X**2 - 2.0) * Y / unit**2
@@ -287,7 +289,7 @@ def test_normalized_inputs_help(name):
 
 
 def terms(**sizes):
-    """Returns an objective with terms of such sizes at the start."""
+    """Returns an objective whose terms have given sizes at the start."""
 
     def objective(model, x):
         return {
@@ -298,7 +300,7 @@ def terms(**sizes):
     return objective
 
 
-# Terms at the start, as far as the model is small there, their weights, and what is said.
+# Name: terms at the start, where the model is small, loss_weights, words of the warning or None.
 TERMS = {
     "a stiff equation": ({"equation": 1e9, "start": 1.0}, {}, "'equation'.* 1e\\+09 times"),
     "one of three": ({"a": 1.0, "b": 3e5, "c": 10.0}, {}, "'b'.* 3e\\+04 times.*'c'"),
@@ -314,16 +316,20 @@ TERMS = {
 @pytest.mark.parametrize("name", TERMS)
 def test_a_term_that_hides_the_others_is_named_once(name):
     sizes, weights, words = TERMS[name]
-    # A sum without a lower bound is not minimized here.
+    # The sum has no lower bound, so that it is not minimized here.
     model, objective = net(), terms(**sizes)
-    found = said(model, None, words="The term", objective=objective, loss_weights=weights)
+    found = warnings_of(
+        model, None, words="The term", objective=objective, loss_weights=weights
+    )
     assert len(found) == (words is not None)
     if words:
         assert re.search(words, found[0])
-        assert not said(model, None, words="The term", objective=objective)
+        assert not warnings_of(model, None, words="The term", objective=objective)
 
 
 def test_a_scalar_objective_has_no_terms():
     objective = terms(a=1e9)
-    found = said(net(), None, words="The term", objective=lambda m, x: objective(m, x)["a"])
+    found = warnings_of(
+        net(), None, words="The term", objective=lambda m, x: objective(m, x)["a"]
+    )
     assert not found

@@ -1,4 +1,4 @@
-"""Losses of any size: the same steps, tolerances in parts of the start, absolute ones on request."""
+"""Losses of any size: the steps are the same, and tolerances are relative to the start or absolute."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ def line(dtype="float64"):
     return keras.Sequential([keras.Input((2,), dtype=dtype), dense(1, dtype=dtype)])
 
 
-def minimized(size, make=net, **arguments):
+def fit_of_size(size, make=net, **arguments):
     """Returns the model and the result of a fit whose loss is multiplied by a size."""
     model = make()
 
@@ -32,7 +32,7 @@ def minimized(size, make=net, **arguments):
     return model, fit(model, X, None, objective=objective, **arguments).result
 
 
-def slow(*values):
+def slow_case(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
@@ -42,19 +42,19 @@ def slow(*values):
     [
         ("lbfgs", "float64"),
         ("lbfgs", "float32"),
-        slow("bfgs", "float64"),
-        slow("tfp_lbfgs", "float64"),
-        slow("tfp_bfgs", "float64"),
+        slow_case("bfgs", "float64"),
+        slow_case("tfp_lbfgs", "float64"),
+        slow_case("tfp_bfgs", "float64"),
     ],
 )
 def test_a_power_of_two_changes_no_bit(method, dtype):
     if method.startswith("tfp"):
         pytest.importorskip("tf_keras")
     arguments = {"make": lambda: net(dtype), "method": method, "epochs": 12}
-    model, expected = minimized(1.0, **arguments)
+    model, expected = fit_of_size(1.0, **arguments)
     assert expected.nit == 12 and expected.fun < 0.1
     for size in POWERS:
-        scaled, result = minimized(size, **arguments)
+        scaled, result = fit_of_size(size, **arguments)
         assert same_weights(model, scaled)
         found = (result.fun / size, result.grad_norm / size, result.nfev, result.status)
         of_one = (expected.fun, expected.grad_norm, expected.nfev, expected.status)
@@ -64,12 +64,12 @@ def test_a_power_of_two_changes_no_bit(method, dtype):
 @pytest.mark.filterwarnings("ignore:fit_lbfgs runs in float32")
 @pytest.mark.parametrize(
     ("dtype", "size", "places"),
-    # Of the weights: the condition of the squares is about 3, and float32 ends sooner.
+    # Digits of the weights: the condition number of the squares is about 3. float32 ends sooner.
     [*(("float64", 10.0**k, 9) for k in (-30, -20, 20, 30)), ("float32", 1e-20, 3),
      ("float32", 1e20, 3)],
 )  # fmt: skip
 def test_losses_of_any_size_are_minimized(dtype, size, places):
-    model, result = minimized(size, lambda: line(dtype), epochs=30)
+    model, result = fit_of_size(size, lambda: line(dtype), epochs=30)
     columns = np.column_stack([X, np.ones(len(X))])
     expected = np.linalg.lstsq(columns, Y[:, 0], rcond=None)[0]
     found = np.concatenate([np.asarray(w, "float64").ravel() for w in model.weights])
@@ -77,14 +77,14 @@ def test_losses_of_any_size_are_minimized(dtype, size, places):
     assert result.success or dtype == "float32"
 
 
-def start(make=line):
+def loss_and_gradient_at_start(make=line):
     """Returns loss and largest entry of the gradient at the start of the line."""
-    result = minimized(1.0, make, tolerance=10.0)[1]
+    result = fit_of_size(1.0, make, tolerance=10.0)[1]
     assert result.nit == 0 and result.status == Status.TOLERANCE
     return result.fun, result.grad_norm
 
 
-# Tolerance, target, whether they are relative, size of the loss, the end, and whether at once.
+# Name: arguments, size of the loss, the expected status, whether the fit ends at its start.
 ENDS = {
     "parts of the gradient": ({"tolerance": 0.5}, 1e-20, Status.TOLERANCE, False),
     "the gradient": ({"tolerance": 0.5, "relative": False}, 1e-20, Status.TOLERANCE, True),
@@ -105,8 +105,8 @@ def test_tolerance_and_target(name):
     arguments = {"steps_per_execution": 1, "epochs": 60, **arguments}
     if name == "no such loss":
         arguments["tolerance"] = 1e-10 * size
-    loss, gradient = start()
-    result = minimized(size, line, **arguments)[1]
+    loss, gradient = loss_and_gradient_at_start()
+    result = fit_of_size(size, line, **arguments)[1]
     assert (result.status, result.nit == 0) == (status, at_once) and result.success
     if arguments.get("relative", True):
         assert result.fun <= arguments.get("target", 1.0) * loss * size
@@ -114,11 +114,11 @@ def test_tolerance_and_target(name):
 
 
 def test_a_run_goes_on_in_its_own_units(tmp_path):
-    """The saved tolerance is in parts of the first start, not of the weights it begins at now."""
+    """A resumed run has a tolerance relative to the first start, not to its current weights."""
     arguments = {"size": 1e-20, "checkpoint": tmp_path, "steps_per_execution": 2}
-    _, whole = minimized(1e-20, epochs=150, tolerance=1e-3, steps_per_execution=2)
+    _, whole = fit_of_size(1e-20, epochs=150, tolerance=1e-3, steps_per_execution=2)
     for epochs in (4, 8, 150):
-        _, result = minimized(make=net, epochs=epochs, tolerance=1e-3, **arguments)
+        _, result = fit_of_size(make=net, epochs=epochs, tolerance=1e-3, **arguments)
     assert result == whole and result.status == Status.TOLERANCE
 
 
@@ -132,12 +132,12 @@ def test_a_fit_that_begins_at_the_minimum_is_a_success(method, dtype):
     model.compile(loss="mse")
     rows, y = np.c_[x, x**2], np.exp(x)[:, None]
     arguments = {"epochs": 200, "method": method, "verbose": 0, "jit_compile": False}
-    # The loss at the minimum is not 0, so that rounding ends the descent.
+    # The loss at the minimum is not 0, so that rounding ends the run.
     keras_smooth.fit_lbfgs(model, rows, y, **arguments)
     again = keras_smooth.fit_lbfgs(model, rows, y, **arguments, throw=True).result
     assert again.success and again.status in (Status.ROUNDING, Status.TOLERANCE)
     exact = np.linalg.lstsq(np.c_[rows, np.ones(50)], y, rcond=None)[0]
-    # The root of float32's rounding, and of its condition.
+    # The root of the precision of float32, times the condition number.
     np.testing.assert_allclose(
         np.ravel(model.get_weights()[0]),
         exact[:2, 0],
@@ -147,7 +147,7 @@ def test_a_fit_that_begins_at_the_minimum_is_a_success(method, dtype):
 
 def test_a_fit_that_has_stalled_far_from_a_minimum_is_none():
     def objective(model, x):
-        # A kink in a steep slope: no step is lower, and the gradient is large.
+        # At a kink of a steep slope, no step is lower, and the gradient is large.
         w = model.trainable_variables[0].value
         return ops.sum(ops.abs(w)) + ops.sum(
             ops.abs(10.0 * w + 1e-3 * ops.roll(w, 1, axis=0))

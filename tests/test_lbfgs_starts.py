@@ -1,4 +1,4 @@
-"""Checkpoints of fit_lbfgs know the start of their run, and those of 0.1.0 are read."""
+"""Checkpoints of `fit_lbfgs` belong to the start of a run; those of 0.1.0 can be read."""
 
 import shutil
 from pathlib import Path
@@ -12,8 +12,8 @@ from representatives import representatives
 from keras_smooth.lbfgs.run import checkpoint
 
 
-class Break(keras.callbacks.Callback):
-    """Raises at the end of an epoch, before it is saved."""
+class RaiseAtEpoch(keras.callbacks.Callback):
+    """Raises an error at the end of an epoch, before the checkpoint is written."""
 
     def __init__(self, epoch):
         super().__init__()
@@ -29,7 +29,7 @@ def run(model, checkpoint=None, **arguments):
     return fit(model, checkpoint=checkpoint, **arguments)
 
 
-# A checkpoint of another start.
+# Checkpoints of runs from another start.
 
 
 def from_seed(seed):
@@ -39,8 +39,8 @@ def from_seed(seed):
     return model
 
 
-def moved(change):
-    """Returns a net whose start differs in a single weight."""
+def net_with_other_bias(change):
+    """Returns a net with one different initial weight."""
     model = at_start()
     model.layers[1].bias.assign([change])
     return model
@@ -54,7 +54,7 @@ def trained_elsewhere():
 
 STARTS = {
     "seed": lambda: from_seed(7),
-    "a digit": lambda: moved(1e-16),
+    "a digit": lambda: net_with_other_bias(1e-16),
     "trained": trained_elsewhere,
     "in the float64 copy": None,
 }
@@ -100,7 +100,7 @@ def test_run_goes_on_from_its_start_its_end_and_where_it_broke_off(dtype, tmp_pa
     run(expected, **arguments)
     model = make()
     with pytest.raises(MemoryError):
-        run(model, tmp_path, callbacks=[Break(8)], **arguments)
+        run(model, tmp_path, callbacks=[RaiseAtEpoch(8)], **arguments)
     run(model, tmp_path, epochs=9, **arguments)  # where it broke off
     run(model, tmp_path, epochs=10, **arguments)  # at its end
     other = make()
@@ -111,10 +111,10 @@ def test_run_goes_on_from_its_start_its_end_and_where_it_broke_off(dtype, tmp_pa
     assert last.history.result == expected.history.result
 
 
-# A checkpoint of version 0.1.0.
+# Checkpoints of version 0.1.0.
 
 OLD = Path(__file__).parent / "data" / "checkpoints_0.1.0"
-# What 0.1.0 said of its three iterations.
+# The results of the three iterations of version 0.1.0.
 OLD_LOSSES = {
     "lbfgs": [0.040162668825701665, 0.02593285829578316, 0.015060642645842903],
     "tfp_lbfgs": [0.03793071217013157, 0.024712460177643364, 0.012431579513771138],
@@ -128,7 +128,7 @@ OLD_LOSSES = {
         ("lbfgs", "lbfgs"),
         pytest.param("tfp_lbfgs", "tfp_lbfgs", marks=pytest.mark.slow),
         ("bfgs", "bfgs"),
-        # What was "bfgs" then was that of TFP.
+        # In 0.1.0, "bfgs" was the method of TFP.
         pytest.param("bfgs", "tfp_bfgs", marks=pytest.mark.slow),
     ],
 )
@@ -143,7 +143,7 @@ def test_checkpoint_of_an_old_version_goes_on_with_empty_memory(method, now, tmp
     assert history.epoch == [0, 1, 2, 3, 4, 5] and history.result.nit == 6
     assert losses[:3] == pytest.approx(OLD_LOSSES[method], rel=1e-12)
     assert losses[5] < losses[2]
-    # What it wrote is of this version, and knows no less than its own start.
+    # The new checkpoint has the current format, and its start.
     again = fit(model, **arguments)
     assert again.history == history.history
     with pytest.raises(ValueError, match=": data of it"):
@@ -151,7 +151,7 @@ def test_checkpoint_of_an_old_version_goes_on_with_empty_memory(method, now, tmp
 
 
 def test_checkpoint_of_another_memory_goes_on_with_empty_memory(tmp_path, monkeypatch):
-    """As of version 0.2.0, whose matrix had nothing beside it: weights and history stay."""
+    """Weights and history are restored from format 2, whose matrix had no separate updates."""
     monkeypatch.setattr(checkpoint, "FORMAT", 2)
     arguments = {"steps_per_execution": 1, "checkpoint": tmp_path}
     before = fit(net(), epochs=3, num_correction_pairs=4, **arguments)

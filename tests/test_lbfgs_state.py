@@ -1,4 +1,4 @@
-"""State beside the weights after fit_lbfgs: moving averages, seeds, frozen layers, counters."""
+"""State other than weights after `fit_lbfgs`: moving averages, seeds, frozen layers, counters."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ import tensorflow as tf
 from lbfgs_nets import X, Y, dense, fit, net
 from representatives import representatives
 
-from keras_smooth.lbfgs.objective.objective import limit
+from keras_smooth.lbfgs.objective.objective import limit_of_average
 
 
 def normalization(**arguments):
@@ -31,10 +31,10 @@ DATA = {
     ),
 )
 def test_normalization_infers_as_it_trained(momentum, data):
-    """The moving averages are those of all rows at the final weights, after 8 steps."""
+    """The moving averages are those of all rows at the final weights, after 8 iterations."""
     model = net(normalization(momentum=momentum))
     result = fit(model, *DATA[data](), epochs=8).result
-    # At momentum 0.99 the limit divides rounding by 0.01: 1e-12 was measured.
+    # With a momentum of 0.99, the limit divides rounding by 0.01. Measured: 1e-12.
     assert mse(model, training=False) == pytest.approx(result.fun, rel=1e-9)
     hidden = model.layers[0](X)
     _, _, mean, variance = model.layers[1].get_weights()
@@ -46,7 +46,7 @@ def test_normalization_infers_as_it_trained(momentum, data):
 def test_normalization_of_a_float32_model_in_float64():
     model = net(normalization(dtype="float32"), dtype="float32")
     result = fit(model, epochs=8, dtype="float64").result
-    # Weights and averages are rounded to float32: 4e-7 was measured.
+    # Weights and averages are rounded to float32. Measured: 4e-7.
     assert mse(model, training=False) == pytest.approx(result.fun, rel=1e-5)
     assert {variable.dtype for variable in model.variables} == {"float32"}
 
@@ -62,7 +62,7 @@ def test_frozen_normalization_stays_and_is_used_as_it_is():
     result = fit(model).result
     assert all(map(np.array_equal, before, layer.get_weights()))
     assert mse(model, training=False) == pytest.approx(result.fun, rel=1e-12)
-    # In inference mode it is an average over rows, and batches are the same.
+    # In inference mode the loss is an average over rows, so that batches give the same.
     other = net(normalization())
     other.layers[1].set_weights(before)
     other.layers[1].trainable = False
@@ -72,7 +72,7 @@ def test_frozen_normalization_stays_and_is_used_as_it_is():
 
 @pytest.mark.slow
 def test_a_layer_frozen_between_two_fits():
-    """It has no trainable weights, so that only compile tells of the change."""
+    """The layer has no trainable weights, so that the change needs a new call of `compile`."""
     model = net(normalization(center=False, scale=False))
     fit(model, epochs=2)
     model.layers[1].trainable = False
@@ -86,7 +86,7 @@ def test_frozen_layers_stay():
     model.layers[0].trainable = False
     model.compile(loss="mse")
     before, head = model.layers[0].get_weights(), model.layers[1].get_weights()
-    # The head alone is a linear least-squares problem.
+    # Training the last layer alone is a linear least-squares problem.
     result = fit(model, epochs=50).result
     hidden = np.hstack([model.layers[0](X), np.ones((20, 1))])
     best = np.linalg.lstsq(hidden, Y, rcond=None)[0]
@@ -97,7 +97,7 @@ def test_frozen_layers_stay():
 
 
 class Memory(keras.layers.Layer):
-    """Moves an average of x, which the loss does not see, and counts its calls."""
+    """A layer that averages x, on which the loss does not depend, and counts its calls."""
 
     def __init__(self):
         super().__init__(dtype="float64")
@@ -114,7 +114,7 @@ class Memory(keras.layers.Layer):
 
 
 def cycle(means):
-    """Where an average with momentum 0.9 ends that sees the batches again and again."""
+    """Returns the limit of an average with momentum 0.9 over repeated batches."""
     factors = 0.1 * 0.9 ** np.arange(len(means))[::-1]
     return factors @ np.array(means) / (1.0 - 0.9 ** len(means))
 
@@ -167,17 +167,17 @@ def test_limit_of_an_exponential_average(momentum):
     values = [np.array([2.0, -1.0])]
     for _ in range(2):
         values.append(momentum * values[-1] + (1.0 - momentum) * np.array([5.0, -1.0]))
-    # Rounding of a step is divided by (1 - momentum)^2.
-    np.testing.assert_allclose(limit(*values), [5.0, -1.0], rtol=1e-9)
+    # The limit divides rounding of a step by (1 - momentum)^2.
+    np.testing.assert_allclose(limit_of_average(*values), [5.0, -1.0], rtol=1e-9)
 
 
 def test_limit_of_what_is_no_average_is_the_first_step():
-    counted = limit(np.array(3.0), np.array(4.0), np.array(5.0))
-    grown = limit(np.array(1.0), np.array(2.0), np.array(4.0))
+    counted = limit_of_average(np.array(3.0), np.array(4.0), np.array(5.0))
+    grown = limit_of_average(np.array(1.0), np.array(2.0), np.array(4.0))
     assert (counted, grown) == (4.0, 2.0)
 
 
-# What a fit leaves behind.
+# The state of the model after a fit.
 
 
 def regularized(*more):

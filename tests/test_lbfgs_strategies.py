@@ -1,4 +1,4 @@
-"""fit_lbfgs under tf.distribute strategies: the same result as on one device."""
+"""`fit_lbfgs` under `tf.distribute` strategies has the same result as on one device."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def mirrored():
 
 @pytest.mark.slow
 def test_value_and_gradient_are_those_of_one_device(mirrored):
-    # Measured: 4e-16 at most, sums of 37 numbers in another order.
+    # Sums of 37 numbers in another order. Measured: at most 4e-16.
     assert len(mirrored["values"]) == 8
     assert max(mirrored["values"].values()) < 1e-12, mirrored["values"]
 
@@ -53,8 +53,8 @@ def test_value_and_gradient_are_those_of_one_device(mirrored):
 def test_histories_are_those_of_one_device(mirrored, name, keys):
     found = mirrored["fits"][name]
     assert found.keys() == keys
-    # Measured: 1e-13 after 8 iterations. Metrics round to float32, 6e-8 of themselves, and
-    # Keras' evaluate has another order of sums.
+    # Measured: 1e-13 after 8 iterations. Metrics are rounded to float32, by 6e-8, and Keras' evaluate
+    # sums in another order.
     assert found["loss"] < 1e-10
     assert max(found.values()) < 1e-6, found
 
@@ -62,7 +62,7 @@ def test_histories_are_those_of_one_device(mirrored, name, keys):
 @pytest.mark.slow
 def test_an_objective_is_shared_evenly_or_refused(mirrored):
     found = mirrored["objectives"]
-    # Measured: 9e-14 after 8 iterations, from sums in another order.
+    # Sums in another order. Measured: 9e-14 after 8 iterations.
     assert max(found[name] for name in ("loss", "slope", "edge")) < 1e-10, found
     assert "has 3, 36 rows: pass multiples of 2" in found["terms"]
     assert "neither an average nor a sum over rows" in found["product"]
@@ -83,7 +83,7 @@ def test_checkpoint_goes_on_also_on_another_number_of_devices(mirrored):
 
 
 def free_ports(count):
-    """Returns ports below those that the system gives out: none is taken in the meantime."""
+    """Returns free ports that the system does not assign by itself in the meantime."""
     ports = []
     while len(ports) < count:
         port = random.SystemRandom().randrange(20_000, 32_000)
@@ -95,7 +95,7 @@ def free_ports(count):
 
 @pytest.mark.slow
 def test_two_workers(tmp_path):
-    """The script of docs/several_devices.md, and what one worker alone decides."""
+    """Runs the script of docs/several_devices.md, and decisions of one worker."""
     addresses = [f"localhost:{port}" for port in free_ports(2)]
     processes = []
     for index in range(2):

@@ -1,4 +1,4 @@
-"""What is trained and what is not: unknowns beside a model, other models, lost gradients."""
+"""Variables of a fit: unknowns besides the weights, other models, variables without gradients."""
 
 import warnings
 
@@ -34,7 +34,7 @@ def said(words, objective, **arguments):
 
 
 def growth(rate, both):
-    """Returns the inverse problem u' = rate u of the data exp(x / 2), which has two unknowns."""
+    """Returns the objective of u' = rate u with data exp(x / 2), an inverse problem."""
 
     def objective(model, x):
         u, du = keras_smooth.derivatives(model, x, 1)
@@ -45,7 +45,7 @@ def growth(rate, both):
     return objective
 
 
-# Of as few weights as here "lbfgs" has the memory of "broyden".
+# With so few weights, "lbfgs" has the memory of "broyden".
 @pytest.mark.parametrize(
     ("method", "jit_compile"),
     [("lbfgs", False), ("bfgs", False), pytest.param("bfgs", True, marks=pytest.mark.slow)],
@@ -65,7 +65,7 @@ def test_a_variable_of_tensorflow_is_trained_as_one_of_keras(method, jit_compile
 
 
 def test_an_unknown_of_tensorflow_is_found():
-    """The least squares of kernel and rate in k x + r = 2 x + 1 / 4 are 2 and 1 / 4."""
+    """The least-squares solution of k x + r = 2 x + 1 / 4 is k = 2 and r = 1 / 4."""
     rate = tf.Variable(1.0, dtype="float64")
     line = keras.Sequential([keras.Input((1,), **FLOAT64)])
     line.add(keras.layers.Dense(1, use_bias=False, **FLOAT64))
@@ -74,7 +74,7 @@ def test_an_unknown_of_tensorflow_is_found():
         return ops.mean((model(x) + rate - 2.0 * x - 0.25) ** 2)
 
     solve(objective, line, variables=[rate], epochs=30)
-    # The gradient is below 1e-10, and its slope about 1.
+    # The gradient is below 1e-10, and the curvature about 1.
     found = [float(rate), float(line.layers[0].kernel[0, 0])]
     np.testing.assert_allclose(found, [0.25, 2.0], atol=1e-8)
 
@@ -122,7 +122,7 @@ def reads_in_a_function(model, x):
     return ops.mean((model(x) - tf.function(lambda: Unknown.rate * 2.0)()) ** 2)
 
 
-# Name: objective, the names of what it does not train.
+# Name: objective, names of the variables that are not trained.
 FORGOTTEN = {
     "weights of another model": (
         reads_a_model,
@@ -186,7 +186,7 @@ def test_a_compiled_loss_reads_nothing_that_is_not_trained():
 @pytest.mark.parametrize("is_traced", [True, False])
 @pytest.mark.parametrize("is_compiled", [True, False])
 def test_a_function_of_tensorflow_that_holds_weights_is_refused(is_compiled, is_traced):
-    """It computes with the weights of its first trace, be that before the fit or in it."""
+    """A tf.function keeps the weights of its first trace, which may be before or in the fit."""
     residual = tf.function(lambda model, x: keras_smooth.laplacian(model, x) + model(x))
 
     class WithResidual(keras.Sequential):
@@ -229,7 +229,7 @@ def test_refuses(name):
 
 
 def lagrangian(model, x):
-    """Knows a model by its derivatives alone: the last bias has no gradient."""
+    """An objective of derivatives alone, in which the last bias has no gradient."""
     return ops.mean((keras_smooth.gradient(model, x)[:, 0] - ops.cos(x)) ** 2)
 
 

@@ -26,22 +26,23 @@ from keras_smooth.lbfgs.minimizers.dense_inverse_hessian import DenseInverseHess
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
 
 
-def updated(matrix, step, change, ratio):
-    """Al-Baali, 1998: self-scaled BFGS of a dense inverse Hessian, the slow reference."""
+def update_by_bfgs(matrix, step, change, ratio):
+    """Returns the self-scaled BFGS update of an inverse Hessian (Al-Baali, 1998), as a reference."""
     rho = 1.0 / (change @ step)
     v = np.eye(len(step)) - rho * np.outer(change, step)
     return max(ratio, 1.0) * v.T @ matrix @ v + rho * np.outer(step, step)
 
 
-def updated_by_broyden(matrix, step, change, ratio):
-    """Kiyani et al., 2025: self-scaled Broyden, by their B and theta, and inverted.
+def update_by_broyden(matrix, step, change, ratio):
+    """Returns the self-scaled Broyden update of an inverse Hessian (Kiyani et al., 2025).
 
-    B is the Hessian: the matrix here is its inverse. Their |sigma|^(1 / (1 - n)) is left out.
+    Their formula, with B and theta, updates the Hessian, so that the matrix is inverted before and
+    after. Their factor |sigma|^(1 / (1 - n)) is left out.
     """
     hessian = np.linalg.inv(matrix)
     curvature, image = change @ step, hessian @ step
     b, h = step @ image / curvature, change @ matrix @ change / curvature
-    # What the minimizer has of its line search.
+    # The minimizer computes the same number from its line search.
     assert ratio == pytest.approx(b, rel=1e-6)
     a = h * b - 1.0
     least = min(1.0, h * (1.0 - np.sqrt(a / (1.0 + a))))
@@ -54,26 +55,26 @@ def updated_by_broyden(matrix, step, change, ratio):
     return np.linalg.inv(tau * old + np.outer(change, change) / curvature)
 
 
-def dense(steps, changes, ratios, update=updated):
-    """The inverse Hessian of the pairs that are kept; the first pair scales the identity."""
+def dense_matrix(steps, changes, ratios, update=update_by_bfgs):
+    """Returns the inverse Hessian of these pairs; the first pair scales the identity."""
     scale = steps[0] @ changes[0] / (changes[0] @ changes[0])
-    matrix = updated(scale * np.eye(len(steps[0])), steps[0], changes[0], 1.0)
+    matrix = update_by_bfgs(scale * np.eye(len(steps[0])), steps[0], changes[0], 1.0)
     for pair in zip(steps[1:], changes[1:], ratios[1:]):
         matrix = update(matrix, *pair)
     return matrix
 
 
-def ratios_of(steps, changes, update):
-    """s.B s / (y.s) of each pair and the matrix before it, inverted; 1 of the first."""
+def curvature_ratios(steps, changes, update):
+    """Returns s.B s / (y.s) of each pair, where B is the inverse of the matrix before; first 1."""
     ratios = [1.0]
     for number, (step, change) in enumerate(zip(steps[1:], changes[1:]), 1):
-        matrix = dense(steps[:number], changes[:number], ratios, update)
+        matrix = dense_matrix(steps[:number], changes[:number], ratios, update)
         ratios.append(step @ np.linalg.solve(matrix, step) / (step @ change))
     return np.array(ratios)
 
 
 def random_pairs(num_stored, size):
-    """Pairs of a quadratic function, with positive curvature, ratios, the last gradient."""
+    """Returns steps and changes of a convex quadratic function, ratios, and the last gradient."""
     rng = np.random.default_rng(num_stored)
     root = rng.normal(size=(size, size))
     steps = rng.normal(size=(num_stored, size))
@@ -82,41 +83,43 @@ def random_pairs(num_stored, size):
     return steps, changes, ratios, rng.normal(size=size)
 
 
-def stored(steps, changes, ratios, gradient, num_pairs, dtype="float64"):
-    """The memory of these pairs, at gradients that end with the given one."""
+def memory_of_pairs(steps, changes, ratios, gradient, num_pairs, dtype="float64"):
+    """Returns an L-BFGS memory with these pairs; `gradient` is that after the last pair."""
     memory = inverse_hessian.empty(num_pairs, tf.zeros(steps.shape[1], dtype))
-    return filled(inverse_hessian, memory, steps, changes, ratios, gradient)
+    return with_pairs_stored(inverse_hessian, memory, steps, changes, ratios, gradient)
 
 
 BFGS, BROYDEN = map(DenseInverseHessian, (updates.bfgs, updates.broyden))
 
 
-def stored_densely(steps, changes, ratios, gradient, dtype="float64", kind=BFGS):
-    """The matrix of these pairs, at gradients that end with the given one."""
+def matrix_of_pairs(steps, changes, ratios, gradient, dtype="float64", kind=BFGS):
+    """Returns a dense memory with these pairs; `gradient` is that after the last pair."""
     memory = dense_inverse_hessian.empty(tf.zeros(steps.shape[1], dtype))
-    return filled(kind, memory, steps, changes, ratios, gradient)
+    return with_pairs_stored(kind, memory, steps, changes, ratios, gradient)
 
 
-def filled(kind, memory, steps, changes, ratios, gradient):
+def with_pairs_stored(kind, memory, steps, changes, ratios, gradient):
     gradients = gradient - changes.sum(0) + np.cumsum(changes, axis=0)
     dtype = memory[0].dtype
-    store = store_of(kind, dense_inverse_hessian.BLOCK_ROWS, dense_inverse_hessian.UPDATES)
+    store = traced_store(
+        kind, dense_inverse_hessian.BLOCK_ROWS, dense_inverse_hessian.UPDATES
+    )
     for row in zip(steps, changes, gradients, ratios):
         memory = store(memory, *(tf.constant(v, dtype) for v in row))
     return memory
 
 
 @functools.cache
-def store_of(kind, *constants):
-    """Returns `store` as one program of all pairs, which eager operations are slower than.
+def traced_store(kind, *constants):
+    """Returns a traced `store`, which is faster than eager operations.
 
-    The constants of the module are those that it was traced with.
+    Its constants are those of the module at the time of the trace, so that they are arguments.
     """
     del constants
     return tf.function(kind.store, autograph=False)
 
 
-# One pair, a ring that is not full, one that is, and rings that were turned.
+# One pair, a ring buffer that is not full, a full one, and ones whose oldest pairs were replaced.
 @pytest.mark.parametrize("num_stored", [1, 3, 5, 6, 13])
 @pytest.mark.parametrize("scaled", [True, False], ids=["self-scaled", "plain"])
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-8), ("float32", 1e-2)])
@@ -125,60 +128,64 @@ def test_memory_is_the_dense_matrix(num_stored, scaled, dtype, rtol):
     steps, changes, ratios, gradient = random_pairs(num_stored, size)
     if not scaled:
         ratios = np.ones(num_stored)
-    memory = stored(steps, changes, ratios, gradient, num_pairs, dtype)
-    kept = slice(-num_pairs, None)
-    expected = dense(steps[kept], changes[kept], ratios[kept]) @ gradient
+    memory = memory_of_pairs(steps, changes, ratios, gradient, num_pairs, dtype)
+    latest = slice(-num_pairs, None)
+    expected = dense_matrix(steps[latest], changes[latest], ratios[latest]) @ gradient
     found = inverse_hessian.times_gradient(memory, tf.constant(gradient, dtype))
-    # The condition of R is about 10: rounding times a few hundred operations.
+    # Rounding times a few hundred operations, since the condition number of R is about 10.
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
 
 
-# Number of weights. What a case costs is the trace: one for each size of a block and its kin.
-SMALL = 8
+# Few weights, since a case costs a trace for each block size.
+NUM_WEIGHTS = 8
 
 
-# Rows of a block: one block, one and a remainder, many, each a number.
+# Rows of a block: one block, one and a remainder, many blocks, single numbers.
 @pytest.mark.parametrize("block_rows", [512, 8, 5, 2, 1])
-# Pairs, and how many of them are kept beside the matrix: never flushed, just before, often, always.
-@pytest.mark.parametrize(("num_stored", "beside"), [(1, 4), (4, 4), (13, 4), (13, 1)])
+# Number of pairs, and of updates stored separately, which are written to the matrix never, almost,
+# often, or always.
+@pytest.mark.parametrize(("num_stored", "num_separate"), [(1, 4), (4, 4), (13, 4), (13, 1)])
 @pytest.mark.parametrize(
-    ("kind", "update"), [(BFGS, updated), (BROYDEN, updated_by_broyden)]
+    ("kind", "update"), [(BFGS, update_by_bfgs), (BROYDEN, update_by_broyden)]
 )
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-8), ("float32", 1e-2)])
 def test_matrix_in_blocks_is_the_dense_matrix(
-    block_rows, num_stored, beside, kind, update, dtype, rtol, monkeypatch
+    block_rows, num_stored, num_separate, kind, update, dtype, rtol, monkeypatch
 ):
     monkeypatch.setattr(dense_inverse_hessian, "BLOCK_ROWS", block_rows)
-    monkeypatch.setattr(dense_inverse_hessian, "UPDATES", beside)
-    steps, changes, _, gradient = random_pairs(num_stored, SMALL)
-    ratios = ratios_of(steps, changes, update)
-    memory = stored_densely(steps, changes, ratios, gradient, dtype, kind)
-    expected = dense(steps, changes, ratios, update) @ gradient
+    monkeypatch.setattr(dense_inverse_hessian, "UPDATES", num_separate)
+    steps, changes, _, gradient = random_pairs(num_stored, NUM_WEIGHTS)
+    ratios = curvature_ratios(steps, changes, update)
+    memory = matrix_of_pairs(steps, changes, ratios, gradient, dtype, kind)
+    expected = dense_matrix(steps, changes, ratios, update) @ gradient
     found = kind.times_gradient(memory, tf.constant(gradient, dtype))
-    # As for the pairs: the product is carried on from update to update.
+    # Rounding as for the pairs. Here the product is updated with the matrix.
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
-    # And multiplied anew, by what is in the matrix and beside it.
-    anew = kind.with_gradient(memory, tf.constant(2.0 * gradient, dtype))
-    found = kind.times_gradient(anew, tf.constant(2.0 * gradient, dtype))
+    # Here the product is computed from blocks and separate updates.
+    multiplied_anew = kind.with_gradient(memory, tf.constant(2.0 * gradient, dtype))
+    found = kind.times_gradient(multiplied_anew, tf.constant(2.0 * gradient, dtype))
     np.testing.assert_allclose(found, 2.0 * expected, rtol=rtol, atol=rtol)
     num_blocks, size, _ = memory.blocks.shape
-    # Half of a matrix, and what the blocks on the diagonal have above it.
-    assert num_blocks * size**2 <= SMALL * (SMALL + size) / 2 + SMALL * size
+    # Half of the matrix, and the numbers above the diagonal in diagonal blocks.
+    assert (
+        num_blocks * size**2 <= NUM_WEIGHTS * (NUM_WEIGHTS + size) / 2 + NUM_WEIGHTS * size
+    )
 
 
 def test_factors_that_multiply_do_not_spoil_a_matrix():
-    """60 pairs with a factor of 2 each, 1e18 in all: nothing of the identity is left."""
+    """60 pairs have a factor of 2 each, 1e18 in all, so that nothing of the identity is left."""
     steps, changes, _, gradient = random_pairs(60, 6)
     ratios = np.full(60, 2.0)
-    memory = stored_densely(steps, changes, ratios, gradient)
-    expected = dense(steps, changes, ratios) @ gradient
+    memory = matrix_of_pairs(steps, changes, ratios, gradient)
+    expected = dense_matrix(steps, changes, ratios) @ gradient
     found = BFGS.times_gradient(memory, tf.constant(gradient))
-    # Measured: 1e-12 of the largest entry; of an identity that stays it would be all.
+    # Measured: 1e-12 of the largest entry. With a remaining identity, the error would be as large
+    # as the entries.
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * abs(expected).max())
     assert int(memory.num_pairs) == 60 and float(memory.shift) == 0.0
 
 
-# Weights and dtype: 22,000 in float64 and 32,000 in float32 do not fit.
+# Number of weights and dtype. The limits are 22,905 weights in float64 and about 32,000 in float32.
 @pytest.mark.parametrize(
     ("num_weights", "dtype"), [(23_000, "float64"), (33_000, "float32")]
 )
@@ -189,20 +196,20 @@ def test_matrix_that_does_not_fit_is_refused(num_weights, dtype):
         dense_inverse_hessian.empty(tf.zeros(num_weights, dtype))
 
 
-# Bytes of a block, and the rows that whole blocks make of 5 pairs: of 2, 4 and all rows.
+# Bytes of a block, of 2, 4 or all rows, and the rows of the whole blocks that hold 5 pairs.
 @pytest.mark.parametrize(("block_bytes", "num_rows"), [(320, 10), (640, 12), (960, 10)])
 @pytest.mark.parametrize("num_stored", [1, 2, 3, 4, 13])
 def test_blocks_are_the_whole_matrix(block_bytes, num_rows, num_stored, monkeypatch):
     num_pairs, size = 5, 20
     steps, changes, ratios, gradient = random_pairs(num_stored, size)
     vector = tf.constant(gradient)
-    whole = stored(steps, changes, ratios, gradient, num_pairs)
+    whole = memory_of_pairs(steps, changes, ratios, gradient, num_pairs)
     monkeypatch.setattr(pairs, "BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(pairs, "FEWEST_BLOCKS", 2)
-    memory = stored(steps, changes, ratios, gradient, num_pairs)
+    memory = memory_of_pairs(steps, changes, ratios, gradient, num_pairs)
     assert memory.pairs.shape == (num_rows, size)
     found, expected = (inverse_hessian.times_gradient(m, vector) for m in (memory, whole))
-    # Sums in another order.
+    # The sums have another order.
     np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
 
 
@@ -212,51 +219,60 @@ def test_empty_memory_is_the_identity():
     np.testing.assert_array_equal(inverse_hessian.times_gradient(memory, vector), vector)
 
 
-# Along the step, and across it.
-LOST = {"no change": (0.0, 0.0), "negative": (-1.0, 0.5), "rounding": (1e-17, 1.0)}
+# Components of the change of the gradient, parallel and orthogonal to the step.
+LOST_CURVATURES = {
+    "no change": (0.0, 0.0),
+    "negative": (-1.0, 0.5),
+    "rounding": (1e-17, 1.0),
+}
 
 
-@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize("name", LOST_CURVATURES)
 @pytest.mark.parametrize("num_stored", [0, 2, 3, 4])
 @pytest.mark.parametrize(
-    ("kind", "put", "num_kept"),
+    ("kind", "make_memory", "num_kept"),
     [
-        (inverse_hessian, functools.partial(stored, num_pairs=3), 3),
-        (BFGS, stored_densely, 4),
+        (inverse_hessian, functools.partial(memory_of_pairs, num_pairs=3), 3),
+        (BFGS, matrix_of_pairs, 4),
     ],
     ids=["pairs", "matrix"],
 )
-def test_curvature_that_is_rounding_is_not_stored(name, num_stored, kind, put, num_kept):
-    """The matrix stays what it was, at the new gradient."""
-    along, across = LOST[name]
+def test_curvature_that_is_rounding_is_not_stored(
+    name, num_stored, kind, make_memory, num_kept
+):
+    """The matrix is unchanged, and is multiplied by the new gradient."""
+    parallel, orthogonal = LOST_CURVATURES[name]
     pairs = random_pairs(num_stored, 6)[:3]
-    step, change = np.eye(6)[0], np.array([along, across, 0.0, 0.0, 0.0, 0.0])
+    step, change = np.eye(6)[0], np.array([parallel, orthogonal, 0.0, 0.0, 0.0, 0.0])
     gradient = np.arange(6.0)
-    memory = put(*pairs, gradient - change)
+    memory = make_memory(*pairs, gradient - change)
     row = (step, change, gradient, 2.0)
     after = kind.store(memory, *(tf.constant(v, tf.float64) for v in row))
     expected = gradient
     if num_stored:
-        expected = dense(*(part[-num_kept:] for part in pairs)) @ gradient
+        expected = dense_matrix(*(part[-num_kept:] for part in pairs)) @ gradient
     found = kind.times_gradient(after, tf.constant(gradient))
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
     assert int(after.num_pairs) == num_stored
 
 
 def test_as_many_pairs_as_weights_are_the_dense_matrix():
-    """The same numbers as "broyden", to the last bit; with one pair less another memory."""
+    """The numbers are those of "broyden" to the last bit; with one pair less they differ."""
     ends = []
     for method, num_pairs in (("lbfgs", 6), ("lbfgs", 50), ("broyden", 1), ("lbfgs", 5)):
-        state = of_quartic(method, num_pairs).begin(tf.fill([6], FAR), UNWEIGHTED)
-        # Both memories of "lbfgs" are arguments of one program.
-        state = of_quartic(method, 5).advance(state, 9, 0.0, UNWEIGHTED)
+        state = quartic_minimizer(method, num_pairs).begin(tf.fill([6], FAR), UNWEIGHTED)
+        # The program accepts both kinds of memory of "lbfgs".
+        state = quartic_minimizer(method, 5).advance(state, 9, 0.0, UNWEIGHTED)
         ends.append(state.position.numpy())
     assert np.array_equal(ends[0], ends[1]) and np.array_equal(ends[0], ends[2])
     assert not np.array_equal(ends[0], ends[3])
 
 
 def quartic(x):
-    """A convex function of six variables, far from quadratic, whose minimum is not 0."""
+    """Returns value and gradient of a convex, not quadratic function of six variables.
+
+    Its minimum is not 0.
+    """
     i = tf.range(1, 7, dtype=x.dtype)
     value = tf.reduce_sum(i * x**2 + (x - 0.3) ** 4) + tf.reduce_sum(x[1:] * x[:-1])
     gradient = 2.0 * i * x + 4.0 * (x - 0.3) ** 3
@@ -265,7 +281,7 @@ def quartic(x):
 
 
 def weighted_quartic(x, weights):
-    """The convex function with other weights, as other points would give it."""
+    """Returns value and gradient of the quartic plus a weighted sum, as for other data."""
     value, gradient = quartic(x)
     return (
         value + tf.reduce_sum(weights * (x - 1.0) ** 2),
@@ -274,21 +290,21 @@ def weighted_quartic(x, weights):
 
 
 FAR = tf.constant(3.0, tf.float64)
-# With these it is the function without weights, to the last bit.
+# With these weights it is the function without them, to the last bit.
 UNWEIGHTED = tf.zeros(6, tf.float64)
-EVALUATED = tf.Variable(0)
+NUM_EVALUATIONS = tf.Variable(0)
 
 
 @functools.cache
-def of_quartic(method, num_pairs=5):
-    """Returns a minimizer of the weighted function, which counts its evaluations.
+def quartic_minimizer(method, num_pairs=5):
+    """Returns a minimizer of the weighted quartic, which counts evaluations.
 
-    Its data and state are arguments of the program, so that the tests share the traces, each of
-    which takes longer than all iterations do.
+    Data and state are arguments of its program. So the tests share the traces, which take longer
+    than the iterations.
     """
 
     def counted(x, weights):
-        EVALUATED.assign_add(1)
+        NUM_EVALUATIONS.assign_add(1)
         return weighted_quartic(x, weights)
 
     return Minimizer(counted, method, num_pairs, jit_compile=False)
@@ -296,11 +312,15 @@ def of_quartic(method, num_pairs=5):
 
 @pytest.mark.parametrize(
     ("method", "num_kept", "update"),
-    [("lbfgs", 5, updated), ("bfgs", 10, updated), ("broyden", 10, updated_by_broyden)],
+    [
+        ("lbfgs", 5, update_by_bfgs),
+        ("bfgs", 10, update_by_bfgs),
+        ("broyden", 10, update_by_broyden),
+    ],
 )
 def test_path_is_that_of_a_dense_matrix(method, num_kept, update):
-    """The factor from the line search against s.B s with the dense matrix inverted."""
-    minimizer = of_quartic(method)
+    """Compares s.B s from the line search with that of an inverted dense matrix."""
+    minimizer = quartic_minimizer(method)
     start = tf.constant([3.0, -2.0, 1.0, 4.0, -1.0, 2.0], tf.float64)
     state = minimizer.begin(start, UNWEIGHTED)
     steps, changes, ratios = [], [], []
@@ -312,23 +332,25 @@ def test_path_is_that_of_a_dense_matrix(method, num_kept, update):
         )
         ratio = 1.0
         if steps:
-            kept = (part[-num_kept:] for part in (steps, changes, ratios))
-            ratio = step @ np.linalg.solve(dense(*kept, update), step) / (step @ change)
+            latest = (part[-num_kept:] for part in (steps, changes, ratios))
+            matrix = dense_matrix(*latest, update)
+            ratio = step @ np.linalg.solve(matrix, step) / (step @ change)
         steps, changes, ratios = [*steps, step], [*changes, change], [*ratios, ratio]
-        matrix = dense(*(part[-num_kept:] for part in (steps, changes, ratios)), update)
+        latest = (part[-num_kept:] for part in (steps, changes, ratios))
+        matrix = dense_matrix(*latest, update)
         expected = -matrix @ after.objective_gradient.numpy()
-        # Steps shrink to 1e-4, so that rounding of the positions is 1e-12 of them.
+        # Steps become as small as 1e-4, so that rounding of the positions is 1e-12 of them.
         np.testing.assert_allclose(after.direction, expected, rtol=1e-6)
         state = after
     assert max(ratios) > 1.1 and min(ratios) < 1.0
 
 
-def moved(method, change=lambda memory: memory):
-    """The state after 20 iterations and the one on other data, and the gradient there."""
-    minimizer = of_quartic(method)
+def state_on_other_data(method, change=lambda memory: memory):
+    """Returns the state after 20 iterations, that on other data, and the gradient there."""
+    minimizer = quartic_minimizer(method)
     weights = tf.cast(tf.range(6.0), tf.float64)
-    # With as many pairs as weights "lbfgs" has a matrix as well.
-    state = of_quartic(method, 6).begin(tf.fill([6], FAR), weights)
+    # With as many pairs as weights, "lbfgs" has a matrix too.
+    state = quartic_minimizer(method, 6).begin(tf.fill([6], FAR), weights)
     state = minimizer.advance(state, 20, 0.0, weights)
     state = state._replace(memory=change(state.memory))
     after = minimizer.move(state, state.position, 3.0 * weights)
@@ -337,13 +359,13 @@ def moved(method, change=lambda memory: memory):
 
 @pytest.mark.parametrize("method", ["lbfgs", "broyden", "bfgs"])
 def test_a_matrix_stays_on_other_data(method):
-    state, after, gradient = moved(method)
+    state, after, gradient = state_on_other_data(method)
     columns = [
         BFGS.with_gradient(state.memory, row).product for row in tf.eye(6, dtype="float64")
     ]
-    # Compiled and not: rounding of sums of a few numbers below 100.
+    # Traced and eager sums of a few numbers below 100 are rounded differently.
     np.testing.assert_allclose(after.objective_gradient, gradient, atol=1e-13)
-    # Sums in another order; the condition of the matrix is about 10.
+    # The sums have another order, and the condition number of the matrix is about 10.
     expected = -np.stack(columns) @ after.objective_gradient.numpy()
     np.testing.assert_allclose(after.direction, expected, rtol=1e-10, atol=1e-12)
     assert float(after.slope) < 0.0 and float(after.length) == 1.0
@@ -352,8 +374,8 @@ def test_a_matrix_stays_on_other_data(method):
     assert int(after.num_objective_evaluations) == evaluations
 
 
-def along(vector, memory):
-    """The memory with v v' as its matrix."""
+def with_rank_one_matrix(vector, memory):
+    """Returns the memory with v v' as its matrix."""
     inner = tf.scatter_nd([[0, 0, 0]], tf.ones(1, memory.inner.dtype), memory.inner.shape)
     basis = tf.broadcast_to(tf.constant(vector, memory.basis.dtype), memory.basis.shape)
     return memory._replace(
@@ -361,30 +383,32 @@ def along(vector, memory):
     )
 
 
-def uphill(memory):
+def with_negated_matrix(memory):
     changed = {
         name: -getattr(memory, name) for name in ("scale", "shift", "inner", "product")
     }
     return memory._replace(**changed)
 
 
-def across(memory):
-    """A matrix that turns the gradient on the new data by all but 1e-9 of a right angle."""
-    gradient = moved("broyden")[2].numpy()
+def with_almost_orthogonal_direction(memory):
+    """Returns a memory that turns the new gradient by a right angle, up to a cosine of 1e-9."""
+    gradient = state_on_other_data("broyden")[2].numpy()
     other = np.roll(gradient, 1)
     other -= (other @ gradient) / (gradient @ gradient) * gradient
-    return along(
+    return with_rank_one_matrix(
         other / np.linalg.norm(other) + 1e-9 * gradient / np.linalg.norm(gradient), memory
     )
 
 
-def not_a_number(memory):
+def with_nan(memory):
     return memory._replace(shift=memory.shift * np.nan)
 
 
-@pytest.mark.parametrize("spoil", [uphill, across, not_a_number])
+@pytest.mark.parametrize(
+    "spoil", [with_negated_matrix, with_almost_orthogonal_direction, with_nan]
+)
 def test_a_matrix_that_gives_no_descent_on_other_data_is_dropped(spoil):
-    _, after, gradient = moved("broyden", spoil)
+    _, after, gradient = state_on_other_data("broyden", spoil)
     np.testing.assert_allclose(after.objective_gradient, gradient, atol=1e-13)
     np.testing.assert_array_equal(after.direction, -after.objective_gradient)
     assert int(after.num_iterations) == 0 and int(after.memory.num_pairs) == 0
@@ -392,19 +416,19 @@ def test_a_matrix_that_gives_no_descent_on_other_data_is_dropped(spoil):
 
 
 def test_a_matrix_that_is_not_positive_begins_anew():
-    """After it, the memory is that of the one pair that told."""
+    """Afterwards the memory has only the pair that has shown it."""
     steps, changes, ratios, gradient = random_pairs(4, 6)
-    memory = uphill(
-        stored_densely(steps[:3], changes[:3], ratios[:3], gradient - changes[3])
+    memory = with_negated_matrix(
+        matrix_of_pairs(steps[:3], changes[:3], ratios[:3], gradient - changes[3])
     )
     row = (steps[3], changes[3], gradient, 1.0)
     after = BFGS.store(memory, *(tf.constant(v, tf.float64) for v in row))
-    expected = dense(steps[3:], changes[3:], [1.0]) @ gradient
+    expected = dense_matrix(steps[3:], changes[3:], [1.0]) @ gradient
     np.testing.assert_allclose(BFGS.times_gradient(after, None), expected, rtol=1e-12)
     assert int(after.num_pairs) == int(after.num_updates) == 1
 
 
-# Rows, weights and dtype, with the pairs that they give.
+# Method, number of rows and weights, dtype, and the expected number of pairs.
 NUM_PAIRS = {
     "few rows": ("lbfgs", 10, 30_000, "float64", 50),
     "few rows and weights": ("lbfgs", 10, 600, "float64", 600),
@@ -436,7 +460,7 @@ NUM_PAIRS = {
 def test_default_number_of_pairs(name):
     method, *size, expected = NUM_PAIRS[name]
     assert num_pairs_of(method, None, *size) == expected
-    # A number that is given counts where there are pairs, and only there.
+    # A given number is used by methods with pairs only.
     given = num_pairs_of(method, 7, *size)
     assert given == (7 if method in ("lbfgs", "tfp_lbfgs") else expected)
 
@@ -450,8 +474,8 @@ def test_default_number_of_pairs(name):
     ),
 )
 def test_every_method_minimizes(method):
-    """A row of the table is enough to be used: states have the seven names."""
-    minimizer = of_quartic(method)
+    """`Minimizer` can use each row of the table: its states have the seven names."""
+    minimizer = quartic_minimizer(method)
     state = minimizer.begin(tf.ones(6, tf.float64), UNWEIGHTED)
     first = float(state.objective_value)
     state = minimizer.advance(state, 20, 1e-8, UNWEIGHTED)
@@ -465,11 +489,11 @@ def test_every_method_minimizes(method):
 
 @pytest.mark.parametrize("method", ["lbfgs", "broyden", "bfgs"])
 def test_evaluations_are_counted(method):
-    EVALUATED.assign(0)
-    state = of_quartic(method).begin(tf.fill([6], FAR), UNWEIGHTED)
-    assert int(state.num_objective_evaluations) == int(EVALUATED) == 1
-    state = of_quartic(method).advance(state, 7, 0.0, UNWEIGHTED)
-    assert int(state.num_objective_evaluations) == int(EVALUATED) > 7
+    NUM_EVALUATIONS.assign(0)
+    state = quartic_minimizer(method).begin(tf.fill([6], FAR), UNWEIGHTED)
+    assert int(state.num_objective_evaluations) == int(NUM_EVALUATIONS) == 1
+    state = quartic_minimizer(method).advance(state, 7, 0.0, UNWEIGHTED)
+    assert int(state.num_objective_evaluations) == int(NUM_EVALUATIONS) > 7
 
 
 def test_cubic_is_exact_for_cubics():
@@ -487,9 +511,9 @@ def value_and_slope(function, position):
 
 
 def search_along(function, length):
-    """Searches from 0 along 1."""
+    """Searches along the direction 1 from 0, and returns the start and the final state."""
     origin = tf.zeros(1, tf.float64)
-    start = line_search.Place(origin, *value_and_slope(function, origin))
+    start = line_search.Evaluation(origin, *value_and_slope(function, origin))
     length = tf.constant(length, tf.float64)
     return start, line_search.search(
         lambda position: value_and_slope(function, position),
@@ -497,7 +521,7 @@ def search_along(function, length):
     )  # fmt: skip
 
 
-# Function of the step with its minimum at 1, and first steps. None: there is no good step.
+# A function of the step with its minimum at 1, and first steps; None if no step is acceptable.
 SEARCHES = {
     "quadratic": (lambda t: (t - 1.0) ** 2, [1e-6, 1.0, 1e6]),
     "quartic": (lambda t: (t - 1.0) ** 4, [1e-3, 0.4, 30.0]),
@@ -507,11 +531,11 @@ SEARCHES = {
 }  # fmt: skip
 
 
-# Slopes before and behind a kink at 1.
+# Slopes before and after a kink at 1.
 @pytest.mark.parametrize("slopes", [(-1.0, 1.0), (-1.0, 0.6), (-0.1, 5.0)])
 @pytest.mark.parametrize("length", [1e-3, 0.9, 1.5, 700.0])
 def test_line_search_passes_a_kink(slopes, length):
-    """There is no flat step: one that is lower and no longer steep downhill is taken."""
+    """No slope is flat: a step is accepted if it is lower and no longer steep downhill."""
     before, behind = slopes
 
     def kink(t):
@@ -519,8 +543,8 @@ def test_line_search_passes_a_kink(slopes, length):
 
     start, found = search_along(kink, length)
     assert bool(found.is_good)
-    assert float(found.place.value) < float(start.value) and float(found.length) >= 1.0
-    assert float(found.place.gradient[0]) == behind
+    assert float(found.latest.value) < float(start.value) and float(found.length) >= 1.0
+    assert float(found.latest.gradient[0]) == behind
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -530,17 +554,22 @@ def test_line_search_finds_a_flat_lower_step_or_says_that_there_is_none(name):
         start, found = search_along(function, length)
         assert bool(found.is_good) == (lengths is not None)
         if lengths is not None:
-            assert float(found.place.position[0]) == float(found.length)
-            assert float(found.place.value) < float(start.value)
-            assert abs(found.place.gradient[0]) <= 0.5 * abs(start.gradient[0])
+            assert float(found.latest.position[0]) == float(found.length)
+            assert float(found.latest.value) < float(start.value)
+            assert abs(found.latest.gradient[0]) <= 0.5 * abs(start.gradient[0])
 
 
-# First step along (t - 1)^2, and the trials until the cubic step, which is exact: 10 times the
-# first one at most, and no nearer to a bound than a tenth of the way.
-TRIALS = {1.0: [1.0], 3.0: [3.0, 1.0], 0.04: [0.04, 0.4, 1.0], 20.0: [20.0, 2.0, 1.0]}
+# First steps along (t - 1)^2, and the trials up to the exact cubic step. A trial is at most 10 times
+# the one before, and its distance to a bound is at least a tenth of the interval.
+EXPECTED_TRIALS = {
+    1.0: [1.0],
+    3.0: [3.0, 1.0],
+    0.04: [0.04, 0.4, 1.0],
+    20.0: [20.0, 2.0, 1.0],
+}
 
 
-@pytest.mark.parametrize("length", TRIALS)
+@pytest.mark.parametrize("length", EXPECTED_TRIALS)
 def test_steps_that_are_tried(length):
     tried = []
 
@@ -550,18 +579,22 @@ def test_steps_that_are_tried(length):
 
     _, found = search_along(function, length)
     assert bool(found.is_good)
-    np.testing.assert_allclose(tried[1:], TRIALS[length], rtol=1e-12)
+    np.testing.assert_allclose(tried[1:], EXPECTED_TRIALS[length], rtol=1e-12)
 
 
-# What rounding adds to the value anywhere but at the start, and whether the step is taken.
-ROUNDED = {"1e-9": (1e-9, True), "1e-7": (1e-7, True), "more than rounding": (1e-5, False)}
+# The noise of rounding in all values but that at the start, and whether the step is accepted.
+ROUNDING_NOISE = {
+    "1e-9": (1e-9, True),
+    "1e-7": (1e-7, True),
+    "more than rounding": (1e-5, False),
+}
 
 
-@pytest.mark.parametrize("name", ROUNDED)
+@pytest.mark.parametrize("name", ROUNDING_NOISE)
 @pytest.mark.parametrize("value", [1.0, -3e8])
 def test_slopes_tell_where_rounding_hides_the_decrease(name, value):
     """The slope is 1e-12 at the start and 0 at the end of the unit step."""
-    noise, taken = ROUNDED[name]
+    noise, taken = ROUNDING_NOISE[name]
 
     def function(t):
         hidden = noise * abs(value) * tf.cast(t > 0, t.dtype)
@@ -573,7 +606,7 @@ def test_slopes_tell_where_rounding_hides_the_decrease(name, value):
         assert float(found.length) == 1.0 and int(found.num_trials) == 1
 
 
-# Slope behind a kink, in parts of that before it: uphill at most as steep is a good step.
+# The slope after a kink, relative to that before it. A step is accepted if it is not steeper uphill.
 @pytest.mark.parametrize(("behind", "taken"), [(-0.9, True), (-1.1, False), (-5.0, False)])
 def test_where_rounding_hides_the_decrease_no_step_is_steeper_uphill(behind, taken):
     slope = -1e-12
@@ -592,7 +625,7 @@ SIZES = sorted({len(problem.start) for problem in PROBLEMS})
 class Unknowns(keras.Model):
     """A model whose weights are the unknowns, and whose loss is the value of a problem.
 
-    All problems with as many unknowns are in it, so that their fits share a traced program.
+    It has all problems with `size` unknowns, so that their fits share a traced program.
     """
 
     def __init__(self, size, dtype):
@@ -618,14 +651,14 @@ class Unknowns(keras.Model):
 
 
 @functools.cache
-def unknowns(size, dtype):
+def model_of_problems(size, dtype):
     model = Unknowns(size, dtype)
     model.compile()
     return model
 
 
 def solve(problem, dtype, epochs):
-    model = unknowns(len(problem.start), dtype)
+    model = model_of_problems(len(problem.start), dtype)
     model.begin(problem)
     history = fit_lbfgs(
         model,
@@ -634,7 +667,7 @@ def solve(problem, dtype, epochs):
         steps_per_execution=epochs,
         num_correction_pairs=10,
         tolerance=TOLERANCE[dtype],
-        # The published starts of some are so steep that 1e-6 of their gradient is 1.
+        # At some published starts, 1e-6 of the gradient is 1.
         relative=False,
         jit_compile=False,
         verbose=0,
@@ -652,7 +685,7 @@ def value_and_gradient(problem, x):
 
 @each("problem", PROBLEMS)
 def test_start_of_the_table(problem):
-    """The gradient of every problem against central differences, at its start."""
+    """Compares the gradient of each problem near its start with central differences."""
     x = np.array(problem.start) + 0.01
     value, gradient = value_and_gradient(problem, x)
     gradient = gradient.numpy()
@@ -666,16 +699,16 @@ def test_start_of_the_table(problem):
         assert abs(gradient[i] - expected) <= tolerance
 
 
-# Each size is a program of its own, and a second of tracing.
+# Each size has a program of its own, which takes a second to trace.
 @pytest.mark.parametrize("size", representatives(SIZES, [2, 5]))
 def test_fit_solves_in_float64(size):
-    @each("problem", unknowns(size, "float64").problems)
+    @each("problem", model_of_problems(size, "float64").problems)
     def solves(problem):
         result, solution = solve(problem, "float64", 500)
         value, gradient = value_and_gradient(problem, solution)
         assert result.success == (result.grad_norm <= TOLERANCE["float64"])
-        # What is reported is what the weights give. Residuals r are rounded by 1e-16, their
-        # squares by 2e-16 r: with the gradient at 1e-6, r is 1e-7 at most near a zero.
+        # The reported numbers are those of the weights. Residuals r are rounded by 1e-16, and their
+        # squares by 2e-16 r. With a gradient of 1e-6, r is at most 1e-7 near a zero.
         assert result.fun == pytest.approx(float(value), rel=1e-9, abs=1e-22)
         assert abs(result.grad_norm - float(tf.reduce_max(tf.abs(gradient)))) <= 1e-9
         assert problem.is_minimum(result.fun)
@@ -686,7 +719,7 @@ def test_fit_solves_in_float64(size):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 4])
 def test_fit_has_no_false_success_in_float32(size):
-    @each("problem", unknowns(size, "float32").problems)
+    @each("problem", model_of_problems(size, "float32").problems)
     def tells(problem):
         result, _ = solve(problem, "float32", 1000)
         assert result.success == (result.grad_norm <= TOLERANCE["float32"])
@@ -696,11 +729,11 @@ def test_fit_has_no_false_success_in_float32(size):
     tells()
 
 
-# The minimizers alone, each with one program for the problems of all sizes.
+# Minimizers without a fit. Each has one program for problems of all sizes.
 
 
-def any_problem(x, number):
-    """Value and gradient of a problem by its number; unknowns that it lacks have slope 0."""
+def problem_by_number(x, number):
+    """Returns value and gradient of a problem; the slope by additional unknowns is 0."""
 
     def padded(problem):
         size = len(problem.start)
@@ -713,13 +746,14 @@ def any_problem(x, number):
 
 
 @functools.cache
-def of_any_problem(method):
-    return Minimizer(any_problem, method, 10, jit_compile=False)
+def minimizer_of_all_problems(method):
+    return Minimizer(problem_by_number, method, 10, jit_compile=False)
 
 
-def minimized(problem, method, dtype, num_iterations):
-    """Returns the state at the end, after as many restarts as a fit has by default at most."""
-    minimizer, number = of_any_problem(method), tf.constant(PROBLEMS.index(problem))
+def end_state(problem, method, dtype, num_iterations):
+    """Returns the final state, after up to five restarts, as many as a fit has by default."""
+    minimizer = minimizer_of_all_problems(method)
+    number = tf.constant(PROBLEMS.index(problem))
     position = np.zeros(max(SIZES))
     position[: len(problem.start)] = problem.start
     for _ in range(6):
@@ -740,15 +774,15 @@ METHODS = ["lbfgs", "broyden", "bfgs"]
 def test_minimizers_solve_and_have_no_false_success(method, dtype, num_iterations):
     @each("problem", PROBLEMS)
     def ends_well(problem):
-        state = minimized(problem, method, dtype, num_iterations)
+        state = end_state(problem, method, dtype, num_iterations)
         solution = state.position[: len(problem.start)].numpy()
         value, gradient = map(np.asarray, value_and_gradient(problem, solution))
         assert bool(state.converged) == (np.abs(gradient).max() <= TOLERANCE[dtype])
         start = float(problem(tf.constant(problem.start, dtype)))
         assert float(state.objective_value) <= start
-        # In float32 some are not solved, and say so.
+        # In float32 some problems are not solved, and the state says so.
         if dtype == "float64":
-            # As for fits.
+            # The tolerances are those of the fits above.
             reported = float(state.objective_value)
             assert reported == pytest.approx(float(value), rel=1e-9, abs=1e-22)
             assert problem.is_minimum(float(value))

@@ -1,4 +1,4 @@
-"""Fits under MirroredStrategy on two logical CPUs, beside one device; prints a JSON line."""
+"""Compares fits under MirroredStrategy on two logical CPUs with one device; prints a JSON line."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_data
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.program import ScaledData
 
-# Before anything of TensorFlow runs.
+# This must come before the first operation of TensorFlow.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], 2 * [tf.config.LogicalDeviceConfiguration()]
 )
@@ -53,7 +53,7 @@ def batches():
 
 
 class Own(keras.Model):
-    """A loss of its own, and Keras' beside it."""
+    """A model with a loss of its own that adds to the compiled one."""
 
     def __init__(self):
         super().__init__()
@@ -74,7 +74,7 @@ def own():
     return model
 
 
-# Name: model, data, batch size, whether XLA compiles.
+# Name: model, data, batch size, whether XLA compiles it.
 VALUES = {
     "mean": (net, (X, Y), None, False),
     "batches, weights": (net, (X, Y, WEIGHTS), 5, False),
@@ -121,7 +121,7 @@ def value_and_gradient(model, data, batch_size, jit_compile):
 
 
 def difference(one, two):
-    """Returns the largest difference of arrays, of the largest entry."""
+    """Returns the largest difference of arrays, relative to the largest entry."""
     one, two = np.asarray(one), np.asarray(two)
     return float(np.abs(one - two).max() / np.abs(one).max())
 
@@ -145,7 +145,7 @@ def terms(model, x):
 
 
 def product(model, x):
-    """Neither an average over rows nor a sum."""
+    """An objective that is neither an average over rows nor a sum."""
     return {"product": keras.ops.mean(model(x["inside"])) ** 2 + keras.ops.mean(x["edge"])}
 
 
@@ -159,7 +159,7 @@ def fit_terms(model, x=POINTS, objective=terms):
 
 
 def objectives(strategy):
-    """Returns how far histories differ, and what is said of points that cannot be shared."""
+    """Returns the differences of histories, and the error for points that cannot be shared."""
     one, two = (fit_terms(model).history for model in both(lambda: net(None), strategy))
     found = {name: difference(one[name], two[name]) for name in one}
     for x, objective in (({**POINTS, "edge": X[:3]}, terms), (POINTS, product)):
@@ -187,7 +187,7 @@ def inside(strategy):
 
 
 def resumed(strategy):
-    """Returns whether a fit that was cut goes on bit for bit, and on one device."""
+    """Returns whether an interrupted fit continues bit for bit, and on one device."""
     with strategy.scope():
         model = net()
     start = model.get_weights()

@@ -1,4 +1,4 @@
-"""One of two workers: the script of docs/several_devices.md, and more fits after it.
+"""One of two workers, which runs the script of docs/several_devices.md and more fits.
 
     python tests/two_workers.py DIRECTORY
 
@@ -14,7 +14,7 @@ from pathlib import Path
 DOC = Path(__file__).parent.parent / "docs" / "several_devices.md"
 script = re.search(r"<!-- script -->\n```python\n(.*?)```", DOC.read_text(), re.DOTALL)[1]
 exec(compile(script, DOC.name, "exec"))
-# The script has made strategy, model, x, y and history, and has imported these.
+# The script has defined strategy, model, x, y and history, and has imported these modules.
 keras, keras_smooth, np, tf = (globals()[n] for n in ("keras", "keras_smooth", "np", "tf"))
 strategy, model, x, y, history = (
     globals()[n] for n in ("strategy", "model", "x", "y", "history")

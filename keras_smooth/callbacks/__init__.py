@@ -1,11 +1,11 @@
-"""DerivativeMonitor: the errors of y, y', y'' during fit.
+"""`DerivativeMonitor`, which measures the errors of y, y', y'' during a fit.
 
-monitor.py      DerivativeMonitor: when it measures, what goes into the logs and is drawn
-measurement.py  what is exact and what the model has, and the errors, by metrics in float64
-fits.py         the fits that it watches, one after another
-quantities.py   gradient norm and Laplacian, from the derivatives that are measured
-drawing.py      what its figures show: curves, slices, samples, one value over another
-displays.py     TensorBoard and notebooks, while the model trains
+monitor.py      `DerivativeMonitor`: when to measure, the logs, the history and the figures
+measurement.py  values of the model, exact values, and their errors by metrics in float64
+fits.py         the fits that a monitor watches, one after another
+quantities.py   gradient norm and Laplacian, which are computed from the derivatives
+drawing.py      the panels of figures: curves, slices, samples, model over exact values
+displays.py     displays during training: TensorBoard and notebooks
 """
 
 from keras_smooth.callbacks.monitor import DerivativeMonitor

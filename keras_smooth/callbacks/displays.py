@@ -1,6 +1,6 @@
-"""Displays of numbers and figures while a model trains: TensorBoard, a notebook.
+"""Displays of errors and figures during training: TensorBoard and notebooks.
 
-A display is made for a fit. It has three functions: `numbers(epoch, errors)`,
+Each fit has new displays. A display has three methods: `numbers(epoch, errors)`,
 `figure(epoch, figure)` and `end()`.
 """
 
@@ -19,12 +19,12 @@ from keras_smooth.presentation.notebook import Place, ipython
 from keras_smooth.presentation.warn import warn
 
 
-def makers_of(log_dir: Any, live: Any, name: str) -> list[Callable]:
-    """Returns what makes the displays of a fit.
+def display_makers(log_dir: Any, live: Any, name: str) -> list[Callable]:
+    """Returns functions without arguments, each of which makes one display of a fit.
 
     Args:
         log_dir: The directory for `tensorboard --logdir`, or None.
-        live: Whether a notebook shows a figure.
+        live: Whether a notebook shows the figure.
         name: Name of the figure.
 
     Raises:
@@ -50,7 +50,7 @@ def makers_of(log_dir: Any, live: Any, name: str) -> list[Callable]:
 
 
 class TensorBoard:
-    """Scalars and figures in a directory of TensorBoard.
+    """Writes scalars and figures for TensorBoard.
 
     Args:
         log_dir: The directory.
@@ -79,7 +79,7 @@ class TensorBoard:
 
 
 class Notebook:
-    """One figure below a cell of a notebook, which is redrawn in place."""
+    """Shows one figure below a cell of a notebook, and redraws it in place."""
 
     _place: Place | None = None
 

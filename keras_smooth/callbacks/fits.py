@@ -1,15 +1,15 @@
-"""The fits that one monitor watches in turn, with continued numbers of epochs."""
+"""The fits that a monitor watches one after another, whose epochs are counted on."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 class Fits:
-    """The fits so far.
+    """The fits that a monitor has watched so far.
 
     Attributes:
-        rows: Name and first epoch of each; those of one name that follow each other are one.
-        last: The latest epoch that is over, as `epoch` returned it.
+        rows: Name and first epoch of each fit; consecutive fits with one name are one row.
+        last: The latest epoch that has ended, counted over all fits.
     """
 
     def __init__(self) -> None:
@@ -18,16 +18,16 @@ class Fits:
         self._shift: int | None = None
 
     def begin(self) -> None:
-        """Notes that the next epoch belongs to another fit."""
+        """Begins another fit, to which the next epoch belongs."""
         self._shift = None
 
-    def epoch(self, epoch: int, model: Any, parameters: Mapping | None) -> int:
+    def count(self, epoch: int, model: Any, parameters: Mapping | None) -> int:
         """Returns the number of an epoch, counted over all fits.
 
         Args:
-            epoch: Its number in its fit.
+            epoch: The number of the epoch in its fit.
             model: The model that is trained.
-            parameters: Of the callbacks of the fit.
+            parameters: The parameters that the fit has set for callbacks.
         """
         if self._shift is None:
             # An epoch of `fit_lbfgs` has the number of its last iteration.
@@ -44,10 +44,11 @@ class Fits:
 
 
 def _name(model: Any, parameters: Mapping) -> str:
-    # Of `fit_lbfgs`; Keras' own `fit` gives none.
+    """Returns the name of a fit: that of its minimizer or optimizer."""
+    # `fit_lbfgs` sets a title; Keras' own `fit` does not.
     if title := parameters.get("title"):
         return title
     optimizer = getattr(model, "optimizer", None)
-    # With mixed precision, a LossScaleOptimizer wraps the optimizer.
+    # In mixed precision, a LossScaleOptimizer wraps the optimizer.
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     return "fit" if optimizer is None else type(optimizer).__name__

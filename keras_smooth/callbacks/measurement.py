@@ -1,4 +1,4 @@
-"""What is exact and what a model has at points, and the errors of y, y', y'' between them."""
+"""The values y, y', y'' of a model at points, the exact ones, and the errors between them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.callbacks.drawing import Values
-from keras_smooth.callbacks.quantities import quantities_of
+from keras_smooth.callbacks.quantities import select_quantities
 from keras_smooth.checks import function
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.operators import derivatives, directional
@@ -16,7 +16,7 @@ from keras_smooth.differentiation.tasks import names
 from keras_smooth.models import calls
 from keras_smooth.models.tracing import traced
 
-# What belongs to a model or cannot be pickled: a copy is without it.
+# Attributes that belong to a model or cannot be pickled. A copy does not have them.
 _NOT_COPIED = ("_model", "_evaluate", "_error", "_function")
 
 
@@ -25,9 +25,9 @@ class Measurement:
 
     Args:
         x: Points, `(batch, ...)`.
-        reference: The exact values, as of `DerivativeMonitor`.
-        order: The highest order.
-        metric: Of `(y_true, y_pred)`.
+        reference: The exact values, as for `DerivativeMonitor`.
+        order: The highest order of the derivatives.
+        metric: A metric of `(y_true, y_pred)`, as for `DerivativeMonitor`.
         also: Names of further quantities.
 
     Raises:
@@ -46,7 +46,7 @@ class Measurement:
         self.x, self.order = exact_values.point_arrays(x), order
         self._metric, name = metric, metric_of(metric).name
         self.metric_name = metric if isinstance(metric, str) else name
-        self._quantities = quantities_of(also, self.x, order)
+        self._quantities = select_quantities(also, self.x, order)
         self.names = [*names(order), *self._quantities]
         exact = exact_values.exact_values(reference, self.x, order)
         self._exact = [keras.tree.flatten(entry) for entry in exact]
@@ -59,7 +59,7 @@ class Measurement:
         return {name: v for name, v in vars(self).items() if name not in _NOT_COPIED}
 
     def begin(self, model: keras.Model) -> None:
-        """Measures a model from now on."""
+        """Sets the model to measure."""
         metric = metric_of(self._metric)
 
         def error(true: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
@@ -72,21 +72,23 @@ class Measurement:
         self._evaluate = traced(
             lambda: calls.without_side_effects(derivatives, model, x, order)
         )
-        # Operation by operation, a metric costs more than the derivatives.
+        # In eager mode, a metric would cost more than the derivatives.
         self._error = traced(error)
 
     @property
     def reference(self) -> list[np.ndarray]:
-        """The exact y, y', ...; the arrays of a structure are laid end to end."""
+        """The exact y, y', ...; the arrays of a structure are concatenated."""
         return [_joined(leaves) for leaves in self._exact]
 
     def values(self) -> list[np.ndarray]:
-        """Returns y, y', ... of the model as it is now, laid end to end."""
-        return [_joined(leaves) for leaves in self._leaves()]
+        """Returns y, y', ... of the model as it is now; arrays of a structure are concatenated."""
+        return [_joined(leaves) for leaves in self._model_leaves()]
 
     def pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Returns what is exact and what the model has, in the order of the names."""
-        pairs = [(_joined(exact), _joined(values)) for exact, values in self._fitting()]
+        """Returns the exact values and those of the model, for each of `names`."""
+        pairs = [
+            (_joined(exact), _joined(values)) for exact, values in self._aligned_pairs()
+        ]
         for quantity in self._quantities.values():
             true, value = pairs[quantity.order]
             pairs.append((quantity.of(true, self.x), quantity.of(value, self.x)))
@@ -96,67 +98,75 @@ class Measurement:
         """Returns the metric of one pair."""
         return float(self._error(tf.constant(true), tf.constant(value)))
 
-    def drawn(self) -> Values:
-        """Returns what figures show."""
+    def figure_values(self) -> Values:
+        """Returns the values that figures show."""
         if isinstance(self.x, np.ndarray) and self.x.size == len(self.x):
             pairs = [
-                (calls.float64_rows(exact), calls.float64_rows(own))
-                for exact, own in self._fitting()
+                (calls.float64_rows(exact), calls.float64_rows(values))
+                for exact, values in self._aligned_pairs()
             ]
             return Values(self.x, self.names[: self.order + 1], pairs)
         return Values(self.x, self.names, self.pairs())
 
-    def lines(self, x: np.ndarray, direction: np.ndarray) -> list[list[np.ndarray]]:
-        """Returns y and its derivatives along a direction, exact ones and the model's."""
+    def slice_values(self, x: np.ndarray, direction: np.ndarray) -> list[list[np.ndarray]]:
+        """Returns y and its derivatives along a direction, exact ones and those of the model."""
         if self._function is None or self._model is None:
             raise ValueError(
                 "A slice needs exact values between the samples: pass a function as `reference`, "
                 "and the monitor to fit. `plot(along=...)` without `at` draws the samples."
             )
-        double = [array.astype("float64") for array in (x, direction)]
+        in_float64 = [array.astype("float64") for array in (x, direction)]
         lines = []
-        both = (self._function, *double), (self._model, x, direction)
-        for each, *along in both:
+        sides = (self._function, *in_float64), (self._model, x, direction)
+        for function_or_model, *along in sides:
             order = max(self.order, 1)
-            entries = calls.without_side_effects(directional, each, *along, order)
+            entries = calls.without_side_effects(
+                directional, function_or_model, *along, order
+            )
             lines.append([_joined(_flat(entry)) for entry in entries[: self.order + 1]])
         return lines
 
-    def _leaves(self) -> list[list[np.ndarray]]:
+    def _model_leaves(self) -> list[list[np.ndarray]]:
+        """Returns the arrays of each derivative of the model, in the structure of its outputs."""
         if self._evaluate is None:
             raise ValueError("The monitor has no model yet: pass it to fit as a callback.")
         return list(map(_flat, self._evaluate()))
 
-    def _fitting(self) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
-        """Returns the exact values beside the model's, in the shapes of the model's."""
+    def _aligned_pairs(self) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
+        """Returns, for each order, the exact values and those of the model, in the same shapes."""
         pairs = []
-        for name, exact, values in zip(names(self.order), self._exact, self._leaves()):
+        entries = zip(names(self.order), self._exact, self._model_leaves())
+        for name, exact, values in entries:
             if len(exact) != len(values):
                 raise ValueError(
                     f"`reference`: {name} has {len(exact)} arrays, but the model's has "
                     f"{len(values)}. See keras_smooth.derivatives for the structure."
                 )
-            fitting = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]
-            pairs.append((fitting, values))
+            aligned = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]
+            pairs.append((aligned, values))
         return pairs
 
 
 def _flat(structure: Any) -> list[np.ndarray]:
+    """Returns the arrays of a structure of tensors."""
     return list(map(np.asarray, keras.tree.flatten(structure)))
 
 
 def _joined(leaves: list[np.ndarray]) -> np.ndarray:
+    """Returns a single array as it is, and several ones flattened and concatenated."""
     if len(leaves) == 1:
         return leaves[0]
     return np.concatenate([np.ravel(leaf) for leaf in leaves])
 
 
 def metric_of(identifier: Any) -> keras.metrics.Metric:
-    """Returns the metric; a metric that is created here computes in float64.
+    """Returns the metric of a name, class or function; it computes in float64.
+
+    An instance is returned as it is.
 
     Raises:
-        TypeError: If it is no metric, and no name or function of one.
-        ValueError: If there is none of that name.
+        TypeError: If the identifier is no metric, and no name or function of one.
+        ValueError: If Keras has no metric of this name.
     """
     if isinstance(identifier, keras.metrics.Metric):
         return identifier
@@ -177,7 +187,7 @@ def metric_of(identifier: Any) -> keras.metrics.Metric:
     name = getattr(metric, "__name__", type(metric).__name__)
 
     def in_float64(y_true: Any, y_pred: Any) -> Any:
-        # In the same dtype, since a function may subtract one from the other.
+        # Both in the same dtype, since the function may subtract them.
         return metric(keras.ops.cast(y_true, "float64"), keras.ops.cast(y_pred, "float64"))
 
     return keras.metrics.MeanMetricWrapper(in_float64, name=name, dtype="float64")

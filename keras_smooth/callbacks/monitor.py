@@ -1,4 +1,4 @@
-"""DerivativeMonitor: the errors of y, y', y'' during fit."""
+"""`DerivativeMonitor`, a callback that measures the errors of y, y', y'' during a fit."""
 
 import copy
 import itertools
@@ -124,10 +124,11 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self.history = dict.fromkeys(["epoch", *self.keys], np.array([]))
         self.history["epoch"] = np.array([], int)
         self._fits = Fits()
-        # How many measurements were made before the latest fit.
+        # Number of measurements before the latest fit.
         self._num_before = 0
-        self._drawn: int | None = None
-        self._makers = displays.makers_of(log_dir, live, f"{prefix}derivatives")
+        self._last_drawn: int | None = None
+        name = f"{prefix}derivatives"
+        self._display_makers = displays.display_makers(log_dir, live, name)
         self._displays: list = []
 
     @property
@@ -137,12 +138,12 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self._measurement.begin(self.model)
-        self._num_before, self._drawn = self.history["epoch"].size, None
+        self._num_before, self._last_drawn = self.history["epoch"].size, None
         self._fits.begin()
         if is_built(self.model):
-            # Raises now rather than after an epoch if the shapes differ.
+            # If the shapes differ, this raises the error now and not after an epoch.
             self._measurement.pairs()
-        self._displays = [make() for make in self._makers]
+        self._displays = [make() for make in self._display_makers]
 
     @property
     def _measured(self) -> np.ndarray:
@@ -151,14 +152,14 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     @property
     def fits(self) -> list[tuple[str, int]]:
-        """Name and first epoch of each fit; those of one name in a row are one."""
+        """Name and first epoch of each fit; consecutive fits with one name are one."""
         return list(self._fits.rows)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._fits.epoch(epoch, self.model, self.params)
+        self._fits.count(epoch, self.model, self.params)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        epoch = self._fits.epoch(epoch, self.model, self.params)
+        epoch = self._fits.count(epoch, self.model, self.params)
         self._fits.last = epoch
         if self._measured.size and epoch - self._measured[-1] < self.every:
             return
@@ -167,22 +168,22 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             self.history[key] = np.append(self.history[key], value)
         if logs is not None:
             logs.update(errors)
-        self._show(epoch, errors)
+        self._display(epoch, errors)
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        if self._measured.size and self._drawn != self._measured[-1]:
-            self._draw(int(self._measured[-1]))
+        if self._measured.size and self._last_drawn != self._measured[-1]:
+            self._display_figure(int(self._measured[-1]))
         for display in self._displays:
             display.end()
 
     def measure(self) -> dict[str, float]:
         """Returns the errors of the model as it is now, by key."""
         pairs = self._measurement.pairs()
-        zero = [k for k in range(1, self.order + 1) if not np.any(pairs[k][1])]
-        if zero:
+        vanishing = [k for k in range(1, self.order + 1) if not np.any(pairs[k][1])]
+        if vanishing:
             warn_once(
                 self,
-                f"The derivative of order {zero[0]} is 0 at every point: an activation such as "
+                f"The derivative of order {vanishing[0]} is 0 at every point: an activation such as "
                 "ReLU has none to give. keras_smooth.smoothness(model) tells the class of the model.",
                 topic="zero",
             )
@@ -197,11 +198,13 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         return self._measurement.values()
 
     def __getstate__(self) -> dict:
-        """Returns the state of a copy: all measurements, but no model."""
-        of_a_fit = vars(keras.callbacks.Callback())
-        own = {name: value for name, value in vars(self).items() if name not in of_a_fit}
+        """Returns the state of a copy, which has all measurements but no model."""
+        set_by_fit = vars(keras.callbacks.Callback())
+        state = {
+            name: value for name, value in vars(self).items() if name not in set_by_fit
+        }
         return {
-            **own,
+            **state,
             "history": dict(self.history),
             "_displays": [],
             "_fits": copy.deepcopy(self._fits),
@@ -213,9 +216,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self.__dict__.update(state)
 
     def __repr__(self) -> str:
-        return f"<DerivativeMonitor of {', '.join(self.keys)}: {self._extent()}>"
+        return f"<DerivativeMonitor of {', '.join(self.keys)}: {self._describe_size()}>"
 
-    def _extent(self) -> str:
+    def _describe_size(self) -> str:
         num_points = len(keras.tree.flatten(self.x)[0])
         return f"{num_points} points, {self.history['epoch'].size} measurements"
 
@@ -229,10 +232,10 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             rows.append((key, *numbers, str(epoch)))
             if order == self.order:
                 fit = self._fits.name_of(epoch)
-                words = f"{np.min(errors):.1e}, of epoch {epoch} ({fit})."
-                notes.append(f"The least {key} is {words}")
+                least_error = f"{np.min(errors):.1e}, of epoch {epoch} ({fit})."
+                notes.append(f"The least {key} is {least_error}")
         return Table(
-            title=f"DerivativeMonitor: {self._extent()}",
+            title=f"DerivativeMonitor: {self._describe_size()}",
             head=("error", "first", "last", "least", "of epoch"),
             rows=rows,
             notes=notes,
@@ -243,71 +246,75 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
     ) -> Any:
         """Draws the errors over the epochs, and the values of the network with the exact ones.
 
-        Of one input these are curves, a line for each output; of more, the values of y,
-        gradient, Hessian and `also` over the exact ones, where what is right is on the line.
-        `along`, `at` and `entries` draw something else below the errors.
+        With one input, the values are drawn as curves, with a line for each output. With more
+        inputs, the values of y, gradient, Hessian and `also` are drawn over the exact ones, so
+        that correct values lie on the diagonal. `along`, `at` and `entries` select other panels
+        below the errors.
 
-        A notebook shows the figure as the value of a cell. In a script with a screen it has a
-        window of pyplot, which opens with `pyplot.show()`, with `show()` of the figure, or when
-        the script ends; and does not open at the end if `savefig` wrote the figure to a file.
+        A notebook shows the figure as the value of a cell. In a script with a screen, the figure
+        has a window of pyplot, which opens with `pyplot.show()`, with `show()` of the figure, or
+        when the script ends. It does not open at the end if `savefig` wrote the figure to a file.
 
         Args:
-            along: The number of an input, as of a column of x: values and errors of all samples
-                over it. `"samples"`: over the samples, sorted by what is exact.
-            at: With a number in `along`: a slice in place of the samples, y and its derivatives
-                by this input along it, with the others at `"median"` or at the point that is
-                given. It needs a function as `reference`.
-            entries: Which entries to draw, a panel for each, by the names y, dy, d2y, ...: a
-                dict such as `{"dy": 0, "d2y": [(0, 0), (0, 1)]}`, indices of a sample of
-                `values()`. Of several outputs the index begins with that of the output.
+            along: The number of an input, which is a column of x: values and errors of all
+                samples are drawn over this input. `"samples"` draws them over the samples, sorted
+                by the exact values.
+            at: With a number in `along`, a slice is drawn in place of the samples: y and its
+                derivatives by this input along it, while the other inputs are fixed at
+                `"median"` or at the given point. This needs a function as `reference`.
+            entries: Entries to draw, each in its own panel: a dict such as
+                `{"dy": 0, "d2y": [(0, 0), (0, 1)]}` with the names y, dy, d2y, ... and indices of
+                a sample of `values()`. With several outputs, an index begins with that of the
+                output.
 
         Returns:
             A `matplotlib.figure.Figure`.
 
         Raises:
             TypeError: If `along` is no integer, or `entries` is no dict.
-            ValueError: If nothing was measured yet, x is a structure, or there is no such input
-                or entry, or no function for a slice.
+            ValueError: If nothing was measured yet, x is a structure, the input or entry does
+                not exist, or the reference of a slice is not a function.
         """
-        return self._drawn_in(figures.shown, along, at, entries)
+        return self._make_figure(figures.shown, along, at, entries)
 
-    def _drawn_in(
-        self, new: Callable, along: Any = None, at: Any = None, entries: Any = None
+    def _make_figure(
+        self, new_figure: Callable, along: Any = None, at: Any = None, entries: Any = None
     ) -> Any:
-        """Returns the figure of a function, with the requested panels."""
+        """Returns a figure, which `new_figure` makes, with the requested panels."""
         if not self.history["epoch"].size:
             raise ValueError("Nothing was measured yet: pass the monitor to fit.")
-        measured = self._measurement
-        draw, num_panels = drawing.chosen(
-            measured.drawn(), along, at, entries, measured.lines
+        measurement = self._measurement
+        draw, num_panels = drawing.choose_panels(
+            measurement.figure_values(), along, at, entries, measurement.slice_values
         )
-        figure = new(4 * max(num_panels, 2), 7)
+        figure = new_figure(4 * max(num_panels, 2), 7)
         above, below = figure.subfigures(2, 1)
         errors = {key: self.history[key] for key in self.keys}
         figures.errors(above, self.history["epoch"], errors, self.fits)
         draw(below)
         return figure
 
-    def _show(self, epoch: int, errors: Mapping[str, float]) -> None:
-        """Shows a measurement, and a figure if one is due."""
+    def _display(self, epoch: int, errors: Mapping[str, float]) -> None:
+        """Shows a measurement on the displays, and a figure if one is due."""
         for display in self._displays:
             display.numbers(epoch, errors)
         if self._figure_every is None:
-            due = self._measured.size & (self._measured.size - 1) == 0  # a power of two
+            is_due = self._measured.size & (self._measured.size - 1) == 0  # a power of two
         else:
-            due = self._drawn is None or epoch - self._drawn >= self._figure_every
-        if due:
-            self._draw(epoch)
+            last = self._last_drawn
+            is_due = last is None or epoch - last >= self._figure_every
+        if is_due:
+            self._display_figure(epoch)
 
-    def _draw(self, epoch: int) -> None:
-        self._drawn = epoch
+    def _display_figure(self, epoch: int) -> None:
+        self._last_drawn = epoch
         if not self._displays:
             return
         try:
-            figure = self._drawn_in(figures.new)
+            figure = self._make_figure(figures.new)
             for display in self._displays:
                 display.figure(epoch, figure)
-        # An error in a figure must not end a fit.
+        # An error in a figure must not end the fit.
         except Exception as error:
-            words = f"The figure could not be drawn: {type(error).__name__}: {error}"
-            warn_once(self, words)
+            message = f"The figure could not be drawn: {type(error).__name__}: {error}"
+            warn_once(self, message)

@@ -1,4 +1,4 @@
-"""Gradient norm and Laplacian, from the derivatives that are measured."""
+"""Gradient norm and Laplacian, which are computed from the derivatives of a measurement."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -10,39 +10,39 @@ from keras_smooth.checks import choice
 
 
 class Quantity(NamedTuple):
-    """A function of a derivative.
+    """A quantity that is a function of one derivative.
 
     Args:
-        order: Of the derivative that it is a function of.
-        function: Of that derivative, with `(dim,)` or `(dim, dim)` as its last axes.
+        order: Order of the derivative.
+        function: Function of the derivative, whose last axes are `(dim,)` or `(dim, dim)`.
     """
 
     order: int
     function: Callable
 
     def of(self, derivative: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Returns the quantity, `(batch, *outputs)`, of a derivative at points."""
+        """Returns the quantity of a derivative at the points x, `(batch, *outputs)`."""
         shape = x.shape[1:]
         dim = int(np.prod(shape))
-        # A single input has no axis in the derivatives.
+        # Derivatives have no axes for a single input.
         num_axes = self.order * (len(shape) if dim > 1 else 0)
         outputs = derivative.shape[: derivative.ndim - num_axes]
         return self.function(derivative.reshape(*outputs, *[dim] * self.order))
 
 
-# No lambdas: a monitor, which holds these, can be pickled.
+# Without lambdas, so that a monitor, which holds these functions, can be pickled.
 QUANTITIES = {
     "gradient_norm": Quantity(1, functools.partial(np.linalg.norm, axis=-1)),
     "laplacian": Quantity(2, functools.partial(np.trace, axis1=-2, axis2=-1)),
 }
 
 
-def quantities_of(also: Sequence[str], x: Any, order: int) -> dict[str, Quantity]:
-    """Returns the quantities of some names.
+def select_quantities(also: Sequence[str], x: Any, order: int) -> dict[str, Quantity]:
+    """Returns the quantities with the names `also`.
 
     Raises:
-        TypeError: If the names are no sequence of strings.
-        ValueError: If one is unknown, needs a higher order, or x is not one array.
+        TypeError: If `also` is no list or tuple.
+        ValueError: If a name is unknown, a quantity needs a higher order, or x is not one array.
     """
     if not isinstance(also, list | tuple):
         raise TypeError(f"`also` must be a list of names, received {also!r}.")

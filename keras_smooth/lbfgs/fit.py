@@ -1,4 +1,4 @@
-"""fit_lbfgs: full-batch L-BFGS for any Keras model."""
+"""`fit_lbfgs`: full-batch L-BFGS for any Keras model."""
 
 import math
 import os
@@ -10,14 +10,14 @@ import keras
 
 from keras_smooth.lbfgs.checks.model import check_fittable
 from keras_smooth.lbfgs.history import History
-from keras_smooth.lbfgs.logs import logs_of
+from keras_smooth.lbfgs.logs import log_function
 from keras_smooth.lbfgs.minimizers import MINIMIZERS
 from keras_smooth.lbfgs.objective.variables import Variable, explained_held_tensors
 from keras_smooth.lbfgs.progress import Progress
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.resample import Resample
 from keras_smooth.lbfgs.result import Status
-from keras_smooth.lbfgs.run.checkpoint import Resumable
+from keras_smooth.lbfgs.run.checkpoint import ResumableFit
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
 from keras_smooth.models.checked_inputs import explained_batch
@@ -32,12 +32,12 @@ _NAMES_ELSEWHERE = {
         "`num_correction_pairs`, how many pairs of vectors are remembered"
     ),
     "gtol tol tolerance_grad pgtol": (
-        "`tolerance`, the largest entry of the gradient at which the fit is done, in parts of that "
-        "at the start"
+        "`tolerance`, the largest entry of the gradient at which the fit is done, relative to "
+        "that at the start"
     ),
     "ftol f_tol tolerance_change factr": (
-        "`target`, the loss at which the fit is done in parts of that at the start, or `tolerance` "
-        "for the gradient"
+        "`target`, the loss at which the fit is done, relative to that at the start, or "
+        "`tolerance` for the gradient"
     ),
     "loss loss_fn fun closure": (
         "`objective`, a function of the model and x, or `model.compile(loss=...)`"
@@ -87,7 +87,7 @@ def fit_lbfgs(
     """Trains a model with full-batch L-BFGS.
 
     The loss is that of the model, including `compile(loss=...)`, regularizers, `add_loss` and
-    an overridden `compute_loss`. With an `objective` it is the sum of the terms that this
+    an overridden `compute_loss`. With an `objective`, the loss is the sum of the terms that this
     function returns, such as the residual of an equation and its boundary values (a PINN).
     Dropout keeps one mask for the whole run, since a line search needs a fixed function.
     Moving averages (BatchNormalization) get the values that they would approach in further
@@ -120,14 +120,14 @@ def fit_lbfgs(
         x: Inputs: an array, or a list or dict of arrays, as for `fit`; or a finite
             `tf.data.Dataset` or `keras.utils.PyDataset` of batches, the same in every pass.
             Floats are cast to the dtype of the weights, or to `dtype`. With `objective`,
-            a nested structure of arrays, with different numbers of rows.
-        y: Targets, in the same way; None with a dataset or an `objective`.
-        objective: `objective(model, x)` returns what is minimized: a scalar, or a dict of
-            named scalars, of which it is the sum; with `method="gauss_newton"` residuals in place
-            of scalars. The terms are in the logs, next to `loss`.
+            a nested structure of arrays, which may have different numbers of rows.
+        y: Targets, in the same form as x; None with a dataset or an `objective`.
+        objective: `objective(model, x)` returns a scalar to minimize, or a dict of named scalars
+            whose sum is minimized. With `method="gauss_newton"`, it returns residuals in place of
+            scalars. The terms are in the logs, next to `loss`.
             The function receives the model, or its copy in float64, and x as tensors, and may
-            call `keras_smooth.derivatives` and the other operators. Nothing is added to it: no
-            loss of `compile`, no regularizer. Several devices share the rows if each array of
+            call `keras_smooth.derivatives` and the other operators. Neither the loss of `compile`
+            nor regularizers are added to it. Several devices share the rows if each array of
             x divides evenly and terms are means over rows; otherwise an error is raised.
         loss_weights: Factors of the terms of `objective` in the sum, by name; the logs have
             the terms without them. A term without an upper bound has no minimum with a
@@ -152,20 +152,22 @@ def fit_lbfgs(
         validation_data: `(x, y)`, `(x, y, sample_weight)` or a dataset, evaluated at every
             call of the callbacks; with `objective`, another x.
         validation_split: Fraction of the rows, the last ones, to hold out instead.
-        method: `"lbfgs"`, self-scaled; `"broyden"` and `"bfgs"`, self-scaled with a dense
-            inverse Hessian, which forgets nothing, for as many weights as fit into 2 GiB,
-            22,905 in float64; `"gauss_newton"`, for mean squares: `compile(loss="mse")` without
-            anything beside it, or an `objective` that returns residuals, arrays of any shape (a
-            single number as `number[None]`, since a scalar may be a mean by mistake), or a dict
-            of them. The terms are then their mean squares. An iteration takes as long as some
-            ten to some hundred evaluations, and some dozen iterations are a fit:
-            docs/howto/lbfgs_after_adam.md has where it is ahead. Its matrices are those of a
-            sample of the rows, which grows as far as 8192 residuals or weights and a Jacobian
-            of 2 GiB allow, or of all rows if a residual depends on several of them. It needs
-            all rows in memory, on one device, and is not compiled by XLA; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
-            every step; or `"tfp_bfgs"`, its BFGS with a dense inverse Hessian. Those two
-            need `tf_keras`.
-            benchmarks/lbfgs.md compares them.
+        method: The minimizer. `"lbfgs"` is self-scaled L-BFGS. `"broyden"` and `"bfgs"` are
+            self-scaled, with a dense inverse Hessian, which forgets nothing, for as many weights
+            as fit into 2 GiB: 22,905 in float64.
+            `"gauss_newton"` is for mean squares: `compile(loss="mse")` without regularizers or
+            other losses, or an `objective` that returns residuals, or a dict of them. Residuals
+            are arrays of any shape, and a single number is passed as `number[None]`, since a
+            scalar may be a mean by mistake. The terms are the mean squares of the residuals. An
+            iteration takes as long as some ten to some hundred evaluations, but a few dozen
+            iterations are enough: docs/howto/lbfgs_after_adam.md says where this method is ahead.
+            Its matrices belong to a sample of the rows, which grows until there are 8192
+            residuals or weights, or a Jacobian of 2 GiB. If a residual depends on several rows,
+            they belong to all rows. All rows must be in memory, on one device, and XLA does not
+            compile this method.
+            `"tfp_lbfgs"` is the L-BFGS of TensorFlow Probability, whose line search brackets
+            every step, and `"tfp_bfgs"` its BFGS with a dense inverse Hessian. These two need
+            `tf_keras`. benchmarks/lbfgs.md compares the methods.
         num_correction_pairs: Memory of `"lbfgs"`, in pairs of vectors with one number for each
             weight. More pairs need fewer iterations and make each one slower. As many pairs
             as weights, or more, use the dense matrix of `"broyden"` instead, which is
@@ -178,11 +180,11 @@ def fit_lbfgs(
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a
             `get_config`.
-        tolerance: Largest absolute entry of the gradient at which the fit is done, in parts of
+        tolerance: Largest absolute entry of the gradient at which the fit is done, relative to
             that at the start.
-        target: Loss at which the fit is done, in parts of its absolute value at the start.
-        relative: False if `tolerance` and `target` are not parts, but the gradient and the loss
-            themselves.
+        target: Loss at which the fit is done, relative to its absolute value at the start.
+        relative: Whether `tolerance` and `target` are relative to the start. If False, they are
+            the gradient and the loss themselves.
         max_seconds: Wall time after which no further chunk of iterations begins.
         max_restarts: How often a line search that fails starts again with empty memory.
         steps_per_execution: Iterations between two calls of the callbacks, which see
@@ -266,38 +268,39 @@ def fit_lbfgs(
         16; Transtrum and Sethna, 2012, "Improvements to the Levenberg-Marquardt algorithm for
         nonlinear least-squares minimization", arXiv:1201.5885.
     """
-    # Nothing else is local yet: these are the arguments.
+    # At this point the local variables are the arguments.
     request = Request(**locals())
     check_fittable(request)
     data, validation = request.read()
     with explained_batch(model, data.num_rows, batch_size):
         problem = FitProblem(request, data, validation)
-    called = _callback_list(request)
+    callback_list = _callback_list(request)
     progress = Progress(request)
-    saved = None if checkpoint is None else Resumable(checkpoint, problem)
+    resumable = None if checkpoint is None else ResumableFit(checkpoint, problem)
     model.stop_training = False
-    called.on_train_begin()
+    callback_list.on_train_begin()
     start = problem.start()
-    run = OptimizationRun(problem, saved.begin(start) if saved else start)
-    if saved:
-        saved.restore(run, model.history)
-    called.set_params({**called.params, "initial_epoch": initial_epoch + run.nit})
-    logs_at = logs_of(problem, validation, called)
+    run = OptimizationRun(problem, resumable.begin(start) if resumable else start)
+    if resumable:
+        resumable.restore(run, model.history)
+    first_epoch = initial_epoch + run.nit
+    callback_list.set_params({**callback_list.params, "initial_epoch": first_epoch})
+    compute_logs = log_function(problem, validation, callback_list)
     try:
-        last = _iterate(problem, run, saved, called, logs_at, progress)
-    # Keep the best weights, also after an error in a callback.
+        logs = _run_chunks(problem, run, resumable, callback_list, compute_logs, progress)
+    # The model keeps the best weights, even after an error in a callback.
     except BaseException:
         run.interrupt()
         raise
     finally:
         model.history.result = run.result()
         progress.end(model.history.result)
-        if saved:
-            saved.end()
-    called.on_train_end(last)
+        if resumable:
+            resumable.end()
+    callback_list.on_train_end(logs)
     # A callback may have restored other weights.
-    if saved:
-        saved.end()
+    if resumable:
+        resumable.end()
     if throw and model.history.result.failed:
         raise RuntimeError(model.history.result.message)
     return model.history
@@ -305,10 +308,10 @@ def fit_lbfgs(
 
 def _callback_list(request: Request) -> keras.callbacks.CallbackList:
     """Returns the callbacks, with a `History` unless the user has one."""
-    given = keras.tree.flatten(request.callbacks or [])
-    has_history = any(isinstance(each, keras.callbacks.History) for each in given)
+    callbacks = keras.tree.flatten(request.callbacks or [])
+    has_history = any(isinstance(c, keras.callbacks.History) for c in callbacks)
     return keras.callbacks.CallbackList(
-        given if has_history else [*given, History()],
+        callbacks if has_history else [*callbacks, History()],
         verbose=request.verbose,
         epochs=request.epochs,
         steps=1,
@@ -318,52 +321,54 @@ def _callback_list(request: Request) -> keras.callbacks.CallbackList:
     )
 
 
-def _iterate(
+def _run_chunks(
     problem: FitProblem,
     run: OptimizationRun,
-    saved: Resumable | None,
+    resumable: ResumableFit | None,
     callbacks: keras.callbacks.CallbackList,
-    logs_at: Callable[[float], dict[str, float]],
+    compute_logs: Callable[[float], dict[str, float]],
     progress: Progress,
 ) -> dict[str, float]:
-    """Runs chunk after chunk, with callbacks and checkpoints, and returns the last logs."""
+    """Runs chunks of iterations, with callbacks and checkpoints, and returns the last logs."""
     request, model, resample = problem.request, problem.model, problem.request.resample
-    most = request.num_iterations
+    num_iterations = request.num_iterations
     every = resample.every if resample else math.inf
     seconds = math.inf if request.max_seconds is None else request.max_seconds
     deadline = time.monotonic() + seconds
     logs: dict[str, float] = {}
 
-    def follow() -> None:
+    def follow_changes() -> None:
         # A callback may have set weights.
         if problem.was_changed():
-            run.jump(problem.start())
+            run.restart_at(problem.start())
 
     run.stop_if(run.is_at_target, Status.TARGET)
-    # Log a run that ends at its start once, so that its history has a loss.
-    while not model.history.epoch or (run.status is None and run.nit < most):
+    # A run that ends at its start is logged once, so that its history has a loss.
+    while not model.history.epoch or (run.status is None and run.nit < num_iterations):
         next_draw = (run.nit // every + 1) * every
-        last = int(min(run.nit + request.chunk, most, next_draw))
-        epoch = request.initial_epoch + last - 1
+        chunk_end = int(min(run.nit + request.chunk, num_iterations, next_draw))
+        epoch = request.initial_epoch + chunk_end - 1
         callbacks.on_epoch_begin(epoch)
         callbacks.on_train_batch_begin(0)
-        follow()
+        follow_changes()
         if resample and run.nit > 0 and run.nit % every == 0:
             dtype = problem.objective.dtype
-            problem.move(resample.drawn(problem.worker, problem.points, run.nit, dtype))
-            run.move()
-        run.advance(last)
+            problem.replace_points(
+                resample.drawn(problem.fitted_model, problem.points, run.nit, dtype)
+            )
+            run.continue_on_new_points()
+        run.advance(chunk_end)
         callbacks.on_train_batch_end(0, {"loss": run.best.fun})
-        logs = logs_at(run.best.fun)
+        logs = compute_logs(run.best.fun)
         callbacks.on_epoch_end(epoch, logs)
         progress.update(run, logs)
-        follow()
-        # A run at its start needs no checkpoint.
-        if saved and run.nit > 0:
-            saved.save(run, model.history)
-        late = time.monotonic() > deadline
-        stopped, late = problem.on_any_worker(model.stop_training, late)
-        run.stop_if(stopped, Status.STOPPED)
+        follow_changes()
+        # No checkpoint is needed before the first iteration.
+        if resumable and run.nit > 0:
+            resumable.save(run, model.history)
+        is_late = time.monotonic() > deadline
+        is_stopped, is_late = problem.on_any_worker(model.stop_training, is_late)
+        run.stop_if(is_stopped, Status.STOPPED)
         run.stop_if(run.is_at_target, Status.TARGET)
-        run.stop_if(late, Status.TIME_LIMIT)
+        run.stop_if(is_late, Status.TIME_LIMIT)
     return logs

@@ -1,4 +1,4 @@
-"""The `History` of `fit_lbfgs`, which notebooks show with its curves."""
+"""The `History` of `fit_lbfgs`, which notebooks show as a table and curves."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from keras_smooth.lbfgs.result import OptimizeResult
 from keras_smooth.presentation import svg
 from keras_smooth.presentation.tables import ShownAsTable, Table
 
-# At most so many curves besides the loss.
+# Number of curves, including the loss, that a picture shows at most.
 _MOST_CURVES = 6
 
 
@@ -24,17 +24,17 @@ class History(ShownAsTable, keras.callbacks.History):
     result: OptimizeResult | None = None
 
     def __repr__(self) -> str:
-        ended = "" if self.result is None else f": {self.result.message}"
-        return f"<History of {len(self.history)} logs at {len(self.epoch)} epochs{ended}>"
+        end = "" if self.result is None else f": {self.result.message}"
+        return f"<History of {len(self.history)} logs at {len(self.epoch)} epochs{end}>"
 
     def _table(self) -> Table:
         if self.result is not None:
             return self.result._table()
-        last = [(name, f"{float(each[-1]):.6g}") for name, each in self.history.items()]
+        last = [(name, f"{float(log[-1]):.6g}") for name, log in self.history.items()]
         return Table(head=(), rows=last)
 
     def _pictures(self) -> Sequence[str]:
         names = ["loss", *(name for name in self.history if name != "loss")][:_MOST_CURVES]
-        whole = [name for name in names if len(self.history[name]) == len(self.epoch)]
-        curves = {name: svg.Curve(self.epoch, self.history[name]) for name in whole}
+        complete = [name for name in names if len(self.history[name]) == len(self.epoch)]
+        curves = {name: svg.Curve(self.epoch, self.history[name]) for name in complete}
         return [svg.chart("logs", curves, "epoch", logarithmic=True)]

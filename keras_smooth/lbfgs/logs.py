@@ -11,68 +11,70 @@ from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.presentation.warn import warn_once
 
 
-def logs_of(
+def log_function(
     problem: FitProblem, validation: TrainingData | None, callbacks: Any
 ) -> Callable[[float], dict[str, float]]:
-    """Returns a function that computes the logs of an epoch, at the current weights.
+    """Returns a function that computes the logs of an epoch at the current weights.
 
-    The logs are the loss, which is its argument, metrics or terms, and `val_` of both.
+    Its argument is the loss. The logs are the loss, metrics or terms, and the same with the prefix
+    `val_` for the validation data.
 
     Args:
         problem: The fit problem, whose points may change.
-        validation: Other data, or None.
-        callbacks: Callbacks, which are called for the validation as in `fit`.
+        validation: Validation data, or None.
+        callbacks: Callbacks, whose test methods are called during validation as in `fit`.
     """
     request, model, objective = problem.request, problem.model, problem.objective
 
-    def evaluated(data: TrainingData, callbacks: Any = None) -> dict[str, float]:
+    def evaluate(data: TrainingData, callbacks: Any = None) -> dict[str, float]:
         if request.terms is not None:
             loss = objective.value(objective.position, data.parts)
             return {**objective.terms(data.parts), "loss": float(loss)}
         try:
-            return _evaluated(model, data.as_dataset(request.batch_size), callbacks)
-        # Keras' own code, or a metric of the user, can raise any error. The fit needs neither.
+            return _evaluate_model(model, data.as_dataset(request.batch_size), callbacks)
+        # Keras' own code, or a user's metric, can raise any error. The fit does without these logs.
         except Exception as error:
-            words = (
+            message = (
                 f"model.evaluate failed, so that the logs have the loss alone: {error!r}."
             )
             floatx, dtype = keras.config.floatx(), model.trainable_variables[0].dtype
             if dtype != floatx:
-                words += (
+                message += (
                     f" Keras computes losses in {floatx} and the model in {dtype}: call "
                     f"keras.config.set_floatx({dtype!r}) before you make the model."
                 )
-            warn_once(model, words, "logs")
+            warn_once(model, message, "logs")
             return {}
 
     def logs(loss: float) -> dict[str, float]:
         if request.terms is not None:
             logs = objective.terms(problem.points.parts)
         else:
-            # Without metrics, the loss is enough. With several outputs, each loss is a metric,
-            # after the first evaluation.
-            several = len(tf.nest.flatten(problem.points.specification[1])) > 1
-            logs = evaluated(problem.points) if several or len(model.metrics) > 1 else {}
-        of_validation = evaluated(validation, callbacks) if validation else {}
-        return {**logs, "loss": loss} | {f"val_{n}": v for n, v in of_validation.items()}
+            # Without metrics, the loss is the only log. But with several outputs, each loss is a
+            # metric as well, which Keras makes in the first evaluation.
+            has_several_outputs = len(tf.nest.flatten(problem.points.specification[1])) > 1
+            has_metrics = has_several_outputs or len(model.metrics) > 1
+            logs = evaluate(problem.points) if has_metrics else {}
+        validation_logs = evaluate(validation, callbacks) if validation else {}
+        return {**logs, "loss": loss} | {f"val_{n}": v for n, v in validation_logs.items()}
 
     return logs
 
 
-def _evaluated(
+def _evaluate_model(
     model: keras.Model, batches: tf.data.Dataset, callbacks: Any
 ) -> dict[str, float]:
-    """Returns the result of `model.evaluate`, on several devices from the first one only.
+    """Returns the result of `model.evaluate`; with several devices, the first one computes it.
 
-    Keras' own `evaluate` fails there where the rows of the first batch do not divide evenly,
-    and on several workers altogether.
+    On several devices, Keras' `evaluate` fails if the rows of the first batch cannot be shared
+    evenly, and on several workers it always fails.
     """
     if model.distribute_strategy.num_replicas_in_sync == 1:
         return model.evaluate(batches, verbose=0, return_dict=True, callbacks=callbacks)
     if callbacks:
         callbacks.on_test_begin()
-    # The variables of metrics cannot be assigned to outside of a replica. They stay as they
-    # are: the scope has the values. Under that of the strategy, new ones are made.
+    # Variables of metrics cannot be assigned outside of a replica. So the stateless scope has their
+    # values. New variables are made in the scope of the strategy.
     with model.distribute_strategy.scope(), keras.StatelessScope():
         model.reset_metrics()
         for batch in batches:

@@ -1,4 +1,4 @@
-"""The request of a fit: the arguments of `fit_lbfgs`, validated once."""
+"""The request of a fit: the arguments of `fit_lbfgs`, which are validated once."""
 
 import dataclasses
 import functools
@@ -20,12 +20,12 @@ from keras_smooth.lbfgs.objective.terms import ResidualTerms, Terms
 from keras_smooth.lbfgs.objective.variables import Variable, dtype_of, is_among, name_of
 from keras_smooth.lbfgs.resample import Resample
 
-# Arguments for rows, which an objective does not use.
-_OF_ROWS = ("y", "sample_weight", "class_weight", "batch_size")
+# Arguments that belong to rows of data, and cannot be used with an objective.
+_ROW_ARGUMENTS = ("y", "sample_weight", "class_weight", "batch_size")
 
 
-def _checked(check: Callable, *arguments: Any) -> Any:
-    """Returns a dataclass field for what a check admits, and None if its type allows it."""
+def _checked_by(check: Callable, *arguments: Any) -> Any:
+    """Returns a dataclass field whose value must pass a check, or be None if its type allows it."""
     return dataclasses.field(metadata={"check": check, "arguments": arguments})
 
 
@@ -55,46 +55,46 @@ def _check_variables(name: str, value: Any) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """The arguments of `fit_lbfgs`; see there.
+    """The arguments of `fit_lbfgs`, which its docstring describes.
 
     Raises:
-        TypeError: If one is of the wrong kind.
-        ValueError: If one is out of range, or some do not go together.
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If an argument is out of range, or arguments contradict each other.
     """
 
     model: keras.layers.Layer
     x: Any
     y: Any
-    objective: Callable | None = _checked(checks.function, "model", "x")
-    loss_weights: Mapping[str, float] | None = _checked(_check_numbers, "term")
-    variables: Sequence[Variable] = _checked(_check_variables)
+    objective: Callable | None = _checked_by(checks.function, "model", "x")
+    loss_weights: Mapping[str, float] | None = _checked_by(_check_numbers, "term")
+    variables: Sequence[Variable] = _checked_by(_check_variables)
     resample: Resample | None
     sample_weight: Any
-    class_weight: Mapping[int, float] | None = _checked(_check_numbers, "class", 0)
-    batch_size: int | None = _checked(whole_number, 1)
-    epochs: int = _checked(whole_number, 1)
-    initial_epoch: int = _checked(whole_number, 0)
+    class_weight: Mapping[int, float] | None = _checked_by(_check_numbers, "class", 0)
+    batch_size: int | None = _checked_by(whole_number, 1)
+    epochs: int = _checked_by(whole_number, 1)
+    initial_epoch: int = _checked_by(whole_number, 0)
     validation_data: Any
-    validation_split: float = _checked(finite_number, 0)
+    validation_split: float = _checked_by(finite_number, 0)
     method: str
-    num_correction_pairs: int | None = _checked(whole_number, 1)
-    dtype: str | None = _checked(choice, ["float64"])
-    tolerance: float = _checked(finite_number, 0)
-    target: float | None = _checked(finite_number, -math.inf)
-    relative: bool = _checked(truth)
-    max_seconds: float | None = _checked(finite_number, 0)
-    max_restarts: int = _checked(whole_number, 0)
-    steps_per_execution: int | None = _checked(whole_number, 1)
+    num_correction_pairs: int | None = _checked_by(whole_number, 1)
+    dtype: str | None = _checked_by(choice, ["float64"])
+    tolerance: float = _checked_by(finite_number, 0)
+    target: float | None = _checked_by(finite_number, -math.inf)
+    relative: bool = _checked_by(truth)
+    max_seconds: float | None = _checked_by(finite_number, 0)
+    max_restarts: int = _checked_by(whole_number, 0)
+    steps_per_execution: int | None = _checked_by(whole_number, 1)
     callbacks: list | None
     verbose: str | int
-    jit_compile: bool = _checked(truth)
-    checkpoint: str | os.PathLike | None = _checked(path)
-    throw: bool = _checked(truth)
+    jit_compile: bool = _checked_by(truth)
+    checkpoint: str | os.PathLike | None = _checked_by(path)
+    throw: bool = _checked_by(truth)
 
     def __post_init__(self) -> None:
         check_method(self.method)
-        given = () if self.callbacks is None else self.callbacks
-        for callback in given if isinstance(given, list | tuple) else [given]:
+        callbacks = () if self.callbacks is None else self.callbacks
+        for callback in callbacks if isinstance(callbacks, list | tuple) else [callbacks]:
             if not isinstance(callback, keras.callbacks.Callback):
                 raise TypeError(
                     "`callbacks` must be a list of keras.callbacks.Callback, received "
@@ -137,7 +137,7 @@ class Request:
 
     @functools.cached_property
     def terms(self) -> Terms | None:
-        """The objective of the user, or None for the loss of the model."""
+        """The user's objective, or None for the loss of the model."""
         if self.objective is None:
             return None
         kind = ResidualTerms if MINIMIZERS[self.method].NEEDS_RESIDUALS else Terms
@@ -145,7 +145,7 @@ class Request:
 
     @property
     def trained(self) -> list[Variable]:
-        """The variables that the fit trains."""
+        """The variables that the fit trains: weights of the model, and `variables`."""
         others = self.terms.variables if self.terms else ()
         return [*self.model.trainable_variables, *others]
 
@@ -165,13 +165,13 @@ class Request:
         return self.steps_per_execution or math.ceil(self.num_iterations / 100)
 
     def read(self) -> tuple[TrainingData, TrainingData | None]:
-        """Returns the data and that for validation, or None.
+        """Returns the data of the fit, and the validation data or None.
 
         Raises:
-            ValueError: If something does not go together, or as `read_data`.
-            TypeError: As `read_data`.
+            ValueError: If arguments contradict each other, or as in `read_data`.
+            TypeError: As in `read_data`.
         """
-        strings = data_reader.takes_strings(self.model)
+        strings = data_reader.accepts_strings(self.model)
         options = data_reader.ReadOptions(self.compute_dtype, self.batch_size, strings)
         validation = self.validation_data
         if self.terms is None:
@@ -179,11 +179,11 @@ class Request:
             data = data_reader.read_data(*rows, options, self.class_weight)
             if validation is not None:
                 held_out = data_reader.read_validation(validation, options)
-                return data, held_out.in_ranks_of(data)
+                return data, held_out.with_ranks_of(data)
             if self.validation_split:
                 return data.split(self.validation_split)
             return data, None
-        given = [name for name in _OF_ROWS if getattr(self, name) is not None]
+        given = [name for name in _ROW_ARGUMENTS if getattr(self, name) is not None]
         given += ["validation_split"] * bool(self.validation_split)
         if given:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Points that are drawn anew during a fit, by the residual or by a function of the user's."""
+"""Resampling: the points of an objective are drawn anew during a fit."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_smooth.checks import finite_number, function, real_array, shown, whole_number
 from keras_smooth.lbfgs.data import data_reader
-from keras_smooth.lbfgs.data.micro_batches import form
+from keras_smooth.lbfgs.data.micro_batches import shapes_and_dtypes
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 
 
@@ -27,7 +27,7 @@ class Resample:
             The model is the one that `objective` receives, x has the current tensors, and
             `generator` is a `numpy.random.Generator`, a new one for every draw. A run continues
             from a checkpoint bit for bit if `draw` depends on nothing else.
-        every: Iterations between draws, fewer than the fit has. If the memory starts empty, it takes some hundred
+        every: Iterations between draws, fewer than the fit has. An empty memory needs some hundred
             iterations to fill.
         seed: Seed of the generators.
 
@@ -92,12 +92,15 @@ class Resample:
                 empty or not finite.
             TypeError: If `draw` does not return arrays of numbers.
         """
-        # Seeded by the iteration, so that a resumed run needs no state of earlier draws.
+        # The seed has the iteration, so that a resumed run needs no state of earlier draws.
         generator = np.random.default_rng([self.seed, nit])
-        options = data_reader.ReadOptions(dtype, strings=data_reader.takes_strings(model))
+        options = data_reader.ReadOptions(dtype, strings=data_reader.accepts_strings(model))
         drawn = self.draw(model, points.parts[0], generator)
         x = data_reader.read_points(drawn, options, "draw(...)")
-        received, expected = form(x.parts[0]), form(points.parts[0])
+        received, expected = (
+            shapes_and_dtypes(x.parts[0]),
+            shapes_and_dtypes(points.parts[0]),
+        )
         if received != expected:
             raise ValueError(
                 f"`draw` of `resample` returned {received}, but x is {expected}. The compiled "
@@ -152,8 +155,8 @@ def choose_by_residual(
         sampling for physics-informed neural networks", Computer Methods in Applied
         Mechanics and Engineering 403, equation 2 (RAD).
     """
-    points = _rows("`points`", points)
-    residual = _rows("`residual`", residual).astype(float)
+    points = _finite_rows("`points`", points)
+    residual = _finite_rows("`residual`", residual).astype(float)
     if not isinstance(generator, np.random.Generator):
         raise TypeError(
             "`generator` must be a numpy.random.Generator, as numpy.random.default_rng(0) makes "
@@ -172,13 +175,14 @@ def choose_by_residual(
         raise ValueError(
             "`residual` must be finite, also to the `power`, but it has inf or NaN in it."
         )
-    # A residual of 0 everywhere says nothing: uniform.
+    # If the residual is 0 everywhere, the distribution is uniform.
     density = sizes / sizes.mean() + offset if sizes.any() else np.ones(len(points))
     density = density / density.sum()
     return points[generator.choice(len(points), num_points, replace=False, p=density)]
 
 
-def _rows(name: str, values: Any) -> np.ndarray:
+def _finite_rows(name: str, values: Any) -> np.ndarray:
+    """Returns values as a finite array that has rows."""
     array = real_array(name, values)
     if array.ndim == 0 or array.size == 0:
         raise ValueError(f"{name} must have rows, received shape {array.shape}.")

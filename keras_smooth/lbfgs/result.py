@@ -1,4 +1,4 @@
-"""How a full-batch fit ended, in SciPy's words."""
+"""The result of a fit, with the fields of SciPy's `OptimizeResult`."""
 
 import dataclasses
 import enum
@@ -73,8 +73,8 @@ class Status(enum.IntEnum):
         Returns:
             A string of one or more sentences.
         """
-        hampered = self in (Status.LINE_SEARCH, Status.STALLED) and dtype != "float64"
-        return f"{self.message} Or try float64." if hampered else self.message
+        by_rounding = self in (Status.LINE_SEARCH, Status.STALLED) and dtype != "float64"
+        return f"{self.message} Or try float64." if by_rounding else self.message
 
     def __new__(cls, number: int, message: str) -> Any:
         """Makes one row of the table."""
@@ -85,8 +85,8 @@ class Status(enum.IntEnum):
 
 
 SUCCESSES = (Status.TOLERANCE, Status.TARGET, Status.ROUNDING)
-# Neither a tolerance nor a limit nor a callback ended the fit.
-BROKEN_OFF = (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE, Status.RANDOM)
+# Statuses of fits that ended by neither a tolerance nor a limit nor a callback.
+FAILURES = (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE, Status.RANDOM)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,16 +132,16 @@ class OptimizeResult(ShownAsTable):
     @property
     def failed(self) -> bool:
         """Whether the line search failed, the position stalled or the loss was no number."""
-        return self.status in BROKEN_OFF
+        return self.status in FAILURES
 
     def _table(self) -> Table:
         values = dataclasses.asdict(self)
         name = next(status.name for status in Status if status == self.status)
         values["status"] = f"{int(self.status)} ({name})"
         values["fun"], values["grad_norm"] = f"{self.fun:.6g}", f"{self.grad_norm:.3g}"
-        broken_off = Tone.BAD if self.failed else Tone.UNSURE
+        failed_tone = Tone.BAD if self.failed else Tone.UNSURE
         return Table(
             head=(),
             rows=[(name, str(value)) for name, value in values.items()],
-            tones={values["status"]: Tone.GOOD if self.success else broken_off},
+            tones={values["status"]: Tone.GOOD if self.success else failed_tone},
         )

@@ -19,7 +19,7 @@ from keras_smooth.comparison.runs.learning import ERRORS, LearningCurve, Learnin
 from keras_smooth.comparison.runs.training import Report
 from keras_smooth.comparison.settings import RunId, Settings
 from keras_smooth.differentiation.operators import derivatives
-from keras_smooth.lbfgs.result import BROKEN_OFF
+from keras_smooth.lbfgs.result import FAILURES
 
 ORDER = 2
 
@@ -71,7 +71,7 @@ class Run:
     @property
     def failed(self) -> bool:
         """Whether the run broke off before its last iteration."""
-        return self.status in BROKEN_OFF
+        return self.status in FAILURES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Errors before anything is compiled, and warnings.
+"""Checks before a fit is compiled: errors, and warnings.
 
-model.py      whether a model can be fitted
-shapes.py     whether x fits its inputs, and targets and their weights its outputs
-scales.py     advice: inputs, targets and terms that a network does not learn from
+model.py      errors for models that fit_lbfgs cannot train
+shapes.py     errors for x, targets or weights whose shapes do not fit the model
+scales.py     warnings about inputs, targets and terms of a size that a network does not learn from
 """

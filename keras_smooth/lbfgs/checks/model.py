@@ -1,4 +1,4 @@
-"""Whether a model can be fitted, before anything is compiled."""
+"""Errors and warnings about a model and its arguments, before anything is compiled."""
 
 import collections
 from collections.abc import Sequence
@@ -18,12 +18,15 @@ from keras_smooth.lbfgs.request import Request
 from keras_smooth.models import own_call
 from keras_smooth.presentation.warn import advice
 
-_HALF = ("float16", "bfloat16")
-_OF_RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
+_HALF_PRECISION = ("float16", "bfloat16")
+_LEARNING_RATE_CALLBACKS = (
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ReduceLROnPlateau,
+)
 
 
 def check_fittable(request: Request) -> None:
-    """Raises an error if a model cannot be fitted; warns of parts that are not used."""
+    """Raises an error if a model cannot be fitted; warns of losses and arguments without effect."""
     model, terms = request.model, request.terms
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(
@@ -40,7 +43,7 @@ def check_fittable(request: Request) -> None:
             "`objective`."
         )
     for callback in keras.tree.flatten(request.callbacks or []):
-        if isinstance(callback, _OF_RATES) and not is_compiled(model):
+        if isinstance(callback, _LEARNING_RATE_CALLBACKS) and not is_compiled(model):
             raise ValueError(
                 f"`callbacks` has {type(callback).__name__}, but L-BFGS has no learning rate, and "
                 "a model that is not compiled has no optimizer. Leave it out."
@@ -50,17 +53,17 @@ def check_fittable(request: Request) -> None:
             "The model has no weights yet. Build it with an Input or by calling it once."
         )
     if terms is None:
-        _check_loss(model)
+        _check_own_methods(model)
     else:
-        _warn_unused(model)
+        _warn_of_unused_losses(model)
     # Inside `strategy.run`, Keras divides its losses by the number of replicas.
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         raise ValueError(
             "fit_lbfgs was called inside strategy.scope(). Build and compile the model there, and "
             "call fit_lbfgs after it: it finds the strategy of the model."
         )
-    _check_trained(request.trained)
-    _warn_of_draws(model, request)
+    _check_trainable_weights(request.trained)
+    _warn_if_never_resampled(model, request)
     if request.dtype is None:
         _check_dtypes(model)
     others = terms.variables if terms else []
@@ -69,7 +72,8 @@ def check_fittable(request: Request) -> None:
         check_finite("The weights must be finite", name_of(variable), np.asarray(variable))
 
 
-def _check_loss(model: keras.Model) -> None:
+def _check_own_methods(model: keras.Model) -> None:
+    """Raises an error if the model has a `train_step` or `compute_loss` that cannot be used."""
     if type(model).train_step is not keras.Model.train_step:
         raise ValueError(
             f"{type(model).__name__} overrides train_step, which fit_lbfgs does not run: L-BFGS "
@@ -85,13 +89,13 @@ def _check_loss(model: keras.Model) -> None:
 
 
 @advice
-def _warn_unused(model: keras.Model) -> str | None:
-    unused = {
+def _warn_of_unused_losses(model: keras.Model) -> str | None:
+    is_unused = {
         "the loss that it was compiled with": is_compiled(model) and model.loss is not None,
         "its compute_loss": has_own_loss(model),
         "its regularizers and add_loss": bool(model.losses),
     }
-    names = ", ".join(name for name, is_there in unused.items() if is_there)
+    names = ", ".join(name for name, is_there in is_unused.items() if is_there)
     return names and (
         f"fit_lbfgs minimizes `objective` alone: of the model it does not use {names}. Add to the "
         "objective what shall count, as sum(model.losses)."
@@ -99,17 +103,17 @@ def _warn_unused(model: keras.Model) -> str | None:
 
 
 @advice
-def _warn_of_draws(model: keras.layers.Layer, request: Request) -> str | None:
-    resample, most = request.resample, request.num_iterations
-    if resample is None or resample.every < most:
+def _warn_if_never_resampled(model: keras.layers.Layer, request: Request) -> str | None:
+    resample, num_iterations = request.resample, request.num_iterations
+    if resample is None or resample.every < num_iterations:
         return None
     return (
         f"`resample` draws no points: it would draw after {resample.every} iterations, and the "
-        f"fit has {most}. Pass Resample(draw, every=...) with fewer."
+        f"fit has {num_iterations}. Pass Resample(draw, every=...) with fewer."
     )
 
 
-def _check_trained(variables: Sequence[Variable]) -> None:
+def _check_trainable_weights(variables: Sequence[Variable]) -> None:
     if not variables:
         raise ValueError(
             "The model has no trainable weights: fit_lbfgs has nothing to do. Set layer.trainable "
@@ -140,14 +144,14 @@ def _check_trained(variables: Sequence[Variable]) -> None:
 def _check_dtypes(model: keras.Model) -> None:
     counts = collections.Counter(v.dtype for v in model.trainable_variables)
     if len(counts) > 1:
-        usual = counts.most_common(1)[0][0]
-        others = [v for v in model.trainable_variables if v.dtype != usual]
+        most_common = counts.most_common(1)[0][0]
+        others = [v for v in model.trainable_variables if v.dtype != most_common]
         raise ValueError(
             f"The trainable weights have the dtypes {', '.join(sorted(counts))}: {others[0].path} "
-            f'is {others[0].dtype}, most are {usual}. Make all with dtype="float64", or pass '
+            f'is {others[0].dtype}, most are {most_common}. Make all with dtype="float64", or pass '
             'dtype="float64" to fit_lbfgs: it then works on a copy in float64.'
         )
-    half = sorted(compute_dtypes(model).intersection(_HALF))
+    half = sorted(compute_dtypes(model).intersection(_HALF_PRECISION))
     if half:
         raise ValueError(
             f"The model computes in {half[0]}, which is too coarse for a line search. Pass "
@@ -157,15 +161,17 @@ def _check_dtypes(model: keras.Model) -> None:
 
 
 def _check_variables(variables: Sequence[Variable], model: keras.Model, dtype: str) -> None:
-    several = replicas_of(model) is not None
-    make = f'Make it with keras.Variable(value, dtype="{dtype}").'
+    has_replicas = replicas_of(model) is not None
+    remedy = f'Make it with keras.Variable(value, dtype="{dtype}").'
     for variable in variables:
-        reason, own = None, dtype_of(variable)
-        if own != dtype:
-            reason = f"has dtype {own}, but the fit computes in {dtype}. {make}"
+        reason, variable_dtype = None, dtype_of(variable)
+        if variable_dtype != dtype:
+            reason = (
+                f"has dtype {variable_dtype}, but the fit computes in {dtype}. {remedy}"
+            )
         elif is_among(variable, model.trainable_variables):
             reason = "is a weight of the model, which is trained anyway. Leave it out."
-        elif several and isinstance(variable, tf.Variable):
-            reason = f"is a tf.Variable, which only one device can train. {make}"
+        elif has_replicas and isinstance(variable, tf.Variable):
+            reason = f"is a tf.Variable, which only one device can train. {remedy}"
         if reason:
             raise ValueError(f"{name_of(variable)} of `variables` {reason}")

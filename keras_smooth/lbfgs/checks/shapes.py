@@ -1,4 +1,4 @@
-"""Whether x fits the inputs of a model, and targets and their weights its outputs."""
+"""Errors if the shapes of x, targets or sample weights do not fit the model."""
 
 import contextlib
 from typing import Any
@@ -6,15 +6,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth.lbfgs.objective.compiled_loss import CompiledLoss, has_own_loss, paired
+from keras_smooth.lbfgs.objective.compiled_loss import (
+    CompiledLoss,
+    has_own_loss,
+    pair_targets,
+)
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
-# How the names of losses begin whose targets may be numbers of classes.
-_OF_CLASSES = ("sparse", "circle", "crossentropy", "ce")
+# Losses whose targets may be class numbers: the beginnings of their names in lower case.
+_CLASS_LOSSES = ("sparse", "circle", "crossentropy", "ce")
 
 
 def outputs_of(model: keras.Model, x: Any) -> Any:
-    """Returns the outputs for a few rows.
+    """Returns the outputs of a model for a few rows.
 
     Raises:
         ValueError: If the model cannot be called on them.
@@ -24,7 +28,7 @@ def outputs_of(model: keras.Model, x: Any) -> Any:
     try:
         return calls.call_without_side_effects(model, x)
     except (ValueError, tf.errors.UnimplementedError) as error:
-        shapes = ", ".join(str(_open(leaf.shape)) for leaf in keras.tree.flatten(x))
+        shapes = ", ".join(str(_batch_shape(leaf.shape)) for leaf in keras.tree.flatten(x))
         raise ValueError(
             f"The model cannot be called on x of shape {shapes}: {copies.brief(error)}"
         ) from error
@@ -37,7 +41,7 @@ def _check_inputs(expected: Any, x: Any) -> None:
     names = list(expected) if is_by_key else [tensor.name for tensor in inputs]
     keys = f" with the keys {', '.join(x)}" if isinstance(x, dict) else ""
     if isinstance(x, dict):
-        # Keras ignores additional keys, and finds inputs that are in no dict by their names.
+        # Keras ignores additional keys. A dict may also stand for a list of inputs, by their names.
         given = {name: x[name] for name in names if name in x}
         x = given if is_by_key else list(given.values())
     leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
@@ -49,7 +53,7 @@ def _check_inputs(expected: Any, x: Any) -> None:
             "these names."
         )
     for leaf, tensor in zip(leaves, inputs):
-        shape, wanted = _open(leaf.shape), tf.TensorShape(_open(tensor.shape))
+        shape, wanted = _batch_shape(leaf.shape), tf.TensorShape(_batch_shape(tensor.shape))
         # Keras accepts shapes with or without a last axis of 1.
         shapes = [shape, (*shape, 1), shape[:-1] if shape[-1:] == (1,) else shape]
         if not any(map(wanted.is_compatible_with, shapes)):
@@ -60,12 +64,13 @@ def _check_inputs(expected: Any, x: Any) -> None:
             )
 
 
-def _open(shape: Any) -> tuple:
+def _batch_shape(shape: Any) -> tuple:
+    """Returns a shape with None as its first axis."""
     return (None, *tuple(shape)[1:])
 
 
 def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) -> list:
-    """Returns loss, target, output and weights of each loss, in pairs as Keras makes them.
+    """Returns loss, target, output and weights of each loss, paired as Keras pairs them.
 
     Args:
         model: Compiled model.
@@ -83,49 +88,49 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
             "y is None, but the model is compiled with a loss that compares outputs with targets. "
             "Pass y, or compile without a loss and use add_loss."
         )
-    y, sample_weight = paired(model, y, outputs, sample_weight)
+    y, sample_weight = pair_targets(model, y, outputs, sample_weight)
     compiled = CompiledLoss(model, keras.tree.flatten(outputs)[0].dtype.name)
-    rows: list | None = None
-    # What Keras cannot pair is an error, or has a key in the place of a tensor.
+    compared: list | None = None
+    # If Keras cannot pair them, it raises an error or returns a key instead of a tensor.
     with contextlib.suppress(ValueError, TypeError, LookupError), keras.StatelessScope():
-        rows = compiled.compared(y, outputs, sample_weight)
-    if rows is None or not all(
+        compared = compiled.compared_tensors(y, outputs, sample_weight)
+    if compared is None or not all(
         tf.is_tensor(target) and (weight is None or tf.is_tensor(weight))
-        for _, target, _, weight in rows
+        for _, target, _, weight in compared
     ):
 
-        def stars(each: Any) -> str:
+        def with_stars(each: Any) -> str:
             return str(keras.tree.map_structure(lambda _: "*", each)).replace("'*'", "*")
 
         raise ValueError(
             "y, the outputs of the model and `sample_weight` need one structure, where "
-            f"`sample_weight` may be one array: y is {stars(y)}, the outputs are "
-            f"{stars(outputs)}, `sample_weight` is {stars(sample_weight)}."
+            f"`sample_weight` may be one array: y is {with_stars(y)}, the outputs are "
+            f"{with_stars(outputs)}, `sample_weight` is {with_stars(sample_weight)}."
         )
-    for loss, target, output, weight in rows:
-        # A loss of the user may compare outputs and targets in another way, and ctc does.
-        if loss.own_name in ("", "ctc"):
+    for loss, target, output, weight in compared:
+        # A user's own loss may compare outputs and targets of different shapes; ctc does.
+        if loss.keras_name in ("", "ctc"):
             continue
-        shape, without = tuple(output.shape), tuple(output.shape[:-1])
-        # Keras handles these shapes without broadcasting.
+        shape, without_last_axis = tuple(output.shape), tuple(output.shape[:-1])
+        # Keras compares these shapes without broadcasting.
         shapes = [shape, (*shape, 1)]
-        if shape[-1:] == (1,) or loss.own_name.startswith(_OF_CLASSES):
-            shapes += [without, (*without, 1)]
+        if shape[-1:] == (1,) or loss.keras_name.startswith(_CLASS_LOSSES):
+            shapes += [without_last_axis, (*without_last_axis, 1)]
         if tuple(target.shape) not in shapes:
             raise ValueError(
-                f"The model's output has shape {_open(shape)}, the targets have "
-                f"{_open(target.shape)}. Give them one shape; classes may be without the last "
-                "axis, or with a last axis of 1."
+                f"The model's output has shape {_batch_shape(shape)}, the targets have "
+                f"{_batch_shape(target.shape)}. Give them one shape; classes may be without the "
+                "last axis, or with a last axis of 1."
             )
         if weight is not None:
-            _check_weight(weight.shape, loss.loss, output, target)
-    return rows
+            _check_weight_shape(weight.shape, loss.loss, output, target)
+    return compared
 
 
-def _check_weight(
+def _check_weight_shape(
     shape: tf.TensorShape, loss: keras.losses.Loss, output: tf.Tensor, target: tf.Tensor
 ) -> None:
-    # Most losses are without the last axis of the outputs, some have an axis of their own.
+    # Most losses drop the last axis of the outputs; some reduce another axis.
     losses = loss.call(tf.cast(target, output.dtype), output).shape
     if losses[:1] not in ([], shape[:1]):
         raise ValueError(
@@ -138,6 +143,6 @@ def _check_weight(
     )
     if losses and not fits and shape != [*losses, 1]:
         raise ValueError(
-            f"`sample_weight` has shape {_open(shape)}, expected {_open(losses)}: a weight for "
-            f"each row of the output, which has shape {_open(output.shape)}."
+            f"`sample_weight` has shape {_batch_shape(shape)}, expected {_batch_shape(losses)}: a "
+            f"weight for each row of the output, which has shape {_batch_shape(output.shape)}."
         )

@@ -16,19 +16,19 @@ from keras_smooth.models.calls import cast_to
 from keras_smooth.presentation.warn import warn
 
 _NAMES = ("x", "y", "sample_weight")
-# After so many of them an endless dataset is likely.
+# A dataset of unknown length with more batches than this is probably endless.
 _MANY_BATCHES = 10_000
-# Strings, bytes, dates and times.
-_NO_NUMBERS = "SUMm"
+# NumPy's kinds of strings, bytes, dates and times.
+_KINDS_WITHOUT_NUMBERS = "SUMm"
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
-    """How data is read.
+    """Options of reading data.
 
     Args:
         dtype: The dtype to which floats are cast.
-        batch_size: With a dataset, the rows to hold in memory at a time, or None for all.
+        batch_size: The number of rows of a dataset to hold in memory at a time, or None for all.
         strings: Whether x may have arrays of strings.
     """
 
@@ -37,7 +37,7 @@ class ReadOptions:
     strings: bool = False
 
     def check_rows(self, data: tuple, first_row: int = 0) -> int:
-        """Checks `(x, y, sample_weight)` and returns the number of rows."""
+        """Checks `(x, y, sample_weight)` and returns its number of rows."""
         for name, value in zip(_NAMES, data):
             for array in keras.tree.flatten(value):
                 check_array(name, array, first_row, self.strings and name == "x")
@@ -48,8 +48,8 @@ class ReadOptions:
         return cast_to(self.dtype, map_tensors(tf.convert_to_tensor, structure))
 
 
-def takes_strings(model: keras.Model) -> bool:
-    """Returns whether a model may have strings as inputs."""
+def accepts_strings(model: keras.Model) -> bool:
+    """Returns whether the inputs of a model may be strings."""
     if not graph.is_graph(model):
         return True
     inputs = keras.tree.flatten(sample_inputs.of_graph(model))
@@ -59,14 +59,14 @@ def takes_strings(model: keras.Model) -> bool:
 def read_data(
     x: Any, y: Any, sample_weight: Any, options: ReadOptions, class_weight: Any = None
 ) -> TrainingData:
-    """Returns checked data.
+    """Checks rows, and returns them as tensors or as a dataset of batches.
 
     Args:
         x: Inputs: an array, a list or dict of arrays, a `tf.data.Dataset` or a
             `keras.utils.PyDataset`.
         y: Targets, None with a dataset.
         sample_weight: Weights of the samples, None with a dataset.
-        options: How they are read.
+        options: Options of reading.
         class_weight: Weights by class, or None.
 
     Raises:
@@ -77,17 +77,19 @@ def read_data(
     if x is None:
         raise ValueError("x is None. Pass the inputs.")
     if not _is_dataset(x):
-        data = _in_memory((x, y, sample_weight), options)
+        data = _read_into_memory((x, y, sample_weight), options)
     elif y is None and sample_weight is None:
-        data = _from_dataset(x, options)
+        data = _read_dataset(x, options)
     else:
         raise TypeError(
             f"Received x of class {type(x).__name__} and y or sample_weight beside it. "
             "A dataset yields tuples (x, y) or (x, y, sample_weight)."
         )
     if class_weight is not None:
-        data = data.map(lambda *parts: weighted(parts, class_weight, options.dtype))
-    if not any(map(_has_weight, data.batches())):
+        data = data.map(
+            lambda *parts: with_class_weights(parts, class_weight, options.dtype)
+        )
+    if not any(map(_has_nonzero_weight, data.batches())):
         raise ValueError(
             "The weights of all rows are 0, by `sample_weight` or `class_weight`, so that there "
             "is nothing to fit. Give some rows a weight above 0."
@@ -96,16 +98,16 @@ def read_data(
 
 
 def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoints:
-    """Returns the checked points of an objective.
+    """Checks the points of an objective, and returns them as tensors.
 
     Args:
         x: A structure of arrays, which may have different numbers of rows.
-        options: How they are read.
-        name: What x is called in messages.
+        options: Options of reading.
+        name: The name of x in messages.
 
     Raises:
         ValueError: If an array is empty or not finite, or x is None.
-        TypeError: If x has something else than arrays in it.
+        TypeError: If x contains anything but arrays.
     """
     if x is None:
         raise ValueError(f"{name} is None. Pass the points that the objective takes.")
@@ -120,10 +122,10 @@ def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoint
 
 
 def read_validation(data: Any, options: ReadOptions) -> TrainingData:
-    """Returns checked data from `(x, y)`, `(x, y, sample_weight)` or a dataset.
+    """Checks and reads `(x, y)`, `(x, y, sample_weight)` or a dataset.
 
     Raises:
-        ValueError: As `read_data`, and if it is none of these.
+        ValueError: If the data is none of these, or as in `read_data`.
     """
     if _is_dataset(data):
         parts = (data, None, None)
@@ -144,13 +146,13 @@ def _is_dataset(x: Any) -> bool:
     return isinstance(x, (tf.data.Dataset, keras.utils.PyDataset))
 
 
-def _in_memory(parts: tuple, options: ReadOptions) -> TrainingData:
+def _read_into_memory(parts: tuple, options: ReadOptions) -> TrainingData:
     num_rows = options.check_rows(parts)
     return TrainingData(options.tensors(parts), num_rows)
 
 
-def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
-    """Returns checked data: all of a dataset, or batches that are read again in every pass."""
+def _read_dataset(x: Any, options: ReadOptions) -> TrainingData:
+    """Reads a whole dataset into memory, or checks one whose batches are read in every pass."""
     cardinality = _cardinality(x)
     if cardinality == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
@@ -160,7 +162,7 @@ def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
     if cardinality == 0:
         raise ValueError("The dataset is empty.")
     is_unknown = cardinality == tf.data.UNKNOWN_CARDINALITY
-    dataset = x if isinstance(x, tf.data.Dataset) else _of_py_dataset(x)
+    dataset = x if isinstance(x, tf.data.Dataset) else _as_tensorflow_dataset(x)
     dataset = dataset.map(lambda *batch: keras.utils.unpack_x_y_sample_weight(batch))
     first = next(iter(dataset), None)
     if first is None:
@@ -173,27 +175,29 @@ def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
             "tf.data.Dataset.batch."
         ) from error
     if options.batch_size is None:
-        return _in_memory(_joined(list(_elements(dataset, is_unknown))), options)
+        return _read_into_memory(
+            _concatenated(list(_batches_of(dataset, is_unknown))), options
+        )
     dataset = dataset.map(lambda *parts: options.tensors(parts))
     dataset = dataset.rebatch(options.batch_size).prefetch(tf.data.AUTOTUNE)
     num_rows = num_batches = 0
-    for batch in _elements(dataset, is_unknown):
+    for batch in _batches_of(dataset, is_unknown):
         num_rows += options.check_rows(batch, num_rows)
         num_batches += 1
-    # Keras warns if a dataset ends without a known cardinality.
+    # Keras warns when a dataset of unknown cardinality ends.
     known = tf.data.experimental.assert_cardinality(num_batches)
     return TrainingData(dataset.apply(known), num_rows)
 
 
 def _cardinality(x: tf.data.Dataset | keras.utils.PyDataset) -> int:
-    """Returns the number of batches, or what TensorFlow has for an unknown or endless one."""
+    """Returns the number of batches, or TensorFlow's number for an unknown or infinite one."""
     if isinstance(x, tf.data.Dataset):
         return int(x.cardinality())
     return tf.data.INFINITE_CARDINALITY if x.num_batches is None else x.num_batches
 
 
-def _elements(dataset: tf.data.Dataset, is_unknown: bool) -> Iterator:
-    """Yields the batches of a dataset; warns if they are many and nothing tells their end."""
+def _batches_of(dataset: tf.data.Dataset, is_unknown: bool) -> Iterator:
+    """Yields the batches of a dataset; warns if they are many and their number is unknown."""
     for number, element in enumerate(dataset):
         if is_unknown and number == _MANY_BATCHES:
             warn(
@@ -203,7 +207,7 @@ def _elements(dataset: tf.data.Dataset, is_unknown: bool) -> Iterator:
         yield element
 
 
-def _joined(batches: list[tuple]) -> tuple:
+def _concatenated(batches: list[tuple]) -> tuple:
     for batch in batches:
         _num_rows(batch)
     return keras.tree.map_structure(
@@ -211,17 +215,17 @@ def _joined(batches: list[tuple]) -> tuple:
     )
 
 
-def _of_py_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
+def _as_tensorflow_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
     def batch(i: int) -> Any:
-        # TensorFlow uses the memory of arrays that a generator yields for its own, and
-        # writes its results there: it must not be the caller's.
+        # TensorFlow reuses the memory of arrays that a generator yields, and writes its own
+        # results there. So these are copies of the caller's arrays.
         parts = map_tensors(np.array, keras.utils.unpack_x_y_sample_weight(x[i]))
         return keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*parts))
 
     example = keras.tree.map_structure(tf.convert_to_tensor, batch(0))
 
     def specification(leaf: tf.Tensor) -> tf.TensorSpec:
-        # One without rows is refused once it is read.
+        # A scalar has no axis of rows; reading the first batch refuses it.
         shape = (None, *leaf.shape[1:]) if leaf.shape.rank else ()
         return tf.TensorSpec(shape, leaf.dtype)
 
@@ -231,8 +235,8 @@ def _of_py_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
     )
 
 
-def _has_weight(parts: tuple) -> bool:
-    """Returns whether a row has a weight that is not 0."""
+def _has_nonzero_weight(parts: tuple) -> bool:
+    """Returns whether some row has a weight that is not 0, or no weight."""
     weights = [w for w in keras.tree.flatten(parts[2:]) if w is not None]
     return not weights or any(np.any(np.asarray(weight)) for weight in weights)
 
@@ -263,31 +267,33 @@ def check_finite(must: str, name: str, array: np.ndarray, first_row: int = 0) ->
     """Raises an error with the first inf or NaN of an array.
 
     Args:
-        must: Begins the message.
-        name: Of the array.
+        must: The requirement, with which the message begins.
+        name: The name of the array.
         array: The array.
-        first_row: Number of its first row, where it is one of several batches.
+        first_row: The number of its first row in the whole data, if the array is one batch.
     """
     is_float = np.issubdtype(array.dtype, np.floating)
     _check_entries(must, name, array, np.isfinite(array) if is_float else True, first_row)
 
 
-def _check_entries(must: str, name: str, array: np.ndarray, good: Any, first: int) -> None:
-    if np.all(good):
+def _check_entries(
+    must: str, name: str, array: np.ndarray, is_valid: Any, first_row: int
+) -> None:
+    if np.all(is_valid):
         return
-    place = np.argwhere(~good)[0]
-    shifted = tuple(int(i) + first * (axis == 0) for axis, i in enumerate(place))
-    raise ValueError(f"{must}, but {name}[{shifted}] is {array[tuple(place)]}.")
+    index = np.argwhere(~is_valid)[0]
+    shifted = tuple(int(i) + first_row * (axis == 0) for axis, i in enumerate(index))
+    raise ValueError(f"{must}, but {name}[{shifted}] is {array[tuple(index)]}.")
 
 
 def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False) -> None:
     """Raises an error if an array is not dense, real, finite, or has no entries.
 
     Args:
-        name: What it is called; weights of rows must not be negative.
+        name: The name of the array; one named `sample_weight` must not be negative.
         array: The array, or None.
-        first_row: Number of its first row, where it is one of several batches.
-        strings: Whether it may be of strings.
+        first_row: The number of its first row in the whole data, if the array is one batch.
+        strings: Whether the array may contain strings.
     """
     dtype = getattr(array, "dtype", None)
     is_string = dtype == tf.string or getattr(dtype, "kind", None) in ("S", "U")
@@ -306,9 +312,9 @@ def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False
             f"{name} must be real, received {array.dtype}: pass its real and imaginary parts as "
             "two arrays, or as columns."
         )
-    # A single string raises the error of a scalar.
-    words = array.dtype.kind in _NO_NUMBERS and array.ndim
-    if array.dtype == object or array.dtype.names or words:
+    # A single string is left to `_num_rows`, whose error says more of scalars.
+    has_text = array.dtype.kind in _KINDS_WITHOUT_NUMBERS and array.ndim
+    if array.dtype == object or array.dtype.names or has_text:
         raise TypeError(
             f"{name} must be arrays of numbers or a dataset, received {received}. Convert it, as "
             f"by numpy.asarray({name}, float). Of a generator make arrays, or a tf.data.Dataset "
@@ -324,16 +330,18 @@ def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False
         _check_entries(must, name, array, array >= 0, first_row)
 
 
-def weighted(parts: tuple, class_weight: Mapping[int, float], dtype: str) -> tuple:
-    """Returns `(x, y, sample_weight)` with the weight of each row's class.
+def with_class_weights(
+    parts: tuple, class_weight: Mapping[int, float], dtype: str
+) -> tuple:
+    """Returns `(x, y, sample_weight)`, where the weight of a row is that of its class.
 
     Args:
-        parts: `(x, y, None)`; y are classes, `(n,)` or `(n, 1)`, or one-hot rows.
-        class_weight: Weights by class, 1 for a class that is not there.
-        dtype: Of the weights of rows.
+        parts: `(x, y, None)`; y has class numbers, `(n,)` or `(n, 1)`, or one-hot rows.
+        class_weight: Weights by class, 1 for a class without one.
+        dtype: The dtype of the sample weights.
 
     Raises:
-        ValueError: If there are weights of rows already, or not one y.
+        ValueError: If there are sample weights already, or y is not one array.
     """
     x, y, sample_weight = parts
     if sample_weight is not None:

@@ -1,7 +1,8 @@
-"""The objective over all rows, batch by batch.
+"""Value and gradient of a loss over all rows, computed batch by batch.
 
-Every loss that is an average over rows is the sum, over batches, of its value on the batch
-times the share of the batch; a loss that is a sum over rows has shares of 1.
+The loss of all rows is the sum of the losses of the batches, each times the share of its batch.
+For a loss that averages over rows, the share is the batch's fraction of the rows. For a loss that
+sums over rows, it is 1.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,10 @@ class Rows(NamedTuple):
     """Rows in memory.
 
     Args:
-        stacked: Batches of one size, every tensor of shape `(num_batches, size, ...)`, or
+        stacked: Batches of equal size, as tensors of shape `(num_batches, size, ...)`, or
             None.
-        rest: The rows that are left, or all rows as one batch, or None.
-        shares: Weight of each stacked batch, and of the rest, `(2,)`.
+        rest: The remaining rows, or all rows as one batch, or None.
+        shares: Share of each stacked batch, and of the rest, `(2,)`.
     """
 
     stacked: Any
@@ -27,11 +28,11 @@ class Rows(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """Rows that are read again for every evaluation.
+    """Rows that are read again in every evaluation.
 
     Args:
         dataset: `tf.data.Dataset` of batches `(x, y, sample_weight)`.
-        total: Number of all rows, or 0 where every batch has the weight 1.
+        total: Number of all rows, or 0 if every batch has the share 1.
     """
 
     dataset: tf.data.Dataset
@@ -39,35 +40,35 @@ class Stream(NamedTuple):
 
 
 def map_tensors(function: Callable, structure: Any) -> Any:
-    """Maps over the tensors of a structure; None stays None."""
+    """Applies a function to the tensors of a structure; None stays None."""
     return keras.tree.map_structure(
         lambda leaf: None if leaf is None else function(leaf), structure
     )
 
 
-def form(structure: Any) -> Any:
-    """Returns a structure with words for shapes and dtypes in the place of its tensors."""
+def shapes_and_dtypes(structure: Any) -> Any:
+    """Returns a structure with a string such as "float64(20, 2)" for each of its tensors."""
     return map_tensors(lambda leaf: f"{leaf.dtype.name}{tuple(leaf.shape)}", structure)
 
 
 def num_rows(structure: Any) -> int | tf.Tensor:
-    """Returns the number of rows, a tensor where a graph does not know it."""
+    """Returns the number of rows; a tensor if the shape in a graph does not have it."""
     leaf = next(leaf for leaf in keras.tree.flatten(structure) if leaf is not None)
     return tf.shape(leaf)[0] if leaf.shape[0] is None else leaf.shape[0]
 
 
-def take(structure: Any, start: int, stop: int) -> Any:
+def slice_rows(structure: Any, start: int, stop: int) -> Any:
     """Returns the rows from `start` to `stop`."""
     return map_tensors(lambda leaf: leaf[start:stop], structure)
 
 
-def at_once(data: Any, dtype: str) -> Rows:
+def as_one_batch(data: Any, dtype: str) -> Rows:
     """Returns data as one batch that is never split."""
     return Rows(stacked=None, rest=data, shares=tf.ones(2, dtype))
 
 
-def piece(structure: Any, i: int, count: int) -> Any:
-    """Returns the i-th of so many shares of every tensor's rows."""
+def share_of_rows(structure: Any, i: int, count: int) -> Any:
+    """Returns the i-th of `count` equal parts of the rows of every tensor."""
     return map_tensors(
         lambda leaf: leaf[i * len(leaf) // count : (i + 1) * len(leaf) // count], structure
     )
@@ -79,18 +80,18 @@ def cut_into_batches(
     """Returns rows in batches of equal size, and the remaining rows.
 
     Args:
-        data: Structure of tensors with one number of rows, or with any if there are no batches.
+        data: Structure of tensors. Unless `num_batches` is 0, all have the same number of rows.
         batch_size: Rows in a batch.
-        num_batches: Number of batches of this size; what is left is the rest.
-        total: Number of all rows, or None if every batch has the weight 1.
-        dtype: Of the shares.
+        num_batches: Number of batches of this size; the remaining rows are the rest.
+        total: Number of all rows, or None if every batch has the share 1.
+        dtype: The dtype of the shares.
     """
     size, head = num_rows(data), num_batches * batch_size
 
     def stack(leaf: Any) -> Any:
         return tf.reshape(leaf[:head], (num_batches, batch_size, *leaf.shape[1:]))
 
-    rest = take(data, head, size) if head else data
+    rest = slice_rows(data, head, size) if head else data
     sizes = [batch_size, size - head]
     shares = [1.0, 1.0] if total is None else [rows / total for rows in sizes]
     return Rows(
@@ -100,8 +101,10 @@ def cut_into_batches(
     )
 
 
-def over_all_rows(function: Callable, position: tf.Tensor, data: Rows | Stream) -> tuple:
-    """Returns value and gradient over all rows.
+def evaluate_all_rows(
+    function: Callable, position: tf.Tensor, data: Rows | Stream
+) -> tuple:
+    """Returns value and gradient of a loss over all rows.
 
     Args:
         function: Returns value and gradient from a position and `(x, y, sample_weight)`.
@@ -111,7 +114,8 @@ def over_all_rows(function: Callable, position: tf.Tensor, data: Rows | Stream) 
     start = (tf.zeros((), position.dtype), tf.zeros_like(position))
 
     def add(total: tuple, batch: Any, share: tf.Tensor) -> tuple:
-        return tuple(t + share * p for t, p in zip(total, function(position, batch)))
+        values = function(position, batch)
+        return tuple(t + share * value for t, value in zip(total, values))
 
     if isinstance(data, Stream):
 
@@ -131,7 +135,7 @@ def over_all_rows(function: Callable, position: tf.Tensor, data: Rows | Stream) 
         return i + 1, add(total, batch, data.shares[0])
 
     count = num_rows(data.stacked)
-    # One at a time: two batches at once would need the memory of two.
+    # One batch at a time: two in parallel would need twice the memory.
     return tf.while_loop(
         lambda i, _: i < count, add_stacked, (0, start), parallel_iterations=1
     )[1]

@@ -1,4 +1,4 @@
-"""The data of a fit: rows in memory or a dataset of batches, or the points of an equation."""
+"""The data of a fit: rows in memory, a dataset of batches, or the points of an objective."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.data.micro_batches import map_tensors, take
+from keras_smooth.lbfgs.data.micro_batches import map_tensors, slice_rows
 from keras_smooth.models.identity import digest
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """Rows, to be fitted or for validation.
+    """The rows of a fit, or of its validation.
 
     Args:
         parts: `(x, y, sample_weight)` of tensors, or a `tf.data.Dataset` of such batches.
@@ -30,17 +30,17 @@ class TrainingData:
 
     @property
     def specification(self) -> tuple:
-        """`(x, y, sample_weight)` of something that has shapes and dtypes."""
+        """`(x, y, sample_weight)`: tensors, or the specifications of those of a batch."""
         return self.parts if self.in_memory else self.parts.element_spec
 
     @property
     def digest(self) -> str:
-        """A hash of all rows, which takes one pass over them."""
+        """A hash of all rows; computing it reads the data once."""
         leaves = (leaf for batch in self.batches() for leaf in keras.tree.flatten(batch))
         return digest(leaf for leaf in leaves if leaf is not None)
 
     def sample(self, size: int) -> Any:
-        """Returns a few rows: spread over arrays, the first of a dataset."""
+        """Returns at most `size` rows: evenly spaced ones of arrays, the first of a dataset."""
         size = min(size, self.num_rows)
         if not self.in_memory:
             return next(iter(self.parts.rebatch(size)))
@@ -48,16 +48,20 @@ class TrainingData:
         return map_tensors(lambda rows: tf.gather(rows, places), self.parts)
 
     def batches(self, batch_size: int | None = None) -> Iterator:
-        """Yields `(x, y, sample_weight)`, in memory with so many rows, or None for all."""
+        """Yields batches `(x, y, sample_weight)`.
+
+        Args:
+            batch_size: Rows of a batch of arrays, None for all; a dataset has its own batches.
+        """
         if not self.in_memory:
             yield from self.parts
             return
         size = batch_size or self.num_rows
         for start in range(0, self.num_rows, size):
-            yield take(self.parts, start, start + size)
+            yield slice_rows(self.parts, start, start + size)
 
     def split(self, fraction: float) -> tuple["TrainingData", "TrainingData"]:
-        """Returns the rows without the last ones, and the last ones."""
+        """Returns two parts: all rows but the last `fraction` of them, and these last rows."""
         if not self.in_memory:
             raise ValueError(
                 "`validation_split` needs arrays, but x is a dataset that is read in batches. "
@@ -70,27 +74,28 @@ class TrainingData:
                 f"`validation_split` {fraction} of {size} rows leaves no rows to train or to "
                 "validate on."
             )
-        head, tail = take(self.parts, 0, cut), take(self.parts, cut, size)
+        head, tail = slice_rows(self.parts, 0, cut), slice_rows(self.parts, cut, size)
         return TrainingData(head, cut), TrainingData(tail, size - cut)
 
     def map(self, function: Callable) -> "TrainingData":
-        """Returns it with `function(x, y, sample_weight)` of all rows, or of each batch."""
+        """Returns data with a function of `x, y, sample_weight` applied to arrays or each batch."""
         parts = function(*self.parts) if self.in_memory else self.parts.map(function)
         return TrainingData(parts, self.num_rows)
 
-    def in_ranks_of(self, other: "TrainingData") -> "TrainingData":
-        """Returns it with a last axis of 1 where other data has one, and none where not.
+    def with_ranks_of(self, other: "TrainingData") -> "TrainingData":
+        """Returns data whose arrays have a last axis of length 1 if and only if `other` has it.
 
-        Keras' `evaluate` is compiled for both, and would forget the rank of what it saw twice.
+        The training data and the validation data share Keras' compiled `evaluate`, which loses
+        the rank of an array that it sees with two ranks.
         """
 
         def adapted(*parts: Any) -> tuple:
-            return tuple(map(_in_ranks_of, parts, other.specification))
+            return tuple(map(_match_ranks, parts, other.specification))
 
         return self.map(adapted)
 
     def as_dataset(self, batch_size: int | None) -> tf.data.Dataset:
-        """Returns a dataset of batches, whose dtypes Keras leaves as they are."""
+        """Returns a dataset of batches, which Keras does not cast to another dtype."""
         if not self.in_memory:
             return self.parts
         parts = keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*self.parts))
@@ -100,10 +105,12 @@ class TrainingData:
 
 
 class ObjectivePoints(TrainingData):
-    """Tensors with different numbers of rows, which the user's objective receives unchanged.
+    """The points of an objective: tensors that may have different numbers of rows.
+
+    The objective receives all of them at once, without a change.
 
     Args:
-        x: The tensors in any nest.
+        x: A structure of tensors.
     """
 
     def __init__(self, x: Any):
@@ -116,20 +123,20 @@ class ObjectivePoints(TrainingData):
         return self.parts
 
     def batches(self, batch_size: int | None = None) -> Iterator:
-        """Yields all at once."""
+        """Yields all points at once."""
         yield self.parts
 
 
-def _in_ranks_of(value: Any, other: Any) -> Any:
-    """Returns x, y or weights with the ranks of others, if the numbers of arrays agree."""
+def _match_ranks(value: Any, other: Any) -> Any:
+    """Returns x, y or weights with the ranks of `other`, if both have as many arrays."""
     leaves, others = keras.tree.flatten(value), keras.tree.flatten(other)
     if len(leaves) != len(others):
         return value
-    return keras.tree.pack_sequence_as(value, list(map(_in_rank_of, leaves, others)))
+    return keras.tree.pack_sequence_as(value, list(map(_match_rank, leaves, others)))
 
 
-def _in_rank_of(leaf: Any, other: Any) -> Any:
-    # Of None a dataset has a specification, which has no shape.
+def _match_rank(leaf: Any, other: Any) -> Any:
+    # A dataset has a specification without a shape for None.
     if leaf is None or not hasattr(other, "shape"):
         return leaf
     if leaf.shape.rank + 1 == other.shape.rank and other.shape[-1] == 1:

@@ -1,15 +1,15 @@
-"""Minimizers of a function of one vector, compiled once, that can stop and go on.
+"""Minimizers of a function of one vector, which are compiled once and can stop and continue.
 
-methods.py                 what is compiled once and advanced, the only way in; the table of methods
-quasi_newton.py            self-scaled methods: a loop with one evaluation a turn
-line_search.py             its line search: unit step first, then cubic steps
-inverse_hessian.py         the memory of L-BFGS: steps and changes of the gradient in compact form
-shapes.py                  tensors by their shapes, for annotations
-pairs.py                   the steps and changes: one matrix, multiplied as far as it is filled
-dense_inverse_hessian.py   the memory of BFGS and Broyden: a symmetric matrix in blocks
-updates.py                 whether a step tells a curvature; how these two differ
-gauss_newton.py            damped Gauss-Newton, of sums of squares
-tfp.py                     those of TensorFlow Probability
+methods.py                 the table of methods; `Minimizer`, through which all are used
+quasi_newton.py            self-scaled quasi-Newton methods, with one evaluation in their loop
+line_search.py             their line search: the unit step first, then cubic interpolation
+inverse_hessian.py         inverse Hessian of L-BFGS, in compact form from pairs
+pairs.py                   the pairs (steps and changes of the gradient) as one matrix
+dense_inverse_hessian.py   inverse Hessian of BFGS and Broyden, a symmetric matrix in blocks
+updates.py                 the update formulas of BFGS and Broyden; curvature along a step
+gauss_newton.py            damped Gauss-Newton for mean squares
+tfp.py                     minimizers of TensorFlow Probability
+shapes.py                  types of tensors with their shapes, for annotations
 """
 
 from keras_smooth.lbfgs.minimizers.gauss_newton import LeastSquares

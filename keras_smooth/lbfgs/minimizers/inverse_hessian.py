@@ -1,13 +1,13 @@
-"""The memory of L-BFGS: self-scaled inverse Hessian in compact form.
+"""The memory of L-BFGS: a self-scaled inverse Hessian in compact form.
 
-Self-scaled BFGS divides the old matrix by tau before it takes up a pair of a step s and a
+Self-scaled BFGS divides the old matrix by tau, and then updates it with a pair of a step s and a
 change of the gradient y:
 
     H_new = V' H V / tau + rho s s',   rho = 1 / (y.s),   V = I - rho y s'
 
-Let c_k be the product of all tau up to k. Then c_k H_k obeys the plain update with the pairs
-(c_k s_k, y_k), and when the factors are taken out of its compact form again, only the diagonal
-changes:
+Let c_k be the product of all tau up to k. Then c_k H_k obeys the BFGS update without scaling, with
+the pairs (c_k s_k, y_k). Divided by these factors again, its compact form differs from that without
+scaling only in the diagonal:
 
     H = gamma (I + S R^-T Y'Y R^-1 S' - S R^-T Y' - Y R^-1 S') + S R^-T (W D) R^-1 S'
     W_i = product of 1 / tau_j over the pairs j newer than i
@@ -30,12 +30,12 @@ from keras_smooth.lbfgs.minimizers.updates import curvature_of
 
 
 class Memory(NamedTuple):
-    """The last m pairs in a ring; slots that are not filled are zero.
+    """The last m pairs in a ring buffer; unfilled slots are zero.
 
     Args:
-        pairs: Step s_i and change y_i of the gradient by turns, and zeros behind the last
-            ones, `(2m or more, n)`.
-        along: Their products with the latest gradient, `(m, 2)`.
+        pairs: Steps s_i and changes y_i of the gradient in alternating rows, and rows of zeros
+            after the last ones, `(2m or more, n)`.
+        along: Scalar products of the pairs with the latest gradient, `(m, 2)`.
         inverse: Inverse of the matrix R with entries s_i . y_j for i not newer than j,
             `(m, m)`.
         diagonal: W_i s_i . y_i, `(m,)`.
@@ -52,7 +52,7 @@ class Memory(NamedTuple):
 
 
 def empty(num_correction_pairs: int, position: Vector) -> Memory:
-    """Returns the identity: a memory without pairs."""
+    """Returns a memory without pairs, which is the identity matrix."""
 
     def zeros(*shape: int) -> tf.Tensor:
         return tf.zeros(shape, position.dtype)
@@ -71,34 +71,34 @@ def empty(num_correction_pairs: int, position: Vector) -> Memory:
 def store(
     memory: Memory, step: Vector, change: Vector, gradient: Vector, ratio: Scalar
 ) -> Memory:
-    """Puts a pair in the place of the oldest, unless its curvature is lost in rounding.
+    """Replaces the oldest pair by a new one, unless its curvature is lost in rounding.
 
-    The arguments are those of `quasi_newton.QuasiNewton`.
+    The arguments are described in `quasi_newton.QuasiNewton`.
     """
-    # Nothing here is conditional: XLA would copy the pairs into every branch. A pair that
-    # is not kept changes nothing.
-    curvature, square, kept = curvature_of(step, change)
-    growth = tf.where(kept, tf.maximum(ratio, 1.0), tf.ones_like(ratio))
+    # There is no conditional, into whose branches XLA would copy the pairs. The numbers are chosen
+    # so that a pair that is not kept changes nothing.
+    curvature, square, is_kept = curvature_of(step, change)
+    growth = tf.where(is_kept, tf.maximum(ratio, 1.0), tf.ones_like(ratio))
     count = memory.diagonal.shape[0]
     slot = memory.num_pairs % count
-    here = tf.one_hot(slot, count, dtype=step.dtype) * tf.cast(kept, step.dtype)
+    here = tf.one_hot(slot, count, dtype=step.dtype) * tf.cast(is_kept, step.dtype)
     others = 1.0 - here
     latest = with_gradient(
         memory._replace(
-            pairs=pairs.write(memory.pairs, slot, kept, step, change),
-            num_pairs=memory.num_pairs + tf.cast(kept, tf.int32),
+            pairs=pairs.write(memory.pairs, slot, is_kept, step, change),
+            num_pairs=memory.num_pairs + tf.cast(is_kept, tf.int32),
         ),
         gradient,
     )
-    # Products of the pairs with the change are known where those with both gradients are.
+    # The change is a difference of two gradients, and so are its products with the pairs.
     along_steps, along_changes = tf.unstack(latest.along - memory.along, axis=1)
     # Dropping the oldest pair drops the first row and column of R, and of its inverse.
     column = others * tf.linalg.matvec(memory.inverse, others * along_steps)
-    both = others[:, None] * others
+    outer = others[:, None] * others
     row = others * along_changes
-    products = memory.products * both + here[:, None] * row + row[:, None] * here
+    products = memory.products * outer + here[:, None] * row + row[:, None] * here
     return latest._replace(
-        inverse=memory.inverse * both + ((here - column) / curvature)[:, None] * here,
+        inverse=memory.inverse * outer + ((here - column) / curvature)[:, None] * here,
         diagonal=memory.diagonal * others * growth + curvature * here,
         products=products + square * here[:, None] * here,
     )
@@ -126,7 +126,7 @@ def times_gradient(memory: Memory, gradient: Vector) -> Vector:
 
 
 def _scale(memory: Memory) -> Scalar:
-    """Returns gamma: the identity's factor, from the oldest pair that is kept."""
+    """Returns gamma, the factor of the identity, from the oldest pair."""
     count = memory.diagonal.shape[0]
     oldest = tf.where(memory.num_pairs < count, 0, memory.num_pairs % count)
     scale = memory.diagonal[oldest] / memory.products[oldest, oldest]

@@ -1,8 +1,8 @@
-"""A line search with one evaluation a trial: the unit step first, then cubic steps.
+"""A line search with one evaluation for each trial: the unit step first, then cubic interpolation.
 
-A step is good where the value has decreased (or, near a minimum, where rounding hides the
-decrease and the slopes tell) and the slope has become flat; at a kink, where it is no longer as
-steep downhill.
+A step is accepted if the value has decreased and the slope has become flat (the strong Wolfe
+conditions). Near a minimum, where rounding hides the decrease of the value, the slopes tell it. At
+a kink, it is enough if the slope is less steep downhill (the weak Wolfe condition).
 
 References:
     Nocedal and Wright, 2006, "Numerical optimization", section 3.5; Hager and Zhang, 2005,
@@ -19,21 +19,22 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers.shapes import Scalar, Trial, Vector
 
-# Sufficient decrease and curvature. With 0.5 a search of plain L-BFGS takes 1.45 evaluations
-# where 0.9, the usual value, takes 1.2, and it needs half the iterations.
+# Constants of the Wolfe conditions: sufficient decrease and curvature. With a curvature of 0.5, a
+# search of plain L-BFGS needs 1.45 evaluations, and with the usual 0.9 it needs 1.2; but with 0.5
+# there are half as many iterations.
 DECREASE = 1e-4
 CURVATURE = 0.5
-# Changes of the objective below this fraction of it are taken for rounding.
+# Changes of the objective below this fraction of it may be rounding.
 ROUNDING = 1e-6
-# Below so many times the precision two objectives are the same, whatever the gradient.
+# Two values whose relative difference is below so many times the precision count as the same.
 LOSS_ROUNDINGS = 64.0
-# At a kink the slope jumps over all that is flat: after so many trials a step that is lower
-# and no longer too short will do.
-FLAT_TRIALS = 4
+# At a kink, the slope jumps from downhill to uphill and is nowhere flat. So after this many trials,
+# the weak Wolfe condition is enough.
+STRONG_WOLFE_TRIALS = 4
 MAX_TRIALS = 40
 
 
-class Place(NamedTuple):
+class Evaluation(NamedTuple):
     """A position with the objective's value and gradient there."""
 
     position: tf.Tensor
@@ -42,21 +43,21 @@ class Place(NamedTuple):
 
 
 class Search(NamedTuple):
-    """A line search on its way.
+    """The state of a line search.
 
-    A point of it is a vector of step length, value and slope: XLA compiles a kernel for each
-    tensor that is made, of whatever size.
+    Step length, value and slope of a trial are one vector, because XLA compiles a kernel for each
+    tensor, whatever its size.
 
     Args:
-        place: The latest trial.
-        length: Its step length; the next one while the search goes on.
-        low: The longest step that is known to be too short, `(3,)`.
-        high: The shortest step that is known to be too long, `(3,)`.
+        latest: The latest evaluation.
+        length: The step length to try next, or the accepted one.
+        low: The longest trial that is known to be too short, `(3,)`.
+        high: The shortest trial that is known to be too long, `(3,)`.
         num_trials: Number of evaluations.
-        is_good: Whether the latest trial is good.
+        is_good: Whether the latest trial is accepted.
     """
 
-    place: Place
+    latest: Evaluation
     length: tf.Tensor
     low: tf.Tensor
     high: tf.Tensor
@@ -65,9 +66,9 @@ class Search(NamedTuple):
 
 
 def search(
-    function: Callable, start: Place, direction: Vector, slope: Scalar, length: Scalar
+    function: Callable, start: Evaluation, direction: Vector, slope: Scalar, length: Scalar
 ) -> Search:
-    """Returns the search along a direction, which has found a good step or has none left.
+    """Searches along a direction until a step is accepted or none is left to try.
 
     Args:
         function: Returns value and gradient at a position.
@@ -75,36 +76,41 @@ def search(
         direction: A direction of descent, `(n,)`.
         slope: Slope of the objective along it at the start, negative.
         length: First step to try.
+
+    Returns:
+        The final state; `is_good` says whether its step is accepted.
     """
     at_start = tf.stack([tf.zeros_like(slope), start.value, slope])
 
-    def goes_on(now: Search) -> tf.Tensor:
+    def continues(now: Search) -> tf.Tensor:
         between = (now.low[0] < now.length) & (now.length < now.high[0])
         return ~now.is_good & between & (now.num_trials < MAX_TRIALS)
 
-    def try_one(now: Search) -> list[Search]:
+    def try_step(now: Search) -> list[Search]:
         position = start.position + now.length * direction
-        place = Place(position, *function(position))
-        trial = tf.stack([now.length, place.value, dot(place.gradient, direction)])
-        flat = now.num_trials < FLAT_TRIALS
-        short, long = _judge(at_start, trial, flat)
-        # A value that is not finite bounds the step but says nothing about where to go.
+        latest = Evaluation(position, *function(position))
+        trial = tf.stack([now.length, latest.value, dot(latest.gradient, direction)])
+        is_strong = now.num_trials < STRONG_WOLFE_TRIALS
+        short, long = _too_short_and_too_long(at_start, trial, is_strong)
+        # A value that is not finite is an upper bound of the step, without a cubic.
         finite = is_finite(trial[1], trial[2]) | [True, False, False]
         low = tf.where(long, now.low, trial)
-        high = tf.where(long, tf.where(finite, trial, _at_infinity(slope)), now.high)
+        high = tf.where(long, tf.where(finite, trial, _trial_at_infinity(slope)), now.high)
         accepted = ~(short | long)
-        length = tf.where(accepted, now.length, _next_step(now.low, trial, low, high, flat))
-        return [Search(place, length, low, high, now.num_trials + 1, accepted)]
+        length = tf.where(
+            accepted, now.length, _next_step(now.low, trial, low, high, is_strong)
+        )
+        return [Search(latest, length, low, high, now.num_trials + 1, accepted)]
 
-    begun = Search(
-        place=start,
+    initial = Search(
+        latest=start,
         length=length,
         low=at_start,
-        high=_at_infinity(slope),
+        high=_trial_at_infinity(slope),
         num_trials=tf.constant(0),
         is_good=tf.constant(False),
     )
-    return tf.while_loop(goes_on, try_one, [begun])[0]
+    return tf.while_loop(continues, try_step, [initial])[0]
 
 
 def dot(a: Vector, b: Vector) -> Scalar:
@@ -113,46 +119,50 @@ def dot(a: Vector, b: Vector) -> Scalar:
 
 
 def is_finite(value: Scalar, slope: Scalar) -> Scalar:
-    """Returns whether value and slope, to which all of the gradient adds, are numbers."""
+    """Returns whether the value and the slope, a sum over all of the gradient, are finite."""
     return tf.math.is_finite(value) & tf.math.is_finite(slope)
 
 
-def _judge(start: Trial, trial: Trial, flat: Scalar) -> tuple[Scalar, Scalar]:
-    """Returns whether the step is too short, and whether it is too long.
+def _too_short_and_too_long(
+    start: Trial, trial: Trial, is_strong: Scalar
+) -> tuple[Scalar, Scalar]:
+    """Returns whether a step is too short, and whether it is too long.
 
     Args:
-        start: The beginning of the search, `(3,)`.
-        trial: The step, `(3,)`.
-        flat: Whether it must not be steep uphill either (strong Wolfe), or may (weak Wolfe).
+        start: Step 0 with the value and the slope at the start, `(3,)`.
+        trial: The step with its value and slope, `(3,)`.
+        is_strong: Whether the slope must not be steep uphill either (strong Wolfe conditions).
     """
     (_, start_value, start_slope), (step, value, slope) = map(tf.unstack, (start, trial))
     finite = is_finite(value, slope)
     decrease = value <= start_value + DECREASE * step * start_slope
-    # Near the minimum rounding hides the decrease; the slopes still tell.
+    # Near the minimum rounding hides the decrease, but not the slopes.
     hidden = value <= start_value + ROUNDING * tf.abs(start_value)
     decrease |= hidden & (slope <= (2.0 * DECREASE - 1.0) * start_slope)
     short = finite & decrease & (slope < CURVATURE * start_slope)
-    long = ~finite | ~decrease | (flat & (slope > -CURVATURE * start_slope))
+    long = ~finite | ~decrease | (is_strong & (slope > -CURVATURE * start_slope))
     return short, long
 
 
-def _next_step(last: Trial, trial: Trial, low: Trial, high: Trial, flat: Scalar) -> Scalar:
-    """Returns the step to try between the bounds, or beyond the lower one."""
+def _next_step(
+    last: Trial, trial: Trial, low: Trial, high: Trial, is_strong: Scalar
+) -> Scalar:
+    """Returns the next step to try: between the bounds, or beyond a lower one without an upper."""
     bounded = tf.math.is_finite(high[0])
     cubic = minimum_of_cubic(tf.where(bounded, low, last), tf.where(bounded, high, trial))
     width = high[0] - low[0]
     least = tf.where(bounded, low[0] + 0.1 * width, 2.0 * trial[0])
     most = tf.where(bounded, low[0] + 0.9 * width, 10.0 * trial[0])
-    # A cubic knows no kinks.
-    usable = tf.math.is_finite(cubic) & (flat | ~bounded)
+    # At a kink a cubic does not approximate the function.
+    usable = tf.math.is_finite(cubic) & (is_strong | ~bounded)
     step = tf.where(bounded, low[0] + 0.3 * width, 4.0 * trial[0])
     return tf.clip_by_value(tf.where(usable, cubic, step), least, most)
 
 
 def minimum_of_cubic(a: Trial, b: Trial) -> Scalar:
-    """Returns where the cubic through two points `(3,)` has its minimum.
+    """Returns the minimum of the cubic through two trials `(3,)`, where a is before b.
 
-    Nocedal and Wright, 2006, equation 3.59, with a before b.
+    This is equation 3.59 of Nocedal and Wright, 2006.
     """
     (a_step, a_value, a_slope), (b_step, b_value, b_slope) = map(tf.unstack, (a, b))
     d1 = a_slope + b_slope - 3.0 * (a_value - b_value) / (a_step - b_step)
@@ -162,5 +172,5 @@ def minimum_of_cubic(a: Trial, b: Trial) -> Scalar:
     return b_step - (b_step - a_step) * fraction
 
 
-def _at_infinity(like: tf.Tensor) -> Trial:
+def _trial_at_infinity(like: tf.Tensor) -> Trial:
     return tf.constant(3 * [float("inf")], like.dtype)

@@ -1,19 +1,19 @@
-"""Minimizers, compiled once and advanced a number of iterations at a time, and their table.
+"""The table of minimizers, and `Minimizer`, which compiles one and advances it.
 
-A new one is a file and a row here.
+To add a minimizer, write its file and add its row to `MINIMIZERS`.
 
-A minimizer is a module, or an object, with three constants and these functions,
+A minimizer is a module or an object with these constants and functions:
 
     TITLE, its name in figures
-    NEEDS_RESIDUALS, whether `function` is a `LeastSquares` and not one function
-    PACKAGES, on whose versions its numbers depend beside TensorFlow's
-    default_num_pairs(num_rows, num_weights, itemsize) -> int, or None where pairs have no meaning
+    NEEDS_RESIDUALS, whether `function` is a `LeastSquares` instead of one function
+    PACKAGES, the packages besides TensorFlow on whose versions its numbers depend
+    default_num_pairs(num_rows, num_weights, itemsize) -> int; None if it uses no pairs
     begin(function, position, num_pairs) -> state
     advance(function, state, num_iterations, tolerance) -> state
-    move(state, begun) -> state on other data, with what may be kept of the memory; `begun` is
-        the state there with empty memory
+    move(state, restarted) -> state on other data, with as much of the memory as is useful there;
+        `restarted` is the state on these data with an empty memory
 
-where `function` of a vector `(n,)` returns value and gradient, and a state is a nest of tensors
+Here `function` returns value and gradient at a vector `(n,)`, and a state is a nest of tensors
 with TFP's names: `converged`, `failed`, `num_iterations`, `num_objective_evaluations`,
 `position`, `objective_value`, `objective_gradient`.
 """
@@ -29,34 +29,36 @@ from keras_smooth.lbfgs.minimizers import dense_inverse_hessian, gauss_newton, t
 from keras_smooth.lbfgs.minimizers.quasi_newton import QuasiNewton
 from keras_smooth.models.tracing import traced
 
-# A pair costs about as much as three rows of data. Self-scaled, the memory gains until some
-# hundred pairs: benchmarks/lbfgs.md.
+# A pair costs about as much as three rows of data. With self-scaled updates, more pairs help up to
+# some hundred: benchmarks/lbfgs.md.
 ROWS_FOR_A_PAIR = 3
 FEWEST_PAIRS, MOST_PAIRS = 50, 300
-# More memory needs fewer iterations at any cost of an evaluation: where it is small, it is used.
+# With more pairs a fit needs fewer iterations, whatever an evaluation costs. So `SMALL_BYTES` are
+# used in any case.
 SMALL_BYTES, MOST_BYTES = 2**23, 2**28
-# What an iteration does with a matrix costs as the square of the weights, an evaluation as weights
-# times rows: with four weights a row, of a plain network, six times as much. It gains more than
-# that on the article's net, and was not measured for larger matrices: benchmarks/lbfgs.md.
+# An iteration with a dense matrix costs as the square of the number of weights, an evaluation as
+# weights times rows. With four weights for each row of a plain network, the matrix costs six times
+# as much as the evaluation. On the article's net it gains more than that. Larger matrices were not
+# measured: benchmarks/lbfgs.md.
 MOST_WEIGHTS_A_ROW = 4
 MOST_BYTES_OF_A_MATRIX = 2**26
 
 
-def _num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
-    """Returns how many pairs gain more than they cost beside an evaluation."""
+def _default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
+    """Returns the number of pairs that gain more than they cost, compared with an evaluation."""
     matrix = dense_inverse_hessian.num_bytes(num_weights, itemsize)
     is_worth_it = num_weights <= MOST_WEIGHTS_A_ROW * num_rows
-    # In float32 rounding adds up in a matrix, and line searches die of it.
+    # In float32, rounding accumulates in a matrix until line searches fail.
     if itemsize == 8 and matrix <= (MOST_BYTES_OF_A_MATRIX if is_worth_it else SMALL_BYTES):
         return num_weights
     bytes_of_a_pair = 2 * num_weights * itemsize
-    worth_it = min(max(num_rows // ROWS_FOR_A_PAIR, FEWEST_PAIRS), MOST_PAIRS)
-    wanted = max(worth_it, SMALL_BYTES // bytes_of_a_pair)
+    num_worth_it = min(max(num_rows // ROWS_FOR_A_PAIR, FEWEST_PAIRS), MOST_PAIRS)
+    wanted = max(num_worth_it, SMALL_BYTES // bytes_of_a_pair)
     return max(min(wanted, num_weights - 1, MOST_BYTES // bytes_of_a_pair), 3)
 
 
 MINIMIZERS: dict[str, Any] = {
-    "lbfgs": QuasiNewton("L-BFGS", updates.broyden, _num_pairs),
+    "lbfgs": QuasiNewton("L-BFGS", updates.broyden, _default_num_pairs),
     "broyden": QuasiNewton("Broyden", updates.broyden),
     "bfgs": QuasiNewton("BFGS", updates.bfgs),
     "gauss_newton": gauss_newton,
@@ -66,12 +68,12 @@ MINIMIZERS: dict[str, Any] = {
 
 
 def check_method(name: str) -> None:
-    """Raises where there is no minimizer of a name, or it cannot run here.
+    """Raises an error if a name is not that of a minimizer that can run here.
 
     Raises:
-        ValueError: With the names that there are.
-        TypeError: If it is no name.
-        ImportError: With the command that installs what it needs.
+        ValueError: If there is no such minimizer; the message lists the names.
+        TypeError: If the name is not a string.
+        ImportError: If a package is missing; the message has the command that installs it.
     """
     if MINIMIZERS[choice("`method`", name, MINIMIZERS)].PACKAGES:
         tfp.optimizer()
@@ -80,9 +82,9 @@ def check_method(name: str) -> None:
 def num_pairs_of(
     method: str, given: int | None, num_rows: int, num_weights: int, dtype: str
 ) -> int:
-    """Returns the memory of a method: the given one, or one for data and weights of a size.
+    """Returns the number of pairs of a method: the given one, or the default for these sizes.
 
-    A method without pairs has the same memory whatever is given.
+    For a method without pairs it is 1, whatever is given.
     """
     default = MINIMIZERS[method].default_num_pairs
     if default is None:
@@ -93,12 +95,12 @@ def num_pairs_of(
 class Minimizer:
     """A minimizer of a function of a position and data.
 
-    Start point, state, data and tolerance are arguments of the compiled function, so that it
-    serves every seed.
+    Start point, state, data and tolerance are arguments of the compiled function. So it is
+    compiled once for all seeds.
 
     Args:
-        function: Returns value and gradient from a vector `(n,)` and data; or a `LeastSquares` of
-            functions of both, for a method that needs residuals.
+        function: Returns value and gradient from a vector `(n,)` and data. For a method that
+            needs residuals, a `LeastSquares` whose functions have both arguments.
         method: A name of `MINIMIZERS`.
         num_correction_pairs: Memory of L-BFGS.
         jit_compile: Whether to compile with XLA.
@@ -111,8 +113,8 @@ class Minimizer:
         num_correction_pairs: int,
         jit_compile: bool = True,
     ):
-        # As a function of its own it is traced once, not at each of the places where a line
-        # search of TFP calls it.
+        # A `tf.function` is traced once, and not at each of the places where a line search of TFP
+        # calls it.
         self._function = tf.nest.map_structure(traced, function)
         self._method = MINIMIZERS[method]
         self._num_correction_pairs = num_correction_pairs
@@ -120,15 +122,15 @@ class Minimizer:
 
     def begin(self, position: tf.Tensor, data: tuple) -> Any:
         """Returns the state at a position, with empty memory."""
-        # Eager: one evaluation, and no loop to compile.
-        return self._begin(self._bound(data), position)
+        # This runs eagerly, since it is one evaluation without a loop.
+        return self._begin(self._with_data(data), position)
 
     def move(self, state: Any, position: tf.Tensor, data: tuple) -> Any:
-        """Returns the state at a position with other data, and what fits them of the memory."""
+        """Returns the state at a position with other data, and the memory that is useful there."""
         return self._method.move(state, self.begin(position, data))
 
     def advance(self, state: Any, num_iterations: int, tolerance: float, data: Any) -> Any:
-        """Returns the state after at most so many iterations more."""
+        """Returns the state after at most `num_iterations` more iterations."""
         limits = tf.constant(num_iterations), tf.constant(tolerance, state.position.dtype)
         return self._compiled(state, *limits, data)
 
@@ -140,14 +142,14 @@ class Minimizer:
             def watched(*arguments: Any) -> Any:
                 values = function(*arguments)
                 tensors = filter(tf.is_tensor, tf.nest.flatten(values))
-                # A sample of the data may have strings.
+                # A sample of the data may contain strings.
                 floats = [tensor for tensor in tensors if tensor.dtype.is_floating]
                 seen.extend(np.all(np.isfinite(tensor)) for tensor in floats)
                 return values
 
             return watched
 
-        watched = tf.nest.map_structure(watch, self._bound(data))
+        watched = tf.nest.map_structure(watch, self._with_data(data))
         self._method.advance(watched, self._begin(watched, position), 1, 0.0)
         return not all(seen)
 
@@ -157,10 +159,10 @@ class Minimizer:
     def _advance(
         self, state: Any, num_iterations: tf.Tensor, tolerance: tf.Tensor, data: tuple
     ) -> Any:
-        return self._method.advance(self._bound(data), state, num_iterations, tolerance)
+        return self._method.advance(self._with_data(data), state, num_iterations, tolerance)
 
-    def _bound(self, data: tuple) -> Any:
-        """Returns the function, or each one, without its last argument, the data."""
+    def _with_data(self, data: tuple) -> Any:
+        """Returns the function, or each of a `LeastSquares`, with `data` as its last argument."""
 
         def bound(function: Callable) -> Callable:
             return lambda *arguments: function(*arguments, data)

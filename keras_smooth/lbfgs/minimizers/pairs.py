@@ -1,9 +1,9 @@
-"""The pairs of L-BFGS in one matrix, of which what is filled is multiplied.
+"""The pairs of L-BFGS as the rows of one matrix, of which only filled rows are multiplied.
 
-Row 2i is the step of slot i, and row 2i + 1 the change of the gradient that belongs to it. To
-read the rows is most of the work of an iteration, and nothing here copies them all: what XLA
-writes in place must be written where nothing is conditional, and in the shape in which it is
-multiplied.
+Row 2i is the step of slot i, and row 2i + 1 the change of the gradient along this step. Reading
+the rows is most of the work of an iteration, so that nothing here copies the whole matrix. XLA
+writes a row in place only outside of conditionals, and only if the matrix is written in the shape
+in which it is multiplied.
 """
 
 import functools
@@ -11,31 +11,31 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_smooth.lbfgs.minimizers.shapes import OfRows, Rows, Scalar, Vector
+from keras_smooth.lbfgs.minimizers.shapes import RowNumbers, Rows, Scalar, Vector
 
-# While less than half of the slots are filled, rows are multiplied block by block. A block is
-# copied on the way, so that it must be small enough for the cache, and worth a turn of a loop.
+# While less than half of the slots are filled, rows are multiplied block by block. Each block is
+# copied, so that it must fit into the cache, but be large enough to be worth a loop iteration.
 BLOCK_BYTES = 2**19
 FEWEST_BLOCKS = 8
 
 
 def empty(num_pairs: int, vector: Vector) -> Rows:
-    """Returns zeros for pairs of vectors of a kind, in whole blocks: `(num_rows, n)`."""
+    """Returns zeros for pairs of vectors like `vector`, in whole blocks: `(num_rows, n)`."""
     rows = 2 * num_pairs
     size = _rows_in_a_block(rows, vector)
     return tf.zeros((-(-rows // size) * size, vector.shape[0]), vector.dtype)
 
 
-def write(pairs: Rows, slot: Scalar, kept: Scalar, step: Vector, change: Vector) -> Rows:
-    """Returns the rows with another pair in a slot, or as they are."""
+def write(pairs: Rows, slot: Scalar, is_kept: Scalar, step: Vector, change: Vector) -> Rows:
+    """Returns the rows with a pair written to a slot if it `is_kept`, else unchanged."""
     for row, vector in ((2 * slot, step), (2 * slot + 1, change)):
-        vector = tf.where(kept, vector, pairs[row])
+        vector = tf.where(is_kept, vector, pairs[row])
         pairs = tf.tensor_scatter_nd_update(pairs, [[row]], vector[None])
     return pairs
 
 
-def times_vector(pairs: Rows, vector: Vector, num_filled: Scalar) -> OfRows:
-    """Returns the scalar product of each row and a vector, `(num_rows,)`."""
+def times_vector(pairs: Rows, vector: Vector, num_filled: Scalar) -> RowNumbers:
+    """Returns the scalar products of the rows with a vector, `(num_rows,)`."""
 
     def multiply(products: tf.Tensor, i: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
         product = tf.linalg.matvec(block, vector)
@@ -46,11 +46,11 @@ def times_vector(pairs: Rows, vector: Vector, num_filled: Scalar) -> OfRows:
         return tf.reshape(_over_blocks(multiply, products, pairs, size, num_filled), (-1,))
 
     at_once = functools.partial(tf.linalg.matvec, pairs, vector)
-    return _at_once_or(in_blocks, at_once, pairs, num_filled)
+    return _in_blocks_or_at_once(in_blocks, at_once, pairs, num_filled)
 
 
-def times_weights(pairs: Rows, weights: OfRows, num_filled: Scalar) -> Vector:
-    """Returns the sum of all rows, each times its weight of `(num_rows,)`."""
+def times_weights(pairs: Rows, weights: RowNumbers, num_filled: Scalar) -> Vector:
+    """Returns the sum of the rows times `weights`, which has shape `(num_rows,)`."""
 
     def add(total: tf.Tensor, i: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
         size = block.shape[0]
@@ -61,18 +61,19 @@ def times_weights(pairs: Rows, weights: OfRows, num_filled: Scalar) -> Vector:
         return _over_blocks(add, tf.zeros_like(pairs[0]), pairs, size, num_filled)
 
     at_once = functools.partial(tf.linalg.matvec, pairs, weights, transpose_a=True)
-    return _at_once_or(in_blocks, at_once, pairs, num_filled)
+    return _in_blocks_or_at_once(in_blocks, at_once, pairs, num_filled)
 
 
 def _rows_in_a_block(num_rows: int, vector: Vector) -> int:
-    """Returns how many rows a block has: all, where less would not pay."""
+    """Returns the number of rows of a block: all rows if blocks would not be faster."""
     size = 2 * (BLOCK_BYTES // (2 * vector.shape[0] * vector.dtype.size))
     return size if 0 < size * FEWEST_BLOCKS <= num_rows else num_rows
 
 
-def _at_once_or(
+def _in_blocks_or_at_once(
     in_blocks: Callable, at_once: Callable, pairs: Rows, num_filled: Scalar
 ) -> tf.Tensor:
+    """Returns the result of `in_blocks(size)` while few rows are filled, else of `at_once()`."""
     size = _rows_in_a_block(pairs.shape[0], pairs[0])
     if size == pairs.shape[0]:
         return at_once()
@@ -82,7 +83,7 @@ def _at_once_or(
 def _over_blocks(
     function: Callable, value: tf.Tensor, pairs: Rows, size: int, num_filled: Scalar
 ) -> tf.Tensor:
-    """Returns `value = function(value, i, block)` of all blocks with pairs in them."""
+    """Returns `value` after `value = function(value, i, block)` for each block with pairs."""
     num_blocks = (2 * num_filled + size - 1) // size
 
     def next_block(i: tf.Tensor, value: tf.Tensor) -> tuple:

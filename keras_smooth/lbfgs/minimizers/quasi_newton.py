@@ -1,10 +1,11 @@
-"""Self-scaled quasi-Newton steps as one loop with one evaluation in it, for XLA.
+"""Self-scaled quasi-Newton methods, as one loop with one evaluation in it.
 
-A program that evaluates the objective at one place is compiled once at that place. The search
-direction comes from an inverse Hessian: a memory of pairs, or a dense matrix.
+XLA compiles an objective anew wherever a program evaluates it, so that this program does so at one
+place only. The search direction comes from an inverse Hessian: a memory of pairs, or a dense
+matrix.
 
-The old matrix is scaled before each update by what b = s.B s / (y.s) says. With s = a d and
-B d = -g the number b costs nothing: s.B s = -a^2 (d.g).
+Before each update, the old matrix is scaled depending on b = s.B s / (y.s). This number costs
+nothing: with s = a d and B d = -g, s.B s = -a^2 (d.g).
 
 References:
     Al-Baali, 1998, "Numerical experience with a class of self-scaling quasi-Newton
@@ -21,22 +22,22 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import dense_inverse_hessian, inverse_hessian
 from keras_smooth.lbfgs.minimizers.dense_inverse_hessian import DenseInverseHessian
-from keras_smooth.lbfgs.minimizers.line_search import Place, dot, is_finite, search
+from keras_smooth.lbfgs.minimizers.line_search import Evaluation, dot, is_finite, search
 from keras_smooth.lbfgs.minimizers.shapes import Scalar
 
-# The cosine between a direction and steepest descent below which the direction is rounding: the
-# square root of the precision, as of a matrix with a condition of its inverse.
+# If the cosine between a direction and steepest descent is smaller, the direction may be rounding
+# error. It is the square root of the precision, for a matrix whose condition number is its inverse.
 LEAST_COSINE = {"float64": 2.0**-26, "float32": 2.0**-11}
 
 
 class State(NamedTuple):
-    """Where the minimizer is; the first seven names are TFP's.
+    """The state of a quasi-Newton method; the first seven names are those of TFP.
 
     Args:
         memory: The inverse Hessian.
-        direction: Of the next line search.
-        slope: Of the objective along it.
-        length: First step that it tries.
+        direction: Direction of the next line search.
+        slope: Slope of the objective along the direction.
+        length: First step length that the line search tries.
         is_newton: Whether the direction is minus the inverse Hessian times the gradient.
     """
 
@@ -56,23 +57,23 @@ class State(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class QuasiNewton:
-    """A self-scaled method, as a row of methods.py.
+    """A self-scaled quasi-Newton method; a row of methods.py.
 
-    Its inverse Hessian is an object or module with the functions
+    Its inverse Hessian is a module or an object with these functions:
 
-        store(memory, step, change, gradient, ratio) -> the memory with a pair more, whose latest
-            gradient is this one; `ratio` is s.B s / (y.s) with the inverse B of the matrix before,
-            1 where it is not known
+        store(memory, step, change, gradient, ratio) -> the memory with one more pair, and this
+            gradient as the latest one; `ratio` is s.B s / (y.s) with the inverse B of the old
+            matrix, or 1 if this number is unknown
         with_gradient(memory, gradient) -> the memory with another gradient as the latest one
         times_gradient(memory, gradient) -> the matrix times the latest gradient
 
-    Of as many pairs as weights, or more, the matrix itself is smaller and forgets nothing: it is
-    the memory then.
+    If there are as many pairs as weights, or more, the memory is a dense matrix, which is smaller
+    than the pairs and forgets nothing.
 
     Args:
         TITLE: Its name in figures.
-        update: Which member of Broyden's class a matrix is; see updates.py.
-        default_num_pairs: How many pairs are its memory; None for a matrix.
+        update: The update formula of a dense matrix, a function of updates.py.
+        default_num_pairs: A function that returns the number of pairs; None for a dense matrix.
     """
 
     TITLE: str
@@ -87,44 +88,43 @@ class QuasiNewton:
         Raises:
             ValueError: If a matrix would not fit into 2 GiB.
         """
-        has_pairs = self.default_num_pairs and num_pairs < position.shape[0]
-        if has_pairs:
+        if self.default_num_pairs and num_pairs < position.shape[0]:
             memory: Any = inverse_hessian.empty(num_pairs, position)
         else:
             memory = dense_inverse_hessian.empty(position)
-        first = beginning(function, position)
-        gradient = first["objective_gradient"]
+        entries = initial_entries(function, position)
+        gradient = entries["objective_gradient"]
         return State(
-            **first,
+            **entries,
             memory=memory,
             direction=-gradient,
             slope=-dot(gradient, gradient),
-            # Without curvature there is no scale: the first step has length 1 at most.
+            # Without a curvature the scale is unknown: the first step has length 1 at most.
             length=1.0 / tf.maximum(tf.norm(gradient), tf.ones([], gradient.dtype)),
             is_newton=tf.constant(False),
         )
 
-    def move(self, state: State, begun: State) -> State:
-        """Returns the state on other data, with the matrix of before if that is of use there.
+    def move(self, state: State, restarted: State) -> State:
+        """Returns the state on other data, with the dense matrix if it is useful there.
 
-        That is where minus the inverse Hessian times the gradient is a direction of descent, and
-        more than rounding. Pairs do not stay: benchmarks/resample.md has what kept pairs do.
+        The matrix is useful if minus the matrix times the gradient is a descent direction by more
+        than rounding. Pairs are dropped; benchmarks/resample.md has the effect of keeping them.
 
         Args:
-            state: The state on the data of before.
-            begun: That on the other data with empty memory.
+            state: The state on the previous data.
+            restarted: The state on the new data with an empty memory.
         """
         matrix = self._inverse_hessian(state)
         if matrix is inverse_hessian:
-            return begun
-        gradient = begun.objective_gradient
+            return restarted
+        gradient = restarted.objective_gradient
         memory = matrix.with_gradient(state.memory, gradient)
         direction = -matrix.times_gradient(memory, gradient)
         slope = dot(direction, gradient)
         least = LEAST_COSINE[gradient.dtype.name] * tf.norm(direction) * tf.norm(gradient)
         if state.num_iterations == 0 or not slope < -least:
-            return begun
-        return begun._replace(
+            return restarted
+        return restarted._replace(
             num_iterations=state.num_iterations,
             num_objective_evaluations=state.num_objective_evaluations + 1,
             memory=memory,
@@ -137,10 +137,12 @@ class QuasiNewton:
     def advance(
         self, function: Callable, state: State, num_iterations: Scalar, tolerance: Scalar
     ) -> State:
-        """Returns the state after at most so many iterations more."""
-        kind = self._inverse_hessian(state)
-        return iterated(
-            lambda state: _iterate(kind, function, state, tolerance), state, num_iterations
+        """Returns the state after at most `num_iterations` more iterations."""
+        matrix = self._inverse_hessian(state)
+        return iterate_at_most(
+            lambda state: _iterate(matrix, function, state, tolerance),
+            state,
+            num_iterations,
         )
 
     def _inverse_hessian(self, state: State) -> Any:
@@ -148,8 +150,8 @@ class QuasiNewton:
         return inverse_hessian if has_pairs else DenseInverseHessian(self.update)
 
 
-def beginning(function: Callable, position: tf.Tensor) -> dict[str, Any]:
-    """Returns the first seven entries of the state at a position, after one evaluation."""
+def initial_entries(function: Callable, position: tf.Tensor) -> dict[str, Any]:
+    """Evaluates the function at a position, and returns the first seven entries of a state."""
     value, gradient = function(position)
     return {
         "converged": tf.constant(False),
@@ -162,40 +164,40 @@ def beginning(function: Callable, position: tf.Tensor) -> dict[str, Any]:
     }
 
 
-def chosen(condition: tf.Tensor, yes: Any, no: Any) -> Any:
-    """Returns one of two nests of tensors; nothing is conditional, which XLA would copy."""
+def select(condition: tf.Tensor, yes: Any, no: Any) -> Any:
+    """Returns one of two nests of tensors, without a conditional, for which XLA copies tensors."""
     return tf.nest.map_structure(lambda a, b: tf.where(condition, a, b), yes, no)
 
 
-def iterated(iterate: Callable, state: Any, num_iterations: tf.Tensor) -> Any:
-    """Returns the state after at most so many iterations more, fewer if it ends before."""
+def iterate_at_most(iterate: Callable, state: Any, num_iterations: tf.Tensor) -> Any:
+    """Returns the state after `num_iterations` more iterations, or when it converges or fails."""
     limit = state.num_iterations + num_iterations
 
-    def goes_on(state: Any) -> tf.Tensor:
+    def continues(state: Any) -> tf.Tensor:
         return (state.num_iterations < limit) & ~state.converged & ~state.failed
 
-    return tf.while_loop(goes_on, lambda state: [iterate(state)], [state])[0]
+    return tf.while_loop(continues, lambda state: [iterate(state)], [state])[0]
 
 
-def _iterate(kind: Any, function: Callable, state: State, tolerance: tf.Tensor) -> State:
-    """Returns the state after a line search: where it failed, with no step and no pair."""
-    start = Place(state.position, state.objective_value, state.objective_gradient)
-    searched = search(function, start, state.direction, state.slope, state.length)
-    good = searched.is_good
-    position, value, gradient = chosen(good, searched.place, start)
+def _iterate(matrix: Any, function: Callable, state: State, tolerance: tf.Tensor) -> State:
+    """Returns the state after a line search; if it failed, without a step and a new pair."""
+    start = Evaluation(state.position, state.objective_value, state.objective_gradient)
+    search_end = search(function, start, state.direction, state.slope, state.length)
+    is_good = search_end.is_good
+    position, value, gradient = select(is_good, search_end.latest, start)
     step, change = position - start.position, gradient - start.gradient
-    ratio = -(searched.length**2) * state.slope / dot(step, change)
+    ratio = -(search_end.length**2) * state.slope / dot(step, change)
     ratio = tf.where(state.is_newton, ratio, tf.ones_like(ratio))
-    memory = kind.store(state.memory, step, change, gradient, ratio)
-    direction = -kind.times_gradient(memory, gradient)
-    # Rounding may spoil a direction; the steepest descent is always one.
-    downhill = dot(direction, gradient) < 0.0
-    direction = tf.where(downhill, direction, -gradient)
+    memory = matrix.store(state.memory, step, change, gradient, ratio)
+    direction = -matrix.times_gradient(memory, gradient)
+    # Rounding may spoil the direction. Steepest descent is always a descent direction.
+    is_descent = dot(direction, gradient) < 0.0
+    direction = tf.where(is_descent, direction, -gradient)
     return State(
-        converged=is_below(tolerance, gradient),
-        failed=~good,
-        num_iterations=state.num_iterations + tf.cast(good, tf.int32),
-        num_objective_evaluations=state.num_objective_evaluations + searched.num_trials,
+        converged=gradient_is_below(tolerance, gradient),
+        failed=~is_good,
+        num_iterations=state.num_iterations + tf.cast(is_good, tf.int32),
+        num_objective_evaluations=state.num_objective_evaluations + search_end.num_trials,
         position=position,
         objective_value=value,
         objective_gradient=gradient,
@@ -203,12 +205,12 @@ def _iterate(kind: Any, function: Callable, state: State, tolerance: tf.Tensor) 
         direction=direction,
         slope=dot(direction, gradient),
         length=tf.ones_like(value),
-        is_newton=downhill,
+        is_newton=is_descent,
     )
 
 
-def is_below(tolerance: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """Returns whether no entry is above the tolerance, or NaN."""
-    # A product compiles in a fifth of the time that a maximum takes.
+def gradient_is_below(tolerance: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    """Returns whether no entry is NaN or larger in size than the tolerance."""
+    # A scalar product compiles in a fifth of the time of a maximum.
     above = tf.cast(~(tf.abs(gradient) <= tolerance), gradient.dtype)
     return dot(above, above) < 1.0

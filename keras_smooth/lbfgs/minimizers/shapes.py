@@ -1,6 +1,7 @@
-"""Tensors by their shapes, which a test compares with those of calls.
+"""Types of tensors with their shapes, which a test checks in every call.
 
-In one call a letter stands for one number: n weights, as many rows as the memory of pairs has.
+Within one call, a name stands for one number: n is the number of weights, and `rows` the number of
+rows of the matrix of pairs.
 """
 
 from typing import Annotated, TypeAlias
@@ -9,7 +10,8 @@ import tensorflow as tf
 
 Scalar: TypeAlias = Annotated[tf.Tensor, ""]
 Vector: TypeAlias = Annotated[tf.Tensor, "n"]
-# Step length, value and slope of a point of a line search.
+# Step length, value and slope of one point of a line search.
 Trial: TypeAlias = Annotated[tf.Tensor, "3"]
 Rows: TypeAlias = Annotated[tf.Tensor, "rows n"]
-OfRows: TypeAlias = Annotated[tf.Tensor, "rows"]
+# One number for each row.
+RowNumbers: TypeAlias = Annotated[tf.Tensor, "rows"]

@@ -1,4 +1,4 @@
-"""The minimizers of TensorFlow Probability, which is imported where it is used."""
+"""The minimizers of TensorFlow Probability, which is imported when they are used."""
 
 import importlib.util
 from collections.abc import Callable
@@ -8,21 +8,21 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers.shapes import Scalar
 
-# The last TensorFlow Probability of an old TensorFlow; newer ones take the newest.
-_LAST_OF = {"2.16": "0.24", "2.17": "0.24"}
-# No change of the objective is not convergence: these tests are switched off.
-_ONLY_THE_GRADIENT = {
+# The last version of TensorFlow Probability for an old TensorFlow; new ones use the newest.
+_LAST_VERSIONS = {"2.16": "0.24", "2.17": "0.24"}
+# An objective that does not change has not converged: these tests are switched off.
+_GRADIENT_TEST_ONLY = {
     "x_tolerance": -1.0, "f_relative_tolerance": -1.0, "f_absolute_tolerance": -1.0,
 }  # fmt: skip
 
 
 class Lbfgs:
-    """L-BFGS, whose line search brackets every step; a row of methods.py."""
+    """L-BFGS of TFP, whose line search brackets every step; a row of methods.py."""
 
     TITLE = "L-BFGS of TFP"
     NEEDS_RESIDUALS = False
     PACKAGES = ("tensorflow-probability",)
-    # Its two loops over the pairs are not parallel.
+    # The two loops over the pairs are sequential, so that more pairs are slow.
     default_num_pairs: Callable | None = staticmethod(lambda *_: 50)
 
     def begin(self, function: Callable, position: tf.Tensor, num_pairs: int) -> Any:
@@ -33,25 +33,25 @@ class Lbfgs:
     def advance(
         self, function: Callable, state: Any, num_iterations: Scalar, tolerance: Scalar
     ) -> Any:
-        """Returns the state after at most so many iterations more."""
+        """Returns the state after at most `num_iterations` more iterations."""
         result = optimizer().lbfgs_minimize(
             function,
             None,
             previous_optimizer_results=state,
             max_iterations=state.num_iterations + num_iterations,
             tolerance=tolerance,
-            **_ONLY_THE_GRADIENT,
+            **_GRADIENT_TEST_ONLY,
         )
-        return result._replace(num_iterations=_completed(result))
+        return result._replace(num_iterations=_num_completed(result))
 
-    def move(self, state: Any, begun: Any) -> Any:
+    def move(self, state: Any, restarted: Any) -> Any:
         """Returns the state on other data, with empty memory."""
         del state
-        return begun
+        return restarted
 
 
 class Bfgs(Lbfgs):
-    """BFGS with a dense inverse Hessian, n^2 numbers."""
+    """BFGS of TFP, with a dense inverse Hessian of n^2 numbers."""
 
     TITLE = "BFGS of TFP"
     default_num_pairs = None
@@ -65,9 +65,9 @@ class Bfgs(Lbfgs):
     def advance(
         self, function: Callable, state: Any, num_iterations: Scalar, tolerance: Scalar
     ) -> Any:
-        """Returns the state after at most so many iterations more.
+        """Returns the state after at most `num_iterations` more iterations.
 
-        bfgs_minimize cannot resume: it starts anew from the position and the inverse Hessian,
+        `bfgs_minimize` cannot resume. It starts anew from the position and the inverse Hessian,
         which costs one evaluation.
         """
         result = optimizer().bfgs_minimize(
@@ -78,17 +78,17 @@ class Bfgs(Lbfgs):
             validate_args=False,
             max_iterations=num_iterations,
             tolerance=tolerance,
-            **_ONLY_THE_GRADIENT,
+            **_GRADIENT_TEST_ONLY,
         )
         before, evaluations = state.num_iterations, state.num_objective_evaluations
         return result._replace(
-            num_iterations=before + _completed(result),
+            num_iterations=before + _num_completed(result),
             num_objective_evaluations=evaluations + result.num_objective_evaluations,
         )
 
 
-def _completed(result: Any) -> tf.Tensor:
-    """Returns the number of iterations; TFP counts the one whose line search died."""
+def _num_completed(result: Any) -> tf.Tensor:
+    """Returns the number of completed iterations; TFP also counts a failed line search."""
     return result.num_iterations - tf.cast(result.failed, result.num_iterations.dtype)
 
 
@@ -96,28 +96,28 @@ def optimizer() -> Any:
     """Returns `tfp.optimizer`.
 
     Raises:
-        ImportError: If it cannot be imported, with the command that installs what fits the
-            TensorFlow that is there.
+        ImportError: If it cannot be imported; the message has the command that installs the
+            versions for the installed TensorFlow.
     """
-    # Asked first: TensorFlow Probability would print advice that replaces TensorFlow.
+    # This comes first, since TensorFlow Probability would advise to install another TensorFlow.
     if importlib.util.find_spec("tf_keras") is None:
         raise ImportError(_remedy("tf_keras is not installed"))
     try:
         import tensorflow_probability as tfp
 
         return tfp.optimizer
-    # A tf_keras of another minor version can fail in any way.
+    # A tf_keras of another minor version can fail with any of these errors.
     except (ImportError, AttributeError, TypeError) as error:
         raise ImportError(_remedy(str(error))) from error
 
 
 def _remedy(reason: str) -> str:
-    # Without dependencies: tf_keras would bring a TensorFlow beside tensorflow-cpu or another
-    # build. All else that these two need is there.
+    # The command has --no-deps, since tf_keras would install a TensorFlow next to tensorflow-cpu or
+    # another build. All other dependencies of the two packages are installed.
     minor = ".".join(tf.__version__.split(".")[:2])
     packages = [f'"tf_keras~={minor}.0"']
-    if minor in _LAST_OF:
-        packages.insert(0, f'"tensorflow-probability~={_LAST_OF[minor]}.0"')
+    if minor in _LAST_VERSIONS:
+        packages.insert(0, f'"tensorflow-probability~={_LAST_VERSIONS[minor]}.0"')
     return (
         f"The methods of TensorFlow Probability cannot be used: {reason}. Install what fits "
         f"TensorFlow {tf.__version__} with: pip install --no-deps {' '.join(packages)}"

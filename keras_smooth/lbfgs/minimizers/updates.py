@@ -1,13 +1,15 @@
-"""Updates by self-scaled members of Broyden's class: how much of the old matrix stays.
+"""The updates of an inverse Hessian by self-scaled members of Broyden's class.
 
-Also whether a step tells a curvature, without which there is no update.
-
-With a step s, a change of the gradient y, the old matrix H, u = H y, q = y.u and rho = 1 / (y.s),
+Let s be a step, y the change of the gradient along it, H the old matrix, u = H y, q = y.u and
+rho = 1 / (y.s). The new matrix is
 
     H_new = (H - u u' / q + phi q v v') / tau + rho s s',   v = rho s - u / q
 
-A member says tau and phi by two numbers that cost nothing, b = s.B s / (y.s) with the inverse B of
-H, and h = q / (y.s). Of BFGS phi is 1, and tau is cut off where it would shrink the old matrix.
+A member of the class is a function that returns tau and phi from two numbers that cost nothing:
+b = s.B s / (y.s) with the inverse B of H, and h = q / (y.s). For BFGS, phi is 1, and tau is at most
+1: the old matrix is never made smaller.
+
+There is no update if the curvature y.s is lost in rounding.
 
 References:
     Al-Baali, 1998, "Numerical experience with a class of self-scaling quasi-Newton algorithms",
@@ -23,26 +25,26 @@ import tensorflow as tf
 from keras_smooth.lbfgs.minimizers.line_search import dot
 from keras_smooth.lbfgs.minimizers.shapes import Scalar, Vector
 
-# Where h b - 1 is more, tau and phi of Broyden are so far from 1 that rounding spoils the matrix:
-# of the badly scaled problems of More, Garbow and Hillstrom without such a bound one is not solved,
-# with 1e2 to 1e6 all are.
+# The largest a = h b - 1 for which Broyden's tau and phi are used. For a larger one they are so far
+# from 1 that rounding spoils the matrix. Without such a bound, one of the badly scaled problems of
+# More, Garbow and Hillstrom is not solved; with a bound of 1e2 to 1e6, all are.
 MOST_A = 1e3
 
 
 def curvature_of(step: Vector, change: Vector) -> tuple[Scalar, Scalar, Scalar]:
-    """Returns y.s, y.y, and whether the pair is kept: y.s is above what rounding makes.
+    """Returns the curvature y.s, y.y, and whether the curvature is larger than rounding errors.
 
     Args:
         step: s, `(n,)`.
         change: y, `(n,)`.
 
     Returns:
-        y.s, but 1 where the pair is not kept; y.y; and whether it is kept.
+        y.s, or 1 if the pair is not kept; y.y; and whether the pair is kept.
     """
     curvature, square = dot(step, change), dot(change, change)
     eps = 2.0**-52 if step.dtype == tf.float64 else 2.0**-23
-    kept = curvature > eps * tf.sqrt(dot(step, step)) * tf.sqrt(square)
-    return tf.where(kept, curvature, tf.ones_like(curvature)), square, kept
+    is_kept = curvature > eps * tf.sqrt(dot(step, step)) * tf.sqrt(square)
+    return tf.where(is_kept, curvature, tf.ones_like(curvature)), square, is_kept
 
 
 def bfgs(b: tf.Tensor, h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -55,16 +57,16 @@ def bfgs(b: tf.Tensor, h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def broyden(b: tf.Tensor, h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns tau and phi of self-scaled Broyden.
 
-    The papers have a factor |1 + a theta|^(1 / (1 - n)) in tau, which is 1 for n weights that
-    are many, and cases by the sign of theta, which are one formula without it. Far from any
-    quadratic function it is BFGS.
+    In the papers, tau has a factor |1 + a theta|^(1 / (1 - n)), which is close to 1 for many
+    weights n. Without this factor, their cases by the sign of theta are one formula. Where the
+    function is far from any quadratic one, this is BFGS.
     """
     ones = tf.ones_like(b)
-    # By Cauchy and Schwarz h b >= 1; rounding may hide it.
+    # By the Cauchy-Schwarz inequality h b >= 1, but rounding may violate it.
     a = tf.maximum(h * b - ones, ones * 1e-12)
     least = tf.minimum(ones, h * (ones - tf.sqrt(a / (ones + a))))
     theta = tf.maximum((least - ones) / a, tf.minimum(ones / least, (ones - b) / b))
     tau, phi = least / tf.maximum(theta, ones), (ones - theta) / (ones + a * theta)
-    of_bfgs = bfgs(b, h)
+    bfgs_tau, bfgs_phi = bfgs(b, h)
     moderate = a < MOST_A
-    return tf.where(moderate, tau, of_bfgs[0]), tf.where(moderate, phi, of_bfgs[1])
+    return tf.where(moderate, tau, bfgs_tau), tf.where(moderate, phi, bfgs_phi)

@@ -1,11 +1,11 @@
-"""What a fit minimizes: a function of one vector of weights.
+"""The objective of a fit: a loss as a function of one vector of weights.
 
-variables.py          what is trained: variables of Keras and of TensorFlow
-exact_losses.py       compiled losses and their weights, in the dtype of the weights
+variables.py          the variables that are trained, of Keras and of TensorFlow
+exact_losses.py       compiled losses and their weights, in the dtype of the model's weights
 compiled_loss.py      the loss of a compiled model
-terms.py              the objective of a user
-objective.py          either of them, with its gradient; what training changes without one
-residuals.py          what is squared, and its Jacobian, if a method needs it
+terms.py              the terms of a user's objective
+objective.py          one of these two as a function of a vector, with its gradient
+residuals.py          residuals and their Jacobian, for methods that need them
 float64_copy.py       a copy of a model that computes in float64
-sharding.py           data at once, in batches or on several devices, each with a share of the rows
+sharding.py           the data as one batch, in batches, or shared among several devices
 """

@@ -1,14 +1,14 @@
 """Compiled losses in the dtype of the weights.
 
-`compile` makes a loss that rounds its value to the floatx of that moment, float32 also for
-most float64 models: too coarse for a line search. floatx is global, so that to change it
-would change what other threads do meanwhile. Therefore Keras gets losses whose value is 1,
-which it rounds without harm, and multiplies each by a weight: that is where the exact value
-goes. Which loss is of which output stays Keras' affair.
+`compile` makes a loss that rounds its value to the floatx of that moment. This is float32 for most
+float64 models too, and too coarse for a line search. floatx is global, so that changing it would
+affect other threads. Therefore Keras gets losses whose value is 1, which is not changed by
+rounding, and multiplies each by its weight, which has the exact value of the loss. Keras still
+decides which loss belongs to which output.
 
-The config of a model alone has the weights of its losses, in public. Keras makes none where a
-loss, a metric, the optimizer or its schedule has none, of which `fit` needs none: then
-`compiled_loss.check_weights` tries whether there are no weights.
+In the public API, only the compile config of a model has the weights of its losses. Keras makes no
+config if a loss, a metric, the optimizer or its schedule has none, although `fit` works without. In
+this case `compiled_loss.check_weights` finds out from values whether there are weights.
 """
 
 import re
@@ -25,31 +25,31 @@ from keras_smooth.presentation.warn import warn_once
 
 
 def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
-    """Compiles a model with the loss of another, computed in `dtype`."""
+    """Compiles a model with the losses of another one, computed in `dtype`."""
     if other.loss is None:
         model.compile(optimizer=other.optimizer)
         return
     losses = keras.tree.map_structure(
-        lambda loss: None if loss is None else _Around(loss, dtype),
+        lambda loss: None if loss is None else _UnitLoss(loss, dtype),
         losses_as_compiled(other),
     )
-    flat, given = keras.tree.flatten(losses), loss_weights(other)
-    given = len(flat) * [None] if given is None else keras.tree.flatten(given)
-    if len(given) != len(flat):
+    flat, numbers = keras.tree.flatten(losses), loss_weights(other)
+    numbers = len(flat) * [None] if numbers is None else keras.tree.flatten(numbers)
+    if len(numbers) != len(flat):
         raise ValueError(
-            f"The model is compiled with {len(flat)} losses, but with {len(given)} loss_weights."
+            f"The model is compiled with {len(flat)} losses, but with {len(numbers)} loss_weights."
         )
-    weights = list(map(_Weight, flat, given))
+    weights = list(map(_ExactValue, flat, numbers))
     # Keras uses the weight of a single loss from a list only.
     if keras.tree.is_nested(losses):
         weights = keras.tree.pack_sequence_as(losses, weights)
     model.compile(optimizer=other.optimizer, loss=losses, loss_weights=weights)
 
 
-def is_exact(model: keras.Model) -> bool:
-    """Returns whether a model was compiled here."""
+def is_compiled_exactly(model: keras.Model) -> bool:
+    """Returns whether a model was compiled by `compile_exactly`."""
     losses = keras.tree.flatten(losses_as_compiled(model))
-    return any(isinstance(loss, _Around) for loss in losses)
+    return any(isinstance(loss, _UnitLoss) for loss in losses)
 
 
 def is_compiled(model: keras.layers.Layer) -> bool:
@@ -57,18 +57,17 @@ def is_compiled(model: keras.layers.Layer) -> bool:
     return isinstance(model, keras.Model) and model.compiled
 
 
-def compilation(model: keras.Model) -> list:
-    """Returns what tells one call of `compile` from the next."""
+def compile_signature(model: keras.Model) -> list:
+    """Returns objects that are the same until a model is compiled again."""
     if not is_compiled(model):
         return []
     return [model.optimizer, model.loss, loss_weights(model)]
 
 
 def losses_as_compiled(model: keras.Model) -> Any:
-    """Returns the losses of a model in the structure that they were passed in.
+    """Returns the losses of a model in the structure in which they were passed.
 
-    TensorFlow keeps lists, tuples and dicts in wrappers of its own, which are other
-    structures to Keras.
+    TensorFlow wraps lists, tuples and dicts, and for Keras these wrappers are other structures.
     """
 
     def unwrapped(structure: Any) -> Any:
@@ -82,11 +81,13 @@ def losses_as_compiled(model: keras.Model) -> Any:
     return unwrapped(model.loss)
 
 
-def compared(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> list[tuple]:
-    """Returns loss, target, output and weights of each loss, in pairs as Keras makes them.
+def compared_tensors(
+    model: keras.Model, y: Any, y_pred: Any, sample_weight: Any
+) -> list[tuple]:
+    """Returns loss, target, output and weights of each loss, paired as Keras pairs them.
 
-    The losses are not computed. They have the attributes `loss`, which is in the dtype of the
-    model, and `own_name`.
+    The losses are not computed. Each is a `_UnitLoss`, with the attributes `loss` and
+    `keras_name`.
 
     Args:
         model: Compiled by `compile_exactly`.
@@ -106,57 +107,58 @@ def compared(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> lis
     return record
 
 
-class _Around(keras.losses.Loss):
-    """A loss of value 1 that keeps its true value for its weight.
+class _UnitLoss(keras.losses.Loss):
+    """A loss that returns 1, and keeps its exact value for its `_ExactValue`.
 
     Args:
-        loss: A loss as it was compiled.
-        dtype: In which it is computed, unless it is the user's and has its own.
+        loss: A loss, as it was passed to `compile`.
+        dtype: The dtype in which it is computed, unless it is a user's loss with its own dtype.
 
     Attributes:
         loss: The loss that is computed.
-        own_name: Name of a function or class of Keras in lower case, or "".
-        latest: The latest value.
-        record: A list that gets what the loss compares, in place of a value, or None.
+        keras_name: The name of the loss in Keras in lower case; "" for a user's own loss.
+        exact_value: The latest exact value, or None.
+        record: A list to which the arguments of a call are appended, instead of computing the
+            loss; or None.
     """
 
     def __init__(self, loss: Any, dtype: str):
-        self.loss, self.own_name = _resolved(loss, dtype), _own_name(loss)
+        self.loss, self.keras_name = _loss_in_dtype(loss, dtype), _name_in_keras(loss)
         super().__init__(name=self.loss.name)
-        self.latest: Any = None
+        self.exact_value: Any = None
         self.record: list[tuple] | None = None
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         scalar = tf.ones((), self.dtype)
         if self.record is None:
-            self.latest = self.loss(y_true, y_pred, sample_weight)
+            self.exact_value = self.loss(y_true, y_pred, sample_weight)
         else:
             self.record.append((self, y_true, y_pred, sample_weight))
-            self.latest = scalar
+            self.exact_value = scalar
         return scalar
 
 
-class _Weight:
-    """A weight times the latest true value of a loss, as soon as TensorFlow asks for it."""
+class _ExactValue:
+    """A loss weight that becomes weight times exact value when TensorFlow converts it."""
 
-    def __init__(self, loss: _Around, weight: float | None):
+    def __init__(self, loss: _UnitLoss, weight: float | None):
         self._loss, self._weight = loss, weight
 
     def __tf_tensor__(self, dtype: Any = None, name: Any = None) -> Any:
-        # Not kept: a tensor holds the whole graph that it is of.
-        value, self._loss.latest = self._loss.latest, None
+        # The loss does not keep the tensor, which would keep its whole graph alive.
+        value, self._loss.exact_value = self._loss.exact_value, None
         return value if self._weight is None else value * self._weight
 
 
-class _InDtype(keras.losses.Loss):
-    """A loss of a function of targets and outputs that computes in a dtype.
+class _LossInDtype(keras.losses.Loss):
+    """A loss that computes a function of targets and outputs in a dtype.
 
-    A loss of Keras is not made from its config: in those of Huber and CosineSimilarity Keras
-    leaves out delta and axis (3.10.0 to 3.15.1).
+    It is not made from the config of a loss of Keras, since the configs of Huber and
+    CosineSimilarity lack delta and axis (Keras 3.10.0 to 3.15.1).
     """
 
     def __init__(self, function: Callable, name: str, dtype: str, **reduction: Any):
-        # A scope of TensorFlow has no other letters: not those of "<lambda>".
+        # The name of a scope of TensorFlow has only these characters, not those of "<lambda>".
         name = re.sub("[^A-Za-z0-9_]", "", name) or "loss"
         super().__init__(name=name, dtype=dtype, **reduction)
         self._function = function
@@ -165,41 +167,42 @@ class _InDtype(keras.losses.Loss):
         return self._function(y_true, y_pred)
 
 
-def _resolved(loss: Any, dtype: str) -> keras.losses.Loss:
-    """Returns a loss that computes in `dtype`, or in its own if it is the user's."""
+def _loss_in_dtype(loss: Any, dtype: str) -> keras.losses.Loss:
+    """Returns a loss that computes in `dtype`; a user's own loss object keeps its dtype."""
     if isinstance(loss, str) and loss.lower() in ("crossentropy", "ce"):
-        return _InDtype(_by_rows(None), loss, dtype)
-    known = keras.losses.get(loss)
-    if not isinstance(known, keras.losses.Loss):
-        name = loss if isinstance(loss, str) else getattr(known, "__name__", "loss")
-        return _InDtype(_by_rows(known), name, dtype)
-    if type(known).__module__.split(".")[0] != "keras":
-        return known
-    return _InDtype(known.call, known.name, dtype, reduction=known.reduction)
+        return _LossInDtype(_with_matched_ranks(None), loss, dtype)
+    resolved = keras.losses.get(loss)
+    if not isinstance(resolved, keras.losses.Loss):
+        name = loss if isinstance(loss, str) else getattr(resolved, "__name__", "loss")
+        return _LossInDtype(_with_matched_ranks(resolved), name, dtype)
+    if type(resolved).__module__.split(".")[0] != "keras":
+        return resolved
+    return _LossInDtype(resolved.call, resolved.name, dtype, reduction=resolved.reduction)
 
 
-def _own_name(loss: Any) -> str:
+def _name_in_keras(loss: Any) -> str:
+    """Returns the name of a loss of Keras in lower case, or "" for a user's own loss."""
     if isinstance(loss, str):
         return loss.lower()
     kind = loss if hasattr(loss, "__name__") else type(loss)
-    own = (getattr(kind, "__module__", None) or "").startswith("keras.")
-    return kind.__name__.lower() if own else ""
+    is_of_keras = (getattr(kind, "__module__", None) or "").startswith("keras.")
+    return kind.__name__.lower() if is_of_keras else ""
 
 
-def _by_rows(function: Callable | None) -> Callable:
-    """Returns a function of targets and outputs of one rank; None chooses a crossentropy."""
+def _with_matched_ranks(function: Callable | None) -> Callable:
+    """Returns a loss function that first matches ranks; None stands for a crossentropy."""
 
-    def with_one_rank(y_true: Any, y_pred: Any) -> Any:
-        chosen = function or _crossentropy(y_true, y_pred)
+    def with_matched_ranks(y_true: Any, y_pred: Any) -> Any:
+        loss_function = function or _crossentropy(y_true, y_pred)
         if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
-            y_true, y_pred = of_one_rank(y_true, y_pred)
-        return chosen(y_true, y_pred)
+            y_true, y_pred = match_ranks(y_true, y_pred)
+        return loss_function(y_true, y_pred)
 
-    return with_one_rank
+    return with_matched_ranks
 
 
 def _crossentropy(y_true: Any, y_pred: Any) -> Any:
-    """Returns the one that Keras uses for targets and outputs of these shapes."""
+    """Returns the crossentropy that Keras uses for targets and outputs of these shapes."""
     if y_pred.shape[-1] == 1:
         return keras.losses.binary_crossentropy
     if len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] == 1:
@@ -207,13 +210,13 @@ def _crossentropy(y_true: Any, y_pred: Any) -> Any:
     return keras.losses.categorical_crossentropy
 
 
-def of_one_rank(left: Any, right: Any) -> Any:
-    """Returns two tensors without the last axis of 1 that only one of them has.
+def match_ranks(left: Any, right: Any) -> Any:
+    """Returns two tensors with the same rank, if only one of them has a last axis of length 1.
 
-    Against rows alone, (n,), the other is made (n, 1).
+    This axis is removed, except that a tensor of shape `(n,)` is reshaped to `(n, 1)`.
     """
     if len(left.shape) == len(right.shape) + 1:
-        return of_one_rank(right, left)[::-1]
+        return match_ranks(right, left)[::-1]
     if len(right.shape) == len(left.shape) + 1 and right.shape[-1] == 1:
         if len(left.shape) == 1:
             return left[:, None], right
@@ -222,7 +225,7 @@ def of_one_rank(left: Any, right: Any) -> Any:
 
 
 def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
-    """Returns the weights of the losses of a model, None if there are none or unread.
+    """Returns the weights of the losses of a model, None if there are none or they are unknown.
 
     Raises:
         TypeError: If a weight is no number.
@@ -267,9 +270,9 @@ def compile_config(model: keras.Model) -> tuple[dict, str]:
         with warnings.catch_warnings():
             # Keras warns of lambdas in configs that are saved; this one is not.
             warnings.filterwarnings("ignore", message=".*includes a `lambda`")
-            # The model's own may be of other arguments.
+            # A subclass may override get_compile_config for other arguments.
             config = keras.Model.get_compile_config(model) or {}
-    # Whatever the user's own code raises is the reason.
+    # The user's own code can raise any error; the error is the reason.
     except Exception as error:
         return {}, f"Keras makes no config of what it has ({copies.brief(error)})"
     has_loss = config.get("loss") is not None

@@ -1,4 +1,4 @@
-"""A model's copy that computes in float64."""
+"""A copy of a model that computes in float64."""
 
 import weakref
 from typing import Any
@@ -15,20 +15,20 @@ _copies = weakref.WeakKeyDictionary()
 
 
 def compute_dtypes(model: keras.Model) -> set[str]:
-    """Returns the dtypes of floats in which the parts of a model compute and hold weights."""
+    """Returns the floating dtypes of the computations and weights of a model."""
     layers = [each for _, each in graph.walk(model) if isinstance(each, keras.layers.Layer)]
     variables = model.trainable_variables
     dtypes = {v.dtype for v in variables} | {layer.compute_dtype for layer in layers}
-    # A lookup computes in text or integers, in any model.
+    # Lookup layers compute with strings or integers.
     return {dtype for dtype in dtypes if "float" in dtype}
 
 
 def in_float64(model: keras.Model, x: Any = None) -> keras.Model:
-    """Returns a model with the same weights and loss that computes in float64.
+    """Returns a model with the same weights and loss that computes in float64, or the model itself.
 
     Args:
         model: Built model.
-        x: A few inputs, in float64, or None for random ones.
+        x: Inputs of a few rows in float64, or None for random ones.
 
     Raises:
         ValueError: If Keras cannot build the model again from its config.
@@ -37,10 +37,13 @@ def in_float64(model: keras.Model, x: Any = None) -> keras.Model:
         return model
     if x is None:
         x = calls.cast_to("float64", sample_inputs.of_built(model))
-    signature = [*exact_losses.compilation(model), *(v.trainable for v in model.variables)]
-    known, copy = _copies.get(model, (None, None))
-    if known != signature:
-        copy = _copied(model, x)
+    signature = [
+        *exact_losses.compile_signature(model),
+        *(v.trainable for v in model.variables),
+    ]
+    copied_signature, copy = _copies.get(model, (None, None))
+    if copied_signature != signature:
+        copy = _make_copy(model, x)
         _copies[model] = signature, copy
     call = calls.Call((x,), {}, calls.call_without_side_effects(model, x))
     try:
@@ -50,12 +53,13 @@ def in_float64(model: keras.Model, x: Any = None) -> keras.Model:
     return copy
 
 
-def _copied(model: keras.Model, x: Any) -> keras.Model:
+def _make_copy(model: keras.Model, x: Any) -> keras.Model:
+    """Returns a built and compiled copy in float64, whose weights are not set yet."""
     own_loss = has_own_loss(model)
     try:
         with strategy_of(model).scope():
             if own_loss:
-                # Not a clone, whose class is Keras' own: the loss is a method of this one.
+                # A clone would be a class of Keras, without the user's method `compute_loss`.
                 copy = copies.from_config(
                     model, lambda config, references: copies.in_dtype("float64", config)
                 )
@@ -63,11 +67,13 @@ def _copied(model: keras.Model, x: Any) -> keras.Model:
                 copy = copies.copy_in("float64", model, (x,), {})
             if not copy.built:
                 copy(x)
-        left = compute_dtypes(copy) - {"float64"}
-        if left:
-            raise ValueError(f"a part of the copy computes in {', '.join(sorted(left))}")
+        other_dtypes = compute_dtypes(copy) - {"float64"}
+        if other_dtypes:
+            raise ValueError(
+                f"a part of the copy computes in {', '.join(sorted(other_dtypes))}"
+            )
         if own_loss and exact_losses.is_compiled(model):
-            # It may call the one of keras.Model, which rounds to floatx.
+            # The user's method may call that of keras.Model, which rounds to floatx.
             exact_losses.compile_exactly(copy, model, "float64")
         elif exact_losses.is_compiled(model):
             copy.compile(
@@ -76,7 +82,7 @@ def _copied(model: keras.Model, x: Any) -> keras.Model:
                 loss_weights=exact_losses.loss_weights(model),
             )
         return copy
-    # The model's code can raise any error, which is the reason.
+    # The code of the model can raise any error; the message has it as the reason.
     except Exception as error:
         raise ValueError(
             f'dtype="float64" needs a copy of {type(model).__name__}, which Keras cannot make: '

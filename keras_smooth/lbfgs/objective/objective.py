@@ -1,4 +1,4 @@
-"""The loss of a Keras model as a pure function of one vector of weights."""
+"""The loss of a fit as a pure function of one vector of weights."""
 
 import math
 import weakref
@@ -11,25 +11,30 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.objective.compiled_loss import CompiledLoss
 from keras_smooth.lbfgs.objective.terms import Terms
-from keras_smooth.lbfgs.objective.variables import HELD, OtherValues, is_among, names_of
+from keras_smooth.lbfgs.objective.variables import (
+    HELD_TENSORS,
+    SubstituteValues,
+    is_among,
+    names_of,
+)
 from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.warn import warn_once
 
 
 class Objective:
-    """What `fit` minimizes, over all data at once.
+    """The loss that a fit minimizes, as a function of the weights and all data.
 
-    The model is held weakly, so that an objective keeps no model alive.
+    The objective holds the model by a weak reference, so that it keeps no model alive.
 
     Args:
-        model: Built Keras model with trainable weights of one dtype; compiled, if there
-            are no terms.
-        terms: What is minimized in place of the loss of the model, or None.
+        model: Built Keras model with trainable weights of one dtype. It must be compiled if
+            `terms` is None.
+        terms: The user's objective, or None for the loss of the model.
 
     Attributes:
-        variables: What is trained.
-        others: The other variables of the model.
-        dtype: Of the trained variables.
+        variables: The trained variables.
+        others: The non-trainable variables of the model.
+        dtype: The dtype of the trained variables.
     """
 
     def __init__(self, model: keras.Model, terms: Terms | None = None):
@@ -42,13 +47,13 @@ class Objective:
         self._loss: Any = terms or CompiledLoss(model, self.dtype)
         for dtype in self._loss.dtypes:
             self._warn_precision(dtype)
-        # All weights in one call: one by one they cost as much as an iteration.
+        # One call for all weights: separate calls cost as much as an iteration.
         self.assign = traced(self._assign_each)
         self._traced_terms = traced(self._named_terms)
 
     @property
     def position(self) -> tf.Tensor:
-        """The trainable weights as one vector of shape `(n,)`."""
+        """The current values of the trained variables, as one vector of shape `(n,)`."""
         return tf.concat([tf.reshape(v, (-1,)) for v in self.variables], axis=0)
 
     def _assign_each(self, position: tf.Tensor) -> None:
@@ -58,8 +63,8 @@ class Objective:
 
     def value(self, position: tf.Tensor, data: tuple) -> tf.Tensor:
         """Returns the loss on `data = (x, y, sample_weight)` at the weights `position`."""
-        with self._scope(self.unflatten(position)):
-            return self._checked(self._loss(self._model(), data))
+        with self._substitute_values(self.unflatten(position)):
+            return self._check_and_cast(self._loss(self._model(), data))
 
     @tf.autograph.experimental.do_not_convert
     def value_and_gradient(
@@ -68,43 +73,52 @@ class Objective:
         """Returns the loss and its gradient, of shapes `()` and `(n,)`.
 
         Args:
-            position: Trainable weights, `(n,)`.
+            position: Values of the trained variables, `(n,)`.
             data: `(x, y, sample_weight)`.
-            others: Values of all other variables, or None to read them.
+            others: Values of the non-trainable variables, or None to read them.
         """
         weights = self.unflatten(position)
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            with self._scope(weights, others) as scope:
+            with self._substitute_values(weights, others) as scope:
                 loss = self._loss(self._model(), data)
         try:
             gradients = tape.gradient(loss, self.sources(weights))
-        # What is computed again for its gradient cannot be differentiated twice.
+        # An operation that is recomputed for its gradient cannot be differentiated twice.
         except (LookupError, NotImplementedError, AttributeError) as error:
             raise ValueError(
                 f"TensorFlow has no gradient of the loss by the weights ({error}). Replace that "
                 "operation; the derivatives in an objective may be had with engine='jet'."
             ) from error
-        self._look(gradients, scope.read, tape.watched_variables())
-        # An embedding's gradient is sparse until it is made a tensor.
+        self._check_gradients(gradients, scope.read, tape.watched_variables())
+        # The gradient of an embedding is sparse before the conversion.
         pairs = zip(weights, gradients)
         dense = [
             tf.zeros_like(w) if g is None else tf.convert_to_tensor(g) for w, g in pairs
         ]
-        flat = tf.concat([tf.reshape(each, (-1,)) for each in dense], axis=0)
-        return self._checked(loss), flat
+        flat = tf.concat([tf.reshape(gradient, (-1,)) for gradient in dense], axis=0)
+        return self._check_and_cast(loss), flat
 
     def sources(self, weights: list[tf.Tensor]) -> list:
-        """Returns what a tape differentiates by: the weights, but variables of TensorFlow."""
+        """Returns the sources of a tape: tensors, and the variables of TensorFlow themselves."""
         pairs = zip(self.variables, weights)
         return [v if isinstance(v, tf.Variable) else weight for v, weight in pairs]
 
-    def _look(self, gradients: list, read: list, watched: Sequence) -> None:
-        """Raises an error if weights are held, or none has a gradient; warns of the untrained."""
+    def _check_gradients(self, gradients: list, read: list, watched: Sequence) -> None:
+        """Checks which variables have gradients.
+
+        Raises an error if a tf.function holds weights, or no weight has a gradient. Warns of
+        weights without a gradient, and of trainable variables that are not trained.
+
+        Args:
+            gradients: Gradients by the trained variables; None if there is none.
+            read: The variables of Keras that the loss reads and that are not substituted.
+            watched: The variables of TensorFlow that the tape has watched.
+        """
         of_keras = [v for v in self.variables if isinstance(v, keras.Variable)]
         held = [v for v in of_keras if is_among(v.value, watched)]
         if held:
-            raise ValueError(HELD.format(weights=f"the weights {names_of(held)}"))
+            raise ValueError(HELD_TENSORS.format(weights=f"the weights {names_of(held)}"))
         lost = [v for v, g in zip(self.variables, gradients) if g is None]
         if len(lost) == len(self.variables):
             raise ValueError(
@@ -121,9 +135,11 @@ class Objective:
                 "leave out a bias that only adds a constant (use_bias=False); else look for "
                 "tf.stop_gradient in the model.",
             )
-        known = [*(variable.value for variable in read), *self.variables]
+        trained_or_read = [*(variable.value for variable in read), *self.variables]
         untrained = [variable for variable in read if variable.trainable]
-        untrained += [variable for variable in watched if not is_among(variable, known)]
+        untrained += [
+            variable for variable in watched if not is_among(variable, trained_or_read)
+        ]
         if untrained:
             warn_once(
                 self._model(),
@@ -133,17 +149,17 @@ class Objective:
             )
 
     def residuals(self, weights: list[tf.Tensor], data: tuple) -> list[tf.Tensor]:
-        """Returns the residuals of each term, whose mean squares add up to the loss.
+        """Returns the residuals of each term; the sum of their mean squares is the loss.
 
         Args:
-            weights: Values of what is trained.
+            weights: Values of the trained variables.
             data: `(x, y, sample_weight)`.
         """
-        with self._scope(weights):
+        with self._substitute_values(weights):
             return self._loss.residuals(self._model(), data)
 
-    def after_training(self, data: tuple) -> list[tuple[keras.Variable, tf.Tensor]]:
-        """Returns the floating variables that a step of training would move, and to what."""
+    def updates_in_training(self, data: tuple) -> list[tuple[keras.Variable, tf.Tensor]]:
+        """Returns the floating variables that a training step changes, with their new values."""
         floating = [v for v in self.others if v.dtype.startswith("float")]
         if not floating:
             return []
@@ -153,21 +169,24 @@ class Objective:
         return [(v, new) for v, new in pairs if new is not None]
 
     def terms(self, data: tuple) -> dict[str, float]:
-        """Returns the terms by name, if they have names, at the weights that are set."""
+        """Returns the named terms at the current weights."""
         terms = self._traced_terms(self.position, data)
         return {name: float(term) for name, term in terms.items() if name}
 
     def _named_terms(self, position: tf.Tensor, data: tuple) -> dict[str, tf.Tensor]:
-        with self._scope(self.unflatten(position)):
-            return self._loss.named(self._model(), data)
+        with self._substitute_values(self.unflatten(position)):
+            return self._loss.named_terms(self._model(), data)
 
-    def _scope(self, weights: list[tf.Tensor], others: list | None = None) -> OtherValues:
-        # Changes of non-trainable variables stay in the scope and are dropped: the seed of
-        # Dropout does not advance, so that one mask holds for the whole run.
+    def _substitute_values(
+        self, weights: list[tf.Tensor], others: list | None = None
+    ) -> SubstituteValues:
+        # The scope drops changes of non-trainable variables. So the seed of Dropout does not
+        # advance, and the whole run has one mask.
         variables = [*self.variables, *(self.others if others else ())]
-        return OtherValues(variables, [*weights, *(others or ())])
+        return SubstituteValues(variables, [*weights, *(others or ())])
 
-    def _checked(self, loss: tf.Tensor) -> tf.Tensor:
+    def _check_and_cast(self, loss: tf.Tensor) -> tf.Tensor:
+        """Returns the loss in the dtype of the weights, after checking that it is a scalar."""
         if loss.shape.rank:
             raise ValueError(
                 f"The loss must be a scalar, but it has shape {tuple(loss.shape)}. Compile with "
@@ -192,10 +211,10 @@ class Objective:
 
 
 def recalibrate(objective: Objective, variables: list, batches: Callable) -> None:
-    """Gives every moving average the value that it would approach at these weights.
+    """Sets each moving average to the value that it would approach at these weights.
 
     Args:
-        objective: Objective whose weights are in the model.
+        objective: Objective whose weights were assigned to the model.
         variables: The moving averages.
         batches: Returns an iterator over the batches `(x, y, sample_weight)` of all rows.
     """
@@ -203,18 +222,21 @@ def recalibrate(objective: Objective, variables: list, batches: Callable) -> Non
     for _ in range(2):
         # One epoch of training.
         for batch in batches():
-            for variable, value in objective.after_training(batch):
+            for variable, value in objective.updates_in_training(batch):
                 variable.assign(value)
         values.append([np.asarray(variable) for variable in variables])
-    for variable, *three in zip(variables, *values):
-        variable.assign(limit(*three))
+    for variable, *three_values in zip(variables, *values):
+        variable.assign(limit_of_average(*three_values))
 
 
-def limit(start: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Returns where a sequence goes that is an exponential average of a constant.
+def limit_of_average(
+    start: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> np.ndarray:
+    """Returns the limit of an exponential moving average of a constant, from three values.
 
-    Its steps shrink by one factor, the momentum (Aitken's delta-squared process, exact
-    here). Where they do not shrink it is no average, and the first step is the answer.
+    The steps of such a sequence shrink by a constant factor, the momentum, so that Aitken's
+    delta-squared process is exact. If the steps do not shrink, the sequence is no moving average,
+    and the value after the first step is returned.
     """
     step, change = first - start, second - first
     shrinks = np.abs(change) < np.abs(step)

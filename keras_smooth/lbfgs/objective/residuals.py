@@ -1,11 +1,11 @@
-"""What an objective squares, and its Jacobian: a reverse sweep for each row, all at once.
+"""The residuals of an objective and their Jacobian.
 
-Most residuals belong to a row of the data each. Then the Jacobian costs as much as some gradients,
-since each row is differentiated alone, and a sample of the rows has residuals of its own. Whether
-it is so is tried: residuals of single rows are compared with those of all rows. Rows with a loop in
-them, which TensorFlow cannot vectorize, are differentiated one after another. What is computed of
-all rows together, such as an integral, is differentiated for each of its entries, which costs as
-many evaluations.
+Most residuals belong to one row of the data each. Then each row is differentiated by itself, all
+rows at once, so that the Jacobian costs as much as a few gradients, and the residuals of a sample
+of the rows can be computed alone. Whether this is so is tested: residuals computed row by row are
+compared with those of all rows. If TensorFlow cannot vectorize the computation of a row, such as a
+loop, the rows are differentiated one after another. Residuals of all rows together, such as an
+integral, are differentiated entry by entry, which costs as much as an evaluation for each entry.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.result import Status
 from keras_smooth.models.tracing import traced
 
-# Matrices of more rows take minutes an iteration, larger Jacobians do not fit beside the rest.
+# With matrices of more rows, an iteration takes minutes. Larger Jacobians do not fit into memory.
 MOST_ROWS = 8192
 MOST_BYTES = 2**31
 
@@ -33,22 +33,22 @@ class Term(NamedTuple):
     """How a term of the residuals is differentiated.
 
     Args:
-        way: A name of `JACOBIANS`.
-        leaves: Places of the tensors in the data that have a row for each row of the term.
-        num_rows: Number of these rows, 0 if the term has no other number of them.
+        method: A name of `JACOBIANS`.
+        leaves: Indices of the tensors in the data that have one row for each row of the term.
+        num_rows: Number of these rows; 0 if the term cannot be computed for fewer rows.
     """
 
-    way: str
+    method: str
     leaves: tuple[int, ...] = ()
     num_rows: int = 0
 
 
 class Layout(NamedTuple):
-    """What is known of the residuals of data of one form.
+    """The terms of the residuals, for data of given shapes and dtypes.
 
     Args:
-        terms: How they are differentiated.
-        most_rows: The largest number of rows of a sample, 0 if all rows have to be used.
+        terms: How each term is differentiated.
+        most_rows: The largest number of rows of a sample; 0 if all rows have to be used.
     """
 
     terms: tuple[Term, ...]
@@ -56,23 +56,23 @@ class Layout(NamedTuple):
 
 
 class Residuals:
-    """The residuals of an objective, whose sum of squares is the loss.
+    """The residuals of an objective; the sum of their squares is the loss.
 
     Args:
-        objective: With a loss that has residuals.
+        objective: Objective whose loss has residuals.
     """
 
     def __init__(self, objective: Objective):
         self._objective = objective
-        # By the form of the data.
+        # By shapes and dtypes of the data.
         self._layouts: dict[str, Layout] = {}
-        # By place and way of a term.
+        # By index and method of a term.
         self._jacobians: dict[tuple[int, Term], Any] = {}
 
     def values(self, position: tf.Tensor, data: tuple) -> tf.Tensor:
-        """Returns all residuals over the root of how many there are of a term, `(m,)`."""
+        """Returns the residuals of all terms, each divided by the root of its size, `(m,)`."""
         terms = self._objective.residuals(self._objective.unflatten(position), data)
-        flat = [tf.reshape(_scaled(term), (-1,)) for term in terms]
+        flat = [tf.reshape(_scale_to_mean_square(term), (-1,)) for term in terms]
         return tf.concat([tf.cast(term, position.dtype) for term in flat], axis=0)
 
     def linearized(
@@ -83,23 +83,23 @@ class Residuals:
         Args:
             position: Weights, `(n,)`.
             data: `(x, y, sample_weight)`, or a sample of their rows.
-            terms: Those of the `layout` of the data.
+            terms: The terms of the `layout` of the data.
         """
         blocks = [
-            self._jacobian(place, term)(position, data) for place, term in enumerate(terms)
+            self._jacobian(index, term)(position, data) for index, term in enumerate(terms)
         ]
         return self.values(position, data), tf.concat(blocks, axis=0)
 
     def layout(self, data: tuple) -> Layout:
-        """Returns what is known of data of a form that was examined."""
-        return self._layouts[str(micro_batches.form(data))]
+        """Returns the layout of data whose shapes and dtypes were examined."""
+        return self._layouts[str(micro_batches.shapes_and_dtypes(data))]
 
     def draw(self, data: tuple, size: tf.Tensor, seed: tf.Tensor) -> tuple:
-        """Returns random rows of the data, and their share of as many as there can be.
+        """Returns random rows of the data, and their number as a fraction of the largest one.
 
         Args:
             data: `(x, y, sample_weight)`.
-            size: Number of rows of tensors that have more, `()`.
+            size: Number of rows, `()`; a tensor with fewer rows keeps all.
             seed: An integer, `()`.
         """
         terms, most_rows = self.layout(data)
@@ -108,92 +108,100 @@ class Residuals:
         size = tf.minimum(size, most_rows)
 
         @functools.cache
-        def rows(number: int) -> tf.Tensor:
-            both = tf.stack([seed, number])
-            return tf.random.experimental.stateless_shuffle(tf.range(number), both)[:size]
+        def rows(num_rows: int) -> tf.Tensor:
+            shuffle_seed = tf.stack([seed, num_rows])
+            return tf.random.experimental.stateless_shuffle(
+                tf.range(num_rows), shuffle_seed
+            )[:size]
 
         leaves = {leaf for term in terms for leaf in term.leaves}
-        sample = _changed(data, leaves, lambda t: tf.gather(t, rows(t.shape[0])))
+        sample = _replace_leaves(data, leaves, lambda t: tf.gather(t, rows(t.shape[0])))
         return sample, size / most_rows
 
     def examine(self, position: tf.Tensor, data: tuple) -> None:
-        """Finds out how residuals are differentiated, and whether they make up the loss.
+        """Finds out how residuals are differentiated, and whether the loss is their sum of squares.
 
         Args:
-            position: Any weights at which no residual is 0 for a special reason.
+            position: Weights at which no residual is 0 for a special reason; see `perturbed`.
             data: `(x, y, sample_weight)`.
 
         Raises:
-            ValueError: If the loss is not their sum of squares, or they are too many.
+            ValueError: If the loss is not the sum of squares, or there are too many residuals.
         """
         values = self._objective.residuals(self._objective.unflatten(position), data)
         self._check_loss(position, data, values)
-        form = str(micro_batches.form(data))
+        form = str(micro_batches.shapes_and_dtypes(data))
         if form not in self._layouts:
             terms = tuple(
-                self._fastest(place, value, position, data)
-                for place, value in enumerate(values)
+                self._choose_method(index, value, position, data)
+                for index, value in enumerate(values)
             )
             self._layouts[form] = Layout(terms, _most_rows(position, values, terms))
 
-    def _fastest(
-        self, place: int, value: tf.Tensor, position: tf.Tensor, data: tuple
+    def _choose_method(
+        self, index: int, value: tf.Tensor, position: tf.Tensor, data: tuple
     ) -> Term:
-        """Returns a term with the fastest way to differentiate it."""
-        function = self._term(place, self._objective.unflatten(position))
-        number = value.shape[0]
-        leaves = _leaves_of(data, number)
-        # Some code needs the number of rows that it was written for.
-        forms = {number: _changed(data, leaves, _of_any_number), 0: data}
-        for way in MAPS:
-            # The user's code, or an operation that TensorFlow cannot vectorize, may raise anything.
+        """Returns a term with the fastest method to differentiate it."""
+        function = self._term_function(index, self._objective.unflatten(position))
+        leaves = _leaves_with_rows(data, value.shape[0])
+        # Some code works for one number of rows only: then the term has the number 0.
+        forms = {value.shape[0]: _replace_leaves(data, leaves, _with_unknown_rows), 0: data}
+        for method in ROW_MAPS:
+            # The user's code, and operations that cannot be vectorized, can raise any error.
             with contextlib.suppress(Exception):
-                alone = _by_rows(MAPS[way], function, data, leaves, value.dtype)
-                if not _is_close(alone, value):
+                by_rows = _residuals_by_rows(
+                    ROW_MAPS[method], function, data, leaves, value.dtype
+                )
+                if not _is_close(by_rows, value):
                     break
                 for num_rows, form in forms.items():
-                    term = Term(way, leaves, num_rows)
+                    term = Term(method, leaves, num_rows)
                     with contextlib.suppress(Exception):
-                        self._jacobian(place, term).get_concrete_function(position, form)
+                        self._jacobian(index, term).get_concrete_function(position, form)
                         traced(function).get_concrete_function(form)
                         return term
         return Term("entries")
 
-    def _jacobian(self, place: int, term: Term) -> Any:
-        """Returns the Jacobian of a term as a traced function of position and data."""
+    def _jacobian(self, index: int, term: Term) -> Any:
+        """Returns a traced function of position and data that computes the Jacobian of a term."""
 
         def jacobian(position: tf.Tensor, data: tuple) -> tf.Tensor:
             weights = self._objective.unflatten(position)
-            function, sources = self._term(place, weights), self._objective.sources(weights)
-            return JACOBIANS[term.way](function, data, sources, term.leaves)
+            function, sources = (
+                self._term_function(index, weights),
+                self._objective.sources(weights),
+            )
+            return JACOBIANS[term.method](function, data, sources, term.leaves)
 
-        return self._jacobians.setdefault((place, term), traced(jacobian))
+        return self._jacobians.setdefault((index, term), traced(jacobian))
 
-    def _term(self, place: int, weights: list[tf.Tensor]) -> Callable:
-        return lambda data: self._objective.residuals(weights, data)[place]
+    def _term_function(self, index: int, weights: list[tf.Tensor]) -> Callable:
+        """Returns a function of data that computes the residuals of a term."""
+        return lambda data: self._objective.residuals(weights, data)[index]
 
     def _check_loss(self, position: tf.Tensor, data: tuple, values: list) -> None:
+        """Raises an error if the loss is not the sum of squares of the residuals."""
         loss, again = (float(self._objective.value(position, data)) for _ in range(2))
-        squares = float(tf.reduce_sum(self.values(position, data) ** 2))
-        tolerance = max(map(_rounding, [position, *values]))
-        if not math.isfinite(loss) or math.isclose(loss, squares, rel_tol=tolerance):
+        sum_of_squares = float(tf.reduce_sum(self.values(position, data) ** 2))
+        tolerance = max(map(_rounding_tolerance, [position, *values]))
+        if not math.isfinite(loss) or math.isclose(loss, sum_of_squares, rel_tol=tolerance):
             return
         if not math.isclose(loss, again, rel_tol=tolerance):
-            words = f"The loss is {loss:.6g} at one call and {again:.6g} at the next. "
-            raise ValueError(words + Status.RANDOM.message)
+            message = f"The loss is {loss:.6g} at one call and {again:.6g} at the next. "
+            raise ValueError(message + Status.RANDOM.message)
         raise ValueError(
             'method="gauss_newton" minimizes mean squares, but the loss of the model is '
-            f"{loss:.6g} where the mean squared error is {squares:.6g}. It needs "
+            f"{loss:.6g} where the mean squared error is {sum_of_squares:.6g}. It needs "
             'compile(loss="mse") without loss_weights, regularizers, add_loss and masks; for all '
             "else there are objectives that return residuals, or the other methods."
         )
 
 
 def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
-    """Returns the largest number of rows of a sample, 0 if there are no samples.
+    """Returns the largest number of rows of a sample; 0 if all rows have to be used.
 
     Raises:
-        ValueError: If all rows have to be used, and are too many.
+        ValueError: If all rows have to be used, and there are too many.
     """
     count, num_weights = sum(math.prod(value.shape) for value in values), len(position)
     num_bytes = num_weights * position.dtype.size
@@ -201,12 +209,12 @@ def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
     if num_weights > MOST_ROWS:
         limit = min(limit, MOST_ROWS)
     is_sampled = all(term.num_rows for term in terms)
-    number = max(term.num_rows for term in terms)
+    num_rows = max(term.num_rows for term in terms)
     if count <= limit:
-        return number if is_sampled else 0
+        return num_rows if is_sampled else 0
     entries = sum(math.prod(value.shape[1:]) for value in values)
     if is_sampled and limit >= entries:
-        return min(limit // entries, number)
+        return min(limit // entries, num_rows)
     raise ValueError(
         f'method="gauss_newton" needs a Jacobian of {count} residuals by {num_weights} weights, '
         f"{count * num_bytes / 2**30:.1f} GiB, and a matrix of {min(count, num_weights)} rows. It "
@@ -215,90 +223,92 @@ def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
     )
 
 
-def _scaled(term: tf.Tensor) -> tf.Tensor:
-    """Returns residuals whose sum of squares is the mean square."""
+def _scale_to_mean_square(term: tf.Tensor) -> tf.Tensor:
+    """Returns residuals divided by a number, so that their sum of squares is the mean square."""
     return term / tf.sqrt(tf.cast(tf.size(term), term.dtype))
 
 
-def _leaves_of(data: tuple, num_rows: int) -> tuple[int, ...]:
-    """Returns the places of the tensors that have a number of rows."""
+def _leaves_with_rows(data: tuple, num_rows: int) -> tuple[int, ...]:
+    """Returns the indices of the tensors with `num_rows` rows."""
     flat = enumerate(keras.tree.flatten(data))
     return tuple(i for i, t in flat if t is not None and t.shape[:1] == [num_rows])
 
 
-def _changed(data: tuple, leaves: Iterable[int], change: Callable) -> tuple:
-    """Returns data with a function applied to the tensors in some places."""
+def _replace_leaves(data: tuple, leaves: Iterable[int], change: Callable) -> tuple:
+    """Returns data with a function applied to the tensors with the indices `leaves`."""
     flat = keras.tree.flatten(data)
     for leaf in leaves:
         flat[leaf] = change(flat[leaf])
     return keras.tree.pack_sequence_as(data, flat)
 
 
-def _of_any_number(tensor: tf.Tensor) -> tf.TensorSpec:
-    """Returns what stands for a tensor with another number of rows."""
+def _with_unknown_rows(tensor: tf.Tensor) -> tf.TensorSpec:
+    """Returns the specification of a tensor with any number of rows."""
     return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
 
 
-def _rows_of(data: tuple, leaves: Sequence[int]) -> tuple[list, Callable]:
-    """Returns the tensors in some places, and a function that puts a row of each there."""
+def _rows_and_setter(data: tuple, leaves: Sequence[int]) -> tuple[list, Callable]:
+    """Returns the tensors with the indices `leaves`, and a function that replaces each by a row."""
     flat = keras.tree.flatten(data)
 
     def with_row(row: list) -> tuple:
-        left = iter(row)
-        return _changed(data, leaves, lambda leaf: next(left)[None])
+        new_leaves = iter(row)
+        return _replace_leaves(data, leaves, lambda leaf: next(new_leaves)[None])
 
     return [flat[leaf] for leaf in leaves], with_row
 
 
-def _by_rows(
-    over_rows: Callable, function: Callable, data: tuple, leaves: Sequence[int], dtype: Any
+def _residuals_by_rows(
+    map_rows: Callable, function: Callable, data: tuple, leaves: Sequence[int], dtype: Any
 ) -> tf.Tensor:
-    """Returns residuals of each row computed alone."""
-    rows, with_row = _rows_of(data, leaves)
-    # In a graph, since TensorFlow counts what it vectorizes outside of one.
-    return traced(lambda: over_rows(lambda row: function(with_row(row))[0], rows, dtype))()
+    """Returns residuals that are computed for each row by itself."""
+    rows, with_row = _rows_and_setter(data, leaves)
+    # In a graph, since outside of one TensorFlow counts calls of vectorized functions.
+    return traced(lambda: map_rows(lambda row: function(with_row(row))[0], rows, dtype))()
 
 
 def _is_close(rows: tf.Tensor, whole: tf.Tensor) -> bool:
-    """Returns whether residuals are the same up to rounding; what is not finite is."""
-    tolerance, rows, whole = _rounding(whole), np.asarray(rows), np.asarray(whole)
+    """Returns whether residuals are equal up to rounding; NaN equals NaN."""
+    tolerance, rows, whole = _rounding_tolerance(whole), np.asarray(rows), np.asarray(whole)
     scale = np.max(np.abs(whole), initial=0.0, where=np.isfinite(whole))
     return rows.shape == whole.shape and np.allclose(
         rows, whole, rtol=tolerance, atol=tolerance * scale, equal_nan=True
     )
 
 
-def _rounding(values: tf.Tensor) -> float:
-    """Returns the relative difference below which values of a dtype are the same."""
+def _rounding_tolerance(values: tf.Tensor) -> float:
+    """Returns the relative difference below which values of a dtype count as equal."""
     return math.sqrt(np.finfo(values.dtype.as_numpy_dtype).eps)
 
 
-def _of_rows(
-    over_rows: Callable, function: Callable, data: tuple, sources: list, leaves: tuple
+def _jacobian_by_rows(
+    map_rows: Callable, function: Callable, data: tuple, sources: list, leaves: tuple
 ) -> tf.Tensor:
-    """Returns the Jacobian of residuals that belong to a row each."""
-    rows, with_row = _rows_of(data, leaves)
+    """Returns the Jacobian of residuals that belong to one row each."""
+    rows, with_row = _rows_and_setter(data, leaves)
 
-    def of_row(row: list) -> tf.Tensor:
+    def row_jacobian(row: list) -> tf.Tensor:
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(sources)
             entries = tf.unstack(tf.reshape(function(with_row(row)), (-1,)))
-        return tf.stack([_flat(tape, entry, sources) for entry in entries])
+        return tf.stack([_flat_gradient(tape, entry, sources) for entry in entries])
 
-    jacobian = over_rows(of_row, rows, sources[0].dtype)
+    jacobian = map_rows(row_jacobian, rows, sources[0].dtype)
     flat = tf.reshape(jacobian, (-1, jacobian.shape[-1]))
     return flat / tf.sqrt(tf.cast(tf.shape(flat)[0], flat.dtype))
 
 
-def _of_entries(function: Any, data: tuple, sources: list, leaves: tuple) -> tf.Tensor:
-    """Returns the Jacobian of any residuals, entry by entry."""
+def _jacobian_by_entries(
+    function: Any, data: tuple, sources: list, leaves: tuple
+) -> tf.Tensor:
+    """Returns the Jacobian of any residuals, which is computed entry by entry."""
     del leaves
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(sources)
-        residuals = tf.reshape(_scaled(function(data)), (-1,))
-        # TensorFlow has no room for gradients in another dtype.
+        residuals = tf.reshape(_scale_to_mean_square(function(data)), (-1,))
+        # TensorFlow's Jacobian needs one dtype for residuals and sources.
         residuals = tf.cast(residuals, sources[0].dtype)
-    # One after another: all sweeps at once would need the memory of as many evaluations.
+    # Without pfor, since all entries at once would need the memory of as many evaluations.
     jacobians = tape.jacobian(
         residuals, sources, unconnected_gradients="zero", experimental_use_pfor=False
     )
@@ -306,32 +316,37 @@ def _of_entries(function: Any, data: tuple, sources: list, leaves: tuple) -> tf.
     return tf.concat([tf.reshape(jacobian, (size, -1)) for jacobian in jacobians], axis=1)
 
 
-def _flat(tape: tf.GradientTape, entry: tf.Tensor, sources: list) -> tf.Tensor:
+def _flat_gradient(tape: tf.GradientTape, entry: tf.Tensor, sources: list) -> tf.Tensor:
     gradients = tape.gradient(entry, sources, unconnected_gradients="zero")
     return tf.concat([tf.reshape(gradient, (-1,)) for gradient in gradients], axis=0)
 
 
 def _vectorized(function: Callable, rows: list, dtype: Any) -> tf.Tensor:
+    """Maps a function over rows by `tf.vectorized_map`, without its log messages."""
     logger = tf.get_logger()
 
-    def is_other(record: logging.LogRecord) -> bool:
+    def is_unrelated(record: logging.LogRecord) -> bool:
         return "parallel_for" not in record.pathname
 
-    # TensorFlow would log what it cannot vectorize.
-    logger.addFilter(is_other)
+    # TensorFlow logs which operations it cannot vectorize.
+    logger.addFilter(is_unrelated)
     try:
         return tf.vectorized_map(function, rows, warn=False)
     finally:
-        logger.removeFilter(is_other)
+        logger.removeFilter(is_unrelated)
 
 
 def _one_after_another(function: Callable, rows: list, dtype: Any) -> tf.Tensor:
     return tf.map_fn(function, rows, fn_output_signature=dtype)
 
 
-# How a function is called with each row, the fastest first.
-MAPS: dict[str, Callable] = {"rows": _vectorized, "loop": _one_after_another}
+# Functions that map over rows, the fastest first.
+ROW_MAPS: dict[str, Callable] = {"rows": _vectorized, "loop": _one_after_another}
+# Functions that compute a Jacobian, by the name of the method.
 JACOBIANS: dict[str, Callable] = {
-    **{way: functools.partial(_of_rows, over_rows) for way, over_rows in MAPS.items()},
-    "entries": _of_entries,
+    **{
+        name: functools.partial(_jacobian_by_rows, map_rows)
+        for name, map_rows in ROW_MAPS.items()
+    },
+    "entries": _jacobian_by_entries,
 }

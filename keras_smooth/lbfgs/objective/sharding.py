@@ -1,8 +1,9 @@
-"""The objective on several devices: every replica computes its share of the rows.
+"""The data of a fit, as one batch, in batches, or shared among the replicas of a strategy.
 
-The shares are summed, and the same minimizer runs on every worker on the same numbers. What a
-worker knows alone (its clock, its callbacks, its disk) is decided in common: a worker that
-stops by itself would leave the others waiting for its share.
+Each replica evaluates the objective on its share of the rows, the results are summed, and every
+worker runs the same minimizer on the same numbers. Decisions that depend on one worker, such as its
+clock, its callbacks or its disk, are made in common: if one worker stopped alone, the others would
+wait for its share.
 """
 
 import functools
@@ -18,69 +19,73 @@ from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.models.tracing import traced
 
-# Number of rows with which a loss is tested for being an average over rows.
-_SAMPLE = 64
+# Number of rows in the test of whether a loss is an average over rows.
+_SAMPLE_ROWS = 64
 
 
 class Replicas:
     """The replicas of a strategy.
 
-    The model runs outside of `strategy.run`, where Keras divides its losses, but not the
-    losses of everybody else, by the number of replicas.
+    The model is not called by `strategy.run`, in which Keras divides its own losses by the number
+    of replicas, but no other losses.
 
     Args:
         strategy: Strategy with several replicas.
 
     Attributes:
-        count: Number of replicas, on all workers.
-        places: Which of them are on this worker.
+        count: Number of replicas on all workers.
+        replica_ids: Indices of the replicas on this worker.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy):
         self._strategy = strategy
         self._devices = strategy.extended.worker_devices
         self.count = strategy.num_replicas_in_sync
-        places = strategy.experimental_distribute_values_from_function(
+        replica_ids = strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(context.replica_id_in_sync_group)
         )
-        self.places = [int(p) for p in strategy.experimental_local_results(places)]
-        self._compiled_sum = traced(self._sum)
+        self.replica_ids = list(map(int, strategy.experimental_local_results(replica_ids)))
+        self._compiled_sum = traced(self._sum_over_workers)
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process has the first of the replicas."""
-        return self.places[0] == 0
+        """Whether this process has the first replica."""
+        return self.replica_ids[0] == 0
 
     @property
-    def several_workers(self) -> bool:
-        """Whether there are replicas in other processes."""
+    def has_several_workers(self) -> bool:
+        """Whether other processes have replicas too."""
         return len(self._devices) < self.count
 
-    def each(self, make: Callable, values: Sequence) -> tuple:
-        """Returns the results of a function for each replica of this worker, on its device."""
+    def on_each_device(self, make: Callable, values: Sequence) -> tuple:
+        """Calls a function for each replica of this worker on its device; returns all results."""
         results = []
         for value, device in zip(values, self._devices):
             with tf.device(device):
                 results.append(make(value))
         return tuple(results)
 
-    def over_all_rows(self, function: Callable, position: tf.Tensor, data: tuple) -> tuple:
-        """Returns value and gradient over the rows of all replicas; see `micro_batches.over_all_rows`."""
-        evaluate = functools.partial(micro_batches.over_all_rows, function, position)
-        by_replica = self.each(evaluate, data)
-        return tuple(self._sum(tf.add_n(values)) for values in zip(*by_replica))
+    def evaluate_all_rows(
+        self, function: Callable, position: tf.Tensor, data: tuple
+    ) -> tuple:
+        """Returns value and gradient over the rows of all replicas, as in micro_batches.py."""
+        evaluate = functools.partial(micro_batches.evaluate_all_rows, function, position)
+        by_replica = self.on_each_device(evaluate, data)
+        return tuple(
+            self._sum_over_workers(tf.add_n(values)) for values in zip(*by_replica)
+        )
 
     def any_of(self, *flags: bool) -> list[bool]:
-        """Returns which flags are set on some worker, on every worker the same."""
-        return [bool(column.any()) for column in self._gathered(flags).T]
+        """Returns, for each flag, whether any worker has set it; the same on every worker."""
+        return [bool(column.any()) for column in self._gather(flags).T]
 
     def check_same(self, **digests: str) -> None:
-        """Raises an error on every worker if one has other digests.
+        """Raises an error on every worker if the workers have different digests.
 
         Raises:
-            ValueError: If there is another, with its names.
+            ValueError: If digests differ; the message has their names.
         """
-        table = self._gathered([int(digest[:15], 16) for digest in digests.values()])
+        table = self._gather([int(digest[:15], 16) for digest in digests.values()])
         same = (table == table[0]).all(axis=0)
         others = [name for name, is_same in zip(digests, same) if not is_same]
         if others:
@@ -89,32 +94,33 @@ class Replicas:
                 "the same model and data, and a checkpoint directory that all of them can read."
             )
 
-    def _sum(self, value: tf.Tensor) -> tf.Tensor:
-        if not self.several_workers:
+    def _sum_over_workers(self, value: tf.Tensor) -> tf.Tensor:
+        if not self.has_several_workers:
             return value
 
+        # A value of the worker counts once, on its first replica.
         def share(value: Any) -> Any:
-            place = tf.distribute.get_replica_context().replica_id_in_sync_group
-            first = place % len(self._devices) == 0
-            return tf.where(first, value, tf.zeros_like(value))
+            replica_id = tf.distribute.get_replica_context().replica_id_in_sync_group
+            is_first = replica_id % len(self._devices) == 0
+            return tf.where(is_first, value, tf.zeros_like(value))
 
         shares = self._strategy.run(share, args=(value,))
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
 
-    def _gathered(self, numbers: Sequence[int]) -> np.ndarray:
+    def _gather(self, numbers: Sequence[int]) -> np.ndarray:
         """Returns the numbers of all replicas, a row each."""
         table = np.zeros((self.count, len(numbers)), np.int64)
-        table[self.places] = numbers
+        table[self.replica_ids] = numbers
         return self._compiled_sum(tf.constant(table)).numpy()
 
 
 def strategy_of(model: keras.layers.Layer) -> tf.distribute.Strategy:
-    """Returns the strategy that a model was made under; a layer alone keeps none."""
+    """Returns the strategy of a model; for a layer, which has none, the current one."""
     return getattr(model, "distribute_strategy", None) or tf.distribute.get_strategy()
 
 
 def replicas_of(model: keras.layers.Layer) -> Replicas | None:
-    """Returns the replicas that a model was made for, or None if there is one only."""
+    """Returns the replicas of the strategy of a model, or None if there is only one."""
     strategy = strategy_of(model)
     return Replicas(strategy) if strategy.num_replicas_in_sync > 1 else None
 
@@ -125,23 +131,24 @@ def shard(
     replicas: Replicas | None,
     batch_size: int | None,
 ) -> Any:
-    """Returns the data of the minimizer of an objective.
+    """Returns the data in the form that a minimizer needs: as one batch, in batches, or shared.
 
     Args:
         data: Rows or points.
-        objective: Tells whether it is an average over rows, if they are cut.
+        objective: The objective, evaluated to find out whether it is an average over rows.
         replicas: The replicas that share the rows, or None.
-        batch_size: Rows that one device evaluates at once, or None for all; on several
-            devices one more in the last batch if the rows do not divide evenly.
+        batch_size: Rows that one device evaluates at once, or None for all. On several devices,
+            the last batch has one row more if the rows cannot be shared evenly.
 
     Raises:
-        ValueError: If the objective is neither an average nor a sum, but must be cut,
-            points cannot be shared evenly, or there are fewer rows than replicas.
+        ValueError: If the data must be cut, but the objective is neither an average nor a sum
+            over rows; if points cannot be shared evenly; or if there are fewer rows than
+            replicas.
     """
     dtype, size = objective.dtype, data.num_rows
     batch_size = batch_size or size
     if data.in_memory and not replicas and batch_size >= size:
-        return micro_batches.at_once(data.parts, dtype)
+        return micro_batches.as_one_batch(data.parts, dtype)
     count = replicas.count if replicas else 1
     if isinstance(data, ObjectivePoints):
         is_average = _is_average_over_points(data.parts, objective, count)
@@ -151,28 +158,32 @@ def shard(
         stream = micro_batches.Stream(data.parts, tf.constant(is_average * size, dtype))
         if not replicas:
             return stream
-        shards = [data.parts.shard(count, place) for place in replicas.places]
+        shards = [
+            data.parts.shard(count, replica_id) for replica_id in replicas.replica_ids
+        ]
         return tuple(stream._replace(dataset=dataset) for dataset in shards)
     total = micro_batches.num_rows(data.parts)
     if total < count:
         raise ValueError(f"{count} replicas need as many rows, received {total}.")
 
-    def batches(place: int) -> micro_batches.Rows:
-        rows = micro_batches.piece(data.parts, place, count)
-        # A share may have a row more than another: all leave one for the rest.
+    def batches(replica_id: int) -> micro_batches.Rows:
+        rows = micro_batches.share_of_rows(data.parts, replica_id, count)
+        # A share may have one row more than another, so that all leave a row for the rest.
         num_batches = (size // count - bool(replicas)) // batch_size
         return micro_batches.cut_into_batches(
             rows, batch_size, num_batches, total if is_average else None, dtype
         )
 
-    return replicas.each(batches, replicas.places) if replicas else batches(0)
+    if not replicas:
+        return batches(0)
+    return replicas.on_each_device(batches, replicas.replica_ids)
 
 
 def _is_average_over_points(points: tuple, objective: Objective, count: int) -> bool:
-    """Returns whether an objective is the average over the shares of replicas, or their sum.
+    """Returns True if an objective is the average over the shares of replicas, False for the sum.
 
     Raises:
-        ValueError: If it is neither, or the points cannot be shared evenly.
+        ValueError: If the objective is neither, or the points cannot be shared evenly.
     """
     sizes = [len(leaf) for leaf in tf.nest.flatten(points) if leaf is not None]
     if any(size % count for size in sizes):
@@ -180,42 +191,42 @@ def _is_average_over_points(points: tuple, objective: Objective, count: int) -> 
             f"{count} replicas share the points of an objective evenly, but x has "
             f"{', '.join(map(str, sizes))} rows: pass multiples of {count}."
         )
-    pieces = [micro_batches.piece(points, i, count) for i in range(count)]
+    pieces = [micro_batches.share_of_rows(points, i, count) for i in range(count)]
     return _is_average(objective, points, pieces, count * [1])
 
 
 def _is_average_over_rows(data: TrainingData, objective: Objective) -> bool:
-    """Returns whether an objective is an average over rows, by a few of them, or their sum.
+    """Returns True if an objective is an average over rows, False for a sum, tested on a few rows.
 
-    A single row is never cut: of it True.
+    A single row is never cut, so that the result is True.
     """
 
-    def spread(sample_weight: tf.Tensor) -> tf.Tensor:
-        # Weights that differ from row to row: those of the first rows may be all alike.
+    def with_varied_weights(sample_weight: tf.Tensor) -> tf.Tensor:
+        # These weights differ from row to row. The user's weights of a few rows may be equal.
         size, *others = sample_weight.shape
         column = tf.reshape(tf.linspace(1.0, 2.0, size), (size, *[1] * len(others)))
         return tf.cast(tf.broadcast_to(column, sample_weight.shape), sample_weight.dtype)
 
-    x, y, sample_weight = data.sample(_SAMPLE)
-    sample = (x, y, micro_batches.map_tensors(spread, sample_weight))
+    x, y, sample_weight = data.sample(_SAMPLE_ROWS)
+    sample = (x, y, micro_batches.map_tensors(with_varied_weights, sample_weight))
     size = micro_batches.num_rows(sample)
-    # Parts of unequal size tell the average of all rows from the average of averages.
+    # Two parts of unequal size distinguish the average of all rows from the average of averages.
     cut = max(1, (2 * size) // 3)
-    parts = [micro_batches.take(sample, *ends) for ends in ((0, cut), (cut, size))]
+    parts = [micro_batches.slice_rows(sample, *ends) for ends in ((0, cut), (cut, size))]
     return size < 2 or _is_average(objective, sample, parts, [cut, size - cut])
 
 
 def _is_average(objective: Objective, whole: Any, parts: list, sizes: list[int]) -> bool:
-    """Returns whether an objective is the average of that of parts, or else their sum.
+    """Returns True if the loss of all rows is the average of those of parts, False for the sum.
 
     Raises:
         ValueError: If it is neither.
     """
-    position = moved(objective.position)
+    position = perturbed(objective.position)
     loss, *losses = (objective.value(position, rows).numpy() for rows in (whole, *parts))
     scale = np.abs([loss, *losses]).max()
     tolerance = np.sqrt(np.finfo(loss.dtype).eps) * scale
-    # The run reports a loss that is not finite.
+    # A loss that is not finite is reported by the run.
     if not np.isfinite(scale) or abs(np.average(losses, weights=sizes) - loss) <= tolerance:
         return True
     if abs(sum(losses) - loss) <= tolerance:
@@ -230,7 +241,7 @@ def _is_average(objective: Objective, whole: Any, parts: list, sizes: list[int])
     )
 
 
-def moved(start: tf.Tensor) -> tf.Tensor:
-    """Returns other weights, at which nothing is 0 because a layer begins so."""
-    # At the start a head of zeros may hide the layers before it.
+def perturbed(start: tf.Tensor) -> tf.Tensor:
+    """Returns weights other than the initial ones, at which zeros by initialization are gone."""
+    # Initially, a last layer of zeros may hide the layers before it.
     return start + 0.1 * tf.cos(tf.range(len(start), dtype=start.dtype))

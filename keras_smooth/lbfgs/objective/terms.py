@@ -1,4 +1,4 @@
-"""The objective of the user: named terms of a model and points."""
+"""A user's objective: named terms, as functions of a model and points."""
 
 import inspect
 import math
@@ -11,18 +11,17 @@ import tensorflow as tf
 
 
 class Terms:
-    """A function of model and points whose terms are summed.
+    """A user's function of model and points, which returns terms of a sum.
 
-    The function is held weakly, so that this keeps no model alive that the function may refer
-    to.
+    The function is held by a weak reference, since it may refer to a model, which would stay alive.
 
     Args:
         function: `function(model, x)` returns a scalar, or a dict of scalars by name.
-        weights: Factors of the terms, 1 if not given.
+        weights: Factors of the terms by name, 1 if not given.
         variables: Variables to train besides the weights of the model.
 
     Attributes:
-        dtypes: In which losses compute that are known before the first call: none.
+        dtypes: As of `CompiledLoss`; empty, since the dtypes are unknown before the first call.
     """
 
     dtypes = frozenset()
@@ -37,12 +36,12 @@ class Terms:
 
     @property
     def signature(self) -> list:
-        """Equal for two of them that are the same."""
+        """A list that is equal for equal objectives."""
         return [self._function, self.weights, *map(id, self.variables)]
 
     def __call__(self, model: keras.Model, data: tuple) -> tf.Tensor:
         """Returns the sum of the weighted terms of `data = (x, None, None)`."""
-        terms = self.named(model, data)
+        terms = self.named_terms(model, data)
         unknown = sorted(self.weights.keys() - terms.keys())
         if unknown:
             raise ValueError(
@@ -59,27 +58,31 @@ class Terms:
         narrowest = min((term.dtype for term in weighted), key=lambda dtype: dtype.size)
         return tf.add_n([tf.cast(term, narrowest) for term in weighted])
 
-    def named(self, model: keras.Model, data: tuple) -> dict[str, tf.Tensor]:
+    def named_terms(self, model: keras.Model, data: tuple) -> dict[str, tf.Tensor]:
         """Returns the terms by name, without their weights; a scalar is named `""`.
 
         Raises:
             TypeError: If the function returns something else.
             ValueError: If a term is not a scalar.
         """
-        return {n: self.scalar(n, term) for n, term in self._returned(model, data).items()}
+        return {
+            n: self.reduce_term(n, term)
+            for n, term in self._returned_terms(model, data).items()
+        }
 
-    def scalar(self, name: str, term: Any) -> tf.Tensor:
-        """Returns a term of the sum of what the function has returned by a name."""
-        must = f"{_which(name)} must be a scalar, or a dict of scalars by name"
-        scalar = _floats(must, term)
-        if scalar.shape.rank:
+    def reduce_term(self, name: str, term: Any) -> tf.Tensor:
+        """Returns a term of the sum, from what the function has returned under its name."""
+        must = f"{_label(name)} must be a scalar, or a dict of scalars by name"
+        reduce_term = _float_tensor(must, term)
+        if reduce_term.shape.rank:
             raise ValueError(
-                f"{must}, but it has shape {tuple(scalar.shape)}. Take the mean, as "
+                f"{must}, but it has shape {tuple(reduce_term.shape)}. Take the mean, as "
                 "keras.ops.mean(residual**2)."
             )
-        return scalar
+        return reduce_term
 
-    def _returned(self, model: keras.Model, data: tuple) -> dict[str, Any]:
+    def _returned_terms(self, model: keras.Model, data: tuple) -> dict[str, Any]:
+        """Returns what the function returns, by name, after checking the names."""
         returned = self.forward(model, data)
         terms = dict(returned) if isinstance(returned, Mapping) else {"": returned}
         if not terms:
@@ -97,19 +100,19 @@ class Terms:
         return terms
 
     def forward(self, model: keras.Model, data: tuple) -> Any:
-        """Calls the function."""
+        """Calls the user's function, and returns its result."""
         return self._function()(model, data[0])
 
 
 class ResidualTerms(Terms):
-    """A function of model and points that returns residuals: terms are their mean squares."""
+    """A user's function that returns residuals; a term is the mean square of its residuals."""
 
-    def scalar(self, name: str, term: Any) -> tf.Tensor:
+    def reduce_term(self, name: str, term: Any) -> tf.Tensor:
         """Returns the mean square of residuals."""
-        return tf.reduce_mean(tf.square(_residual(name, term)))
+        return tf.reduce_mean(tf.square(_residual_tensor(name, term)))
 
     def residuals(self, model: keras.Model, data: tuple) -> list[tf.Tensor]:
-        """Returns the residuals times the roots of their weights.
+        """Returns the residuals of each term, times the square root of its weight.
 
         Raises:
             ValueError: If a weight is negative.
@@ -120,24 +123,28 @@ class ResidualTerms(Terms):
                 f"{self.weights}."
             )
         return [
-            math.sqrt(self.weights.get(name, 1.0)) * _residual(name, term)
-            for name, term in self._returned(model, data).items()
+            math.sqrt(self.weights.get(name, 1.0)) * _residual_tensor(name, term)
+            for name, term in self._returned_terms(model, data).items()
         ]
 
 
-def _which(name: str) -> str:
+def _label(name: str) -> str:
     return f"The term {name!r} of the objective" if name else "The objective"
 
 
-def _floats(must: str, term: Any) -> tf.Tensor:
-    """Returns what an objective returned as a tensor.
+def _float_tensor(must: str, term: Any) -> tf.Tensor:
+    """Returns a term that an objective returned, as a tensor.
+
+    Args:
+        must: The requirement, with which a message begins.
+        term: A number or an array.
 
     Raises:
-        TypeError: If it is no number or array of real floats.
+        TypeError: If the term is no number or array of real floats.
     """
     if term is None or isinstance(term, (str, bytes, list, tuple, Mapping)):
         raise TypeError(f"{must}, received {term!r:.60}.")
-    # A number of Python must not make the sum one of float32 or of integers.
+    # A Python number as float32, or as an integer, would change the dtype of the sum.
     if isinstance(term, bool | int | float):
         return tf.constant(float(term), "float64")
     tensor = tf.convert_to_tensor(term)
@@ -149,16 +156,16 @@ def _floats(must: str, term: Any) -> tf.Tensor:
     return tensor
 
 
-def _residual(name: str, term: Any) -> tf.Tensor:
-    """Returns residuals as a tensor of one axis or more.
+def _residual_tensor(name: str, term: Any) -> tf.Tensor:
+    """Returns residuals as a tensor with one or more axes.
 
     Raises:
         TypeError: If they are no array of real floats.
-        ValueError: If they are a scalar, or none.
+        ValueError: If they are a scalar, or empty.
     """
-    must = f'{_which(name)} must be an array of residuals with method="gauss_newton"'
-    residual = _floats(must, term)
-    # A mean of squares would be squared again, without an error.
+    must = f'{_label(name)} must be an array of residuals with method="gauss_newton"'
+    residual = _float_tensor(must, term)
+    # A mean of squares is a scalar, and would be squared again without an error.
     if not residual.shape.rank:
         raise ValueError(
             f"{must}, which squares them, but it is a scalar. Return the residual itself in place "

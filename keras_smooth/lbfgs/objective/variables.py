@@ -1,4 +1,4 @@
-"""The variables of a fit: those of Keras, whose values are replaced, and of TensorFlow."""
+"""The variables of a fit: those of Keras, whose values are substituted, and those of TensorFlow."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
-# Messages list at most so many names.
+# A message lists at most so many names.
 _MOST_NAMES = 8
 
-# Of what a tf.function holds there is no gradient, and it stays as it was.
-HELD = (
+# Tensors of another trace have no gradient, and their values never change.
+HELD_TENSORS = (
     "The loss calls a tf.function that was traced before and holds {weights} of that time. Call "
     "the plain Python function: fit_lbfgs compiles the whole loss, with all that it calls."
 )
@@ -30,39 +30,39 @@ def dtype_of(variable: Variable) -> str:
 
 
 def names_of(variables: Sequence[Variable]) -> str:
-    """Returns the names of some variables for a sentence."""
+    """Returns the names of variables for a sentence, at most the first few."""
     names = ", ".join(map(name_of, variables[:_MOST_NAMES]))
     more = len(variables) - _MOST_NAMES
     return f"{names} and {more} more" if more > 0 else names
 
 
 def is_among(variable: Variable, variables: Iterable[Variable]) -> bool:
-    """Returns whether a variable is in a list, by identity."""
+    """Returns whether a list has this very variable, compared by identity."""
     return any(variable is other for other in variables)
 
 
 @contextlib.contextmanager
 def explained_held_tensors() -> Iterator[None]:
-    """Explains the error of a tf.function that holds tensors of another trace."""
+    """Makes the error about tensors of another trace say what to do, as context or decorator."""
     try:
         yield
     except TypeError as error:
         if "is out of scope" not in str(error):
             raise
-        raise ValueError(HELD.format(weights="the weights")) from error
+        raise ValueError(HELD_TENSORS.format(weights="the weights")) from error
 
 
-class OtherValues(keras.StatelessScope):
-    """A scope in which variables have other values, and changes of variables are dropped.
+class SubstituteValues(keras.StatelessScope):
+    """A scope in which variables have substitute values, and changes of variables are dropped.
 
-    A variable of TensorFlow is read where it is: it is assigned, and keeps the value.
+    A variable of TensorFlow cannot be substituted: the value is assigned to it and stays there.
 
     Args:
         variables: Variables.
-        values: Their values.
+        values: Their substitute values.
 
     Attributes:
-        read: The variables of Keras that were read and have no other value.
+        read: The variables of Keras that were read and have no substitute value.
     """
 
     def __init__(self, variables: Iterable[Variable], values: Iterable[tf.Tensor]):
@@ -76,7 +76,7 @@ class OtherValues(keras.StatelessScope):
         self.read: list[keras.Variable] = []
 
     def get_current_value(self, variable: keras.Variable) -> Any:
-        """Returns the other value of a variable, or None."""
+        """Returns the substitute value of a variable, or None."""
         value = super().get_current_value(variable)
         if value is None and not is_among(variable, self.read):
             self.read.append(variable)

@@ -1,8 +1,8 @@
-"""One fit: from an objective to the end of its iterations.
+"""The run of one fit: its compiled program, its iterations and its checkpoints.
 
 program.py             objective and minimizer, compiled once for each model
-fit_problem.py         a model and its data in the form that a minimizer needs
+fit_problem.py         a model and its data, in the form that a minimizer needs
 optimization_run.py    iterations, restarts and the result
-checkpoint.py          files of a run, validated when they are read, and how a fit continues
-atomic_files.py        files that are written atomically
+checkpoint.py          checkpoint files, and how a fit continues from one
+atomic_files.py        writing files atomically
 """

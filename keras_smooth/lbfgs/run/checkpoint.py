@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written atomically, validated when read; how a fit continues from one."""
+"""Checkpoints of a run, and how a fit continues from one."""
 
 import contextlib
 import hashlib
@@ -26,33 +26,35 @@ from keras_smooth.models import copies
 from keras_smooth.models.identity import digest
 from keras_smooth.presentation.warn import warn
 
+# Number of files to keep.
 KEEP = 2
-# Of the arrays that a run is kept in.
+# Version of the arrays in a file.
 FORMAT = 3
-# Of versions 0.1.0 and 0.2.0: their options are not compared, since the memory of their minimizers
-# was another.
+# Formats of 0.1.0 and 0.2.0. Options of these runs are not compared, since their minimizers had
+# another kind of memory.
 OLD_FORMATS = (1, 2)
-_OPTIONS_OF_OLD = ("format", "method", "num_correction_pairs")
+_IGNORED_OF_OLD_FORMATS = ("format", "method", "num_correction_pairs")
 _NAME = "fit_lbfgs-{:012d}.checkpoint"
-# No other files of the directory are read or removed.
+# Other files of the directory are neither read nor removed.
 _PATTERN = "fit_lbfgs-" + 12 * "[0-9]" + ".checkpoint"
-# Errors of reading a damaged file.
-_DAMAGES = (LookupError, TypeError, ValueError, AttributeError)
-_DIGEST = hashlib.sha256().digest_size
-# The weights of a model after its latest run with a checkpoint, and the start of that run.
-_ends = weakref.WeakKeyDictionary()
+# Errors that reading a damaged file can raise.
+_DAMAGE_ERRORS = (LookupError, TypeError, ValueError, AttributeError)
+_DIGEST_SIZE = hashlib.sha256().digest_size
+# For each model, digests of its weights after its latest run with a checkpoint, and at the start of
+# that run.
+_latest_ends = weakref.WeakKeyDictionary()
 
 
 class Checkpoint:
-    """The checkpoints of one run in one directory, the latest two.
+    """The latest checkpoint files of one run, in a directory.
 
     Args:
         directory: The directory, created if it does not exist.
         identity: The identity of the run, as JSON; a checkpoint with another one is an error.
-        writes: Whether this process will save there.
+        writes: Whether this process saves checkpoints.
 
     Raises:
-        ValueError: If the directory is a file, or cannot be made or written.
+        ValueError: If the directory is a file, or cannot be created or written.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Checkpoint:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             if writes:
-                # A temporary file without a name, which leaves nothing.
+                # This temporary file has no name, and leaves nothing behind.
                 tempfile.TemporaryFile(dir=self._directory).close()
         except OSError as error:
             raise ValueError(
@@ -72,7 +74,7 @@ class Checkpoint:
             ) from error
 
     def save(self, nit: int, arrays: dict[str, np.ndarray]) -> None:
-        """Writes the arrays of an iteration, and removes all but the latest files."""
+        """Writes the arrays of an iteration, and removes all files but the latest ones."""
         buffer = io.BytesIO()
         identity = np.frombuffer(json.dumps(self._identity).encode(), np.uint8)
         np.savez(buffer, identity=identity, **arrays)  # type: ignore[arg-type]
@@ -88,31 +90,32 @@ class Checkpoint:
     def load(self) -> dict[str, np.ndarray] | None:
         """Returns the arrays of the latest valid file, or None if there is no file.
 
-        Those of older versions have the entry "old".
+        If an older version has written the file, they have the additional entry "old".
 
         Raises:
-            ValueError: If the file is of another model, other data or other options, or
-                if files are there and none is whole.
+            ValueError: If the file is of another model, other data or other options, or if all
+                files are damaged.
         """
         paths = self._paths()
         for path in paths:
             try:
-                arrays = _read(path)
+                arrays = _read_file(path)
             except FileNotFoundError:
                 # Another process has written newer files.
                 return self.load()
             if arrays is None:
                 continue
             identity = json.loads(arrays.pop("identity").tobytes())
-            is_old = identity.get("format") in OLD_FORMATS
-            keys = {*identity, *self._identity} - set(_OPTIONS_OF_OLD if is_old else ())
+            is_old_format = identity.get("format") in OLD_FORMATS
+            ignored = _IGNORED_OF_OLD_FORMATS if is_old_format else ()
+            keys = {*identity, *self._identity}.difference(ignored)
             others = [k for k in sorted(keys) if identity.get(k) != self._identity.get(k)]
             if others:
                 raise ValueError(
                     f"{path} is a checkpoint of another run: {', '.join(others)} of it is "
                     "not the same. Give this run a directory of its own."
                 )
-            return {**arrays, "old": np.array(True)} if is_old else arrays
+            return {**arrays, "old": np.array(True)} if is_old_format else arrays
         if paths:
             raise ValueError(
                 f"Every checkpoint in {self._directory} is damaged: "
@@ -124,71 +127,77 @@ class Checkpoint:
         return sorted(self._directory.glob(_PATTERN), reverse=True)
 
 
-def _read(path: Path) -> dict[str, np.ndarray] | None:
+def _read_file(path: Path) -> dict[str, np.ndarray] | None:
     """Returns the arrays of a file, or None if it is damaged."""
     content = path.read_bytes()
-    if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
+    if hashlib.sha256(content[_DIGEST_SIZE:]).digest() != content[:_DIGEST_SIZE]:
         return None
     try:
-        with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as file:
+        with np.load(io.BytesIO(content[_DIGEST_SIZE:]), allow_pickle=False) as file:
             arrays = dict(file)
         is_whole = isinstance(json.loads(arrays["identity"].tobytes()), dict)
-    # A crafted file may have any content and the right digest.
-    except (*_DAMAGES, OSError, EOFError, zipfile.BadZipFile):
+    # A file may be crafted, with any content and a correct digest.
+    except (*_DAMAGE_ERRORS, OSError, EOFError, zipfile.BadZipFile):
         return None
     return arrays if is_whole else None
 
 
-def _named(kind: str, values: Iterable) -> dict[str, Any]:
-    """Returns values by the names of their arrays."""
+def _by_array_name(kind: str, values: Iterable) -> dict[str, Any]:
+    """Returns a dict of values with the keys kind_0, kind_1 and so on."""
     return {f"{kind}_{i}": value for i, value in enumerate(values)}
 
 
-class Resumable:
-    """A fit that is saved after every chunk of iterations.
+class ResumableFit:
+    """A fit that is saved after every chunk of iterations, and continues from a saved one.
 
-    Of several workers the chief writes, and all read what it wrote.
+    If there are several workers, the chief writes the files, and all read them.
 
     Args:
-        directory: Of the checkpoints.
-        problem: What is minimized.
+        directory: Directory of the checkpoints.
+        problem: The problem of the fit.
 
     Raises:
-        ValueError: If the directory has a checkpoint of another run, also of one from
-            another start, or other ones for other workers.
+        ValueError: If the directory has a checkpoint of another run or of a run from another
+            start, or if the workers read different checkpoints.
     """
 
     def __init__(self, directory: str | os.PathLike, problem: FitProblem):
         self._problem, self._directory = problem, os.fspath(directory)
         replicas = problem.replicas
         self._is_chief = not replicas or replicas.is_chief
-        others = problem.worker.non_trainable_variables
-        # Training changes these.
+        others = problem.fitted_model.non_trainable_variables
         floats = [v for v in others if "float" in v.dtype]
-        frozen = [v for v in floats if not is_among(v, problem.moving)]
+        frozen = [v for v in floats if not is_among(v, problem.moving_averages)]
         identity = _identity(problem, digest(frozen))
         self._checkpoint = Checkpoint(self._directory, identity, self._is_chief)
         self._saved = saved = self._checkpoint.load()
-        self._moving = _named("moving", [v for v in others if not is_among(v, frozen)])
-        read = _named("read", problem.read)
-        # A run of an older version, which did not save them, goes on without.
-        self._read = {n: v for n, v in read.items() if saved is None or n in saved}
-        # Before anything that may raise an error on one worker only, since others would wait.
-        if replicas and replicas.several_workers:
+        changing = [v for v in others if not is_among(v, frozen)]
+        read = _by_array_name("read", problem.read_variables)
+        # A checkpoint of an older version may lack these values.
+        self._read_variables = {
+            n: v for n, v in read.items() if saved is None or n in saved
+        }
+        # Seeds and moving averages, which training changes, and what else the loss reads.
+        self._saved_variables = {
+            **_by_array_name("moving", changing),
+            **self._read_variables,
+        }
+        # This comes before errors that only one worker may raise, for which the others would wait.
+        if replicas and replicas.has_several_workers:
             replicas.check_same(checkpoint=digest((self._saved or {}).values()))
-        self._start = self._checked_start()
+        self._start = self._find_start()
 
     def begin(self, position: tf.Tensor) -> tf.Tensor:
-        """Returns the position to start at, and restores seeds, averages and points."""
+        """Returns the position at which the fit starts; restores seeds, averages and points."""
         if self._saved is None:
             return position
-        with self._reading() as saved:
-            for name, variable in {**self._moving, **self._read}.items():
+        with self._reading_arrays() as saved:
+            for name, variable in self._saved_variables.items():
                 variable.assign(saved[name])
             if points := self._points():
                 leaves = [tf.constant(saved[name]) for name in points]
                 x = keras.tree.pack_sequence_as(self._problem.points.parts[0], leaves)
-                self._problem.move(ObjectivePoints(x))
+                self._problem.replace_points(ObjectivePoints(x))
             best = tf.constant(saved["best_position"], position.dtype)
             return tf.ensure_shape(best, position.shape)
 
@@ -196,16 +205,16 @@ class Resumable:
         """Restores a run and its history from the checkpoint.
 
         Raises:
-            ValueError: If the objective has another value there than it had.
+            ValueError: If the loss at the saved weights differs from the saved loss.
         """
         if self._saved is None:
             return
         now = run.best.fun
-        with self._reading() as saved:
+        with self._reading_arrays() as saved:
             run.restore(saved)
             record = json.loads(saved["history"].tobytes())
             history.epoch, history.history = list(record["epoch"]), dict(record["history"])
-        # Two values of one objective differ by rounding only.
+        # Values of the same objective differ by rounding only.
         before, eps = run.best.fun, np.finfo(run.best.position.dtype.as_numpy_dtype).eps
         if not math.isclose(before, now, rel_tol=math.sqrt(eps), abs_tol=eps):
             raise ValueError(
@@ -224,59 +233,59 @@ class Resumable:
         """Writes a checkpoint of a run and its history."""
         if not self._is_chief:
             return
-        # A metric may be an array, one number a class.
+        # A metric may be an array, with a number for each class.
         record = {"epoch": history.epoch, "history": history.history}
         text = json.dumps(record, default=lambda value: np.asarray(value).tolist())
-        values = {**run.snapshot(), **self._moving, **self._read, **self._points()}
+        values = {**run.snapshot(), **self._saved_variables, **self._points()}
         arrays = {name: np.asarray(value) for name, value in values.items()}
         arrays["history"] = np.frombuffer(text.encode(), "u1")
         arrays["start"] = np.frombuffer(self._start.encode(), "u1")
         self._checkpoint.save(run.nit, arrays)
 
     def end(self) -> None:
-        """Remembers that the current weights of the model are of this run."""
-        _ends[self._problem.model] = (self._now(), self._start)
+        """Records that this run ended at the current weights of the model."""
+        _latest_ends[self._problem.model] = (self._current_digest(), self._start)
 
     def _points(self) -> dict[str, tf.Tensor]:
-        """Returns the points if they are drawn anew."""
+        """Returns the points, if they are resampled."""
         x = self._problem.points.parts[0] if self._problem.request.resample else ()
-        return _named("points", keras.tree.flatten(x))
+        return _by_array_name("points", keras.tree.flatten(x))
 
-    def _now(self) -> str:
-        """Returns a hash of the current weights of the model and of what else the loss reads."""
-        return digest([*self._problem.trained(), *self._read.values()])
+    def _current_digest(self) -> str:
+        """Returns a digest of the current weights, and of other variables that the loss reads."""
+        return digest([*self._problem.trained_values(), *self._read_variables.values()])
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[dict[str, np.ndarray]]:
-        """Yields the saved arrays; an error in reading them says that the checkpoint is damaged."""
+    def _reading_arrays(self) -> Iterator[dict[str, np.ndarray]]:
+        """Yields the saved arrays; an error inside says that the checkpoint is damaged."""
         try:
             yield self._saved or {}
-        except (*_DAMAGES, tf.errors.InvalidArgumentError) as error:
+        except (*_DAMAGE_ERRORS, tf.errors.InvalidArgumentError) as error:
             raise ValueError(
                 f"The checkpoint in {self._directory} is damaged: {copies.brief(error)}. "
                 "Remove it to begin anew."
             ) from error
 
-    def _checked_start(self) -> str:
-        """Returns the identity of the start of the run.
+    def _find_start(self) -> str:
+        """Returns a digest of the weights at the start of the run.
 
         Raises:
             ValueError: If the model is neither at the start of the saved run nor at its end.
         """
-        now = self._now()
+        now = self._current_digest()
         if self._saved is None:
             return now
-        # Version 0.1.0 did not save it.
-        with self._reading() as saved:
+        # Version 0.1.0 did not save the start.
+        with self._reading_arrays() as saved:
             as_now = np.frombuffer(now.encode(), "u1")
             start = saved.get("start", as_now).tobytes().decode()
-            best = self._problem.trained(saved["best_position"])
-            best += [saved[name] for name in self._read]
-        its_own = (now, start) == _ends.get(self._problem.model)
-        if now in (start, digest(best)) or its_own:
+            best = self._problem.trained_values(saved["best_position"])
+            best += [saved[name] for name in self._read_variables]
+        is_latest_end = (now, start) == _latest_ends.get(self._problem.model)
+        if now in (start, digest(best)) or is_latest_end:
             return start
-        names = names_of(list(self._read.values()))
-        also = f"and what its loss reads ({names}) " if self._read else ""
+        names = names_of(list(self._read_variables.values()))
+        also = f"and what its loss reads ({names}) " if self._read_variables else ""
         raise ValueError(
             f"The checkpoint in {self._directory} is of a run from another start: the weights of "
             f"the model {also}are neither those at which it began nor those at which it ended. "
@@ -288,9 +297,10 @@ class Resumable:
 def _identity(problem: FitProblem, frozen: str) -> dict[str, Any]:
     """Returns what must be the same for a run to continue, as JSON.
 
-    Without the names that Keras counts up in a process.
+    It has no names of Keras, which depend on how many objects a process has made.
     """
-    model, request, resample = problem.worker, problem.request, problem.request.resample
+    model, request = problem.fitted_model, problem.request
+    resample = request.resample
     layers = [type(layer).__name__ for layer in getattr(model, "layers", ())]
     weights = [[list(v.shape), v.dtype] for v in model.variables]
     others = problem.objective.variables[len(model.trainable_variables) :]

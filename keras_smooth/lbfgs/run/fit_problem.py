@@ -1,4 +1,4 @@
-"""A model and its data, in the form that a minimizer needs."""
+"""A model and its data in the form that a minimizer needs, and the way back to the model."""
 
 from typing import Any
 
@@ -10,51 +10,52 @@ from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
 from keras_smooth.lbfgs.objective.objective import recalibrate
-from keras_smooth.lbfgs.objective.sharding import moved, replicas_of, shard, strategy_of
+from keras_smooth.lbfgs.objective.sharding import perturbed, replicas_of, shard, strategy_of
 from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.program import program_of
 from keras_smooth.models.identity import digest
 from keras_smooth.presentation.warn import warn_once
 
-# Number of rows on which a model is evaluated before anything is compiled.
-_SAMPLE = 64
+# Number of rows on which a model is evaluated to check it, before anything is compiled.
+_SAMPLE_ROWS = 64
 
 
 class FitProblem:
-    """The objective, minimizer and data of a fit; it also writes weights to the model.
+    """The objective, minimizer and data of a fit. It also writes weights to the model.
 
     Args:
-        request: Of the fit.
+        request: The request of the fit.
         data: Rows, or points of an objective.
-        validation: Other data, or None.
+        validation: Validation data, or None.
 
     Attributes:
         request: The request.
-        program: Its objective and minimizer, compiled.
+        program: The compiled objective and minimizer.
         model: The user's model.
-        worker: The model that computes: the user's, or its copy.
-        moving: Variables that training changes without a gradient.
-        read: The other variables that the loss reads: they are neither trained nor of the model.
+        fitted_model: The model whose loss is computed: the user's model or its copy.
+        moving_averages: Variables that training changes without a gradient.
+        read_variables: Variables that the loss reads, but that are neither trained nor part of
+            the model.
         replicas: The replicas that share the data, or None.
         points: The rows, or the current points.
-        data: The data of the minimizer.
+        data: The data in the form that the minimizer needs.
 
     Raises:
-        ValueError: If shapes do not fit, the loss cannot be taken in batches, or the
-            model has no copy.
+        ValueError: If shapes do not fit, the loss cannot be computed in batches, or the model
+            cannot be copied.
     """
 
     def __init__(
         self, request: Request, data: TrainingData, validation: TrainingData | None = None
     ):
-        sample, terms = data.sample(_SAMPLE), request.terms
-        self.request, self._rows, self._written = request, data, ""
-        self.model = self.worker = model = request.model
+        sample, terms = data.sample(_SAMPLE_ROWS), request.terms
+        self.request, self._rows, self._digest_as_written = request, data, ""
+        self.model = self.fitted_model = model = request.model
         if request.dtype:
             # The points of an objective need not be inputs of the model.
-            self.worker = in_float64(model, sample[0] if terms is None else None)
-        self.program = program = program_of(request, self.worker, data)
+            self.fitted_model = in_float64(model, sample[0] if terms is None else None)
+        self.program = program = program_of(request, self.fitted_model, data)
         self.objective = program.objective
         dtype = self.objective.dtype
         if dtype != "float64":
@@ -64,62 +65,66 @@ class FitProblem:
                 'noisy. Pass dtype="float64", or build the model with it, to go further.',
             )
         if terms is None:
-            checked = self._check(sample)
-        self.replicas = replicas_of(self.worker)
+            outputs, compared = self._check_sample(sample)
+        self.replicas = replicas_of(self.fitted_model)
         if program.residuals is not None:
             self._check_at_once()
             start = self.objective.position
-            program.residuals.examine(moved(start), data.parts)
-            # A variable of TensorFlow keeps the values at which an objective is evaluated.
+            program.residuals.examine(perturbed(start), data.parts)
+            # A variable of TensorFlow keeps the value at which the objective was evaluated.
             self.objective.assign(start)
         if terms is None:
             check_weights(model, sample)
-            scales.warn_of_inputs(model, self.worker, sample[0])
-            scales.warn_of_targets(model, *checked)
+            scales.warn_of_inputs(model, self.fitted_model, sample[0])
+            scales.warn_of_targets(model, outputs, compared)
         else:
             scales.warn_of_terms(model, self.objective, terms.weights, data.parts)
-        self.moving = [v for v, _ in self.objective.after_training(sample)]
-        # A variable may have a copy on each device.
-        local = strategy_of(self.worker).experimental_local_results
-        known = [each for v in self.objective.others for each in local(v.value)]
-        known += self.objective.variables
-        self.read = [v for v in program.read if not is_among(v, known)]
-        # Seeds, which are integers, change as well.
+        self.moving_averages = [v for v, _ in self.objective.updates_in_training(sample)]
+        # A variable may have one copy for each device.
+        local = strategy_of(self.fitted_model).experimental_local_results
+        own_variables = [copy for v in self.objective.others for copy in local(v.value)]
+        own_variables += self.objective.variables
+        self.read_variables = [
+            v for v in program.read_variables if not is_among(v, own_variables)
+        ]
+        # Seeds also change, but are integers.
         others = [v for v in model.non_trainable_variables if "float" in v.dtype]
-        self._kept = [v for v in others if not is_among(v, self.moving)] + self.read
-        self.move(data)
-        # To trace an objective has checked it.
+        frozen = [v for v in others if not is_among(v, self.moving_averages)]
+        self._watched_variables = frozen + self.read_variables
+        self.replace_points(data)
+        # An objective was checked when it was traced.
         if validation is not None and terms is None:
-            self._check(validation.sample(_SAMPLE))
+            self._check_sample(validation.sample(_SAMPLE_ROWS))
 
-    def move(self, points: TrainingData) -> None:
-        """Replaces the data by other points of the same form."""
+    def replace_points(self, points: TrainingData) -> None:
+        """Replaces the data by points with the same shapes and dtypes."""
         self.points = points
         batch_size = self.request.batch_size
         self.data = shard(points, self.objective, self.replicas, batch_size)
-        if self.replicas and self.replicas.several_workers:
-            weights = digest([*self.worker.variables, *self.objective.variables])
+        if self.replicas and self.replicas.has_several_workers:
+            weights = digest([*self.fitted_model.variables, *self.objective.variables])
             self.replicas.check_same(data=points.digest, weights=weights)
 
-    def _check(self, sample: Any) -> tuple:
+    def _check_sample(self, sample: Any) -> tuple:
         """Raises an error if a few rows do not fit the model, without compiling it.
 
-        Returns the outputs for them, and what the losses compare.
+        Returns:
+            The outputs of the rows; loss, target, output and weights of each loss.
         """
         x, y, sample_weight = sample
-        outputs = shapes.outputs_of(self.worker, x)
-        compared = shapes.check_targets(self.worker, outputs, y, sample_weight)
+        outputs = shapes.outputs_of(self.fitted_model, x)
+        compared = shapes.check_targets(self.fitted_model, outputs, y, sample_weight)
         self.program.examine(sample)
         return outputs, compared
 
     def _check_at_once(self) -> None:
-        """Raises an error if rows are evaluated one batch, or one device, after another."""
-        cut = [
+        """Raises an error if the rows are split into batches, or among devices."""
+        splits = [
             ("`batch_size`", self.request.batch_size is not None),
             ("a dataset that does not fit into memory", not self._rows.in_memory),
             ("a strategy of several devices", self.replicas is not None),
         ]
-        if given := " and ".join(name for name, is_given in cut if is_given):
+        if given := " and ".join(name for name, is_split in splits if is_split):
             raise ValueError(
                 'method="gauss_newton" needs all rows at once, in memory on one device, received '
                 f"{given}. Leave that out, or use another method."
@@ -127,39 +132,41 @@ class FitProblem:
 
     def start(self) -> tf.Tensor:
         """Returns the current weights of the user's model."""
-        if self.worker is not self.model:
-            self.worker.set_weights(self.model.get_weights())
-        self._written = self._digest()
+        if self.fitted_model is not self.model:
+            self.fitted_model.set_weights(self.model.get_weights())
+        self._digest_as_written = self._digest()
         return self.objective.position
 
     def was_changed(self) -> bool:
-        """Returns whether values were changed since the fit last wrote them.
+        """Returns whether a variable was changed since the fit last wrote the weights.
 
-        The values are those of weights, frozen variables, or variables that the loss reads.
+        It compares weights, frozen variables, and other variables that the loss reads.
         """
-        return self.on_any_worker(self._digest() != self._written)[0]
+        return self.on_any_worker(self._digest() != self._digest_as_written)[0]
 
     def _digest(self) -> str:
-        return digest([*self.request.trained, *self._kept])
+        return digest([*self.request.trained, *self._watched_variables])
 
     def assign(self, position: tf.Tensor, averages: bool = True) -> None:
-        """Writes weights, and optionally their moving averages, to the user's model."""
+        """Writes weights, and optionally the moving averages for them, to the user's model."""
         self.objective.assign(position)
-        if self.moving and averages:
+        if self.moving_averages and averages:
             size = self.request.batch_size
-            recalibrate(self.objective, self.moving, lambda: self._rows.batches(size))
-        if self.worker is not self.model:
-            self.model.set_weights(self.worker.get_weights())
-        self._written = self._digest()
+            recalibrate(
+                self.objective, self.moving_averages, lambda: self._rows.batches(size)
+            )
+        if self.fitted_model is not self.model:
+            self.model.set_weights(self.fitted_model.get_weights())
+        self._digest_as_written = self._digest()
 
-    def trained(self, position: tf.Tensor | None = None) -> list[np.ndarray]:
-        """Returns the trained values in the user's dtypes, the current ones or those of a position."""
+    def trained_values(self, position: tf.Tensor | None = None) -> list[np.ndarray]:
+        """Returns the current trained values, or those of a position, in the user's dtypes."""
         variables = self.request.trained
         values = variables if position is None else self.objective.unflatten(position)
         return [np.asarray(value, dtype_of(v)) for v, value in zip(variables, values)]
 
     def on_any_worker(self, *flags: bool) -> list[bool]:
-        """Returns which flags are set on some worker, on every worker the same."""
-        if self.replicas and self.replicas.several_workers:
+        """Returns, for each flag, whether any worker has set it; the same on every worker."""
+        if self.replicas and self.replicas.has_several_workers:
             return self.replicas.any_of(*flags)
         return list(flags)

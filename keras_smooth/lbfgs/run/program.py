@@ -1,8 +1,8 @@
-"""One compiled minimizer for a model and the form of its data, kept with the model.
+"""The program of a fit: objective and minimizer, compiled once and kept with the model.
 
-A loss of `compile` is compiled until the model is compiled again, as for `fit`. An objective
-is a function of the user, which may read anything from Python: it is traced for every
-fit, and compiled again if the trace has changed. What XLA cannot compile runs without it.
+As in `fit`, the program of a compiled loss is used until the model is compiled again. A user's
+objective may read anything from Python. So it is traced in every fit, and compiled again if the
+trace has changed. A program that XLA cannot compile runs without XLA.
 """
 
 import functools
@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.minimizers import MINIMIZERS, LeastSquares, Minimizer, num_pairs_of
-from keras_smooth.lbfgs.objective.exact_losses import compilation
+from keras_smooth.lbfgs.objective.exact_losses import compile_signature
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.residuals import Residuals
 from keras_smooth.lbfgs.objective.sharding import replicas_of
@@ -30,7 +30,7 @@ from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.warn import warn
 
 _programs = weakref.WeakKeyDictionary()
-# XLA refuses with these errors. An error that occurs without XLA as well is not a refusal.
+# XLA raises these errors if it cannot compile. They may also occur without XLA, for other reasons.
 _REFUSALS = (
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
@@ -39,11 +39,11 @@ _REFUSALS = (
 
 
 class ScaledData(NamedTuple):
-    """What the minimizer of a program gets as data.
+    """The data of the minimizer of a program.
 
     Args:
-        rows: The data.
-        scale: What loss and gradient are divided by, `()`.
+        rows: The data of `FitProblem`.
+        scale: Loss and gradient are divided by this number, `()`.
     """
 
     rows: Any
@@ -54,15 +54,15 @@ class Program:
     """The objective of a model and its minimizer.
 
     Args:
-        model: Built model, compiled if there are no terms.
-        terms: What is minimized in place of the loss of the model, or None.
-        key: Method and memory of the minimizer, whether XLA compiles it, and whether the data are
-            tensors, or else a dataset.
+        model: Built model. It must be compiled if `terms` is None.
+        terms: The user's objective, or None for the loss of the model.
+        key: Method of the minimizer, its number of pairs, whether XLA compiles it, and whether
+            the data is in memory.
 
     Attributes:
-        objective: What is minimized.
-        residuals: What it squares, or None if that is not needed.
-        read: The variables that the loss reads and that are not trained.
+        objective: The objective.
+        residuals: Its residuals, or None if the method does not need them.
+        read_variables: The variables that the loss reads and does not change, in a fixed order.
     """
 
     def __init__(
@@ -70,106 +70,107 @@ class Program:
     ):
         self.method, self.num_correction_pairs, jit_compile, in_memory = key
         self.objective = Objective(model, terms)
-        of_residuals = MINIMIZERS[self.method].NEEDS_RESIDUALS
-        self.residuals = Residuals(self.objective) if of_residuals else None
+        needs_residuals = MINIMIZERS[self.method].NEEDS_RESIDUALS
+        self.residuals = Residuals(self.objective) if needs_residuals else None
         self._traced: Any = traced(self.objective.value_and_gradient)
         self._has_terms = terms is not None
-        self.read: list[tf.Variable] = []
+        self.read_variables: list[tf.Variable] = []
         self._fingerprints: dict[str, str] = {}
         self._replicas = replicas_of(model)
-        self._is_evaluated_alone = self._replicas is not None or not in_memory
+        self._compiles_evaluation_only = self._replicas is not None or not in_memory
         # XLA takes ten times as long as TensorFlow to decompose a matrix, and compiles anew for
         # each number of rows.
-        self._jit_compile = jit_compile and not of_residuals and supports_xla(model)
-        self._minimizer = self._made(self._jit_compile)
+        self._jit_compile = jit_compile and not needs_residuals and supports_xla(model)
+        self._minimizer = self._make_minimizer(self._jit_compile)
 
-    def computes(self, data: Any) -> bool:
-        """Returns whether an objective still computes what it is compiled to.
+    def is_current(self, data: Any) -> bool:
+        """Returns whether the compiled objective still computes what the user's function does.
 
         Args:
-            data: What it is evaluated on.
+            data: The data of the fit.
         """
         if not self._has_terms:
             return True
-        form = str(micro_batches.form(data))
-        is_new = form not in self._fingerprints
-        again: Any = self._traced if is_new else traced(self.objective.value_and_gradient)
-        trace = again.get_concrete_function(self.objective.position, data)
-        now = fingerprint(trace)
-        is_same = self._fingerprints.setdefault(form, now) == now
+        data_form = str(micro_batches.shapes_and_dtypes(data))
+        is_new = data_form not in self._fingerprints
+        evaluate = self.objective.value_and_gradient
+        function: Any = self._traced if is_new else traced(evaluate)
+        trace = function.get_concrete_function(self.objective.position, data)
+        latest = fingerprint(trace)
+        is_same = self._fingerprints.setdefault(data_form, latest) == latest
         if is_same:
-            self._note(trace, lambda: self.objective.terms(data))
+            self._record_read_variables(trace, lambda: self.objective.terms(data))
         return is_same
 
     def examine(self, sample: Any) -> None:
-        """Evaluates a few rows in a graph, and notes which variables the loss reads.
+        """Evaluates a few rows in a graph, and records which variables the loss reads.
 
-        Not in eager mode: a tf.function of the user would keep the values of the weights.
+        In eager mode a tf.function of the user would keep the values of the weights.
         """
         arguments = self.objective.position, sample
         trace = self._traced.get_concrete_function(*arguments)
-        self._note(trace, lambda: self._traced(*arguments))
+        self._record_read_variables(trace, lambda: self._traced(*arguments))
 
-    def _note(self, trace: Any, evaluate: Callable[[], Any]) -> None:
-        """Notes which variables a trace reads, in the order in which it reads them.
+    def _record_read_variables(self, trace: Any, evaluate: Callable[[], Any]) -> None:
+        """Records the variables that a trace reads, in the order in which it reads them.
 
-        Without those that an evaluation changes, as the state of random numbers may be.
+        Variables that an evaluation changes, such as the state of a generator, are left out.
         """
-        # TensorFlow keeps them in a set, whose order differs from process to process.
-        places = {id(tensor): place for place, tensor in enumerate(trace.captured_inputs)}
-        variables = sorted(trace.variables, key=lambda v: places[id(v.handle)])
+        # TensorFlow keeps variables in a set, whose order differs from process to process.
+        positions = {id(tensor): i for i, tensor in enumerate(trace.captured_inputs)}
+        variables = sorted(trace.variables, key=lambda v: positions[id(v.handle)])
         before = [digest([variable]) for variable in variables]
         evaluate()
-        self.read = [v for v, was in zip(variables, before) if digest([v]) == was]
+        self.read_variables = [v for v, was in zip(variables, before) if digest([v]) == was]
 
     def minimize(self, name: str, *arguments: Any) -> Any:
-        """Calls a method of `Minimizer`, without XLA from the first time that XLA refuses."""
+        """Calls a method of `Minimizer`; without XLA from the first call that XLA refuses."""
         try:
             return getattr(self._minimizer, name)(*arguments)
         except _REFUSALS as error:
             if not self._jit_compile:
                 raise
-            slower = self._made(jit_compile=False)
-            result = getattr(slower, name)(*arguments)
+            without_xla = self._make_minimizer(jit_compile=False)
+            result = getattr(without_xla, name)(*arguments)
             _warn(error.message.splitlines()[0][:160])
-        self._minimizer, self._jit_compile = slower, False
+        self._minimizer, self._jit_compile = without_xla, False
         return result
 
-    def _made(self, jit_compile: bool) -> Minimizer:
+    def _make_minimizer(self, jit_compile: bool) -> Minimizer:
         if self.residuals is None:
-            function: Any = self._of_rows(jit_compile)
+            function: Any = self._value_and_gradient(jit_compile)
         else:
             function = self._least_squares(self.residuals)
-        # A dataset cannot be inside a program of XLA, and neither can a sum over devices: there
-        # one evaluation is such a program, and the loop around it is a graph.
-        whole = jit_compile and not self._is_evaluated_alone
-        return Minimizer(function, self.method, self.num_correction_pairs, whole)
+        # A program of XLA can contain neither a dataset nor a sum over devices. Then XLA compiles
+        # one evaluation only, and the loop around it is a graph.
+        compiles_all = jit_compile and not self._compiles_evaluation_only
+        return Minimizer(function, self.method, self.num_correction_pairs, compiles_all)
 
-    def _of_rows(self, jit_compile: bool) -> Callable:
-        """Returns value and gradient over all rows as a function of position and `ScaledData`."""
-        objective, alone = self.objective, self._is_evaluated_alone
-        is_traced = self._has_terms and not alone
+    def _value_and_gradient(self, jit_compile: bool) -> Callable:
+        """Returns a function of position and `ScaledData`: value and gradient over all rows."""
+        objective, compiles_evaluation_only = self.objective, self._compiles_evaluation_only
+        is_traced = self._has_terms and not compiles_evaluation_only
         function: Any = self._traced if is_traced else objective.value_and_gradient
         if jit_compile:
-            function = refusing_lists_that_grow(function)
-        if alone:
+            function = refuse_growing_lists(function)
+        if compiles_evaluation_only:
             compiled = traced(function, jit_compile=jit_compile)
 
             def function(position: tf.Tensor, data: tuple) -> Any:
-                # A program of XLA cannot read a variable that is on another device.
+                # A program of XLA cannot read a variable on another device.
                 others = [tf.convert_to_tensor(v.value) for v in objective.others]
                 return compiled(position, data, others)
 
-        place = self._replicas or micro_batches
-        over_all_rows = functools.partial(place.over_all_rows, function)
+        rows = self._replicas or micro_batches
+        evaluate_all_rows = functools.partial(rows.evaluate_all_rows, function)
 
         def scaled(position: tf.Tensor, data: ScaledData) -> tuple:
-            return tuple(v / data.scale for v in over_all_rows(position, data.rows))
+            return tuple(v / data.scale for v in evaluate_all_rows(position, data.rows))
 
         return scaled
 
     def _least_squares(self, residuals: Residuals) -> LeastSquares:
-        """Returns functions of `ScaledData`, of which squares of residuals are in units."""
+        """Returns functions of `ScaledData`; squares of residuals are divided by the scale."""
 
         def value_and_gradient(position: tf.Tensor, data: ScaledData) -> tuple:
             return tuple(v / data.scale for v in self._traced(position, data.rows.rest))
@@ -180,8 +181,8 @@ class Program:
 
         def linearized(position: tf.Tensor, rows: tuple, data: ScaledData) -> tuple:
             terms = residuals.layout(data.rows.rest).terms
-            both = residuals.linearized(position, rows, terms)
-            return tuple(values / data.scale**0.5 for values in both)
+            values_and_jacobian = residuals.linearized(position, rows, terms)
+            return tuple(values / data.scale**0.5 for values in values_and_jacobian)
 
         return LeastSquares(
             value_and_gradient,
@@ -193,36 +194,36 @@ class Program:
 
 
 def program_of(request: Request, model: keras.Model, data: TrainingData) -> Program:
-    """Returns the program of a fit, made anew when its model was changed.
+    """Returns the program of a fit, which is made anew if the model has changed.
 
     Args:
-        request: Of the fit, with a memory for its size if the request has none.
-        model: The user's, or its copy.
-        data: What the objective is evaluated on.
+        request: The request of the fit.
+        model: The user's model or its copy.
+        data: The data of the fit.
     """
     terms, method = request.terms, request.method
     num_weights = sum(math.prod(variable.shape) for variable in request.trained)
-    given, dtype = request.num_correction_pairs, request.compute_dtype
-    num_pairs = num_pairs_of(method, given, data.num_rows, num_weights, dtype)
+    num_given, dtype = request.num_correction_pairs, request.compute_dtype
+    num_pairs = num_pairs_of(method, num_given, data.num_rows, num_weights, dtype)
     key = method, num_pairs, request.jit_compile, data.in_memory
-    # Layers may have changed between two calls of `compile`.
-    signature = [*compilation(request.model), *map(id, model.trainable_variables)]
+    # The layers of a model may change without a call of `compile`.
+    signature = [*compile_signature(request.model), *map(id, model.trainable_variables)]
     if terms is not None:
         signature += terms.signature
     programs = _programs.setdefault(model, {})
-    known, program = programs.get(key, (None, None))
-    if known != signature or not program.computes(data.parts):
+    known_signature, program = programs.get(key, (None, None))
+    if known_signature != signature or not program.is_current(data.parts):
         program = Program(model, terms, key)
         programs[key] = (signature, program)
-        program.computes(data.parts)
+        program.is_current(data.parts)
     return program
 
 
-def refusing_lists_that_grow(function: Callable) -> Callable:
-    """Returns a function that refuses XLA if a `tf.TensorArray` in it has a dynamic size.
+def refuse_growing_lists(function: Callable) -> Callable:
+    """Returns a function that refuses XLA if it has a `tf.TensorArray` of dynamic size.
 
-    XLA ignores what is written behind the end of such an array, without an error, so that the
-    numbers would be wrong.
+    XLA ignores values that are written beyond the end of such an array, without an error, so that
+    the result would be wrong.
 
     Args:
         function: Function of tensors that returns tensors, called while it is traced.
@@ -245,7 +246,7 @@ def refusing_lists_that_grow(function: Callable) -> Callable:
 
 
 def supports_xla(model: keras.Model) -> bool:
-    """Returns whether no layer says that XLA cannot compile it; warns if one does."""
+    """Returns False, with a warning, if a layer says that XLA cannot compile it."""
     for path, layer in graph.walk(model):
         if not getattr(layer, "supports_jit", True):
             _warn(f"the layer {path} of class {type(layer).__name__} does not support it")
