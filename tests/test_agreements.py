@@ -57,6 +57,8 @@ LIMITS = {
         dict(found=1.0, error=3.1e-3, rounding=1e-6),
         CANNOT_TELL,
     ),
+    "0 where nothing moves": (dict(found=0.0, value=0.0, error=1e-3), VERIFIED),
+    "anything else there": (dict(found=1e-4, value=0.0, error=1e-3), FEW_DIGITS),
     "off by one error": (dict(found=1.0 + 2e-3, error=2e-3), VERIFIED),
     "1 % beside such an error": (dict(found=1.01 - 2e-3, error=2e-3), FEW_DIGITS),
     "100 % beside such an error": (dict(found=2.0, error=2e-3), DIFFERS),
@@ -89,7 +91,7 @@ LIMITS = {
         VERIFIED,
     ),
     "0 beside less steep ones": (
-        dict(found=0.0, value=0.0, error=1.1e-12, steepest=1.0),
+        dict(found=0.0, value=0.0, error=1.1e-12, steepest=1.0, variation=1e-15),
         FEW_DIGITS,
     ),
     "constant": (dict(found=0.0, value=0.0), VERIFIED),
@@ -271,6 +273,16 @@ def test_float32_within_float64_is_seen():
     assert 1e-8 < error < 1e-5
     with pytest.raises(ValueError, match="differs by"):
         keras_smooth.gradient(lambda x: inside(x, 0.01), X, engine="tape", verify=True)
+
+
+def test_a_coarser_layer_is_the_reason_where_y_is_in_float64():
+    layers = [
+        keras.layers.Dense(4, "tanh", dtype=dtype) for dtype in ("float32", "float64")
+    ]
+    layers[0].build((None, 1))
+    model = keras.Sequential([keras.Input((1,), dtype="float64"), *layers])
+    with pytest.raises(ValueError, match="3 points, float32(?s:.*)in float32: use float64"):
+        keras_smooth.derivatives(model, X, verify=True)
 
 
 @pytest.mark.slow

@@ -340,6 +340,27 @@ def test_shear_whose_own_config_keras_refuses_is_copied(factor):
     np.testing.assert_allclose(smooth(x, training=False), x)
 
 
+@pytest.mark.filterwarnings("error:The loss reads trainable variables")
+def test_layers_of_a_saved_model_are_copied_frozen_and_named(tmp_path):
+    inside = keras.Sequential([keras.Input((6,)), L.Dense(3, "relu")])
+    inside.export(tmp_path / "inside", verbose=False)
+    loaded = L.TFSMLayer(tmp_path / "inside", call_endpoint="serve")
+    model = keras.Sequential([keras.Input((6,)), loaded, L.Dense(4, "relu"), L.Dense(1)])
+    loaded.weights[0].assign(2.0 * loaded.weights[0])
+    with pytest.warns(UserWarning, match=r"stay: \S+ \(TFSMLayer, C\^0, Relu\)"):
+        smooth = keras_smooth.smoothen(model)
+    assert keras_smooth.output_change(model, smooth, X).relative < 1.0
+    model.compile(loss="mse")
+    with pytest.raises(ValueError, match="freeze a layer of these"):
+        keras_smooth.fit_lbfgs(model, X, X[:, :1], epochs=2, verbose=0, jit_compile=False)
+    loaded.trainable = False
+    before = [np.copy(weight) for weight in loaded.get_weights()]
+    model.compile(loss="mse")
+    keras_smooth.fit_lbfgs(model, X, X[:, :1], epochs=2, verbose=0, jit_compile=False)
+    for old, new in zip(before, loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_lambdas_are_copied_without_a_warning():
     model = keras.Sequential([keras.Input((6,)), L.Dense(3, lambda x: ops.sin(x))])
     model.add(L.Lambda(lambda x: x**2))

@@ -134,6 +134,7 @@ FUNCTIONS = {
     "sums": (lambda x: tf.reduce_sum(x * x, 0) + tf.reduce_mean(tf.sin(x)), (2, 3)),
     "extremes": (lambda x: tf.reduce_max(x * x, -1, keepdims=True) - tf.reduce_min(x, 0), (2, 3)),
     "prod": (lambda x: tf.reduce_prod(x, 0) + tf.reduce_prod(x), (2, 3)),
+    "prod of nothing": (lambda x: x[:, 0] ** 2 * tf.reduce_prod(x[:, :0], 1), (2, 3)),
     "cumulative": (lambda x: tf.cumsum(tf.sin(x), 1, exclusive=True) + tf.cumsum(x * x, 0, reverse=True), (2, 3)),
     "cumprod": (lambda x: tf.math.cumprod(x, 1) + tf.math.cumprod(x, 0, exclusive=True, reverse=True), (2, 3)),
     "cumulative logsumexp": (lambda x: tf.math.cumulative_logsumexp(x, 1), (2, 4)),

@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -686,3 +687,78 @@ class _OwnSequential(keras.Sequential):
 def test_bad_input(model, arguments, error, words):
     with pytest.raises(error, match=words):
         keras_smooth.smoothen(model, **arguments)
+
+
+class Bent(keras.layers.Layer):
+    """Has a kink in two inputs of unlike shapes, which it receives in one way of four."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way, self.inside = way, L.Dense(2)
+
+    def call(self, first, second=None):
+        if self.way in ("list", "dict"):
+            first, second = keras.tree.flatten(first)
+        return ops.abs(self.inside(first)) * ops.sum(second, axis=-1, keepdims=True)
+
+    def get_config(self):
+        return {"way": self.way}
+
+
+WAYS = {
+    "arguments": lambda layer, a, b: layer(a, b),
+    "list": lambda layer, a, b: layer([a, b]),
+    "dict": lambda layer, a, b: layer({"a": a, "b": b}),
+    "keyword": lambda layer, a, b: layer(a, second=b),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_rough_layers_are_named_however_they_are_called(way):
+    a, b = keras.Input((4,)), keras.Input((3,))
+    model = keras.Model([a, b], L.Dense(1)(WAYS[way](Bent(way), a, b)))
+    with pytest.warns(UserWarning, match=r"stay: bent\S* \(Bent, C\^0, Abs\)"):
+        keras_smooth.smoothen(model)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Block(keras.layers.Layer):
+    """Its config tells the activation as `told` says."""
+
+    def __init__(self, activation="relu", told="name", **options):
+        super().__init__(**options)
+        self.given, self.told = activation, told
+        self.inside = L.Dense(4, activation)
+
+    def build(self, shape):
+        self.inside.build(shape)
+
+    def call(self, x):
+        return self.inside(x)
+
+    def get_config(self):
+        told = {
+            "name": {"activation": self.given},
+            "nothing": {},
+            "function": {"activation": keras.activations.serialize(self.inside.activation)},
+        }
+        return {**super().get_config(), "told": self.told, **told[self.told]}
+
+
+@pytest.mark.parametrize("told", ["name", "nothing", "function"])
+def test_what_a_saved_model_forgets_is_told(told, tmp_path):
+    model = keras.Sequential(
+        [keras.Input((3,)), Block(told=told, name="block"), L.Dense(1)]
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        smooth = keras_smooth.smoothen(model)
+    smooth.save(tmp_path / "smooth.keras")
+    loaded = keras.saving.load_model(tmp_path / "smooth.keras")
+    is_the_same = keras_smooth.smoothness(loaded) == keras_smooth.smoothness(smooth)
+    said = [
+        w
+        for w in caught
+        if "do not have their activations: block (Block)" in str(w.message)
+    ]
+    assert is_the_same == (told == "function") == (not said)

@@ -295,6 +295,8 @@ KINKS = {
     ),
     "absolute": lambda: lambda x: ops.abs(x[:, :1]) * x[:, 1:],
     "pooling": lambda: lambda x: ops.max(x, axis=-1, keepdims=True),
+    # Constant from the points to kinks at several distances.
+    "clipped": lambda: lambda x: 3.0 + ops.relu6(9.0 * x[:, :1]) + ops.relu(x[:, 1:] - 0.7),
 }
 
 

@@ -94,6 +94,9 @@ class Measured(Estimate):
         limits = np.where(
             (self.error <= two_digits) | is_zero, 2 * error + engine, two_digits
         )
+        # Where y has the same value at all places, a derivative of 0 is right.
+        is_constant = np.maximum(size, self.variation) == 0.0
+        limits = np.where(is_constant, np.maximum(limits, self.error), limits)
         return np.where(np.isfinite(self.error), limits, 0.0)
 
     def coarse_limits(self, k: int, rounding: float) -> np.ndarray:

@@ -270,7 +270,8 @@ def _by_best_step(
     ]
     size, variation = np.max(nearby, axis=0), math.factorial(k) * moves / scale
     # The longest step with enough digits: near a root of y, shorter steps have ever more digits.
-    place = np.argmin(np.where(error <= _ENOUGH * size, 0.0, error), axis=0)[None]
+    # Where values are infinite, error and size are infinite as well.
+    place = np.argmin(np.where(error < _ENOUGH * size, 0.0, error), axis=0)[None]
     longer = np.arange(len(steps)).reshape(-1, *[1] * (place.ndim - 1)) <= place
 
     def best(field: np.ndarray) -> np.ndarray:

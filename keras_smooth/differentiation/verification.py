@@ -15,7 +15,7 @@ from keras_smooth.differentiation.agreements import Agreement, Measured, agree
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import random_directions
 from keras_smooth.models import calls, copies, own_call
-from keras_smooth.models.agreement import EPSILON, agrees, epsilon
+from keras_smooth.models.agreement import EPSILON, agrees, epsilon, least_precise_dtype
 from keras_smooth.models.tracing import PYTHON_COMPUTES
 from keras_smooth.operations import rows
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
@@ -344,6 +344,10 @@ class _Reference:
                 strict=True,
             )
         ]
+        model = self.evaluation.model
+        if self.finer is not None and isinstance(model, keras.Operation):
+            # A float64 output may come from coarser layers.
+            dtype = least_precise_dtype(model, values)
         num_points = int(self.evaluation.points.flat[0].shape[0])
         return Verification(engine, dtype, num_points, tuple(agreements))
 

@@ -132,6 +132,9 @@ def prod(x: Jet, axis: int) -> Jet:
     [0.0, 2.0]
     """
     axis %= x.shape.rank
+    if x.shape[axis] == 0:
+        zero = _sum(x, axis)
+        return zero.like(tf.ones_like(zero.primal), zero.series)
     last = [x.shape[axis] - 1]
     return linear(lambda v: tf.gather(v, last, axis=axis), cumprod(x, axis))
 

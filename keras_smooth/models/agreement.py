@@ -44,11 +44,16 @@ def _distance(a: Any, b: Any) -> float:
 
 def epsilon(model: keras.Operation, output: Any) -> float:
     """Returns the rounding error of the least precise dtype in which a layer computes."""
+    return EPSILON.get(least_precise_dtype(model, output), 0.0)
+
+
+def least_precise_dtype(model: keras.Operation, output: Any) -> str:
+    """Returns the least precise floating dtype in which a layer computes, "" without any."""
     layers = [each for _, each in graph.walk(model) if isinstance(each, keras.layers.Layer)]
     dtypes = {layer.compute_dtype for layer in layers}
     leaves = filter(calls.is_float, keras.tree.flatten(output))
     dtypes |= {leaf.dtype.name for leaf in leaves}
-    return max((EPSILON[name] for name in dtypes if name in EPSILON), default=0.0)
+    return max(dtypes & EPSILON.keys(), key=EPSILON.__getitem__, default="")
 
 
 def agrees(

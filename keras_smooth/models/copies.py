@@ -210,8 +210,11 @@ def _from_changed_config(
     )
     # Keras finds classes that are not registered by their names.
     own = {kind.__name__: kind for kind in kinds}
+    # What is in memory was trusted when it was loaded, as the function of a SavedModel.
+    has_mode = "safe_mode" in inspect.signature(kind.from_config).parameters
+    mode = {"safe_mode": False} if has_mode else {}
     with keras.saving.custom_object_scope({**own, **references.objects}):
-        copy = kind.from_config(accepted(kind, config))
+        copy = kind.from_config(accepted(kind, config), **mode)
     for layer, other in state.paired(original, copy):
         references.restore(layer, other)
     state.copy_settings(original, copy)

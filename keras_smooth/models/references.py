@@ -36,6 +36,7 @@ class References:
         self._layer = layer
         self._substitute = substitute
         self._stand_ins = {}
+        self._substitutes: list[Callable] = []
         # If a function has no replacement, the error is raised here, before any change.
         list(self._attribute_changes())
 
@@ -51,6 +52,14 @@ class References:
             return type(config)(map(self.without_stand_ins, config))
         name = getattr(config, "__name__", None) if callable(config) else None
         return self.objects.get(name, config)
+
+    def lacks_substitutes(self, config: Any) -> bool:
+        """Returns whether a config lacks a function that has a substitute."""
+        leaves, text = {id(leaf) for _, leaf in leaves_by_path(config)}, str(config)
+        names = [stand_in.__name__ for stand_in in self._substitutes]
+        return any(
+            name not in text and id(self.objects[name]) not in leaves for name in names
+        )
 
     def restore(self, layer: keras.Operation, copy: keras.Operation) -> None:
         """Restores functions of a copy that its constructor has looked up by name again.
@@ -92,10 +101,10 @@ class References:
         if is_function(value, name.endswith("activation")):
             if id(value) not in self._stand_ins:
                 of_weights = name.endswith(_WEIGHT_FUNCTIONS)
-                made = self._stand_in(
-                    value, value if of_weights else self._substitute(value)
-                )
-                self._stand_ins[id(value)] = made
+                new = value if of_weights else self._substitute(value)
+                self._stand_ins[id(value)] = made = self._stand_in(value, new)
+                if new is not value and not isinstance(value, keras.Operation):
+                    self._substitutes.append(made)
             return self._stand_ins[id(value)]
         if isinstance(value, dict):
             items = {k: self._with_stand_ins(item, name) for k, item in value.items()}

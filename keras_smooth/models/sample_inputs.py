@@ -120,10 +120,12 @@ def of_function() -> Iterator[tf.TensorSpec]:
 
 
 def of_layer(layer: keras.layers.Layer) -> Iterator[tuple]:
-    """Yields arguments that a layer may accept, first those of the shapes it was built with."""
-    dtype = layer.compute_dtype
+    """Yields arguments that a layer may accept, first those of the shapes it was built with.
 
-    def specification(shape: tuple) -> tf.TensorSpec:
+    Those that it has in a graph are next.
+    """
+
+    def specification(shape: tuple, dtype: str = layer.compute_dtype) -> tf.TensorSpec:
         return tf.TensorSpec(closed_shape(shape), dtype)
 
     shapes = _built_shape(layer) if layer.built else None
@@ -131,6 +133,10 @@ def of_layer(layer: keras.layers.Layer) -> Iterator[tuple]:
         named = "input_shape" not in (layer.get_build_config() or {})
         inputs = keras.tree.map_shape_structure(specification, shapes)
         yield tuple(inputs.values()) if named else (inputs,)
+    # Keras raises an error for a layer that is in no graph.
+    with contextlib.suppress(AttributeError):
+        given = [specification(x.shape, x.dtype) for x in keras.tree.flatten(layer.input)]
+        yield from (tuple(given), (given,))
     for shape in _SHAPES:
         x = specification((None, *shape))
         yield from ((x,), ([x, x],), (x, x))

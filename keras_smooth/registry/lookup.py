@@ -213,12 +213,15 @@ def reading_of_layer(layer: keras.Operation, args: tuple, kwargs: dict) -> readi
     """
     is_layer = isinstance(layer, keras.layers.Layer)
     symbols = filter(keras.backend.is_keras_tensor, keras.tree.flatten((args, kwargs)))
-    if not is_layer and not any("float" in symbol.dtype for symbol in symbols):
+    on_floats = any("float" in symbol.dtype for symbol in symbols)
+    if not is_layer and not on_floats:
         return reading.Reading()
     # A function that cannot be traced can raise any error.
     with contextlib.suppress(Exception):
         registered = registered_smoothness(layer)
         if registered is not None:
             return reading.Reading(registered)
-        return reading.read(layer) if is_layer else reading.read_call(layer, args, kwargs)
+        known = reading.read(layer) if is_layer else reading.Reading()
+        is_unread = known.smoothness is None and on_floats
+        return reading.read_call(layer, args, kwargs) if is_unread else known
     return reading.Reading()

@@ -169,6 +169,7 @@ def smoothen(
         copies.build(smooth, args, {})
         copy_state(model, smooth)
     layer_replacements.warn_rough(smooth)
+    layer_replacements.warn_of_configs()
     smooth.output_change = _change(
         calls.call_without_side_effects(model, *args),
         calls.call_without_side_effects(smooth, *args),
@@ -212,6 +213,8 @@ class _Replacements:
         self.by_id: dict[int, Any] = {}
         # The symbolic arguments of the calls in graphs, by the id of the layer that is called.
         self.arguments: dict[int, tuple[tuple, dict]] = {}
+        # Layers whose configs do not have the smooth activation.
+        self.not_in_configs: list[str] = []
         self.for_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
         others = {k: v for k, v in replacements.items() if k not in self.for_layers}
         self.for_functions = {
@@ -245,6 +248,17 @@ class _Replacements:
             return
         if rough := list(self._rough_layers(smooth)):
             warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
+
+    def warn_of_configs(self) -> None:
+        """Warns of layers that lose their smooth activations in a file."""
+        if self.not_in_configs:
+            warn(
+                "The configs of these layers do not have their activations: "
+                f"{', '.join(self.not_in_configs)}. "
+                "If the smooth model is saved and loaded, they have the old ones again. Return the "
+                "activation itself in get_config, as keras.activations.serialize(layer.activation); "
+                "or load the old model, call smoothen, and then load_weights of the smooth one."
+            )
 
     def _rough_layers(self, smooth: keras.Model) -> Iterator[str]:
         """Yields the new layers and operations that are less smooth than the order."""
@@ -300,6 +314,9 @@ class _Replacements:
 
     def _copy(self, layer: keras.Operation) -> keras.Operation:
         def change(config: Any, references: Any) -> Any:
+            is_own = not calls.is_determined_by_config(type(layer))
+            if is_own and references.lacks_substitutes(config):
+                self.not_in_configs.append(f"{layer.name} ({type(layer).__name__})")
             return copies.with_wrapped_layers(layer, config, references, self.of_layer)
 
         kind = layers.exact_form(type(layer))

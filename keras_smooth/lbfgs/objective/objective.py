@@ -135,11 +135,11 @@ class Objective:
                 "leave out a bias that only adds a constant (use_bias=False); else look for "
                 "tf.stop_gradient in the model.",
             )
-        trained_or_read = [*(variable.value for variable in read), *self.variables]
+        # A tape also watches the variables that a function of a SavedModel has, frozen or not.
+        of_model = [variable.value for variable in (*read, *self.others)]
+        known = [*of_model, *self.variables]
         untrained = [variable for variable in read if variable.trainable]
-        untrained += [
-            variable for variable in watched if not is_among(variable, trained_or_read)
-        ]
+        untrained += [variable for variable in watched if not is_among(variable, known)]
         if untrained:
             warn_once(
                 self._model(),
