@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 # A message lists at most so many names.
-_MOST_NAMES = 8
+_MAX_NAMES = 8
 
 # Tensors of another trace have no gradient, and their values never change.
 HELD_TENSORS = (
@@ -32,8 +32,8 @@ def dtype_of(variable: Variable) -> str:
 
 def names_of(variables: Sequence[Variable]) -> str:
     """Returns the names of variables for a sentence, at most the first few."""
-    names = ", ".join(map(name_of, variables[:_MOST_NAMES]))
-    more = len(variables) - _MOST_NAMES
+    names = ", ".join(map(name_of, variables[:_MAX_NAMES]))
+    more = len(variables) - _MAX_NAMES
     return f"{names} and {more} more" if more > 0 else names
 
 
