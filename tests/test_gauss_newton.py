@@ -92,6 +92,20 @@ def test_small_damping_reaches_small_singular_values(size, dtype):
     assert int(count) <= 4
 
 
+@pytest.mark.parametrize("entry", [math.nan, math.inf, 0.0])
+@pytest.mark.parametrize("size", [(3, 5), (5, 3)])
+# Without a step before, and after one whose damping was below the rounding of J'J.
+@pytest.mark.parametrize("damping", [0.0, 1e-18])
+def test_a_useless_jacobian_is_no_error(entry, size, damping):
+    residuals = np.ones(size[0])
+    damped = damped_system(residuals, np.full(size, entry), damping)
+    value, step, _ = damped.solve(
+        lambda step: residuals + entry * tf.reduce_sum(step), damped.first_damping
+    )
+    assert float(value) == (size[0] if entry == 0.0 else math.inf)
+    np.testing.assert_array_equal(step, np.zeros(size[1]))
+
+
 @pytest.mark.parametrize(
     "loss_ratio, sample_ratio, share, expected",
     [

@@ -292,8 +292,9 @@ class DampedSystem:
 
     With A = J' and b = J' r, or with A = J and b = r in the dual, the equation is
     (A A' + damping I) u = b. The step is -u, or -J' u in the dual. Rounding of A A' hides singular
-    values of A that are smaller than the largest one times the root of the precision. If the damping
-    is so small that they count, the equation is solved for w = L' u, where L L' = A A' + shift I:
+    values of A that are smaller than the largest one times the root of the precision. If the
+    damping is so small that they count, the equation is solved for w = L' u, where
+    L L' = A A' + shift I:
 
         (B B' + damping L^-1 L^-T) w = L^-1 b,    B = L^-1 A
 
@@ -306,7 +307,9 @@ class DampedSystem:
 
     Attributes:
         first_damping: The damping to try first.
-        smallest_damping: With a smaller one, rounding changes the solution of the equation.
+        smallest_damping: The smallest damping to try. That of the plain equation is so small that
+            the next system is the other one. With a smaller one than that of the other equation,
+            rounding changes its solution.
         largest_damping: With a larger one, rounding removes the step from the next position.
 
     References:
@@ -324,7 +327,8 @@ class DampedSystem:
         matrix = _call_one(self._is_dual, lambda: jacobian, lambda: tf.transpose(jacobian))
         gram = tf.matmul(matrix, matrix, transpose_b=True)
         trace = tf.linalg.trace(gram)
-        # TensorFlow raises an error if it decomposes a matrix that is zero or not finite.
+        # TensorFlow raises an error if it decomposes a matrix that is zero or not finite. Such a
+        # Jacobian has the plain equation without the matrix.
         usable = tf.math.is_finite(trace) & (trace > 0.0)
         trace = tf.where(usable, trace, tf.ones_like(trace))
         gram = tf.where(usable, gram, tf.zeros_like(gram))
@@ -332,7 +336,7 @@ class DampedSystem:
         # The rounding of the Gram matrix and of its decomposition is smaller than this shift.
         shift = precision * tf.cast(tf.reduce_sum(tf.shape(jacobian)), trace.dtype)
         first = tf.where(damping > 0.0, damping, FIRST_DAMPING * trace)
-        is_plain = first > MIN_PLAIN_DAMPING * precision
+        is_plain = ~usable | (first > MIN_PLAIN_DAMPING * precision)
         self._matrix, self._gram, self._lower, self._damped = tf.cond(
             is_plain,
             lambda: (matrix, gram, *[_identity_like(gram)] * 2),
