@@ -1,8 +1,8 @@
 """Functions that a layer holds, carried through its config by identity.
 
 A config has only the name of a function, or the code of a lambda. When it is read, the name may
-lead to another function, or to none. So while a config is made, all functions that a layer holds are
-replaced by stand-ins with unique names. While it is read, these names lead to the functions.
+lead to another function, or to none. So while a config is made, all functions that a layer holds
+are replaced by stand-ins with unique names. While it is read, these names lead to the functions.
 """
 
 import contextlib

@@ -256,8 +256,9 @@ class _Replacements:
                 "The configs of these layers do not have their activations: "
                 f"{', '.join(self.not_in_configs)}. "
                 "If the smooth model is saved and loaded, they have the old ones again. Return the "
-                "activation itself in get_config, as keras.activations.serialize(layer.activation); "
-                "or load the old model, call smoothen, and then load_weights of the smooth one."
+                "activation itself in get_config, as "
+                "keras.activations.serialize(layer.activation); or load the old model, call "
+                "smoothen, and then load_weights of the smooth one."
             )
 
     def _rough_layers(self, smooth: keras.Model) -> Iterator[str]:

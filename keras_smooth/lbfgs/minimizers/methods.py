@@ -32,7 +32,7 @@ from keras_smooth.models.tracing import traced
 # A pair costs about as much as three rows of data. With self-scaled updates, more pairs help up to
 # some hundred: benchmarks/lbfgs.md.
 ROWS_FOR_A_PAIR = 3
-FEWEST_PAIRS, MAX_PAIRS = 50, 300
+MIN_PAIRS, MAX_PAIRS = 50, 300
 # With more pairs a fit needs fewer iterations, whatever an evaluation costs. So `SMALL_BYTES` are
 # used in any case.
 SMALL_BYTES, MAX_BYTES = 2**23, 2**28
@@ -52,7 +52,7 @@ def _default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
     if itemsize == 8 and matrix <= (MAX_MATRIX_BYTES if is_worth_it else SMALL_BYTES):
         return num_weights
     bytes_of_a_pair = 2 * num_weights * itemsize
-    num_worth_it = min(max(num_rows // ROWS_FOR_A_PAIR, FEWEST_PAIRS), MAX_PAIRS)
+    num_worth_it = min(max(num_rows // ROWS_FOR_A_PAIR, MIN_PAIRS), MAX_PAIRS)
     wanted = max(num_worth_it, SMALL_BYTES // bytes_of_a_pair)
     return max(min(wanted, num_weights - 1, MAX_BYTES // bytes_of_a_pair), 3)
 
