@@ -191,7 +191,7 @@ def test_factors_that_multiply_do_not_spoil_a_matrix():
 )
 def test_matrix_that_does_not_fit_is_refused(num_weights, dtype):
     with pytest.raises(
-        ValueError, match=f"{num_weights} weights .* and 2 GiB are taken.*lbfgs"
+        ValueError, match=f"{num_weights} weights .* and at most 2 GiB are used.*lbfgs"
     ):
         dense_inverse_hessian.empty(tf.zeros(num_weights, dtype))
 

@@ -83,8 +83,8 @@ def empty(position: tf.Tensor) -> Memory:
     needed = num_bytes(num_weights, position.dtype.size)
     if needed > MAX_BYTES:
         raise ValueError(
-            f"A dense inverse Hessian of {num_weights} weights needs {needed / 2**30:.1f} GiB, and "
-            f"{MAX_BYTES / 2**30:.0f} GiB are taken at most. "
+            f"A dense inverse Hessian of {num_weights} weights needs {needed / 2**30:.1f} GiB, and at "
+            f"most {MAX_BYTES / 2**30:.0f} GiB are used. "
             'Use method="lbfgs" with fewer pairs than weights.'
         )
     layout = _BlockLayout(num_weights)

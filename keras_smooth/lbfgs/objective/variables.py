@@ -13,8 +13,8 @@ _MAX_NAMES = 8
 # Tensors of another trace have no gradient, and their values never change.
 HELD_TENSORS = (
     "The loss calls a tf.function that was traced before and holds {weights} of that time. Call "
-    "the plain Python function: fit_lbfgs compiles the whole loss, with all that it calls. The "
-    "functions of a SavedModel are traced: freeze a layer of these with layer.trainable = False."
+    "the plain Python function: fit_lbfgs compiles the whole loss, with all that it calls. A "
+    "layer of a SavedModel calls such functions: freeze it with layer.trainable = False."
 )
 
 Variable: TypeAlias = keras.Variable | tf.Variable
