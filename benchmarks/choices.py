@@ -51,7 +51,7 @@ import more_garbow_hillstrom
 
 CHUNK = 20
 ACTIVATIONS = ("tanh", "sigmoid", "softplus", "sin", "elu", "relu")
-TOLERANCE, MOST_ITERATIONS = 1e-6, 3000
+TOLERANCE, MAX_ITERATIONS = 1e-6, 3000
 
 
 def burgers(seed: int) -> tuple:
@@ -174,7 +174,7 @@ def table_of_problems(pairs: int) -> tuple[int, int, int]:
         # Without XLA: 34 programs for a few milliseconds each.
         minimizer = Minimizer(evaluate, "lbfgs", pairs, jit_compile=False)
         state = minimizer.begin(tf.constant(problem.start, tf.float64), ())
-        left, lowest = MOST_ITERATIONS, float(state.objective_value)
+        left, lowest = MAX_ITERATIONS, float(state.objective_value)
         while left > 0 and not bool(state.converged):
             state = minimizer.advance(state, left, TOLERANCE, ())
             left -= max(int(state.num_iterations), 1)

@@ -642,9 +642,9 @@ def by_fit_lbfgs(
 ) -> None:
     """fit_lbfgs, with the memory of a method kept over draws or begun anew at each."""
     watch = Watch(run, share)
-    never = {name: 2.0 for name in quasi_newton.LEAST_COSINE}
-    least = quasi_newton.LEAST_COSINE if keep else never
-    with mock.patch.object(quasi_newton, "LEAST_COSINE", least):
+    never = {name: 2.0 for name in quasi_newton.MIN_COSINE}
+    least = quasi_newton.MIN_COSINE if keep else never
+    with mock.patch.object(quasi_newton, "MIN_COSINE", least):
         history = keras_smooth.fit_lbfgs(
             run.model,
             run.start,

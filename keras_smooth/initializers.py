@@ -166,7 +166,9 @@ class GainScaling(keras.initializers.GlorotUniform):
         fan_in = math.prod(shape[axis] for axis in axes)
         if not self._centers or fan_in < MIN_CENTERED_FAN_IN:
             return kernel
-        return _centered(kernel, axes, fan_in)
+        # The mean of each column is subtracted, and the variance is restored.
+        mean = keras.ops.mean(kernel, axis=axes, keepdims=True)
+        return (kernel - mean) * math.sqrt(fan_in / (fan_in - 1))
 
     def get_config(self) -> dict:
         activation = keras.activations.serialize(self.activation)
@@ -180,12 +182,6 @@ class GainScaling(keras.initializers.GlorotUniform):
         if inputs is None or outputs is None:
             return tuple(range(len(shape) - 1))
         return tuple(inputs)
-
-
-def _centered(kernel: Any, axes: tuple[int, ...], fan_in: int) -> Any:
-    """Subtracts the mean of every column and restores the variance."""
-    mean = keras.ops.mean(kernel, axis=axes, keepdims=True)
-    return (kernel - mean) * math.sqrt(fan_in / (fan_in - 1))
 
 
 def default(activation: Callable, seed: Any = None) -> keras.initializers.Initializer:

@@ -1,4 +1,4 @@
-"""Functions, layers and models that are applied to jets, as Taylor mode does to a model's inputs."""
+"""Functions, layers and models that are applied to jets, as in Taylor mode."""
 
 import tensorflow as tf
 

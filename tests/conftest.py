@@ -32,14 +32,14 @@ NO_GPU = (
 )
 
 # Each worker imports TensorFlow and keeps its compiled programs: a gigabyte or two.
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 
 
 def pytest_xdist_auto_num_workers(config):
     """The whole suite on all cores; files that are named run in this process, at once."""
     if config.args_source is not config.ArgsSource.TESTPATHS:
         return 0
-    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from activation_cases import examples
 from keras import ops
 
 from keras_smooth import registry
@@ -148,8 +149,8 @@ def _add_activations() -> None:
         k = row.smoothness
         SAMPLED[f"nn.{function.__name__}"] = Function(
             function,
-            Sample((x,), row.examples[0]),
-            k(**row.examples[0]) if callable(k) else k,
+            Sample((x,), examples(row)[0]),
+            k(**examples(row)[0]) if callable(k) else k,
             () if row.mixes else row.joints,
             mixes=row.mixes,
         )

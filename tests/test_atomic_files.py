@@ -64,7 +64,7 @@ def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path, monk
     (living,) = os.listdir(tmp_path)
     others = [
         living,
-        living.replace(atomic_files._host(), "elsewhere").replace(f".{os.getpid()}.", f".{dead.pid}."),
+        living.replace(atomic_files._host_name(), "elsewhere").replace(f".{os.getpid()}.", f".{dead.pid}."),
         ".mine.partial",
         "file.partial",
     ]  # fmt: skip

@@ -995,8 +995,8 @@ def test_progress_is_told():
 )
 def test_progress_is_for_terminals_and_long_audits(terminal, seconds, told):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=60)
-    with progress.ProgressLine(console, seconds) as line:
-        line("outer/[bold]", 3, 7)
+    with progress.line(console, seconds) as show:
+        show("outer/[bold]", 3, 7)
     assert ("3 of 7: outer/[bold]" in console.file.getvalue()) == told
 
 

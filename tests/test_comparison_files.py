@@ -328,7 +328,7 @@ def test_measurements_are_apart_evenly_and_end_with_the_run():
 
 def test_what_killed_processes_left_is_removed(written):
     directory, found = written
-    name = f"results.json.{atomic_files._host()}.{2**22 + 1}.{'0' * 16}.partial"
+    name = f"results.json.{atomic_files._host_name()}.{2**22 + 1}.{'0' * 16}.partial"
     places = [directory / f".{name}", directory / store.CURVES / f".{name}"]
     for place in places:
         place.write_text("half")

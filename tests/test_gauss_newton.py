@@ -92,6 +92,20 @@ def test_small_damping_reaches_small_singular_values(size, dtype):
     assert int(count) <= 4
 
 
+@pytest.mark.parametrize("entry", [math.nan, math.inf, 0.0])
+@pytest.mark.parametrize("size", [(3, 5), (5, 3)])
+# Without a step before, and after one whose damping was below the rounding of J'J.
+@pytest.mark.parametrize("damping", [0.0, 1e-18])
+def test_a_useless_jacobian_is_no_error(entry, size, damping):
+    residuals = np.ones(size[0])
+    damped = damped_system(residuals, np.full(size, entry), damping)
+    value, step, _ = damped.solve(
+        lambda step: residuals + entry * tf.reduce_sum(step), damped.first_damping
+    )
+    assert float(value) == (size[0] if entry == 0.0 else math.inf)
+    np.testing.assert_array_equal(step, np.zeros(size[1]))
+
+
 @pytest.mark.parametrize(
     "loss_ratio, sample_ratio, share, expected",
     [
@@ -509,7 +523,7 @@ def test_samples_reach_what_all_rows_do(monkeypatch):
 
 def test_a_limit_of_rows_is_a_limit_of_the_sample(monkeypatch):
     # With 37 weights, a Jacobian of 600 rows is above the limit, and that of a sample of 60 is not.
-    monkeypatch.setattr("keras_smooth.lbfgs.objective.residuals.MOST_BYTES", 60 * 37 * 8)
+    monkeypatch.setattr("keras_smooth.lbfgs.objective.residuals.MAX_BYTES", 60 * 37 * 8)
     model, x, y = bell()
     result = fit_lbfgs(model, x, y, epochs=40, **GAUSS_NEWTON).result
     assert result.fun < 1e-6 and result.status in (Status.ITERATION_LIMIT, Status.STALLED)
@@ -686,7 +700,7 @@ def test_refusals(name):
 
 
 def test_too_large_a_matrix_is_refused_with_its_size(monkeypatch):
-    monkeypatch.setattr("keras_smooth.lbfgs.objective.residuals.MOST_ROWS", 12)
+    monkeypatch.setattr("keras_smooth.lbfgs.objective.residuals.MAX_ROWS", 12)
     batch_normalization = keras.layers.BatchNormalization(dtype="float64")
     with pytest.raises(ValueError, match="20 residuals by 19 weights.*matrix of 19 rows"):
         fit_lbfgs(net(batch_normalization), X, Y, **GAUSS_NEWTON)

@@ -105,7 +105,7 @@ def test_a_matrix_stays_over_draws(arguments, monkeypatch, same_units):
     """The matrix is kept; if it is dropped, the steps are those of a fit for each draw."""
     kept, (separate, _) = fits_for_each_draw(**arguments)
     assert kept[0] != separate and kept[1].restarts == 0
-    monkeypatch.setattr(quasi_newton, "LEAST_COSINE", {"float64": 2.0})
+    monkeypatch.setattr(quasi_newton, "MIN_COSINE", {"float64": 2.0})
     dropped, (separate, _) = fits_for_each_draw(**arguments)
     assert dropped[0] == separate
     # In both cases, iterations are counted over all draws.

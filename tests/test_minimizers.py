@@ -191,7 +191,7 @@ def test_factors_that_multiply_do_not_spoil_a_matrix():
 )
 def test_matrix_that_does_not_fit_is_refused(num_weights, dtype):
     with pytest.raises(
-        ValueError, match=f"{num_weights} weights .* and 2 GiB are taken.*lbfgs"
+        ValueError, match=f"{num_weights} weights .* and at most 2 GiB are used.*lbfgs"
     ):
         dense_inverse_hessian.empty(tf.zeros(num_weights, dtype))
 
@@ -205,7 +205,7 @@ def test_blocks_are_the_whole_matrix(block_bytes, num_rows, num_stored, monkeypa
     vector = tf.constant(gradient)
     whole = memory_of_pairs(steps, changes, ratios, gradient, num_pairs)
     monkeypatch.setattr(pairs, "BLOCK_BYTES", block_bytes)
-    monkeypatch.setattr(pairs, "FEWEST_BLOCKS", 2)
+    monkeypatch.setattr(pairs, "MIN_BLOCKS", 2)
     memory = memory_of_pairs(steps, changes, ratios, gradient, num_pairs)
     assert memory.pairs.shape == (num_rows, size)
     found, expected = (inverse_hessian.times_gradient(m, vector) for m in (memory, whole))

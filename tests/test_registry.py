@@ -8,7 +8,7 @@ import numpy as np
 import one_sided
 import pytest
 import tensorflow as tf
-from activation_cases import ACTIVATIONS
+from activation_cases import ACTIVATIONS, EXAMPLES, examples
 from keras import ops
 from representatives import representatives
 
@@ -44,10 +44,14 @@ def test_class_of_activation(name):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_joints_of_activation(name):
     case = ACTIVATIONS[name]
-    for joint in case.row.joints if case.parameters == case.row.examples[0] else ():
+    for joint in case.row.joints if case.parameters == examples(case.row)[0] else ():
         outputs = [lambda x, i=i: case.along(x, i) for i in range(1 + case.row.mixes)]
         measured = min(one_sided.smoothness(output, [joint]) for output in outputs)
         assert measured == registry.smoothness(case.function), joint
+
+
+def test_examples_are_those_of_activations():
+    assert EXAMPLES.keys() <= {*registry.function_names()}
 
 
 def test_every_activation_of_keras_and_of_this_package_has_a_row():

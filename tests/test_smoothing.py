@@ -762,3 +762,23 @@ def test_what_a_saved_model_forgets_is_told(told, tmp_path):
         if "do not have their activations: block (Block)" in str(w.message)
     ]
     assert is_the_same == (told == "function") == (not said)
+
+
+@keras.saving.register_keras_serializable("test_smoothing")
+class ArrayInConfig(keras.layers.Layer):
+    def __init__(self, scale, activation="relu", **options):
+        super().__init__(**options)
+        self.scale, self.activation = np.asarray(scale), keras.activations.get(activation)
+
+    def call(self, x):
+        return self.activation(x) * self.scale
+
+    def get_config(self):
+        own = {"scale": self.scale, "activation": self.activation}
+        return {**own, **super().get_config()}
+
+
+def test_a_config_may_have_an_array_beside_the_activation():
+    model = keras.Sequential([keras.Input((2,)), ArrayInConfig([1.0, 2.0])])
+    smooth = keras_smooth.smoothen(model, order=2)
+    assert smooth.layers[0].activation is not keras.activations.relu

@@ -15,7 +15,7 @@ def _positive(name: str, value: float) -> float:
     return finite_number(f"`{name}`", value, 0.0, above=True)
 
 
-@activation_row(math.inf, examples=({}, {"w0": 3.0}))
+@activation_row(math.inf)
 def sin(x: Any, w0: float = 1.0) -> Any:
     """Sine with angular frequency `w0`: f(x) = sin(w0 x).
 
@@ -40,7 +40,7 @@ def sin(x: Any, w0: float = 1.0) -> Any:
     return ops.sin(w0 * ops.convert_to_tensor(x))
 
 
-@activation_row(math.inf, examples=({}, {"a": 2.0}))
+@activation_row(math.inf)
 def snake(x: Any, a: float = 1.0) -> Any:
     """Snake, a line with a ripple: f(x) = x + sin(a x)^2 / a.
 
@@ -91,7 +91,7 @@ def shifted_softplus(x: Any) -> Any:
     return ops.softplus(x) - math.log(2.0)
 
 
-@activation_row(math.inf, examples=({}, {"sharpness": 5.0}))
+@activation_row(math.inf)
 def sharp_softplus(x: Any, sharpness: float = 1.0) -> Any:
     """Softplus with sharpness: f(x) = log(1 + exp(sharpness x)) / sharpness.
 
@@ -122,12 +122,7 @@ def sharp_softplus(x: Any, sharpness: float = 1.0) -> Any:
     return ops.softplus(sharpness * ops.convert_to_tensor(x)) / sharpness
 
 
-@activation_row(
-    1,
-    (-1.0, 1.0),
-    "has a second derivative that jumps at both joints",
-    examples=({}, {"beta": 2.0}),
-)
+@activation_row(1, (-1.0, 1.0), "has a second derivative that jumps at both joints")
 def smelu(x: Any, beta: float = 1.0) -> Any:
     """Smooth ReLU, a parabola between two lines; its slope is continuous.
 
@@ -233,9 +228,7 @@ def softsign(x: Any) -> Any:
     return x / (1.0 + ops.abs(x))
 
 
-@activation_row(
-    1, (0.0,), BEND_0, examples=({}, {"alpha": 2.0}), exact_of=keras.activations.celu
-)
+@activation_row(1, (0.0,), BEND_0, exact_of=keras.activations.celu)
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """CELU with the right slope at 0: x for x > 0, else alpha (exp(x / alpha) - 1).
 

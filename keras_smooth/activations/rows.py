@@ -15,7 +15,6 @@ def activation_row(
     smoothness: float,
     joints: Sequence[float] = (),
     reason: str = "",
-    examples: Sequence[dict] = ({},),
     exact_of: Callable | None = None,
 ) -> Callable[[Callable], Callable]:
     """Returns a decorator that registers an elementwise function for saving and adds its row.
@@ -24,7 +23,6 @@ def activation_row(
         smoothness: k of the class C^k.
         joints: The points at which pieces of the function meet.
         reason: What happens at these points.
-        examples: Parameters with which the tests call it.
         exact_of: The function of Keras with the same values, whose derivatives are wrong.
 
     Raises:
@@ -39,8 +37,9 @@ def activation_row(
                 f"{function.__module__} another name."
             )
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
-        columns: dict[str, Any] = dict(joints=tuple(joints), examples=tuple(examples))
-        registry.add(registry.Row(function, smoothness, reason=reason, **columns))
+        registry.add(
+            registry.Row(function, smoothness, joints=tuple(joints), reason=reason)
+        )
         registry.register_name(function)
         if exact_of is not None:
             EXACT_FORMS[exact_of] = function

@@ -74,8 +74,8 @@ def as_function(
 ) -> tuple[Any, Callable]:
     """Returns the tensors of a call and a function of them.
 
-    The function is the layer itself if possible: a layer can be copied in float64, where differences
-    have twice the digits.
+    The function is the layer itself if possible: a layer can be copied in float64, where
+    differences have twice the digits.
     """
     tensors, filled = chosen_leaves(call.arguments(), tf.is_tensor)
     is_layer = isinstance(layer, keras.layers.Layer)

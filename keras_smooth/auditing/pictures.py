@@ -55,7 +55,7 @@ def _derivative_on_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, 
     one in which the two differ most.
     """
     samples = checks.as_points(x)
-    columns = _columns(samples.moving[0])
+    columns = calls.float64_rows(samples.moving[0])
     end = int(np.argmax(np.abs(columns - columns[0]).sum(axis=1)))
     t = np.linspace(0.0, 1.0, _NUM_POINTS)
 
@@ -72,7 +72,7 @@ def _derivative_on_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, 
     line = samples.at([along(leaf) for leaf in samples.flat])
     evaluation = checks.tape_evaluation(function, line, order, directions)
     entries, _ = checks.by_tapes(evaluation)
-    y, derivative = (_columns(entries[k]) for k in (0, order))
+    y, derivative = (calls.float64_rows(entries[k]) for k in (0, order))
     values = y
     for _ in range(order):
         values = np.gradient(values, t, axis=0, edge_order=2)
@@ -87,9 +87,3 @@ def _size(structure: Any) -> int:
     """Returns the numbers of a sample in all tensors of a structure."""
     tensors = filter(tf.is_tensor, keras.tree.flatten(structure))
     return sum(math.prod(tensor.shape[1:]) for tensor in tensors)
-
-
-def _columns(structure: Any) -> np.ndarray:
-    flat = keras.tree.flatten(structure)
-    arrays = [np.asarray(tf.cast(leaf, "float64")) for leaf in flat]
-    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)

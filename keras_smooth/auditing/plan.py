@@ -114,7 +114,11 @@ def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
         order: The highest order.
         samples_only: Whether only the samples count.
     """
-    program = _with_derivatives(traced.program)
+    program = traced.program
+    tensors = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
+    # Outputs of integers and booleans are left out, if there are others.
+    outputs = tuple(n for n in program.outputs if rows.is_differentiable(tensors[n].dtype))
+    program = dataclasses.replace(program, outputs=outputs or program.outputs)
     new_plan = Plan(traced, program, order, samples_only)
     new_plan.has_masks = any(map(graph.makes_masks, traced.layers))
     every = walk.all_operations(program)
@@ -124,13 +128,6 @@ def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
     moving, given = reader.moving, traced.arguments.items()
     new_plan.reached = {id(traced.layers[n]) for n, names in given if moving & {*names}}
     return new_plan
-
-
-def _with_derivatives(program: Program) -> Program:
-    """Returns a program without outputs of integers and booleans, if it has others."""
-    tensors = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
-    outputs = tuple(n for n in program.outputs if rows.is_differentiable(tensors[n].dtype))
-    return dataclasses.replace(program, outputs=outputs or program.outputs)
 
 
 class _PlanWalk(walk.Walk):
@@ -264,8 +261,14 @@ class _PlanWalk(walk.Walk):
         return self.plan.has_masks
 
     def _is_in_keras_layer(self, step: LayerStep) -> bool:
-        layers = [self.plan.traced.layers[number] for number in step.layer_numbers[-1:]]
-        return any(map(_is_keras_layer, layers))
+        """Returns whether a step is in one of Keras' own layers, without a function of a user."""
+        numbers = step.layer_numbers
+        layer = self.plan.traced.layers[numbers[-1]] if numbers else None
+        if not isinstance(layer, keras.layers.Layer) or type(layer) in _DECIDED_BY_SAMPLES:
+            return False
+        is_of_keras = type(layer).__module__.partition(".")[0] == "keras"
+        functions = references.functions(layer)
+        return is_of_keras and all(map(calls.is_determined_by_config, functions))
 
 
 def _with_layers(step: Step) -> LayerStep:
@@ -283,15 +286,6 @@ def known_class(layer: keras.Operation) -> float | None:
     if registered is not None or type(layer) in _DECIDED_BY_SAMPLES:
         return registered
     return registry.smoothness(type(layer))
-
-
-def _is_keras_layer(layer: keras.Operation) -> bool:
-    """Returns whether a layer is one of Keras' own, without a function of a user."""
-    if not isinstance(layer, keras.layers.Layer) or type(layer) in _DECIDED_BY_SAMPLES:
-        return False
-    is_of_keras = type(layer).__module__.partition(".")[0] == "keras"
-    functions = references.functions(layer)
-    return is_of_keras and all(map(calls.is_determined_by_config, functions))
 
 
 def words_on_activations(layer: keras.Operation, order: int) -> str:

@@ -1,6 +1,8 @@
 """A line in the terminal with the current layer."""
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,7 +11,8 @@ from rich.markup import escape
 SECONDS = 3.0
 
 
-class ProgressLine:
+@contextlib.contextmanager
+def line(console: Console, seconds: float = SECONDS) -> Iterator[Callable]:
     """Shows the current layer in a terminal, and removes the line at the end.
 
     It is a context manager, and its value is the argument `progress` of `audit`. If the console
@@ -19,19 +22,14 @@ class ProgressLine:
         console: The console of stderr.
         seconds: Seconds before the line is shown.
     """
+    status, start = console.status(""), time.monotonic() + seconds
 
-    def __init__(self, console: Console, seconds: float = SECONDS) -> None:
-        self._status = console.status("") if console.is_terminal else None
-        self._start = time.monotonic() + seconds
+    def show(path: str, number: int, total: int) -> None:
+        if console.is_terminal and time.monotonic() >= start:
+            status.update(f"{number} of {total}: {escape(path)}")
+            status.start()
 
-    def __enter__(self) -> "ProgressLine":
-        return self
-
-    def __call__(self, path: str, number: int, total: int) -> None:
-        if self._status is not None and time.monotonic() >= self._start:
-            self._status.update(f"{number} of {total}: {escape(path)}")
-            self._status.start()
-
-    def __exit__(self, *error: object) -> None:
-        if self._status is not None:
-            self._status.stop()
+    try:
+        yield show
+    finally:
+        status.stop()

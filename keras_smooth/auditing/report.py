@@ -16,7 +16,7 @@ from keras_smooth.models import graph, references
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.smoothing import is_replaced
 
-_MOST_PICTURES = 4
+_MAX_PICTURES = 4
 # The clause of a reason that describes the samples.
 _SAMPLES_CLAUSE = re.compile("[:;] [0-9]+ values of the samples lie .*?(?=;|$)")
 
@@ -247,7 +247,7 @@ class Audit(ShownAsTable):
     def _pictures(self) -> Sequence[str]:
         drawn = []
         for group in self._row_groups():
-            if self.draw is None or len(drawn) == _MOST_PICTURES:
+            if self.draw is None or len(drawn) == _MAX_PICTURES:
                 break
             # An error in a picture must not hide the table.
             with contextlib.suppress(Exception):

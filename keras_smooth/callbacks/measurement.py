@@ -102,7 +102,7 @@ class Measurement:
         """Returns the values that figures show."""
         if isinstance(self.x, np.ndarray) and self.x.size == len(self.x):
             pairs = [
-                (_columns(exact), _columns(values))
+                (calls.float64_rows(exact), calls.float64_rows(values))
                 for exact, values in self._aligned_pairs()
             ]
             return Values(self.x, self.names[: self.order + 1], pairs)
@@ -157,11 +157,6 @@ def _joined(leaves: list[np.ndarray]) -> np.ndarray:
     if len(leaves) == 1:
         return leaves[0]
     return np.concatenate([np.ravel(leaf) for leaf in leaves])
-
-
-def _columns(leaves: list[np.ndarray]) -> np.ndarray:
-    """Returns arrays as the columns of one array, `(batch, outputs)`."""
-    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
 
 
 def metric_of(identifier: Any) -> keras.metrics.Metric:

@@ -183,8 +183,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         if vanishing:
             warn_once(
                 self,
-                f"The derivative of order {vanishing[0]} is 0 at every point: an activation such as "
-                "ReLU has none to give. keras_smooth.smoothness(model) tells the class of the model.",
+                f"The derivative of order {vanishing[0]} is 0 at every point: an activation such "
+                "as ReLU has none to give. keras_smooth.smoothness(model) tells the class of the "
+                "model.",
                 topic="zero",
             )
         errors = itertools.starmap(self._measurement.error, pairs)

@@ -121,8 +121,8 @@ def audit(arguments: argparse.Namespace) -> int:
     x = None if arguments.x is None else _array(arguments.x)
     order = checks.whole_number("--order", arguments.order, 1, MAX_ORDER)
     try:
-        with progress.ProgressLine(display.console(stderr=True)) as line:
-            result = keras_smooth.audit(model, x, order=order, progress=line)
+        with progress.line(display.console(stderr=True)) as show:
+            result = keras_smooth.audit(model, x, order=order, progress=show)
     except ValueError as error:
         # The message names the argument of `audit`; the command has an option instead.
         raise ValueError(str(error).replace("Pass x,", "Pass --x FILE.npy,")) from error

@@ -85,8 +85,15 @@ class Estimate:
 SPREAD = ("error", "rounding", "size", "variation", "steepest")
 
 
-@dataclasses.dataclass(frozen=True)
-class Differences:
+def propagate(
+    model: Callable,
+    rng: np.random.Generator,
+    draws: int,
+    points: Points,
+    directions: list[tf.Tensor],
+    order: int,
+    sums: np.ndarray | None = None,
+) -> Any:
     """A replacement of `taylor.propagate`: jets from values of the model, with their errors.
 
     The batch of a jet has the derivatives, followed by each field of `SPREAD` for each draw of
@@ -96,37 +103,29 @@ class Differences:
         model: Model, layer or function.
         rng: Generator of a random sign for each direction.
         draws: Number of draws of signs.
+        points: The points, with the inputs that move.
+        directions: Directions of each moving input, as in `taylor.propagate`.
+        order: Number of derivatives.
+        sums: As in `taylor.propagate`.
     """
+    y = _call_without_side_effects(model, points.x)
+    steps = ladder(points, directions)
+    values = _values_along_lines(model, points, directions, steps)
+    signs = rng.choice([-1.0, 1.0], (draws, len(directions[0])))
 
-    model: Callable
-    rng: np.random.Generator
-    draws: int
+    def jet(tensor: tf.Tensor, samples: np.ndarray) -> Jet:
+        rows = estimates(samples, steps, order, EPSILON[tensor.dtype.name])
+        with np.errstate(invalid="ignore"):
+            primal, *series = (_with_spread(row, signs) for row in rows)
+            if sums is not None:
+                series[-1] = np.stack(
+                    [_sum_over_directions(series[-1], row) for row in sums]
+                )
+        entries = list(map(tf.constant, series))
+        return Jet(tf.constant(primal[0]), entries, sums is not None, weights=sums)
 
-    def __call__(
-        self,
-        points: Points,
-        directions: list[tf.Tensor],
-        order: int,
-        sums: np.ndarray | None = None,
-    ) -> Any:
-        y = _call_without_side_effects(self.model, points.x)
-        steps = ladder(points, directions)
-        values = _values_along_lines(self.model, points, directions, steps)
-        signs = self.rng.choice([-1.0, 1.0], (self.draws, len(directions[0])))
-
-        def jet(tensor: tf.Tensor, samples: np.ndarray) -> Jet:
-            rows = estimates(samples, steps, order, EPSILON[tensor.dtype.name])
-            with np.errstate(invalid="ignore"):
-                primal, *series = (_with_spread(row, signs) for row in rows)
-                if sums is not None:
-                    series[-1] = np.stack(
-                        [_sum_over_directions(series[-1], row) for row in sums]
-                    )
-            entries = list(map(tf.constant, series))
-            return Jet(tf.constant(primal[0]), entries, sums is not None, weights=sums)
-
-        jets = list(map(jet, keras.tree.flatten(y), values))
-        return keras.tree.pack_sequence_as(y, jets)
+    jets = list(map(jet, keras.tree.flatten(y), values))
+    return keras.tree.pack_sequence_as(y, jets)
 
 
 def _with_spread(row: Estimate, signs: np.ndarray) -> np.ndarray:
@@ -155,8 +154,8 @@ def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:
     Columns of x may have different units, so the steps of a line depend on the columns that
     it moves.
     """
-    x = np.concatenate([_float64_rows(each, 1) for each in points.moving], axis=-1)
-    speed = np.abs(np.concatenate([_float64_rows(each, 2) for each in directions], axis=-1))
+    x = calls.float64_rows(points.moving)
+    speed = np.abs(calls.float64_rows(directions, axes=2))
     extent, spread = np.abs(x).max(axis=0), np.ptp(x, axis=0)
     extent = np.where(extent > 0.0, extent, 1.0)
     moves = speed > 0.0
@@ -177,12 +176,6 @@ def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:
     steps = factors.reshape(-1, *[1] * length.ndim) * length
     steps = np.maximum(np.minimum(steps, np.maximum(most, length)), least)
     return np.broadcast_to(steps, (*steps.shape[:2], len(x)))
-
-
-def _float64_rows(tensor: tf.Tensor, axes: int) -> np.ndarray:
-    """Returns a tensor in float64, with all axes after the first `axes` flattened to one."""
-    array = np.asarray(tf.cast(tensor, "float64"))
-    return array.reshape(*array.shape[:axes], -1)
 
 
 def _sparse_factors(ranges: np.ndarray, least: int) -> np.ndarray:

@@ -113,12 +113,8 @@ def _advise_if_not_finite(
 
 def _are_finite(structure: Any) -> np.ndarray:
     """Returns for each sample whether all of its numbers are finite."""
-    leaves = filter(calls.is_float, keras.tree.flatten(structure))
-    flat = [
-        np.reshape(np.isfinite(np.asarray(tf.cast(y, "float64"))), (len(y), -1))
-        for y in leaves
-    ]
-    return np.all(np.concatenate(flat, axis=1), axis=1)
+    floats = list(filter(calls.is_float, keras.tree.flatten(structure)))
+    return np.isfinite(calls.float64_rows(floats)).all(axis=1)
 
 
 def _first_place(evaluation: Evaluation, order: int, sample: int) -> str:

@@ -24,58 +24,40 @@ from keras_smooth.jet.entries import total
 from keras_smooth.operations.taped import nested_tapes
 
 
-@dataclasses.dataclass(frozen=True)
-class AllPartials:
-    """A step to all partial derivatives of each sample, by reverse sweeps.
+def _partials_step(paths: Paths, below: int, value: Any, x: Any, order: int) -> Callable:
+    """A step of `nested_tapes` to all partial derivatives of each sample, by reverse sweeps.
 
     Args:
         paths: The paths from x to y.
         below: The order of the function that is differentiated, itself a derivative if above 0.
+        value: The outputs, or their derivatives of the order below.
+        x: The inputs by which they are differentiated.
+        order: The number of tapes, with that of this step.
     """
+    points = keras.tree.flatten(x)
+    split = [(tensor, components(tensor)) for tensor in keras.tree.flatten(value)]
 
-    paths: Paths
-    below: int = 0
+    def jacobian(tape: tf.GradientTape, place: int, number: int) -> tf.Tensor:
+        (tensor, columns), point = split[place], points[number]
+        # The tensors of a derivative are counted by output and, within it, by input.
+        output, inputs = place, [number]
+        for _ in range(order - 1):
+            output, earlier = divmod(output, len(points))
+            inputs.append(earlier)
+        rows = column_gradients(paths, tape, columns, point, below + order, output, inputs)
+        shape = (-1, *tensor.shape[1:], *sample_axes(point))
+        return tf.cast(tf.reshape(rows, shape), tensor.dtype)
 
-    def __call__(self, value: Any, x: Any, order: int) -> Callable:
-        points = keras.tree.flatten(x)
-        split = [(tensor, components(tensor)) for tensor in keras.tree.flatten(value)]
+    def differentiate(tape: tf.GradientTape) -> Any:
+        numbers = range(len(points))
+        jacobians = (
+            [jacobian(tape, place, number) for number in numbers]
+            for place in range(len(split))
+        )
+        by_input = [keras.tree.pack_sequence_as(x, each) for each in jacobians]
+        return keras.tree.pack_sequence_as(value, by_input)
 
-        def jacobian(tape: tf.GradientTape, place: int, number: int) -> tf.Tensor:
-            (tensor, columns), point = split[place], points[number]
-            # The tensors of a derivative are counted by output and, within it, by input.
-            output, *inputs = _output_and_inputs(order, place, number, len(points))
-            rows = column_gradients(
-                self.paths, tape, columns, point, self.below + order, output, inputs
-            )
-            shape = (-1, *tensor.shape[1:], *sample_axes(point))
-            return tf.cast(tf.reshape(rows, shape), tensor.dtype)
-
-        def differentiate(tape: tf.GradientTape) -> Any:
-            numbers = range(len(points))
-            jacobians = (
-                [jacobian(tape, place, number) for number in numbers]
-                for place in range(len(split))
-            )
-            by_input = [keras.tree.pack_sequence_as(x, each) for each in jacobians]
-            return keras.tree.pack_sequence_as(value, by_input)
-
-        return differentiate
-
-
-def _output_and_inputs(order: int, place: int, number: int, num_points: int) -> list[int]:
-    """Returns the places of an output and of all inputs by which it is differentiated.
-
-    Args:
-        order: The order of the derivative.
-        place: The place of the tensor of the order below.
-        number: The place of the input of this order.
-        num_points: The number of inputs.
-    """
-    inputs = [number]
-    for _ in range(order - 1):
-        place, earlier = divmod(place, num_points)
-        inputs.append(earlier)
-    return [place, *inputs]
+    return differentiate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,12 +186,9 @@ def components(tensor: tf.Tensor) -> list[tf.Tensor]:
 
 def forms(traces: Traces, points: Points, *, wanted: Sequence[Form]) -> tuple:
     """Returns y and sums of partial derivatives."""
-
-    def function(moving: list[tf.Tensor]) -> Any:
-        return traces.call(points.x_with(moving))
-
     indices = {index for form in wanted for index, _ in form}
-    partials = chosen_partials(function, points.moving, indices, Paths(traces, points))
+    function, paths = _function_of_moving_inputs(traces, points), Paths(traces, points)
+    partials = chosen_partials(function, points.moving, indices, paths)
     return partials[()], *(_sum_of_partials(form, partials) for form in wanted)
 
 
@@ -225,7 +204,8 @@ def chosen_partials(
         paths: The paths from x to the outputs.
     """
     levels = _levels(indices)
-    step = _ChosenPartials(levels, [math.prod(each.shape[1:]) for each in x], paths)
+    dims = [math.prod(each.shape[1:]) for each in x]
+    step = functools.partial(_chosen_partials_step, levels, dims, paths)
     entries = nested_tapes(lambda x: [function(x)], x, len(levels) - 1, step)
     return {
         index: value
@@ -285,63 +265,64 @@ def _parent(index: MultiIndex, lower: list[MultiIndex]) -> tuple[MultiIndex, int
     return next(pair for pair in _parents(index).items() if pair[0] in lower)
 
 
-@dataclasses.dataclass(frozen=True)
-class _ChosenPartials:
-    """A step from the chosen partial derivatives of one order to those of the next.
+def _chosen_partials_step(
+    levels: list[list[MultiIndex]],
+    dims: list[int],
+    paths: Paths,
+    values: list,
+    x: list[tf.Tensor],
+    order: int,
+) -> Callable:
+    """A step of `nested_tapes` from the chosen partial derivatives of one order to the next.
 
     Args:
         levels: The derivatives of each order.
         dims: Number of numbers in a sample of each input.
         paths: The paths from the inputs to the outputs.
+        values: The derivatives of the order below.
+        x: The inputs.
+        order: The order of the derivatives of this step.
     """
+    below, level = levels[order - 1], levels[order]
+    outputs = dict(zip(below, values, strict=True))
+    split = {
+        index: list(map(components, keras.tree.flatten(value)))
+        for index, value in outputs.items()
+    }
+    places = [(n, place) for n, dim in enumerate(dims) for place in range(dim)]
 
-    levels: list[list[MultiIndex]]
-    dims: list[int]
-    paths: Paths
+    def differentiate(tape: tf.GradientTape) -> list:
+        @functools.cache
+        def jacobian(parent: MultiIndex, output: int, number: int) -> tf.Tensor:
+            """Returns the derivatives of one output by one input, `(batch, m, d)`."""
+            columns = split[parent][output]
+            inputs = [number, *(places[axis][0] for axis in parent)]
+            rows = column_gradients(paths, tape, columns, x[number], order, output, inputs)
+            return tf.reshape(rows, (-1, len(columns), dims[number]))
 
-    def __call__(self, values: list, x: list[tf.Tensor], order: int) -> Callable:
-        below, level = self.levels[order - 1], self.levels[order]
-        outputs = dict(zip(below, values, strict=True))
-        split = {
-            index: list(map(components, keras.tree.flatten(value)))
-            for index, value in outputs.items()
-        }
-        places = [(n, place) for n, dim in enumerate(self.dims) for place in range(dim)]
+        def derivative(index: MultiIndex) -> Any:
+            parent, axis = _parent(index, below)
+            number, place = places[axis]
 
-        def differentiate(tape: tf.GradientTape) -> list:
-            @functools.cache
-            def jacobian(parent: MultiIndex, output: int, number: int) -> tf.Tensor:
-                """Returns the derivatives of one output by one input, `(batch, m, d)`."""
-                columns = split[parent][output]
-                inputs = [number, *(places[axis][0] for axis in parent)]
-                rows = column_gradients(
-                    self.paths, tape, columns, x[number], order, output, inputs
-                )
-                return tf.reshape(rows, (-1, len(columns), self.dims[number]))
+            def column(output: int, y: tf.Tensor) -> tf.Tensor:
+                slope = jacobian(parent, output, number)[..., place]
+                return tf.cast(tf.reshape(slope, (-1, *y.shape[1:])), y.dtype)
 
-            def derivative(index: MultiIndex) -> Any:
-                parent, axis = _parent(index, below)
-                number, place = places[axis]
+            leaves = enumerate(keras.tree.flatten(outputs[parent]))
+            flat = [column(*each) for each in leaves]
+            return keras.tree.pack_sequence_as(outputs[parent], flat)
 
-                def column(output: int, y: tf.Tensor) -> tf.Tensor:
-                    slope = jacobian(parent, output, number)[..., place]
-                    return tf.cast(tf.reshape(slope, (-1, *y.shape[1:])), y.dtype)
+        return list(map(derivative, level))
 
-                leaves = enumerate(keras.tree.flatten(outputs[parent]))
-                flat = [column(*each) for each in leaves]
-                return keras.tree.pack_sequence_as(outputs[parent], flat)
-
-            return list(map(derivative, level))
-
-        return differentiate
+    return differentiate
 
 
 def derivatives(traces: Traces, points: Points, *, order: int) -> tuple:
     """Returns y and all its partial derivatives up to an order, for each sample."""
-    start, step = points.structured(points.moving), AllPartials(Paths(traces, points))
-    return tuple(
-        nested_tapes(_function_of_moving_inputs(traces, points), start, order, step)
-    )
+    start = points.structured(points.moving)
+    step = functools.partial(_partials_step, Paths(traces, points), 0)
+    function = _function_of_moving_inputs(traces, points)
+    return tuple(nested_tapes(function, start, order, step))
 
 
 def along(traces: Traces, points: Points, *directions: tf.Tensor, order: int) -> tuple:
@@ -387,20 +368,20 @@ def along_each(traces: Traces, points: Points, *, vectors: tf.Tensor, order: int
 def hessian_vector_product(traces: Traces, points: Points, *directions: tf.Tensor) -> tuple:
     """Returns y and the derivatives of its slope along one direction by all inputs."""
     paths, outputs = Paths(traces, points), []
+    function = _function_of_moving_inputs(traces, points)
+    step = functools.partial(_partials_step, paths, 0)
 
     def contracted(tensor: tf.Tensor, slopes: Any) -> tf.Tensor:
         pairs = zip(keras.tree.flatten(slopes), directions, strict=True)
         return tf.add_n([_contracted(tensor, *pair) for pair in pairs])
 
     def slope(moving: Any) -> Any:
-        y, slopes = nested_tapes(
-            _function_of_moving_inputs(traces, points), moving, 1, AllPartials(paths)
-        )
+        y, slopes = nested_tapes(function, moving, 1, step)
         outputs.append(y)
         return keras.tree.map_structure_up_to(y, contracted, y, slopes)
 
     start = points.structured(points.moving)
-    _, products = nested_tapes(slope, start, 1, AllPartials(paths, below=1))
+    _, products = nested_tapes(slope, start, 1, functools.partial(_partials_step, paths, 1))
     return outputs[0], products
 
 

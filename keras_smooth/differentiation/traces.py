@@ -14,11 +14,7 @@ from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls, own_call
 from keras_smooth.models.identity import identity
-from keras_smooth.models.tracing import (
-    PYTHON_COMPUTES,
-    PYTHON_DECIDES,
-    computes_with_values,
-)
+from keras_smooth.models.tracing import computes_with_values, explaining_error
 
 # Traces by model. Tracing costs as much as derivatives at a few hundred points.
 _stored_traces: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -147,11 +143,8 @@ class Traces:
         # Tracing can raise any error.
         except Exception as error:
             # An outer graph cannot call the model either.
-            decides = isinstance(error, tf.errors.OperatorNotAllowedInGraphError)
-            if decides and not tf.executing_eagerly():
-                raise ValueError(PYTHON_DECIDES) from error
-            if computes_with_values(error) and not tf.executing_eagerly():
-                raise TypeError(PYTHON_COMPUTES) from error
+            if not tf.executing_eagerly() and (reason := explaining_error(error)):
+                raise reason from error
             first = str(error).strip().partition("\n")[0]
             raise NotTraceableError(
                 f"TensorFlow cannot trace it ({type(error).__name__}: {first})",

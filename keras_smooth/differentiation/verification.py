@@ -1,6 +1,7 @@
 """Verified derivatives: those of an engine, compared with differences of the model."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -360,7 +361,7 @@ class _Reference:
             agree(name, k, entry, measured, EPSILON[dtype], fine)
             for (name, k), entry, measured, fine in zip(
                 self.evaluation.task.entries,
-                _rows_in_float64(values),
+                map(calls.float64_rows, values),
                 self.measured,
                 finer,
                 strict=True,
@@ -377,9 +378,8 @@ class _Reference:
         """Returns the derivatives of the engine in float64, or None for each if there are none."""
         if self.finer is not None:
             try:
-                return _rows_in_float64(
-                    dataclasses.replace(self.finer, engine=engine).result()
-                )
+                finer = dataclasses.replace(self.finer, engine=engine)
+                return list(map(calls.float64_rows, finer.result()))
             # A gradient of the user can raise any error in float64.
             except Exception:
                 self.finer, self.measured = None, _measured_derivatives(self.evaluation)
@@ -389,24 +389,11 @@ class _Reference:
 def _measured_derivatives(evaluation: Evaluation) -> list[Measured]:
     """Returns the derivatives of an evaluation by differences of the model."""
     rng, num_fields = np.random.default_rng(_SEED), len(differences.SPREAD)
-    propagate = differences.Differences(evaluation.model, rng, _DRAWS)
+    propagate = functools.partial(differences.propagate, evaluation.model, rng, _DRAWS)
     measured = []
-    for entry in _rows_in_float64(evaluation.along_lines(propagate)):
+    for entry in map(calls.float64_rows, evaluation.along_lines(propagate)):
         rows = entry.reshape(1 + num_fields * _DRAWS, -1, entry.shape[1])
         spread = np.abs(rows[1:]).reshape(num_fields, _DRAWS, *rows.shape[1:])
         largest = spread.max(axis=1)
         measured.append(Measured(rows[0], *np.where(np.isnan(largest), np.inf, largest)))
     return measured
-
-
-def _rows_in_float64(entries: tuple) -> list[np.ndarray]:
-    """Returns all numbers of each entry, `(batch, numbers)`, in float64."""
-
-    def rows(tensor: tf.Tensor) -> np.ndarray:
-        array = np.asarray(tf.cast(tensor, "float64"))
-        return array.reshape(len(array), -1)
-
-    return [
-        np.concatenate([rows(tensor) for tensor in keras.tree.flatten(entry)], axis=1)
-        for entry in entries
-    ]

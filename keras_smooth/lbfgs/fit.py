@@ -12,7 +12,7 @@ from keras_smooth.lbfgs.checks.model import check_fittable
 from keras_smooth.lbfgs.history import History
 from keras_smooth.lbfgs.logs import log_function
 from keras_smooth.lbfgs.minimizers import MINIMIZERS
-from keras_smooth.lbfgs.objective.variables import Variable, explains_held_tensors
+from keras_smooth.lbfgs.objective.variables import Variable, explained_held_tensors
 from keras_smooth.lbfgs.progress import Progress
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.resample import Resample
@@ -52,7 +52,7 @@ _OTHER_NAMES = {
 
 
 @refuses(_OTHER_NAMES)
-@explains_held_tensors
+@explained_held_tensors()
 def fit_lbfgs(
     model: keras.layers.Layer,
     x: Any,

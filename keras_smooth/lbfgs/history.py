@@ -9,7 +9,7 @@ from keras_smooth.presentation import svg
 from keras_smooth.presentation.tables import ShownAsTable, Table
 
 # Number of curves, including the loss, that a picture shows at most.
-_MOST_CURVES = 6
+_MAX_CURVES = 6
 
 
 class History(ShownAsTable, keras.callbacks.History):
@@ -34,7 +34,7 @@ class History(ShownAsTable, keras.callbacks.History):
         return Table(head=(), rows=last)
 
     def _pictures(self) -> Sequence[str]:
-        names = ["loss", *(name for name in self.history if name != "loss")][:_MOST_CURVES]
+        names = ["loss", *(name for name in self.history if name != "loss")][:_MAX_CURVES]
         complete = [name for name in names if len(self.history[name]) == len(self.epoch)]
         curves = {name: svg.Curve(self.epoch, self.history[name]) for name in complete}
         return [svg.chart("logs", curves, "epoch", logarithmic=True)]

@@ -203,5 +203,17 @@ def cast_to(dtype: str, structure: Any) -> Any:
     )
 
 
+def float64_rows(structure: Any, axes: int = 1) -> np.ndarray:
+    """Returns the numbers of all tensors in float64, side by side on the last axis.
+
+    Args:
+        structure: Tensors or arrays with equal sizes of the first `axes` axes.
+        axes: The number of axes that stay. The axes after them are flattened to one.
+    """
+    leaves = keras.tree.flatten(structure)
+    arrays = [np.asarray(tf.cast(leaf, "float64")) for leaf in leaves]
+    return np.concatenate([a.reshape(*a.shape[:axes], -1) for a in arrays], axis=-1)
+
+
 def is_float(leaf: Any) -> bool:
     return tf.is_tensor(leaf) and leaf.dtype.is_floating

@@ -182,8 +182,11 @@ def from_config(
         kind: Class of the new layer; by default that of the old one.
     """
     kind = kind or type(layer)
-    substitute = substitute or functools.partial(_rebuilt_layer, change=change)
-    references = References(layer, substitute)
+
+    def rebuilt(value: Any) -> Any:
+        return from_config(value, change) if isinstance(value, keras.Operation) else value
+
+    references = References(layer, substitute or rebuilt)
     try:
         with references.with_stand_ins():
             config = layer.get_config()
@@ -196,12 +199,6 @@ def from_config(
         except Exception:
             raise error from None
         return _from_changed_config(kind, layer, config, references)
-
-
-def _rebuilt_layer(value: Any, change: Callable) -> Any:
-    if isinstance(value, keras.Operation):
-        return from_config(value, change)
-    return value
 
 
 def _from_changed_config(
@@ -242,7 +239,9 @@ def _rebuilt_graph(
     return clone(model, tensors, function)
 
 
-def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
+def clone(
+    model: keras.Model, tensors: Any, function: Callable, call: Callable | None = None
+) -> keras.Model:
     """Returns a clone on new inputs, whose layers are those that `function` returns.
 
     Args:
@@ -250,14 +249,17 @@ def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
         tensors: The inputs, or None.
         function: Returns the new layer for a layer, always the same one for the same layer. It
             is called for each call of a layer.
+        call: Calls a layer of a Functional model; by default `call_layer`.
     """
-    how = {} if isinstance(model, keras.Sequential) else {"call_function": _call_layer}
+    how = (
+        {} if isinstance(model, keras.Sequential) else {"call_function": call or call_layer}
+    )
     return keras.models.clone_model(
         model, input_tensors=tensors, clone_function=function, **how
     )
 
 
-def _call_layer(layer: Callable, *args: Any, **kwargs: Any) -> Any:
+def call_layer(layer: Callable, *args: Any, **kwargs: Any) -> Any:
     """Calls a layer, without the mask if it accepts none, as a user's replacement of a Lambda."""
     call = layer.call if isinstance(layer, keras.layers.Layer) else layer
     if "mask" in kwargs and "mask" not in inspect.signature(call).parameters:

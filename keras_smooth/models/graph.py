@@ -1,59 +1,9 @@
 """The layers and operations in a model, nested models included."""
 
-import dataclasses
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import keras
-
-
-@dataclasses.dataclass(frozen=True)
-class Node:
-    """A call of an operation in a graph: the operation, symbolic arguments and outputs."""
-
-    operation: keras.Operation
-    args: tuple
-    kwargs: dict
-    outputs: Any
-
-
-class _ShapesOnly(keras.Operation):
-    """Takes the place of an operation in a copy of a graph. It only has the output shapes."""
-
-    def __init__(self, operation: keras.Operation):
-        super().__init__(name=f"recorded_{id(self)}")
-        self.operation = operation
-
-    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        return self.operation.compute_output_spec(*args, **kwargs)
-
-
-_nodes = weakref.WeakKeyDictionary()
-
-
-def nodes(model: keras.Model) -> list[Node]:
-    """Returns the calls in the graph of a Functional model, in the order of the graph."""
-    if model not in _nodes:
-        _nodes[model] = _recorded_nodes(model)
-    return _nodes[model]
-
-
-def _recorded_nodes(model: keras.Model) -> list[Node]:
-    """Walks the graph by Keras' public API: `keras.models.clone_model` with a `call_function`."""
-    calls = []
-
-    def record(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = _ShapesOnly(operation)(*args, **kwargs)
-        calls.append(Node(operation, args, kwargs, outputs))
-        return outputs
-
-    # A model of the same tensors that is not compiled: cloning would compile it again.
-    plain = keras.Model(model.inputs, model.outputs, name=model.name)
-    keras.models.clone_model(
-        plain, clone_function=lambda layer: layer, call_function=record
-    )
-    return calls
 
 
 def graph_class(model: Any) -> type | None:

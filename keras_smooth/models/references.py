@@ -1,8 +1,8 @@
 """Functions that a layer holds, carried through its config by identity.
 
 A config has only the name of a function, or the code of a lambda. When it is read, the name may
-lead to another function, or to none. So while a config is made, all functions that a layer holds are
-replaced by stand-ins with unique names. While it is read, these names lead to the functions.
+lead to another function, or to none. So while a config is made, all functions that a layer holds
+are replaced by stand-ins with unique names. While it is read, these names lead to the functions.
 """
 
 import contextlib
@@ -55,9 +55,11 @@ class References:
 
     def lacks_substitutes(self, config: Any) -> bool:
         """Returns whether a config lacks a function that has a substitute."""
-        leaves, text = list(_leaves(config)), str(config)
+        leaves, text = {id(leaf) for _, leaf in leaves_by_path(config)}, str(config)
         names = [stand_in.__name__ for stand_in in self._substitutes]
-        return any(name not in text and self.objects[name] not in leaves for name in names)
+        return any(
+            name not in text and id(self.objects[name]) not in leaves for name in names
+        )
 
     def restore(self, layer: keras.Operation, copy: keras.Operation) -> None:
         """Restores functions of a copy that its constructor has looked up by name again.
@@ -134,7 +136,8 @@ def functions(layer_or_model: keras.Operation, suffix: str = "") -> list[Callabl
     for layer in layers_within(layer_or_model):
         for name in sorted(name for name in vars(layer) if name.endswith(suffix)):
             if not callable(getattr(type(layer), name, None)):
-                functions_of_layer += filter(is_function, _leaves(vars(layer)[name]))
+                values = (value for _, value in leaves_by_path(vars(layer)[name]))
+                functions_of_layer += filter(is_function, values)
     return functions_of_layer
 
 
@@ -152,18 +155,22 @@ def layers_within(layer: keras.Operation) -> list[keras.Operation]:
 
 def layers_held(layer: keras.Operation) -> list[keras.Operation]:
     """Returns the layers and operations that are attributes of a layer, or in lists or dicts."""
-    leaves = _leaves(list(vars(layer).values()))
-    return [leaf for leaf in leaves if isinstance(leaf, keras.Operation)]
+    values = (value for _, value in leaves_by_path(vars(layer)))
+    return [value for value in values if isinstance(value, keras.Operation)]
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value
+def leaves_by_path(value: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
+    """Yields the values in nested dicts, lists and tuples, each after its path.
+
+    `keras.tree` cannot be used: it sorts the keys of dicts, and some dicts have keys of several
+    types.
+    """
+    is_list = isinstance(value, list | tuple)
+    if not is_list and not isinstance(value, dict):
+        yield path, value
+        return
+    for key, item in enumerate(value) if is_list else value.items():
+        yield from leaves_by_path(item, (*path, key))
 
 
 def is_function(value: Any, as_activation: bool = False) -> bool:

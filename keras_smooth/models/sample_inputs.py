@@ -40,7 +40,10 @@ def prepared(
         ValueError: If x is None and the shape of the inputs is not known.
     """
     if x is not None:
-        x = _first_samples(model, x, numbers)
+        tensors = checked_inputs.tensors(model, x)
+        sizes = (math.prod(t.shape[1:]) for t in keras.tree.flatten(tensors))
+        number = max(SAMPLES, numbers // max(1, *sizes, 1))
+        x = keras.tree.map_structure(lambda t: t[:number], tensors)
         if not own_call.is_built(model):
             # A class whose config lacks its arguments cannot be copied: then it is built itself.
             with contextlib.suppress(Exception):
@@ -55,14 +58,6 @@ def prepared(
     if model.built and _built_shape(model) is not None:
         return model, (keras.tree.map_shape_structure(_normal_sample, _built_shape(model)),)
     return _try_shapes(model, copied)
-
-
-def _first_samples(model: keras.layers.Layer, x: Any, numbers: int) -> Any:
-    """Returns the first samples of x, after checking that x fits the model."""
-    tensors = checked_inputs.tensors(model, x)
-    size = max((math.prod(t.shape[1:]) for t in keras.tree.flatten(tensors)), default=1)
-    number = max(SAMPLES, numbers // max(size, 1))
-    return keras.tree.map_structure(lambda t: t[:number], tensors)
 
 
 def _inputs_of_model(model: keras.Model) -> Any:

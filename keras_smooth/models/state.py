@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_smooth.models import graph
+from keras_smooth.models import graph, references
 
 
 def copy_state(original: keras.Operation, copy: keras.Operation) -> None:
@@ -74,23 +74,14 @@ def paired(original: keras.Operation, copy: keras.Operation) -> Iterator[tuple]:
         if graph.is_graph(layer) and graph.is_graph(other):
             waiting += _pairs_of_graphs(layer, other)
             continue
-        children = dict(_children((), vars(other)))
-        waiting += [
-            (child, children[path])
-            for path, child in _children((), vars(layer))
-            if path in children
-        ]
+        ours, others = _layers_by_path(layer), _layers_by_path(other)
+        waiting += [(ours[path], others[path]) for path in ours if path in others]
 
 
-def _children(path: tuple, value: Any) -> Iterator[tuple]:
-    if isinstance(value, keras.layers.Layer):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _children((*path, key), item)
-    elif isinstance(value, (list, tuple)):
-        for number, item in enumerate(value):
-            yield from _children((*path, number), item)
+def _layers_by_path(layer: keras.Operation) -> dict[tuple, keras.layers.Layer]:
+    """Returns the layers that are attributes of a layer, or in lists or dicts, by their paths."""
+    values = references.leaves_by_path(vars(layer))
+    return {path: each for path, each in values if isinstance(each, keras.layers.Layer)}
 
 
 def _load_assets(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
@@ -130,7 +121,11 @@ def _is_numbers(value: Any) -> bool:
 
 
 def _assign_variables(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
-    ours, others = _in_same_order(layer.variables, copy.variables)
+    ours, others = layer.variables, copy.variables
+    # A layer that was changed after it was built, as by `quantize`, has another order.
+    by_name = [sorted(each, key=lambda v: v.name) for each in (ours, others)]
+    if [v.name for v in by_name[0]] == [v.name for v in by_name[1]]:
+        ours, others = by_name
     if [tuple(v.shape) for v in ours] != [tuple(v.shape) for v in others]:
         raise ValueError(
             f"the copy of {layer.name!r} has variables of shapes "
@@ -140,16 +135,6 @@ def _assign_variables(layer: keras.layers.Layer, copy: keras.layers.Layer) -> No
         if variable.trainable != other.trainable:
             other.trainable = variable.trainable
         other.assign(variable.value)
-
-
-def _in_same_order(ours: list, others: list) -> tuple[list, list]:
-    """Returns the variables of a layer and of its copy in the same order.
-
-    A layer that was changed after it was built, as by `quantize`, has another order.
-    """
-    by_name = [sorted(each, key=lambda v: v.name) for each in (ours, others)]
-    names = [[variable.name for variable in each] for each in by_name]
-    return (by_name[0], by_name[1]) if names[0] == names[1] else (ours, others)
 
 
 def _recurrent_states(layer: keras.layers.Layer) -> list[keras.Variable]:

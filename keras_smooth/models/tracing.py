@@ -27,6 +27,13 @@ def computes_with_values(error: Exception) -> bool:
     return isinstance(error, kinds) and any(word in str(error) for word in _SYMBOL_WORDS)
 
 
+def explaining_error(error: Exception) -> Exception | None:
+    """Returns an error that says what Python does with values in a graph, or None for others."""
+    if isinstance(error, tf.errors.OperatorNotAllowedInGraphError):
+        return ValueError(PYTHON_DECIDES)
+    return TypeError(PYTHON_COMPUTES) if computes_with_values(error) else None
+
+
 def traced_if_possible(function: Callable, *arguments: Any) -> Callable:
     """Returns a function, to be called many times, as a `tf.function`.
 
@@ -57,11 +64,9 @@ def traced(function: Callable, **options: Any) -> Any:
     def with_explained_errors(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except tf.errors.OperatorNotAllowedInGraphError as error:
-            raise ValueError(PYTHON_DECIDES) from error
-        except (NotImplementedError, AttributeError, TypeError) as error:
-            if not computes_with_values(error):
-                raise
-            raise TypeError(PYTHON_COMPUTES) from error
+        except Exception as error:
+            if reason := explaining_error(error):
+                raise reason from error
+            raise
 
     return tf.function(functools.partial(with_explained_errors), autograph=False, **options)

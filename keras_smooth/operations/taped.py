@@ -44,8 +44,7 @@ def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
 def first_wrong_by_tapes(
     program: Program, moving: Sequence[bool], order: int
 ) -> tf.Operation | None:
-    """Returns the first operation whose derivatives by tapes, up to an order, are not known to
-    be right, or None."""
+    """Returns the first operation that tapes may differentiate wrongly up to an order, or None."""
     wrong = (step for step in steps(program, moving) if order_right_by_tapes(step) < order)
     return next((step.operation for step in wrong), None)
 

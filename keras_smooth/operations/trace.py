@@ -69,6 +69,8 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
             lambda leaf: None if leaf is None else tf.convert_to_tensor(leaf),
             concrete.structured_outputs,
         )
+    # Variables take the place of their handles, since a tape records only reads of a variable.
+    variables = {id(getattr(v, "handle", None)): v for v in concrete.variables}
     leaves, numbers = keras.tree.flatten(structure), itertools.count()
     tensors = [leaf for leaf in leaves if leaf is not None]
     return Trace(
@@ -78,7 +80,7 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
             operations=tuple(concrete.graph.get_operations()),
             bodies=bodies.body_lookup(concrete.graph),
         ),
-        captured=_captured(concrete),
+        captured=tuple(variables.get(id(x), x) for x in concrete.captured_inputs),
         structure=structure,
         places=tuple(-1 if leaf is None else next(numbers) for leaf in leaves),
     )
@@ -101,12 +103,3 @@ def chosen_leaves(structure: Any, is_chosen: Callable) -> tuple[list, Callable]:
         return keras.tree.pack_sequence_as(structure, new)
 
     return [leaves[place] for place in places], filled
-
-
-def _captured(concrete: Any) -> tuple[Any, ...]:
-    """Returns the tensors and variables that a function captures.
-
-    Variables are in the place of their handles, since a tape records only reads of a variable.
-    """
-    variables = {id(getattr(v, "handle", None)): v for v in concrete.variables}
-    return tuple(variables.get(id(x), x) for x in concrete.captured_inputs)

@@ -7,8 +7,9 @@ import warnings
 import weakref
 from collections.abc import Callable
 
-# Packages whose frames may be between the user's line and the warning.
-_INSIDE = {"keras_smooth", "keras", "tensorflow"}
+# Packages whose frames may be between the user's line and the warning; contextlib, since context
+# managers decorate functions.
+_INSIDE = {"keras_smooth", "keras", "tensorflow", "contextlib"}
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

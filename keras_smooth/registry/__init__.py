@@ -25,7 +25,7 @@ from keras_smooth.registry.lookup import (
     has_name,
     register_name,
     named,
-    readings_of_parts,
+    reading_of_layer,
     recommended,
     register_smoothness,
     registered_smoothness,

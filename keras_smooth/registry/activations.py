@@ -53,14 +53,10 @@ def _add(
 _add("tanh", recommended=True)
 _add("softplus", recommended=True)
 _add("silu", recommended=True)
-_add("gelu", recommended=True, examples=({}, {"approximate": True}))
+_add("gelu", recommended=True)
 for _name in "exponential linear log_sigmoid mish sigmoid tanh_shrink".split():
     _add(_name)
-_add(
-    "squareplus",
-    lambda b=4: math.inf if b > 0 else 0,
-    examples=({}, {"b": 1.0}, {"b": 0.0}),
-)
+_add("squareplus", lambda b=4: math.inf if b > 0 else 0)
 _add("glu", mixes=True)
 _add("log_softmax", mixes=True)
 _add("softmax", mixes=True)
@@ -79,12 +75,11 @@ _add(
     1,
     (0.0,),
     BEND_0,
-    examples=({}, {"alpha": 2.0}),
     jet=lambda x, **parameters: jet.elementwise(lambda z: joined.celu(z, **parameters), x),
     # TensorFlow's slope at 0 is wrong.
     tapes_right_to=0,
 )
-_add("elu", elu_class, (0.0,), BEND_0, examples=({}, {"alpha": 2.0}))
+_add("elu", elu_class, (0.0,), BEND_0)
 _add("hard_silu", 0, (-3.0, 3.0), "has kinks at -3 and 3")
 _add("selu", 0, (0.0,), "has a kink at 0 and is straight for x > 0, so y'' is lost there")
 _add("softsign", 1, (0.0,), BEND_SOFTSIGN)
@@ -92,32 +87,9 @@ _add("sparse_plus", 1, (-1.0, 1.0), "has a second derivative that jumps at -1 an
 _add("hard_shrink", -1, (-0.5, 0.5), "jumps at both thresholds")
 _add("hard_sigmoid", 0, (-3.0, 3.0), _FLAT)
 _add("hard_tanh", 0, (-1.0, 1.0), _FLAT)
-_add(
-    "leaky_relu",
-    leaky_relu_class,
-    (0.0,),
-    _KINK_0,
-    examples=({}, {"negative_slope": 0.3}, {"negative_slope": 1.0}),
-)
-_add(
-    "relu",
-    relu_class,
-    (0.0,),
-    _KINK_0,
-    examples=(
-        {},
-        {"negative_slope": 1.0},
-        {"negative_slope": 0.25, "max_value": 0.75},
-        {"negative_slope": 0.5, "threshold": 1.0},
-    ),
-)
+_add("leaky_relu", leaky_relu_class, (0.0,), _KINK_0)
+_add("relu", relu_class, (0.0,), _KINK_0)
 _add("relu6", 0, (0.0, 6.0), _FLAT)
 _add("soft_shrink", 0, (-0.5, 0.5), _FLAT)
 _add("sparse_sigmoid", 0, (-1.0, 1.0), _FLAT)
-_add(
-    "threshold",
-    -1,
-    (0.5,),
-    "jumps at its threshold",
-    examples=({"threshold": 0.5, "default_value": 0.0},),
-)
+_add("threshold", -1, (0.5,), "jumps at its threshold")

@@ -1,5 +1,6 @@
 """The smoothness of functions, layers and models, by the table or by reading; names; advice."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 import keras
 
 from keras_smooth.checks import finite_number, nearest, refused, text
-from keras_smooth.models import graph
 from keras_smooth.registry import layers, reading
 from keras_smooth.registry.rows import Class, Row, all_rows, change, row
 
@@ -203,38 +203,25 @@ def registered_smoothness(obj: object) -> Class:
     return None if facts is None else facts.smoothness
 
 
-def readings_of_parts(model: keras.Model) -> dict[int, reading.Reading]:
-    """Returns the readings of all layers and operations of a graph, nested ones too, by id."""
-    readings: dict[int, reading.Reading] = {}
-    for layer in graph.inner(model):
-        if graph.is_graph(layer):
-            readings |= readings_of_parts(layer)
-        elif isinstance(layer, keras.layers.Layer):
-            readings[id(layer)] = _registered_reading(layer) or reading.read(layer)
-    if graph.graph_class(model) is keras.Function:
-        unread = [node for node in graph.nodes(model) if _is_unread(node, readings)]
-        readings |= {id(node.operation): _reading_of_node(node) for node in unread}
-    return readings
+def reading_of_layer(layer: keras.Operation, args: tuple, kwargs: dict) -> reading.Reading:
+    """Returns the reading of a layer, or of an operation that a graph calls with symbols.
 
-
-def _registered_reading(layer: keras.Operation) -> reading.Reading | None:
-    registered = registered_smoothness(layer)
-    return None if registered is None else reading.Reading(registered)
-
-
-def _reading_of_node(node: graph.Node) -> reading.Reading:
-    try:
-        registered = _registered_reading(node.operation)
-        return registered or reading.read_call(node.operation, node.args, node.kwargs)
-    # A function that cannot be traced can raise any error.
-    except Exception:
+    Args:
+        layer: Layer or keras.Operation.
+        args: The arguments of the call in the graph.
+        kwargs: Its keyword arguments.
+    """
+    is_layer = isinstance(layer, keras.layers.Layer)
+    symbols = filter(keras.backend.is_keras_tensor, keras.tree.flatten((args, kwargs)))
+    on_floats = any("float" in symbol.dtype for symbol in symbols)
+    if not is_layer and not on_floats:
         return reading.Reading()
-
-
-def _is_unread(node: graph.Node, readings: dict) -> bool:
-    """Returns whether a node calls what has no smoothness yet, with floats as arguments."""
-    leaves = keras.tree.flatten((node.args, node.kwargs))
-    symbols = filter(keras.backend.is_keras_tensor, leaves)
-    known = readings.get(id(node.operation), reading.Reading())
-    is_known = graph.is_graph(node.operation) or known.smoothness is not None
-    return not is_known and any("float" in symbol.dtype for symbol in symbols)
+    # A function that cannot be traced can raise any error.
+    with contextlib.suppress(Exception):
+        registered = registered_smoothness(layer)
+        if registered is not None:
+            return reading.Reading(registered)
+        known = reading.read(layer) if is_layer else reading.Reading()
+        is_unread = known.smoothness is None and on_floats
+        return reading.read_call(layer, args, kwargs) if is_unread else known
+    return reading.Reading()

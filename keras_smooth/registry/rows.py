@@ -28,7 +28,6 @@ class Row:
             begins with the name.
         mixes: Whether an output depends on more than one number.
         recommended: Whether error messages and reports recommend it.
-        examples: Parameters with which the tests compare the columns with numbers.
     """
 
     subject: Any  # hashable
@@ -39,7 +38,6 @@ class Row:
     reason: str = ""
     mixes: bool = False
     recommended: bool = False
-    examples: tuple[dict, ...] = ({},)
 
 
 _rows: dict[Hashable, Row] = {}

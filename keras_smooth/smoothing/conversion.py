@@ -164,12 +164,12 @@ def smoothen(
     with calls.preserved_random_state():
         model, args = prepared(model, x, copies.fresh_copy)
         _check_copy(model, args)
-        replaced = _Replacements(order, sharpness, replacements)
-        smooth = replaced.of_layer(model)
+        layer_replacements = _Replacements(order, sharpness, replacements)
+        smooth = layer_replacements.of_layer(model)
         copies.build(smooth, args, {})
         copy_state(model, smooth)
-    _warn_rough(smooth, order)
-    _warn_of_configs(replaced.not_in_configs)
+    layer_replacements.warn_rough(smooth)
+    layer_replacements.warn_of_configs()
     smooth.output_change = _change(
         calls.call_without_side_effects(model, *args),
         calls.call_without_side_effects(smooth, *args),
@@ -198,34 +198,6 @@ def _check_copy(model: keras.Model, args: tuple) -> None:
     copies.fill_and_compare(model, copy, None, call)
 
 
-def _warn_rough(smooth: keras.Model, order: int) -> None:
-    # The layers are looked up only if the model is not smooth enough.
-    whole = registry.smoothness(smooth)
-    rough = [] if whole is not None and whole >= order else [*_rough_layers(smooth, order)]
-    if rough:
-        warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
-
-
-def _warn_of_configs(names: list[str]) -> None:
-    if names:
-        warn(
-            f"The configs of these layers do not have their activations: {', '.join(names)}. "
-            "If the smooth model is saved and loaded, they have the old ones again. Return the "
-            "activation itself in get_config, as keras.activations.serialize(layer.activation); "
-            "or load the old model, call smoothen, and then load_weights of the smooth one."
-        )
-
-
-def _rough_layers(model: keras.Model, order: int) -> Iterator[str]:
-    """Yields the layers and operations of a model that are less smooth than an order."""
-    known = registry.readings_of_parts(model)
-    for path, layer in graph.unique(model):
-        reading = known.get(id(layer))
-        if reading and reading.smoothness is not None and reading.smoothness < order:
-            kinds = "".join(f", {kind}" for kind in reading.rough(order))
-            yield f"{path} ({type(layer).__name__}, C^{reading.smoothness}{kinds})"
-
-
 class _Replacements:
     """The replacements of the layers of one model, and of their activations.
 
@@ -239,6 +211,8 @@ class _Replacements:
         self.order = order
         self.sharpness = sharpness
         self.by_id: dict[int, Any] = {}
+        # The symbolic arguments of the calls in graphs, by the id of the layer that is called.
+        self.arguments: dict[int, tuple[tuple, dict]] = {}
         # Layers whose configs do not have the smooth activation.
         self.not_in_configs: list[str] = []
         self.for_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
@@ -255,10 +229,51 @@ class _Replacements:
 
     def _new_replacement(self, layer: keras.Operation) -> Any:
         if graph.is_graph(layer):
-            return copies.clone(layer, None, self.of_layer)
+            return copies.clone(layer, None, self.of_layer, self._record_call)
         if type(layer) in self.for_layers:
-            return _apply_replacement(self.for_layers[type(layer)], layer)
+            own = self.for_layers[type(layer)]
+            is_class = isinstance(own, type)
+            return own.from_config(layer.get_config()) if is_class else own(layer)
         return self.smooth_form(layer) or self._copy(layer)
+
+    def _record_call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        self.arguments[id(layer)] = args, kwargs
+        return copies.call_layer(layer, *args, **kwargs)
+
+    def warn_rough(self, smooth: keras.Model) -> None:
+        """Warns if layers or operations of the smooth model are less smooth than the order."""
+        # The layers are looked up only if the model is not smooth enough.
+        whole = registry.smoothness(smooth)
+        if whole is not None and whole >= self.order:
+            return
+        if rough := list(self._rough_layers(smooth)):
+            warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
+
+    def warn_of_configs(self) -> None:
+        """Warns of layers that lose their smooth activations in a file."""
+        if self.not_in_configs:
+            warn(
+                "The configs of these layers do not have their activations: "
+                f"{', '.join(self.not_in_configs)}. "
+                "If the smooth model is saved and loaded, they have the old ones again. Return the "
+                "activation itself in get_config, as "
+                "keras.activations.serialize(layer.activation); or load the old model, call "
+                "smoothen, and then load_weights of the smooth one."
+            )
+
+    def _rough_layers(self, smooth: keras.Model) -> Iterator[str]:
+        """Yields the new layers and operations that are less smooth than the order."""
+        # Layers inside of a model with a `call` of its own are not in `by_id`.
+        new_layers = set(map(id, self.by_id.values()))
+        for path, layer in graph.unique(smooth):
+            if id(layer) not in new_layers:
+                continue
+            args, kwargs = self.arguments.get(id(layer), ((), {}))
+            reading = registry.reading_of_layer(layer, args, kwargs)
+            k = reading.smoothness
+            if k is not None and k < self.order:
+                kinds = "".join(f", {kind}" for kind in reading.rough(self.order))
+                yield f"{path} ({type(layer).__name__}, C^{k}{kinds})"
 
     def smooth_form(self, layer: keras.Operation) -> Callable | None:
         """Returns the replacement of a layer that is less smooth than the order, else None."""
@@ -371,9 +386,3 @@ def _as_function(layer: keras.layers.Layer) -> Callable | None:
     if function := registry.as_activation(layer):
         return activations.partial(function[0], **function[1])
     return None
-
-
-def _apply_replacement(replacement: Any, layer: keras.Operation) -> keras.Operation:
-    if isinstance(replacement, type):
-        return replacement.from_config(layer.get_config())  # type: ignore[attr-defined]
-    return replacement(layer)

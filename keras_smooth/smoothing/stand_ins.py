@@ -14,14 +14,7 @@ from keras_smooth import activations
 from keras_smooth.activations.rows import activation_row
 
 
-@activation_row(
-    math.inf,
-    examples=(
-        {"knots": (0.0,), "weights": (1.0,)},
-        {"knots": (-0.5, 0.5), "weights": (-1.0, 1.0), "slope": 1.0, "offset": 0.5},
-        {"knots": (0.2,), "weights": (0.8,), "sharpness": 3.0},
-    ),
-)
+@activation_row(math.inf)
 def smooth_ramps(
     x: Any,
     knots: Sequence[float],
@@ -50,9 +43,7 @@ def smooth_ramps(
     return total
 
 
-@activation_row(
-    math.inf, examples=({}, {"alpha": 1.5, "scale": 2.0, "width": 0.5, "sharpness": 4.0})
-)
+@activation_row(math.inf)
 def smooth_elu(
     x: Any,
     alpha: float = 1.0,
@@ -78,7 +69,7 @@ def smooth_elu(
     return scale * (positive + alpha * ops.expm1(negative / width))
 
 
-@activation_row(math.inf, examples=({}, {"sharpness": 3.0}))
+@activation_row(math.inf)
 def smooth_softsign(x: Any, sharpness: float = 10.0) -> Any:
     """Softsign with a smooth absolute value: x / (1 + sqrt(x^2 + 1/s^2) - 1/s).
 

@@ -16,7 +16,7 @@ _LARGEST_RATIO, _LARGEST_ARGUMENT = 50.0, 15.0
 # A term of an objective that is so many times larger than the next one hides it.
 _LARGEST_TERM_RATIO = 1e4
 # Outputs with more columns, such as images, are treated as one column.
-_MOST_COLUMNS = 16
+_MAX_COLUMNS = 16
 # Names of losses that depend on the difference of outputs and targets alone.
 _LOSSES_OF_DIFFERENCES = {
     "mse", "mean_squared_error", "meansquarederror", "mae", "mean_absolute_error",
@@ -141,7 +141,7 @@ def _in_columns(values: Any) -> np.ndarray:
     """Returns values as a matrix, with the last axis as its columns if they are few."""
     values = np.asarray(values, "float64")
     width = values.shape[-1] if values.ndim > 1 else 1
-    return values.reshape(-1, width if width <= _MOST_COLUMNS else 1)
+    return values.reshape(-1, width if width <= _MAX_COLUMNS else 1)
 
 
 def _is_far(output: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from keras_smooth.lbfgs.minimizers.updates import curvature_of
 # smaller ones are slower to multiply. Of 128, 256 and 512 rows, 512 were fastest with 2,001 and
 # 3,001 weights.
 BLOCK_ROWS = 512
-MOST_BYTES = 2**31
+MAX_BYTES = 2**31
 # Number of updates that are stored separately. With 16, writing the matrix takes a tenth of the
 # time of an iteration with 3,001 weights.
 UPDATES = 16
@@ -81,10 +81,10 @@ def empty(position: tf.Tensor) -> Memory:
     """
     num_weights = position.shape[0]
     needed = num_bytes(num_weights, position.dtype.size)
-    if needed > MOST_BYTES:
+    if needed > MAX_BYTES:
         raise ValueError(
-            f"A dense inverse Hessian of {num_weights} weights needs {needed / 2**30:.1f} GiB, and "
-            f"{MOST_BYTES / 2**30:.0f} GiB are taken at most. "
+            f"A dense inverse Hessian of {num_weights} weights needs {needed / 2**30:.1f} GiB, and at "
+            f"most {MAX_BYTES / 2**30:.0f} GiB are used. "
             'Use method="lbfgs" with fewer pairs than weights.'
         )
     layout = _BlockLayout(num_weights)

@@ -48,7 +48,7 @@ FIRST_DAMPING = 1e-3
 DAMPING_FACTOR = 10.0
 # Largest number of corrections with one matrix. On the article's net, 4 need twice as many
 # iterations as 12, and 40 need as many as 12.
-MOST_CORRECTIONS = 12
+MAX_CORRECTIONS = 12
 # Another correction, or less damping, is worth its cost if it reduces the sum of squares by at
 # least this factor.
 WORTHWHILE_RATIO = 0.9
@@ -61,13 +61,13 @@ LOSS_RATIO_OF_ALL_ROWS = 0.1
 # those that it removes of the loss of the sample, the sample grows by half.
 FEWER_DIGITS = 0.5
 # With a sample, at most this times the previous damping is tried. Then the sample grows.
-MOST_DAMPING_GROWTH = 1e3
+MAX_DAMPING_GROWTH = 1e3
 # If rounding hides whether a step lowers the loss, it must reduce the gradient by this factor.
 FLATTER_RATIO = 0.5
 PRECISIONS = {tf.float64: 2.0**-52, tf.float32: 2.0**-23}
 # Below this damping, as a fraction of the trace of J'J times the precision, the rounding of J'J
 # changes the step.
-LEAST_PLAIN_DAMPING = 100.0
+MIN_PLAIN_DAMPING = 100.0
 
 
 class LeastSquares(NamedTuple):
@@ -172,7 +172,7 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     system = DampedSystem(residuals, jacobian, state.damping)
     before = function.value(state.position)
     largest = system.largest_damping
-    grown = tf.minimum(system.first_damping * MOST_DAMPING_GROWTH, largest)
+    grown = tf.minimum(system.first_damping * MAX_DAMPING_GROWTH, largest)
     bounds = system.smallest_damping, tf.where(has_all_rows, largest, grown)
 
     def evaluate_damping(damping: tf.Tensor) -> tuple[Trial, tf.Tensor]:
@@ -292,8 +292,9 @@ class DampedSystem:
 
     With A = J' and b = J' r, or with A = J and b = r in the dual, the equation is
     (A A' + damping I) u = b. The step is -u, or -J' u in the dual. Rounding of A A' hides singular
-    values of A that are smaller than the largest one times the root of the precision. If the damping
-    is so small that they count, the equation is solved for w = L' u, where L L' = A A' + shift I:
+    values of A that are smaller than the largest one times the root of the precision. If the
+    damping is so small that they count, the equation is solved for w = L' u, where
+    L L' = A A' + shift I:
 
         (B B' + damping L^-1 L^-T) w = L^-1 b,    B = L^-1 A
 
@@ -306,7 +307,9 @@ class DampedSystem:
 
     Attributes:
         first_damping: The damping to try first.
-        smallest_damping: With a smaller one, rounding changes the solution of the equation.
+        smallest_damping: The smallest damping to try. That of the plain equation is so small that
+            the next system is the other one. With a smaller one than that of the other equation,
+            rounding changes its solution.
         largest_damping: With a larger one, rounding removes the step from the next position.
 
     References:
@@ -324,7 +327,8 @@ class DampedSystem:
         matrix = _call_one(self._is_dual, lambda: jacobian, lambda: tf.transpose(jacobian))
         gram = tf.matmul(matrix, matrix, transpose_b=True)
         trace = tf.linalg.trace(gram)
-        # TensorFlow raises an error if it decomposes a matrix that is zero or not finite.
+        # TensorFlow raises an error if it decomposes a matrix that is zero or not finite. Such a
+        # Jacobian has the plain equation without the matrix.
         usable = tf.math.is_finite(trace) & (trace > 0.0)
         trace = tf.where(usable, trace, tf.ones_like(trace))
         gram = tf.where(usable, gram, tf.zeros_like(gram))
@@ -332,14 +336,14 @@ class DampedSystem:
         # The rounding of the Gram matrix and of its decomposition is smaller than this shift.
         shift = precision * tf.cast(tf.reduce_sum(tf.shape(jacobian)), trace.dtype)
         first = tf.where(damping > 0.0, damping, FIRST_DAMPING * trace)
-        is_plain = first > LEAST_PLAIN_DAMPING * precision
+        is_plain = ~usable | (first > MIN_PLAIN_DAMPING * precision)
         self._matrix, self._gram, self._lower, self._damped = tf.cond(
             is_plain,
             lambda: (matrix, gram, *[_identity_like(gram)] * 2),
             lambda: _whitened(matrix, gram, shift),
         )
         self.smallest_damping = tf.where(
-            is_plain, precision * LEAST_PLAIN_DAMPING / DAMPING_FACTOR,
+            is_plain, precision * MIN_PLAIN_DAMPING / DAMPING_FACTOR,
             shift * PRECISIONS[residuals.dtype],
         )  # fmt: skip
         self.largest_damping = trace / PRECISIONS[residuals.dtype]
@@ -364,7 +368,7 @@ class DampedSystem:
             residuals = residuals_after(step)
             value = tf.reduce_sum(residuals**2)
             count = now.count + 1
-            continues = (value < WORTHWHILE_RATIO * now.value) & (count < MOST_CORRECTIONS)
+            continues = (value < WORTHWHILE_RATIO * now.value) & (count < MAX_CORRECTIONS)
             # This comparison is False for NaN.
             step, value = select(value < now.value, (step, value), (now.step, now.value))
             return [Corrections(count, unknown, residuals, step, value, continues)]

@@ -32,29 +32,29 @@ from keras_smooth.models.tracing import traced
 # A pair costs about as much as three rows of data. With self-scaled updates, more pairs help up to
 # some hundred: benchmarks/lbfgs.md.
 ROWS_FOR_A_PAIR = 3
-FEWEST_PAIRS, MOST_PAIRS = 50, 300
+MIN_PAIRS, MAX_PAIRS = 50, 300
 # With more pairs a fit needs fewer iterations, whatever an evaluation costs. So `SMALL_BYTES` are
 # used in any case.
-SMALL_BYTES, MOST_BYTES = 2**23, 2**28
+SMALL_BYTES, MAX_BYTES = 2**23, 2**28
 # An iteration with a dense matrix costs as the square of the number of weights, an evaluation as
 # weights times rows. With four weights for each row of a plain network, the matrix costs six times
 # as much as the evaluation. On the article's net it gains more than that. Larger matrices were not
 # measured: benchmarks/lbfgs.md.
-MOST_WEIGHTS_A_ROW = 4
-MOST_BYTES_OF_A_MATRIX = 2**26
+MAX_WEIGHTS_PER_ROW = 4
+MAX_MATRIX_BYTES = 2**26
 
 
 def _default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
     """Returns the number of pairs that gain more than they cost, compared with an evaluation."""
     matrix = dense_inverse_hessian.num_bytes(num_weights, itemsize)
-    is_worth_it = num_weights <= MOST_WEIGHTS_A_ROW * num_rows
+    is_worth_it = num_weights <= MAX_WEIGHTS_PER_ROW * num_rows
     # In float32, rounding accumulates in a matrix until line searches fail.
-    if itemsize == 8 and matrix <= (MOST_BYTES_OF_A_MATRIX if is_worth_it else SMALL_BYTES):
+    if itemsize == 8 and matrix <= (MAX_MATRIX_BYTES if is_worth_it else SMALL_BYTES):
         return num_weights
     bytes_of_a_pair = 2 * num_weights * itemsize
-    num_worth_it = min(max(num_rows // ROWS_FOR_A_PAIR, FEWEST_PAIRS), MOST_PAIRS)
+    num_worth_it = min(max(num_rows // ROWS_FOR_A_PAIR, MIN_PAIRS), MAX_PAIRS)
     wanted = max(num_worth_it, SMALL_BYTES // bytes_of_a_pair)
-    return max(min(wanted, num_weights - 1, MOST_BYTES // bytes_of_a_pair), 3)
+    return max(min(wanted, num_weights - 1, MAX_BYTES // bytes_of_a_pair), 3)
 
 
 MINIMIZERS: dict[str, Any] = {

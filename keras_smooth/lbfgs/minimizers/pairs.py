@@ -16,7 +16,7 @@ from keras_smooth.lbfgs.minimizers.shapes import RowNumbers, Rows, Scalar, Vecto
 # While less than half of the slots are filled, rows are multiplied block by block. Each block is
 # copied, so that it must fit into the cache, but be large enough to be worth a loop iteration.
 BLOCK_BYTES = 2**19
-FEWEST_BLOCKS = 8
+MIN_BLOCKS = 8
 
 
 def empty(num_pairs: int, vector: Vector) -> Rows:
@@ -67,7 +67,7 @@ def times_weights(pairs: Rows, weights: RowNumbers, num_filled: Scalar) -> Vecto
 def _rows_in_a_block(num_rows: int, vector: Vector) -> int:
     """Returns the number of rows of a block: all rows if blocks would not be faster."""
     size = 2 * (BLOCK_BYTES // (2 * vector.shape[0] * vector.dtype.size))
-    return size if 0 < size * FEWEST_BLOCKS <= num_rows else num_rows
+    return size if 0 < size * MIN_BLOCKS <= num_rows else num_rows
 
 
 def _in_blocks_or_at_once(

@@ -27,7 +27,7 @@ from keras_smooth.lbfgs.minimizers.shapes import Scalar
 
 # If the cosine between a direction and steepest descent is smaller, the direction may be rounding
 # error. It is the square root of the precision, for a matrix whose condition number is its inverse.
-LEAST_COSINE = {"float64": 2.0**-26, "float32": 2.0**-11}
+MIN_COSINE = {"float64": 2.0**-26, "float32": 2.0**-11}
 
 
 class State(NamedTuple):
@@ -121,7 +121,7 @@ class QuasiNewton:
         memory = matrix.with_gradient(state.memory, gradient)
         direction = -matrix.times_gradient(memory, gradient)
         slope = dot(direction, gradient)
-        least = LEAST_COSINE[gradient.dtype.name] * tf.norm(direction) * tf.norm(gradient)
+        least = MIN_COSINE[gradient.dtype.name] * tf.norm(direction) * tf.norm(gradient)
         if state.num_iterations == 0 or not slope < -least:
             return restarted
         return restarted._replace(

@@ -28,7 +28,7 @@ from keras_smooth.lbfgs.minimizers.shapes import Scalar, Vector
 # The largest a = h b - 1 for which Broyden's tau and phi are used. For a larger one they are so far
 # from 1 that rounding spoils the matrix. Without such a bound, one of the badly scaled problems of
 # More, Garbow and Hillstrom is not solved; with a bound of 1e2 to 1e6, all are.
-MOST_A = 1e3
+MAX_A = 1e3
 
 
 def curvature_of(step: Vector, change: Vector) -> tuple[Scalar, Scalar, Scalar]:
@@ -68,5 +68,5 @@ def broyden(b: tf.Tensor, h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     theta = tf.maximum((least - ones) / a, tf.minimum(ones / least, (ones - b) / b))
     tau, phi = least / tf.maximum(theta, ones), (ones - theta) / (ones + a * theta)
     bfgs_tau, bfgs_phi = bfgs(b, h)
-    moderate = a < MOST_A
+    moderate = a < MAX_A
     return tf.where(moderate, tau, bfgs_tau), tf.where(moderate, phi, bfgs_phi)

@@ -25,8 +25,8 @@ from keras_smooth.lbfgs.result import Status
 from keras_smooth.models.tracing import traced
 
 # With matrices of more rows, an iteration takes minutes. Larger Jacobians do not fit into memory.
-MOST_ROWS = 8192
-MOST_BYTES = 2**31
+MAX_ROWS = 8192
+MAX_BYTES = 2**31
 
 
 class Term(NamedTuple):
@@ -205,9 +205,9 @@ def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
     """
     count, num_weights = sum(math.prod(value.shape) for value in values), len(position)
     num_bytes = num_weights * position.dtype.size
-    limit = MOST_BYTES // num_bytes
-    if num_weights > MOST_ROWS:
-        limit = min(limit, MOST_ROWS)
+    limit = MAX_BYTES // num_bytes
+    if num_weights > MAX_ROWS:
+        limit = min(limit, MAX_ROWS)
     is_sampled = all(term.num_rows for term in terms)
     num_rows = max(term.num_rows for term in terms)
     if count <= limit:
@@ -218,7 +218,7 @@ def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
     raise ValueError(
         f'method="gauss_newton" needs a Jacobian of {count} residuals by {num_weights} weights, '
         f"{count * num_bytes / 2**30:.1f} GiB, and a matrix of {min(count, num_weights)} rows. It "
-        f"has at most {MOST_BYTES / 2**30:.0f} GiB and {MOST_ROWS} rows: use fewer rows or "
+        f"has at most {MAX_BYTES / 2**30:.0f} GiB and {MAX_ROWS} rows: use fewer rows or "
         'weights, or method="lbfgs".'
     )
 

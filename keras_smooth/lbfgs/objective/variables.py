@@ -1,24 +1,21 @@
 """The variables of a fit: those of Keras, whose values are substituted, and those of TensorFlow."""
 
-import functools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 
 # A message lists at most so many names.
-_MOST_NAMES = 8
+_MAX_NAMES = 8
 
 # Tensors of another trace have no gradient, and their values never change.
 HELD_TENSORS = (
     "The loss calls a tf.function that was traced before and holds {weights} of that time. Call "
-    "the plain Python function: fit_lbfgs compiles the whole loss, with all that it calls. The "
-    "functions of a SavedModel are traced: freeze a layer of these with layer.trainable = False."
+    "the plain Python function: fit_lbfgs compiles the whole loss, with all that it calls. A "
+    "layer of a SavedModel calls such functions: freeze it with layer.trainable = False."
 )
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 Variable: TypeAlias = keras.Variable | tf.Variable
 
@@ -35,8 +32,8 @@ def dtype_of(variable: Variable) -> str:
 
 def names_of(variables: Sequence[Variable]) -> str:
     """Returns the names of variables for a sentence, at most the first few."""
-    names = ", ".join(map(name_of, variables[:_MOST_NAMES]))
-    more = len(variables) - _MOST_NAMES
+    names = ", ".join(map(name_of, variables[:_MAX_NAMES]))
+    more = len(variables) - _MAX_NAMES
     return f"{names} and {more} more" if more > 0 else names
 
 
@@ -45,19 +42,15 @@ def is_among(variable: Variable, variables: Iterable[Variable]) -> bool:
     return any(variable is other for other in variables)
 
 
-def explains_held_tensors(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorates a function: its error about tensors of another trace says what to do."""
-
-    @functools.wraps(function)
-    def explained(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        except TypeError as error:
-            if "is out of scope" not in str(error):
-                raise
-            raise ValueError(HELD_TENSORS.format(weights="the weights")) from error
-
-    return explained
+@contextlib.contextmanager
+def explained_held_tensors() -> Iterator[None]:
+    """Makes the error about tensors of another trace say what to do, as context or decorator."""
+    try:
+        yield
+    except TypeError as error:
+        if "is out of scope" not in str(error):
+            raise
+        raise ValueError(HELD_TENSORS.format(weights="the weights")) from error
 
 
 class SubstituteValues(keras.StatelessScope):

@@ -234,18 +234,15 @@ def refuse_growing_lists(function: Callable) -> Callable:
         values = function(*args)
         graph = tf.nest.flatten(values)[0].graph.as_graph_def()
         bodies = (body.node_def for body in graph.library.function)
-        if any(map(_is_growing_list, itertools.chain(graph.node, *bodies))):
+        nodes = itertools.chain(graph.node, *bodies)
+        grows = "resize_if_index_out_of_bounds"
+        if any(n.op == "TensorListResize" or n.attr[grows].b for n in nodes):
             raise tf.errors.InvalidArgumentError(
                 None, None, "it ignores a tf.TensorArray with dynamic_size=True"
             )
         return values
 
     return checked
-
-
-def _is_growing_list(node: Any) -> bool:
-    grows = "resize_if_index_out_of_bounds"
-    return node.op == "TensorListResize" or grows in node.attr and node.attr[grows].b
 
 
 def supports_xla(model: keras.Model) -> bool:

@@ -201,8 +201,8 @@ def _eigendecomposition(x: Jet) -> tuple[Jet, Jet]:
         w.append(-tf.linalg.diag(tf.linalg.diag_part(product)))
         mixed = tf.math.divide_no_nan(product, gaps * tf.ones_like(product))
         # NaN is a constant here: NaN times a number would make all gradients NaN.
-        no_number = tf.cast(math.nan, mixed.dtype)
-        mixed = tf.where(_mixes_equal_eigenvalues(product, gaps), no_number, mixed)
+        nan = tf.cast(math.nan, mixed.dtype)
+        mixed = tf.where(_mixes_equal_eigenvalues(product, gaps), nan, mixed)
         scale = inner_leibniz(x, list(map(_adjoint, v)), v, k, tf.matmul)
         if scale is not None:
             mixed -= 0.5 * tf.linalg.diag(tf.linalg.diag_part(scale))

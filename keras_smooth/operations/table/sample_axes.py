@@ -3,8 +3,8 @@
 A tensor has an axis of the samples if its entries at index i of this axis depend on sample i alone.
 Each function of the column returns the axis in the outputs of some kinds of operations, from the
 axes in the inputs, at least one of which has samples. None stands for a tensor that depends on no
-sample. A function returns `NotImplemented`, or raises an error, if the operation mixes samples or may
-mix them.
+sample. A function returns `NotImplemented`, or raises an error, if the operation mixes samples or
+may mix them.
 """
 
 import string
