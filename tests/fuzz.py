@@ -564,7 +564,7 @@ PAGE = """# Random models
     python tests/fuzz.py --stop {stop} --records records.jsonl
     python tests/fuzz.py --records records.jsonl --write docs/fuzz.md
 
-{models} random models, those of the seeds below {stop} that were run so far, {half} of them in
+{models} random models, of the seeds below {stop}, {half} of them in
 float32 (Keras {keras}, TensorFlow {tensorflow}): {layers} layers and {operations} operations of `keras.ops` in their graphs. The models with odd seeds may have
 parts that are rough or have wrong derivatives, those with even ones have none but
 bilinear images, behind which TensorFlow loses y''. What each is held to is in `tests/fuzz.py`: central differences of outputs in NumPy, and the same model built
@@ -578,8 +578,8 @@ layer's inputs. Further seeds whose model Keras itself does not build: {unbuilt}
 - *imprecise*: `audit` says that float32 loses digits of a derivative.
 - *{unsure}*: a point is too near a kink or too steep a place; nothing is compared.
 - *DISAGREES*: none of these. What disagreed on the way to this page is repaired; tests of its
-  classes are in `tests/test_auditing_reach.py`, `tests/test_lost_in_composition.py` and
-  `tests/test_smoothing.py`.
+  classes are in `tests/test_auditing.py`, `tests/test_auditing_reach.py`,
+  `tests/test_lost_in_composition.py` and `tests/test_smoothing.py`.
 
 {head}
 {rows}

@@ -229,16 +229,17 @@ PAGE = """# Random graphs of raw operations
     python tests/test_raw_graphs.py 0 1000 records.jsonl
     python tests/test_raw_graphs.py records.jsonl docs/raw_graphs.md
 
-{number} random functions, those of the seeds {first} to {last} that were run so far, of three to nine
+{number} random functions, of the seeds {first} to {last}, of three to nine
 operations of `tf`, custom layers and shared parts, with one to three inputs as a tensor, a list or a
 dict (TensorFlow {tensorflow}, float64). Jets are held to order 4, the engine "auto" to order 3 and nested
 tapes to order 2, against Richardson's differences along one direction, where these agree with each
 other; the last two in turns, and also derivatives by one input. What disagreed on the way to this page
-is repaired: tests of its classes are in `tests/test_operation_table.py`.
+is repaired: tests of its classes are in `tests/test_operation_table.py`,
+`tests/test_verification.py` and `tests/test_lost_in_composition.py`.
 
-- *warned*: tapes that are asked for return what TensorFlow has, after a warning that names the
-  operation. "auto" and jets are right there. Of a function that TensorFlow cannot trace tapes are
-  all there is: they are compared with differences, and a warning says that they are wrong.
+- *warned*: nested tapes return what TensorFlow has, after a warning. They are asked for, and the warning
+  names the operation; "auto" and jets are right there. Or TensorFlow cannot trace the function, so that every
+  engine uses tapes, and the warning says that differences do not agree (seed 616).
 - *refused*: an error in one sentence instead of numbers; the sentences are below.
 - *unsettled*: a kink is too near, or values are too steep, for differences; lower orders are
   compared.
