@@ -229,7 +229,7 @@ def test_a_run_its_repetition_and_other_settings(capsys, tmp_path, here):
     assert status == 0, err
     for words in (
         "2 runs of 600 epochs",
-        "tanh, seed 0: 20 iterations",
+        "tanh, seed 0: 15 iterations",
         "A quick look",
     ):
         assert words in out

@@ -169,7 +169,7 @@ def compare(
             this network.
         seeds: Number of runs for each activation, with the seeds 0, 1, ...
         epochs: Iterations of each run, as in `keras_smooth.fit_lbfgs`. One of `"gauss_newton"`
-            counts as 30, since it takes as long as some 30 of `"lbfgs"`.
+            counts as 40, since it takes as long as some 40 of `"lbfgs"`.
         method: A method of `keras_smooth.fit_lbfgs`, or `"adam"`; full batch. This argument,
             `initializer`, `dtype` and `problem` may be lists: then all combinations are
             trained, and the first entries are the main combination.

@@ -34,7 +34,7 @@ METHODS = {
     "adam": "Adam, full batch",
 }
 # The number of epochs that one iteration of a method counts as, since it takes as long.
-EPOCHS_OF_ITERATION = {"gauss_newton": 30}
+EPOCHS_OF_ITERATION = {"gauss_newton": 40}
 PROBLEMS = (
     "gaussian", "sine", "runge", "front", "morse", "chirp", "polynomial", "oscillation",
     "gaussian_2d", "franke", "himmelblau", "gaussian_5d",
