@@ -832,7 +832,7 @@ TRIED = """What was tried, each with one seed but for both equations of Burgers:
 - Smaller damping. Rounding of J'J hides singular values of the Jacobian below 1e-8 of the largest one, and a damping
   that small was the end: on Burgers at 0.01, from 1e-8 on, an iteration left 0.98 of the loss, whatever the damping,
   where exact solutions of the same equations leave 0.82. Since the equations are solved with a second factor
-  (`DampedSystem` in keras_smooth/lbfgs/minimizers/gauss_newton.py), the same run of 590 s is at 6e-10 instead of
+  (keras_smooth/lbfgs/minimizers/damped_system.py), the same run of 590 s is at 6e-10 instead of
   4.5e-9, and runs of 25 s on the heat equation, Poisson's in 2 dimensions and Helmholtz' end at 4e-11, 4e-10 and
   1.7e-6 instead of 1.6e-9, 1.8e-8 and 2.0e-5. Allen-Cahn and Korteweg-de Vries gain nothing in ten minutes: their
   damping is not that small.

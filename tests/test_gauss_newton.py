@@ -13,7 +13,12 @@ from representatives import representatives
 
 import keras_smooth
 from keras_smooth import Status, fit_lbfgs
-from keras_smooth.lbfgs.minimizers import LeastSquares, Minimizer, gauss_newton
+from keras_smooth.lbfgs.minimizers import (
+    LeastSquares,
+    Minimizer,
+    damped_system,
+    gauss_newton,
+)
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.residuals import Residuals
 from keras_smooth.lbfgs.objective.sharding import perturbed
@@ -32,8 +37,8 @@ def system(num_residuals, num_weights):
     return jacobian, residuals
 
 
-def damped_system(residuals, jacobian, damping=0.0):
-    return gauss_newton.DampedSystem(
+def system_of(residuals, jacobian, damping=0.0):
+    return damped_system.DampedSystem(
         *map(tf.constant, (residuals, jacobian, np.asarray(damping, residuals.dtype)))
     )
 
@@ -49,7 +54,7 @@ def test_step_solves_the_damped_least_squares_problem(size, damping):
         -np.concatenate([residuals, np.zeros(size[1])]),
         rcond=None,
     )[0]
-    damped = damped_system(residuals, jacobian)
+    damped = system_of(residuals, jacobian)
     value, step, count = damped.solve(
         lambda step: residuals + tf.linalg.matvec(jacobian, step),
         tf.constant(damping, tf.float64),
@@ -80,7 +85,7 @@ def test_small_damping_reaches_small_singular_values(size, dtype):
     weights = np.resize([1.0, -1.0], 12)
     residuals = ((left * values) @ weights).astype(dtype)
     damping = 0.01 * SMALLEST[dtype] ** 2
-    system = damped_system(residuals, jacobian, damping)
+    system = system_of(residuals, jacobian, damping)
     assert float(system.smallest_damping) < damping
     _, step, count = system.solve(
         lambda step: residuals + tf.linalg.matvec(jacobian, step),
@@ -98,7 +103,7 @@ def test_small_damping_reaches_small_singular_values(size, dtype):
 @pytest.mark.parametrize("damping", [0.0, 1e-18])
 def test_a_useless_jacobian_is_no_error(entry, size, damping):
     residuals = np.ones(size[0])
-    damped = damped_system(residuals, np.full(size, entry), damping)
+    damped = system_of(residuals, np.full(size, entry), damping)
     value, step, _ = damped.solve(
         lambda step: residuals + entry * tf.reduce_sum(step), damped.first_damping
     )
@@ -132,7 +137,7 @@ def test_corrections_find_what_the_linear_model_misses():
         linear = tf.linalg.matvec(jacobian, step)
         return residuals + linear + 0.03 * linear**2
 
-    damped = damped_system(residuals, jacobian)
+    damped = system_of(residuals, jacobian)
     value, step, count = damped.solve(after, damping)
     _, plain, _ = damped.solve(lambda s: residuals + tf.linalg.matvec(jacobian, s), damping)
     # With 9 weights, 5 residuals can be 0, except for the damping: 1e-6 squared.

@@ -31,6 +31,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_smooth.lbfgs.minimizers.damped_system import (
+    DAMPING_FACTOR,
+    WORTHWHILE_RATIO,
+    DampedSystem,
+)
 from keras_smooth.lbfgs.minimizers.line_search import LOSS_ROUNDINGS, Evaluation
 from keras_smooth.lbfgs.minimizers.quasi_newton import (
     gradient_is_below,
@@ -38,20 +43,12 @@ from keras_smooth.lbfgs.minimizers.quasi_newton import (
     iterate_at_most,
     select,
 )
+from keras_smooth.models.agreement import EPSILON
 
 TITLE = "Gauss-Newton"
 default_num_pairs = None
 NEEDS_RESIDUALS = True
 PACKAGES = ()
-# The first damping, as a fraction of the trace of J'J, and the factor from one damping to the next.
-FIRST_DAMPING = 1e-3
-DAMPING_FACTOR = 10.0
-# Largest number of corrections with one matrix. On the article's net, 4 need twice as many
-# iterations as 12, and 40 need as many as 12.
-MAX_CORRECTIONS = 12
-# Another correction, or less damping, is worth its cost if it reduces the sum of squares by at
-# least this factor.
-WORTHWHILE_RATIO = 0.9
 # Number of rows of the first sample.
 FIRST_ROWS = 100
 # A step with all rows multiplies the loss by about this factor. A step with a share of the rows,
@@ -64,10 +61,6 @@ FEWER_DIGITS = 0.5
 MAX_DAMPING_GROWTH = 1e3
 # If rounding hides whether a step lowers the loss, it must reduce the gradient by this factor.
 FLATTER_RATIO = 0.5
-PRECISIONS = {tf.float64: 2.0**-52, tf.float32: 2.0**-23}
-# Below this damping, as a fraction of the trace of J'J times the precision, the rounding of J'J
-# changes the step.
-MIN_PLAIN_DAMPING = 100.0
 
 
 class LeastSquares(NamedTuple):
@@ -182,7 +175,7 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
         value = function.value(state.position + step)
         return Trial(value, sample_value, step, damping), count + 1
 
-    level = before * (1.0 + LOSS_ROUNDINGS * PRECISIONS[residuals.dtype])
+    level = before * (1.0 + LOSS_ROUNDINGS * EPSILON[residuals.dtype.name])
     best, _, _, num_evaluations = _search_damping(
         evaluate_damping, level, system.first_damping, bounds
     )
@@ -265,183 +258,3 @@ def _search_damping(
     return tf.while_loop(
         lambda now: should_decrease(now) | should_increase(now), try_damping, [start]
     )[0]
-
-
-class Corrections(NamedTuple):
-    """The state of the corrections of a step with one matrix.
-
-    Args:
-        count: Number of corrections.
-        unknown: The latest solution of the system.
-        residuals: Residuals after the latest step.
-        step: The step with the lowest sum of squares.
-        value: The lowest sum of squares.
-        continues: Whether another correction is worth it.
-    """
-
-    count: tf.Tensor
-    unknown: tf.Tensor
-    residuals: tf.Tensor
-    step: tf.Tensor
-    value: tf.Tensor
-    continues: tf.Tensor
-
-
-class DampedSystem:
-    """The equation of a damped step: the normal equation, or its dual if that is smaller.
-
-    With A = J' and b = J' r, or with A = J and b = r in the dual, the equation is
-    (A A' + damping I) u = b. The step is -u, or -J' u in the dual. Rounding of A A' hides singular
-    values of A that are smaller than the largest one times the root of the precision. If the
-    damping is so small that they count, the equation is solved for w = L' u, where
-    L L' = A A' + shift I:
-
-        (B B' + damping L^-1 L^-T) w = L^-1 b,    B = L^-1 A
-
-    B is computed from A, not from A A'. Otherwise L is the identity.
-
-    Args:
-        residuals: Residuals at the position, `(m,)`.
-        jacobian: Jacobian at the position, `(m, n)`.
-        damping: Damping of the step before, 0 if there is none.
-
-    Attributes:
-        first_damping: The damping to try first.
-        smallest_damping: The smallest damping to try. That of the plain equation is so small that
-            the next system is the other one. With a smaller one than that of the other equation,
-            rounding changes its solution.
-        largest_damping: With a larger one, rounding removes the step from the next position.
-
-    References:
-        Fukaya, Kannan, Nakatsukasa, Yamamoto and Yanagisawa, 2020, "Shifted Cholesky QR for
-        computing the QR factorization of ill-conditioned matrices", SIAM Journal on Scientific
-        Computing 42, which is this choice of B.
-    """
-
-    def __init__(self, residuals: tf.Tensor, jacobian: tf.Tensor, damping: tf.Tensor):
-        self._residuals, self._num_weights = residuals, jacobian.shape[1]
-        num_residuals = jacobian.shape[0]
-        if num_residuals is None:
-            num_residuals = tf.shape(jacobian)[0]
-        self._is_dual = num_residuals <= self._num_weights
-        matrix = _call_one(self._is_dual, lambda: jacobian, lambda: tf.transpose(jacobian))
-        gram = tf.matmul(matrix, matrix, transpose_b=True)
-        trace = tf.linalg.trace(gram)
-        # TensorFlow raises an error if it decomposes a matrix that is zero or not finite. Such a
-        # Jacobian has the plain equation without the matrix.
-        usable = tf.math.is_finite(trace) & (trace > 0.0)
-        trace = tf.where(usable, trace, tf.ones_like(trace))
-        gram = tf.where(usable, gram, tf.zeros_like(gram))
-        precision = PRECISIONS[residuals.dtype] * trace
-        # The rounding of the Gram matrix and of its decomposition is smaller than this shift.
-        shift = precision * tf.cast(tf.reduce_sum(tf.shape(jacobian)), trace.dtype)
-        first = tf.where(damping > 0.0, damping, FIRST_DAMPING * trace)
-        is_plain = ~usable | (first > MIN_PLAIN_DAMPING * precision)
-        self._matrix, self._gram, self._lower, self._damped = tf.cond(
-            is_plain,
-            lambda: (matrix, gram, *[_identity_like(gram)] * 2),
-            lambda: _whitened(matrix, gram, shift),
-        )
-        self.smallest_damping = tf.where(
-            is_plain, precision * MIN_PLAIN_DAMPING / DAMPING_FACTOR,
-            shift * PRECISIONS[residuals.dtype],
-        )  # fmt: skip
-        self.largest_damping = trace / PRECISIONS[residuals.dtype]
-        self.first_damping = tf.clip_by_value(
-            first, self.smallest_damping, self.largest_damping
-        )
-
-    def solve(self, residuals_after: Callable, damping: tf.Tensor) -> tuple:
-        """Returns the lowest sum of squares, its step, and the number of evaluations.
-
-        Args:
-            residuals_after: A function that returns the residuals after a step.
-            damping: The number that is added to the diagonal.
-        """
-        damped = damping * self._damped
-        solve = _lu_solver(self._gram + damped)
-
-        def correct(now: Corrections) -> list[Corrections]:
-            error = self._right_side(now.residuals) - tf.linalg.matvec(damped, now.unknown)
-            unknown = now.unknown + solve(error)
-            step = self._step(unknown)
-            residuals = residuals_after(step)
-            value = tf.reduce_sum(residuals**2)
-            count = now.count + 1
-            continues = (value < WORTHWHILE_RATIO * now.value) & (count < MAX_CORRECTIONS)
-            # This comparison is False for NaN.
-            step, value = select(value < now.value, (step, value), (now.step, now.value))
-            return [Corrections(count, unknown, residuals, step, value, continues)]
-
-        start = Corrections(
-            count=tf.constant(0),
-            unknown=tf.zeros_like(self._gram[0]),
-            residuals=self._residuals,
-            step=tf.zeros([self._num_weights], damping.dtype),
-            value=tf.constant(float("inf"), damping.dtype),
-            continues=tf.constant(True),
-        )
-        end = tf.while_loop(lambda now: now.continues, correct, [start])[0]
-        return end.value, end.step, end.count
-
-    def _right_side(self, residuals: tf.Tensor) -> tf.Tensor:
-        """Returns L^-1 b for some residuals."""
-        return _call_one(
-            self._is_dual,
-            lambda: _solve_triangular(self._lower, residuals),
-            lambda: tf.linalg.matvec(self._matrix, residuals),
-        )
-
-    def _step(self, unknown: tf.Tensor) -> tf.Tensor:
-        """Returns the step of a solution w."""
-        step = _call_one(
-            self._is_dual,
-            lambda: tf.linalg.matvec(self._matrix, unknown, transpose_a=True),
-            lambda: _solve_triangular(self._lower, unknown, adjoint=True),
-        )
-        return -tf.ensure_shape(step, [self._num_weights])
-
-
-def _whitened(matrix: tf.Tensor, gram: tf.Tensor, shift: tf.Tensor) -> tuple:
-    """Returns B, B B', L and L^-1 L^-T of a matrix A with the Gram matrix A A'."""
-    identity = _identity_like(gram)
-    lower = tf.linalg.cholesky(gram + shift * identity)
-    inverse = tf.linalg.triangular_solve(lower, identity)
-    matrix = tf.linalg.triangular_solve(lower, matrix)
-    gram = tf.matmul(matrix, matrix, transpose_b=True)
-    return matrix, gram, lower, tf.matmul(inverse, inverse, transpose_b=True)
-
-
-def _identity_like(matrix: tf.Tensor) -> tf.Tensor:
-    return tf.linalg.set_diag(tf.zeros_like(matrix), tf.ones_like(matrix[0]))
-
-
-def _solve_triangular(
-    lower: tf.Tensor, vector: tf.Tensor, adjoint: bool = False
-) -> tf.Tensor:
-    """Returns L^-1 v, or L^-T v, for a lower triangular matrix L."""
-    return tf.linalg.triangular_solve(lower, vector[:, None], adjoint=adjoint)[:, 0]
-
-
-def _call_one(condition: bool | tf.Tensor, yes: Callable, no: Callable) -> tf.Tensor:
-    """Calls one of two functions; the shapes in the other one need not fit."""
-    if isinstance(condition, bool):
-        return yes() if condition else no()
-    return tf.cond(condition, yes, no)
-
-
-def _lu_solver(matrix: tf.Tensor) -> Callable:
-    """Returns a function that multiplies a vector by the inverse of a matrix."""
-    # If rounding makes the matrix indefinite, a Cholesky decomposition of TensorFlow raises an
-    # error, and this one does not. The resulting step is judged by its loss, as any other.
-    upper, places = tf.linalg.lu(matrix)
-    # tf.linalg.lu_solve would copy the matrix for each vector.
-    lower = tf.linalg.band_part(upper, -1, 0)
-    lower = tf.linalg.set_diag(lower, tf.ones_like(upper[0]))
-
-    def times(vector: tf.Tensor) -> tf.Tensor:
-        column = tf.gather(vector, places)[:, None]
-        column = tf.linalg.triangular_solve(lower, column, lower=True)
-        return tf.linalg.triangular_solve(upper, column, lower=False)[:, 0]
-
-    return times

@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers.line_search import dot
 from keras_smooth.lbfgs.minimizers.shapes import Scalar, Vector
+from keras_smooth.models.agreement import EPSILON
 
 # The largest a = h b - 1 for which Broyden's tau and phi are used. For a larger one they are so far
 # from 1 that rounding spoils the matrix. Without such a bound, one of the badly scaled problems of
@@ -42,8 +43,8 @@ def curvature_of(step: Vector, change: Vector) -> tuple[Scalar, Scalar, Scalar]:
         y.s, or 1 if the pair is not kept; y.y; and whether the pair is kept.
     """
     curvature, square = dot(step, change), dot(change, change)
-    eps = 2.0**-52 if step.dtype == tf.float64 else 2.0**-23
-    is_kept = curvature > eps * tf.sqrt(dot(step, step)) * tf.sqrt(square)
+    rounding = EPSILON[step.dtype.name]
+    is_kept = curvature > rounding * tf.sqrt(dot(step, step)) * tf.sqrt(square)
     return tf.where(is_kept, curvature, tf.ones_like(curvature)), square, is_kept
 
 
