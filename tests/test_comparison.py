@@ -278,7 +278,7 @@ def test_beside_is_the_deprecated_name_of_baselines():
 
 @pytest.mark.slow
 def test_gradient_and_hessian_are_learned():
-    asked = {**ONE, "architecture": "2x10", "epochs": 200, "problem": "gaussian_2d"}
+    asked = {**ONE, "architecture": "2x10", "epochs": 400, "problem": "gaussian_2d"}
     found = keras_smooth.compare(**asked)
     (run,), exact = found.runs, found.results.problem.exact
     # Far below those of 0, which are the mean squares.

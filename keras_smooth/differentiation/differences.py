@@ -251,7 +251,8 @@ def _by_best_step(
     scatter = _scatter(changes)
     # Where y passes through 0, its rounding within the model is that at other points.
     at_point = sizes[0, 0].max(axis=(0, 1))
-    rounded = scatter <= _ROUNDINGS * rounding * np.maximum(sizes.max(axis=1), at_point)
+    largest = sizes.max(axis=1)
+    rounded = scatter <= _ROUNDINGS * rounding * np.maximum(largest, at_point)
     resolved = rounded | (scatter <= _RESOLVED * moves)
     # The values at the next shorter step have to be resolved as well.
     resolved[:-1] &= resolved[1:].copy()
@@ -260,7 +261,9 @@ def _by_best_step(
     scatter = _DEVIATIONS * np.linalg.norm(weights) * scatter / scale
     error = np.max([lost, scatter, *(np.abs(high - low) for low in lower)], axis=0)
     error = np.where(resolved, error, np.inf)
-    error = _with_contradictions(high, error, moves == 0.0)
+    # Equal rows of one batch may differ by rounding, as vector instructions do the last ones apart.
+    flat = moves <= _ROUNDINGS * rounding * largest
+    error = _with_contradictions(high, error, flat)
     # Equal values at all points mean a constant.
     error = np.where((moves == 0.0).all(axis=0), 0.0, error)
     # Steps with values that overflow or are outside of the domain are not used.
@@ -301,7 +304,7 @@ def _with_contradictions(
     Args:
         values: Estimates by each step, from long to short.
         errors: Their errors.
-        flat: Whether the values at a step are all equal.
+        flat: Whether the values at a step are all equal, but for rounding.
     """
     result = errors.copy()
     contradictions = np.zeros((2, *errors.shape))
