@@ -1,4 +1,4 @@
-"""Copies of layers and models against the originals: functions, state, outputs."""
+"""Copies of layers and models have the functions, state and outputs of the originals."""
 
 import functools
 import warnings
@@ -20,7 +20,7 @@ WORDS = tf.constant([["a"], ["b"], ["c"], ["b"]])
 
 
 def softplus(x):
-    """Another function than that of Keras of this name."""
+    """Differs from Keras' function of this name."""
     return tf.math.softplus(5 * x) / 5
 
 
@@ -36,7 +36,7 @@ class Positive(keras.constraints.Constraint):
 
 
 class Chain(L.Layer):
-    """Functions in a list and in a dict, serialized as Keras advises."""
+    """Has functions in a list and in a dict, serialized as Keras recommends."""
 
     def __init__(self, functions, table, **kwargs):
         super().__init__(**kwargs)
@@ -52,9 +52,11 @@ class Chain(L.Layer):
 
     @classmethod
     def from_config(cls, config):
-        read = keras.saving.deserialize_keras_object
-        functions = [read(each) for each in config.pop("functions")]
-        table = {key: read(each) for key, each in config.pop("table").items()}
+        deserialize = keras.saving.deserialize_keras_object
+        functions = [deserialize(function) for function in config.pop("functions")]
+        table = {
+            key: deserialize(function) for key, function in config.pop("table").items()
+        }
         return cls(functions, table, **config)
 
     def call(self, x):
@@ -64,7 +66,7 @@ class Chain(L.Layer):
 
 
 class Raw(L.Layer):
-    """A function that stands in the config as it is."""
+    """Has a function object in its config, not serialized."""
 
     def __init__(self, function, **kwargs):
         super().__init__(**kwargs)
@@ -78,7 +80,7 @@ class Raw(L.Layer):
 
 
 class Named(L.Layer):
-    """A function that the config names for a table of the class."""
+    """Has in its config the name of a function, as a key of a table of the class."""
 
     TABLE = {"softplus": softplus}
 
@@ -94,7 +96,7 @@ class Named(L.Layer):
 
 
 class Scaled(L.Layer):
-    """What `adapt` learns is in attributes and not in variables."""
+    """Stores what `adapt` learns in attributes, not in variables."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -206,22 +208,22 @@ def _compared_copy(layer, dtype, call):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions_are_the_same_objects(name):
+def test_copy_has_the_same_function_objects(name):
     layer, x = FUNCTIONS[name]()
     call = _call(layer, x)
     before = references.functions(layer)
     copy = _compared_copy(layer, "float64", call)
     after = references.functions(layer)
     assert all(a is b for a, b in zip(before, after, strict=True))
-    ours = references.functions(copy)
-    assert before and all(a is b for a, b in zip(before, ours, strict=True))
+    copied = references.functions(copy)
+    assert before and all(a is b for a, b in zip(before, copied, strict=True))
 
 
 @pytest.mark.parametrize(
     "name", representatives([*FUNCTIONS, *STATE], [*FUNCTIONS, *STATE][::3])
 )
 @pytest.mark.parametrize("dtype", ["float64", None])
-def test_outputs_are_the_same(name, dtype):
+def test_copy_has_the_same_outputs(name, dtype):
     layer, x = {**FUNCTIONS, **STATE}[name]()
     call = _call(layer, x)
     if dtype:
@@ -230,38 +232,38 @@ def test_outputs_are_the_same(name, dtype):
         copy = copies.fresh_copy(layer)
         copies.build(copy, *call.arguments())
         copies.fill_and_compare(layer, copy, None, call)
-    found = copy(*copies.arguments_in(dtype, call)[0])
+    outputs = copy(*copies.arguments_in(dtype, call)[0])
     # Roundings of float32 in sums of a dozen terms of size one.
     tolerance = 2e-6 if dtype else 0.0
     if call.output.dtype.is_floating:
-        np.testing.assert_allclose(found, call.output, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(outputs, call.output, rtol=0, atol=tolerance)
     else:
-        np.testing.assert_array_equal(found, call.output)
+        np.testing.assert_array_equal(outputs, call.output)
 
 
 def _shared_by_models():
-    i, j, shared = keras.Input((6,)), keras.Input((6,)), L.Dense(6, "tanh")
-    inner = keras.Model(j, shared(j) * L.Dense(6)(j))
-    return keras.Model(i, inner(i) + shared(i))
+    inputs, inner_inputs, shared = keras.Input((6,)), keras.Input((6,)), L.Dense(6, "tanh")
+    inner = keras.Model(inner_inputs, shared(inner_inputs) * L.Dense(6)(inner_inputs))
+    return keras.Model(inputs, inner(inputs) + shared(inputs))
 
 
 def _shared_by_wrappers():
-    i, shared = keras.Input((5, 6)), L.Dense(6)
-    both = L.TimeDistributed(shared)(i) + L.TimeDistributed(shared)(ops.sin(i))
-    return keras.Model(i, both + L.Dense(6)(i) + shared(i))
+    inputs, shared = keras.Input((5, 6)), L.Dense(6)
+    both = L.TimeDistributed(shared)(inputs) + L.TimeDistributed(shared)(ops.sin(inputs))
+    return keras.Model(inputs, both + L.Dense(6)(inputs) + shared(inputs))
 
 
 def _shared_by_sequentials():
-    i, shared = keras.Input((6,)), L.Dense(6)
+    inputs, shared = keras.Input((6,)), L.Dense(6)
     pair = [keras.Sequential([keras.Input((6,)), shared, L.Dense(6)]) for _ in range(2)]
-    return keras.Model(i, pair[1](i) - pair[0](i))
+    return keras.Model(inputs, pair[1](inputs) - pair[0](inputs))
 
 
 @pytest.mark.parametrize("dtype", [None, "float64"])
 @pytest.mark.parametrize(
     "make", [_shared_by_models, _shared_by_wrappers, _shared_by_sequentials]
 )
-def test_what_is_shared_stays_shared_and_in_order(make, dtype):
+def test_copy_keeps_shared_layers_shared_and_in_order(make, dtype):
     model = make()
     copy = copies.fresh_copy(model, dtype)
     names = [[layer.name for layer in m.layers if layer.weights] for m in (model, copy)]
@@ -271,7 +273,7 @@ def test_what_is_shared_stays_shared_and_in_order(make, dtype):
 
 
 class Forgetful(L.Layer):
-    """The config has not what it computes with."""
+    """Has a config without the number that it computes with."""
 
     def __init__(self, factor=2.0, **kwargs):
         super().__init__(**kwargs)
@@ -284,20 +286,20 @@ class Forgetful(L.Layer):
         return x * tf.cast(self._kept, x.dtype)
 
 
-def _swapped(size):
+def _forgetful_model(size):
     return keras.Sequential([keras.Input((6,)), Forgetful(2.0 + size, name="forgetful")])
 
 
 @pytest.mark.parametrize("size", [1.0, 1e-3, 1e-4])
-def test_a_copy_that_computes_something_else_is_an_error(size):
+def test_copy_with_other_outputs_raises(size):
     layer = Forgetful(2.0 + size, name="forgetful")
     with pytest.raises(copies.CannotCopy, match="forgetful.*get_config"):
         _compared_copy(layer, "float64", _call(layer, X))
-    model = _swapped(size)
+    model = _forgetful_model(size)
     with pytest.raises(ValueError, match="get_config"):
         keras_smooth.smoothen(model)
     row = keras_smooth.audit(model).rows[0]
-    # The layer itself is read.
+    # The audit reads the layer itself, not a copy.
     assert row.verdict == "proven"
     model.add(L.Dense(1))
     model.compile(loss="mse")
@@ -306,19 +308,19 @@ def test_a_copy_that_computes_something_else_is_an_error(size):
 
 
 @pytest.mark.parametrize("first", [L.Dense(8, softplus), _adapted(L.Normalization())])
-def test_a_fit_in_float64_is_one_of_the_model_itself(first):
+def test_fit_in_float64_updates_the_model_itself(first):
     model = keras.Sequential([keras.Input((6,)), first, L.Dense(3, tanh), L.Dense(1)])
     model.compile(loss="mse")
     y = np.sin(X[:, :1])
-    found = keras_smooth.fit_lbfgs(
+    history = keras_smooth.fit_lbfgs(
         model, X, y, epochs=5, dtype="float64", jit_compile=False, verbose=0
     )
-    true = float(np.mean((model(X) - y) ** 2))
+    expected = float(np.mean((model(X) - y) ** 2))
     # The weights are rounded to float32, six digits of a loss of order 0.1.
-    assert found.result.fun == pytest.approx(true, rel=1e-4, abs=1e-6)
+    assert history.result.fun == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_a_first_order_gradient_of_the_name_of_keras_is_audited():
+def test_function_with_the_name_of_a_keras_activation_is_audited_itself():
     @tf.custom_gradient
     def tanh(x):
         y = tf.tanh(x)
@@ -329,7 +331,7 @@ def test_a_first_order_gradient_of_the_name_of_keras_is_audited():
 
 
 @pytest.mark.parametrize("factor", [0.2, (0.1, 0.3), 0.0])
-def test_shear_whose_own_config_keras_refuses_is_copied(factor):
+def test_random_shear_is_copied_though_keras_rejects_its_config(factor):
     shear = keras.layers.RandomShear(factor, factor, seed=1)
     copy = copies.fresh_copy(shear)
     assert copy.get_config() == shear.get_config()
@@ -341,7 +343,7 @@ def test_shear_whose_own_config_keras_refuses_is_copied(factor):
 
 
 @pytest.mark.filterwarnings("error:The loss reads trainable variables")
-def test_layers_of_a_saved_model_are_copied_frozen_and_named(tmp_path):
+def test_saved_model_layer_stays_in_smoothen_and_must_be_frozen_to_fit(tmp_path):
     inside = keras.Sequential([keras.Input((6,)), L.Dense(3, "relu")])
     inside.export(tmp_path / "inside", verbose=False)
     loaded = L.TFSMLayer(tmp_path / "inside", call_endpoint="serve")
@@ -375,8 +377,8 @@ def test_lambdas_are_copied_without_a_warning():
 
 
 @keras.saving.register_keras_serializable("copies")
-class Own(L.Layer):
-    """Layers that it makes itself, in Keras' default dtype, of which its config is silent."""
+class MakesItsLayers(L.Layer):
+    """Makes layers in Keras' default dtype, which are not in its config."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -396,37 +398,39 @@ class Own(L.Layer):
 
 
 @keras.saving.register_keras_serializable("copies")
-class Nested(Own):
-    """Such a layer in such a layer."""
+class MakesNestedLayers(MakesItsLayers):
+    """Such a layer inside such a layer."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.first = Own()
+        self.first = MakesItsLayers()
 
 
-@pytest.mark.parametrize("kind", [Own, Nested])
+@pytest.mark.parametrize("kind", [MakesItsLayers, MakesNestedLayers])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_a_copy_computes_in_its_dtype_also_where_a_config_is_silent(kind, dtype):
-    made = kind()
-    made(X)
-    copy = copies.copy_in(dtype, made, (X.astype(dtype),), {})
-    copies.state.copy_state(made, copy)
+def test_copy_has_its_dtype_in_layers_that_are_not_in_the_config(kind, dtype):
+    layer = kind()
+    layer(X)
+    copy = copies.copy_in(dtype, layer, (X.astype(dtype),), {})
+    copies.state.copy_state(layer, copy)
     assert {weight.dtype for weight in copy.trainable_weights} == {dtype}
-    # A few roundings of numbers of size 1.
+    # A few rounding errors of numbers of size 1.
     np.testing.assert_allclose(copy(X), _in_numpy(copy, X), atol=TOLERANCE[dtype])
-    # The original stays as it is.
-    assert {weight.dtype for weight in made.trainable_weights} == {"float32"}
+    # The original is unchanged.
+    assert {weight.dtype for weight in layer.trainable_weights} == {"float32"}
 
 
 TOLERANCE = {"float64": 1e-15, "float32": 1e-6}
 
 
-def _in_numpy(own, x):
-    """Returns what the layer computes, in float64, but for the error function."""
-    if isinstance(own.first, Own):
-        h = _in_numpy(own.first, x)
+def _in_numpy(layer, x):
+    """Returns the outputs of the layer, computed by NumPy in float64."""
+    if isinstance(layer.first, MakesItsLayers):
+        y = _in_numpy(layer.first, x)
     else:
-        h = np.tanh(x.astype("float64") @ own.first.kernel.numpy() + own.first.bias.numpy())
-    dense = own.rest[1].layers[0]
-    h = h @ dense.kernel.numpy() + dense.bias.numpy()
-    return np.maximum(h * (1 + tf.math.erf(h / np.sqrt(2)).numpy()) / 2, 0.0)
+        y = np.tanh(
+            x.astype("float64") @ layer.first.kernel.numpy() + layer.first.bias.numpy()
+        )
+    dense = layer.rest[1].layers[0]
+    y = y @ dense.kernel.numpy() + dense.bias.numpy()
+    return np.maximum(y * (1 + tf.math.erf(y / np.sqrt(2)).numpy()) / 2, 0.0)

@@ -1,4 +1,4 @@
-"""verify=True: what is right passes, with a bound that holds; what is wrong raises."""
+"""verify=True: right derivatives pass with a valid error bound, and wrong ones raise."""
 
 import keras
 import numpy as np
@@ -42,37 +42,37 @@ RIGHT = {
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", RIGHT)
-def test_right_derivatives_pass_with_a_bound_that_holds(x, name, dtype):
+def test_right_derivatives_are_verified_with_a_valid_bound(x, name, dtype):
     function, exact = RIGHT[name]
     x = x.astype(dtype)
-    found = keras_smooth.derivatives(function, x, len(exact) - 1, verify=True)
-    verification = found.verification
+    entries = keras_smooth.derivatives(function, x, len(exact) - 1, verify=True)
+    verification = entries.verification
     assert verification.ok and verification.num_points == 9 and verification.dtype == dtype
-    for value, true, agreement in zip(found, exact, verification.agreements):
+    for entry, expected, agreement in zip(entries, exact, verification.agreements):
         assert agreement.bound <= agreement.limit
-        # The bound is met up to the rounding of the comparison itself.
+        # The bound holds up to the rounding of this comparison itself.
         rounding = np.finfo(dtype).eps * 100 * agreement.scale
-        error = np.abs(value - true(x.astype("float64"))).max()
+        error = np.abs(entry - expected(x.astype("float64"))).max()
         assert error <= agreement.bound + rounding
     assert str(verification).count("agrees") == len(exact)
 
 
 @pytest.mark.parametrize("unit", [1e-4, 1e-2, 1e5])
-def test_points_of_any_unit(x, unit):
-    found = keras_smooth.derivatives(lambda x: ops.sin(x / unit), x * unit, verify=True)
-    np.testing.assert_allclose(found[2] * unit**2, -np.sin(x), atol=1e-12)
-    assert found.verification.ok
+def test_points_in_any_unit_are_verified(x, unit):
+    entries = keras_smooth.derivatives(lambda x: ops.sin(x / unit), x * unit, verify=True)
+    np.testing.assert_allclose(entries[2] * unit**2, -np.sin(x), atol=1e-12)
+    assert entries.verification.ok
 
 
-def test_the_bound_is_in_the_dtype(make_model, x):
+def test_bound_reflects_the_rounding_of_the_dtype(make_model, x):
     bounds = [
         keras_smooth.derivatives(make_model(dtype=dtype), x, verify=True)
         .verification["d2y"]
         .bound
         for dtype in ("float32", "float64")
     ]
-    # Differences are in float64 for both, so that the rounding of float32 is that of its
-    # derivatives alone. Measured: 3e-8 and 1e-12.
+    # Both are compared with differences in float64, so that the bound of float32 comes from
+    # its derivatives alone. Measured: 3e-8 and 1e-12.
     assert bounds[1] < 1e-10 < 1e-9 < bounds[0] < 1e-6
 
 
@@ -91,29 +91,31 @@ OPERATORS = {
 @pytest.mark.parametrize(
     "operator", representatives(OPERATORS, ["derivatives", "directional"])
 )
-def test_all_operators_verify(make_model, operator):
+def test_all_operators_accept_verify(make_model, operator):
     model, x = make_model(dim=3), np.random.default_rng(0).normal(size=(4, 3))
-    plain, verified = (OPERATORS[operator](model, x, verify=v) for v in (False, True))
+    plain, verified = (
+        OPERATORS[operator](model, x, verify=verify) for verify in (False, True)
+    )
     keras.tree.map_structure(np.testing.assert_array_equal, tuple(plain), tuple(verified))
-    # A tuple has its verification, and so has a tensor.
+    # A tuple has the attribute `verification`, and so has a tensor.
     assert verified.verification.ok and not hasattr(plain, "verification")
     assert verified.verification.num_points == 4
 
 
-def test_each_tensor_of_a_structure_has_its_verification():
+def test_each_tensor_of_a_structure_has_a_verification():
     x = {"x": np.ones((3, 1)), "t": np.ones((3, 2))}
     model = lambda z: ops.sin(z["x"]) * ops.sum(z["t"] ** 2, axis=1, keepdims=True)  # noqa: E731
     slopes = keras_smooth.gradient(model, x, verify=True)
     bounds = {name: slope.verification["dy"].bound for name, slope in slopes.items()}
-    # Slopes of size 2: rounding over the least step.
+    # Slopes of size 2: rounding divided by the smallest step.
     assert bounds.keys() == x.keys() and all(0 <= bound < 1e-9 for bound in bounds.values())
     laplacian = keras_smooth.laplacian(model, x, verify=True)
     assert laplacian.verification["laplacian"].bound < 1e-6
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_no_difference_is_exact_by_chance(dtype):
-    """40,000 functions tanh(a x + b): a rounded value may be that of all degrees, and wrong."""
+def test_difference_estimates_never_report_zero_error_by_chance(dtype):
+    """40,000 functions tanh(a x + b): by rounding, all degrees may agree on a wrong value."""
     rng, rounding = np.random.default_rng(0), float(np.finfo(dtype).eps)
     a, b, x = rng.uniform([[0.2], [-3.0], [-1.0]], [[3.0], [3.0], [1.0]], (3, 40_000))
     steps = 3.0 * 3.0 ** -np.arange(11.0)
@@ -124,63 +126,68 @@ def test_no_difference_is_exact_by_chance(dtype):
     exact = {1: a * (1.0 - y**2), 2: -2.0 * y * (1.0 - y**2) * a**2}
     rows = differences.estimates(samples, steps, 2, rounding)
     for k, derivative in exact.items():
-        found, error = rows[k].value, rows[k].error
-        # Half of the digits is what verify=True asks for. Measured: 0.2 of it at most, and up
-        # to 3 where the error was taken for 0.
+        value, error = rows[k].value, rows[k].error
+        # verify=True requires half of the digits. Measured: 0.2 of this limit at most, and up
+        # to 3 times the limit where an error was estimated as 0.
         limit = rounding**0.5 * np.abs(derivative).max()
-        assert np.abs(found - derivative).max() < limit
+        assert np.abs(value - derivative).max() < limit
         assert error.min() > 0.0 and error.max() < limit
 
 
-def test_what_a_verification_shows():
+def test_verification_repr_and_str():
     fields = {"scale": 1.0, "error": 1e-9, "limit": 1e-7, "worst": 2, "enough_digits": True}
     rows = [
         Agreement(name, difference=difference, **fields)
         for name, difference in (("y", 0.0), ("dy", 0.5))
     ]
-    shown = Verification("jet", "float64", 9, tuple(rows))
-    ways = "ngine 'jet' against values of the model, 9 points, float64"
-    assert repr(shown) == (
-        f"<Verification: e{ways}: y to 1.0e-09, dy differs by 5.0e-01 at point 2>"
+    verification = Verification("jet", "float64", 9, tuple(rows))
+    comparison = "ngine 'jet' against values of the model, 9 points, float64"
+    assert repr(verification) == (
+        f"<Verification: e{comparison}: y to 1.0e-09, dy differs by 5.0e-01 at point 2>"
     )
-    assert str(shown).startswith(f"E{ways}\n")
+    assert str(verification).startswith(f"E{comparison}\n")
 
 
-def test_several_inputs_verify():
+def test_several_inputs_are_verified():
     x, t = np.random.default_rng(1).normal(size=(2, 5, 1))
-    found = keras_smooth.derivatives(
+    entries = keras_smooth.derivatives(
         lambda z: ops.sin(z["x"]) * ops.exp(z["t"]), {"x": x, "t": t}, verify=True
     )
-    assert found.verification.ok
-    np.testing.assert_allclose(found[2]["x"]["t"], np.cos(x) * np.exp(t))
+    assert entries.verification.ok
+    np.testing.assert_allclose(entries[2]["x"]["t"], np.cos(x) * np.exp(t))
 
 
-def liar(function, slope):
+def with_wrong_gradient(function, slope):
     @tf.custom_gradient
-    def lying(x):
+    def function_with_wrong_gradient(x):
         return function(x), lambda upstream: upstream * slope(x)
 
-    return lying
+    return function_with_wrong_gradient
 
 
-LIES = {
-    "slope": (liar(tf.sin, lambda x: 1.001 * tf.cos(x)), 1),
+WRONG_GRADIENTS = {
+    "slope": (with_wrong_gradient(tf.sin, lambda x: 1.001 * tf.cos(x)), 1),
     "curvature": (
-        liar(tf.tanh, lambda x: tf.stop_gradient(1 - tf.tanh(x) ** 2) + 0 * x),
+        with_wrong_gradient(
+            tf.tanh, lambda x: tf.stop_gradient(1 - tf.tanh(x) ** 2) + 0 * x
+        ),
         2,
     ),
-    "straight through": (liar(tf.round, lambda x: 1 + 0 * x), 1),
-    "at one point": (liar(tf.sin, lambda x: tf.cos(x) + tf.cast(x > 0.9, x.dtype)), 1),
+    "straight through": (with_wrong_gradient(tf.round, lambda x: 1 + 0 * x), 1),
+    "at one point": (
+        with_wrong_gradient(tf.sin, lambda x: tf.cos(x) + tf.cast(x > 0.9, x.dtype)),
+        1,
+    ),
 }
 
 
 @pytest.mark.filterwarnings("ignore:.* declares another gradient")
-@pytest.mark.parametrize("name", LIES)
-def test_lies_are_found(x, name):
-    function, order = LIES[name]
+@pytest.mark.parametrize("name", WRONG_GRADIENTS)
+def test_wrong_gradients_raise(x, name):
+    function, order = WRONG_GRADIENTS[name]
     with pytest.raises(ValueError, match="could not be verified"):
         keras_smooth.derivatives(function, x, order, engine="tape", verify=True)
-    # Jets differentiate what is computed, but for a rounding, of which there is nothing.
+    # Jets differentiate what is computed, except for `round`, whose derivative is lost.
     if name == "straight through":
         with pytest.raises(ValueError, match="order 1 is lost"):
             keras_smooth.derivatives(function, x, order, engine="jet", verify=True)
@@ -189,10 +196,10 @@ def test_lies_are_found(x, name):
 
 
 @pytest.mark.parametrize("function", [tf.abs, tf.nn.relu, lambda x: tf.maximum(x, -x / 2)])
-def test_a_point_at_a_kink_has_no_derivative(x, function):
+def test_point_at_a_kink_raises(x, function):
     with pytest.raises(ValueError, match=r"(?s)could not be verified.*at point 4"):
         keras_smooth.gradient(function, x, verify=True)
-    # Beside it there is one.
+    # Next to the kink there is a derivative.
     keras_smooth.gradient(function, x + 0.02, verify=True)
 
 
@@ -207,8 +214,8 @@ def test_a_point_at_a_kink_has_no_derivative(x, function):
         [("GroupNormalization", "laplacian")],
     ),
 )
-def test_stock_normalization(operator, kind):
-    """Nested tapes give a wrong y'' for them without a word: jets have a right one."""
+def test_keras_normalization_is_right_by_jets_and_raises_by_tapes(operator, kind):
+    """Nested tapes silently return a wrong y'' for these layers; jets return the right one."""
     layers = [keras.Input((4,), **FLOAT64), keras.layers.Dense(4, "tanh", **FLOAT64)]
     options = {"groups": 2} if kind == "GroupNormalization" else {}
     layers += [
@@ -225,16 +232,16 @@ def test_stock_normalization(operator, kind):
 
 
 ATOMS, WEIGHTS = 2, np.array([[1.0], [2.0], [-1.5]])
-OWNERS = np.repeat(np.arange(3), ATOMS)
+SEGMENTS = np.repeat(np.arange(3), ATOMS)
 
 
-def by_the_values(x):
-    """Of one batch, and not to be traced."""
+def branches_on_values(x):
+    """Cannot be traced, and works for one batch only."""
     return ops.tanh(x * WEIGHTS) if float(x[0, 0]) < 1e9 else x
 
 
 def bonds(x):
-    """Bonds of molecules, told by the places of their atoms in the joined batch."""
+    """Bonds of molecules, given by the indices of their atoms in the whole batch."""
     atoms = ops.reshape(x["atoms"], (-1, 1))
     first, second = (ops.take(atoms, x["bonds"][:, k], axis=0) for k in range(2))
     return ops.exp(-ops.sum((first - second) ** 2, axis=1))
@@ -242,16 +249,16 @@ def bonds(x):
 
 POSITIONS = np.random.default_rng(4).normal(size=(3, ATOMS, 1))
 BONDS = ATOMS * np.arange(3)[:, None] + np.arange(ATOMS)
-# Models that are right for the batch that they are given, and for no other.
-OF_ONE_BATCH = {
+# Models that work for this batch only.
+MODELS_OF_ONE_BATCH = {
     "a number for each sample": (lambda x: ops.tanh(x * WEIGHTS), WEIGHTS + 0.3),
-    "not to be traced": (by_the_values, WEIGHTS + 0.3),
+    "not to be traced": (branches_on_values, WEIGHTS + 0.3),
     "the size of the batch": (
         lambda x: ops.reshape(ops.tanh(ops.reshape(x, (3 * ATOMS,))), (3, ATOMS, 1)),
         POSITIONS,
     ),
     "owners of atoms": (
-        lambda x: tf.math.segment_sum(ops.tanh(ops.reshape(x, (-1, 1))), OWNERS),
+        lambda x: tf.math.segment_sum(ops.tanh(ops.reshape(x, (-1, 1))), SEGMENTS),
         POSITIONS,
     ),
     "bonds of atoms": (bonds, {"atoms": POSITIONS, "bonds": BONDS}),
@@ -259,28 +266,28 @@ OF_ONE_BATCH = {
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot trace it")
-@pytest.mark.parametrize("name", OF_ONE_BATCH)
-def test_models_of_one_batch(name):
-    function, x = OF_ONE_BATCH[name]
-    found = keras_smooth.laplacian(function, x, verify=True).verification
-    # Rounding over the least step that is used. Measured: up to 2e-10.
-    assert found.ok and found["laplacian"].bound < 1e-8
+@pytest.mark.parametrize("name", MODELS_OF_ONE_BATCH)
+def test_models_that_work_for_one_batch_only_are_verified(name):
+    function, x = MODELS_OF_ONE_BATCH[name]
+    verification = keras_smooth.laplacian(function, x, verify=True).verification
+    # Rounding divided by the smallest step. Measured: up to 2e-10.
+    assert verification.ok and verification["laplacian"].bound < 1e-8
 
 
-def test_a_lie_of_one_batch_is_found():
-    lie = LIES["slope"][0]
+def test_wrong_gradient_of_a_model_of_one_batch_raises():
+    function = WRONG_GRADIENTS["slope"][0]
     with pytest.raises(ValueError, match="could not be verified"):
         keras_smooth.gradient(
-            lambda x: lie(x * WEIGHTS), WEIGHTS, engine="tape", verify=True
+            lambda x: function(x * WEIGHTS), WEIGHTS, engine="tape", verify=True
         )
 
 
-def test_bad_arguments(make_model, x):
-    for arguments, words in (
+def test_invalid_arguments_raise(make_model, x):
+    for arguments, message in (
         ({"training": True}, "training=True"),
         ({"order": 0}, "1 or more"),
     ):
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(ValueError, match=message):
             keras_smooth.derivatives(make_model(), x, verify=True, **arguments)
     with pytest.raises(ValueError, match="outside of tf.function"):
         tf.function(lambda x: keras_smooth.derivatives(make_model(), x, verify=True))(x)
@@ -295,19 +302,19 @@ KINKS = {
     ),
     "absolute": lambda: lambda x: ops.abs(x[:, :1]) * x[:, 1:],
     "pooling": lambda: lambda x: ops.max(x, axis=-1, keepdims=True),
-    # Constant from the points to kinks at several distances.
+    # Constant between the points and kinks at several distances.
     "clipped": lambda: lambda x: 3.0 + ops.relu6(9.0 * x[:, :1]) + ops.relu(x[:, 1:] - 0.7),
 }
 
 
 @pytest.mark.parametrize("name", KINKS)
-def test_kinks_between_the_points_are_told(name):
+def test_kinks_between_the_points_warn_once(name):
     model, x = KINKS[name](), np.array([[0.31, -0.72], [-0.55, 0.43]])
-    # A first derivative of straight pieces is what it is.
+    # The first derivative of a piecewise linear function is right away from its kinks.
     keras_smooth.gradient(model, x, verify=True)
     with pytest.warns(UserWarning, match="operations with kinks"):
         keras_smooth.hessian(model, x, verify=True)
-    # Once for each model.
+    # It warns once for each model.
     keras_smooth.hessian(model, x, verify=True)
 
 
@@ -319,15 +326,15 @@ SMOOTH = {
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-def test_of_what_has_no_kinks_nothing_is_told(name):
+def test_functions_without_kinks_do_not_warn(name):
     keras_smooth.hessian(SMOOTH[name], np.array([[0.31], [0.72]]), verify=True)
 
 
-def by_numpy(x):
+def computes_with_numpy(x):
     return np.sin(x[:, :1]) * x[:, 1:]
 
 
-def by_its_array(x):
+def computes_with_its_array(x):
     return tf.constant(np.exp(x.numpy()))[:, :1] + x[:, 1:] ** 2
 
 
@@ -336,21 +343,25 @@ class Frozen(keras.layers.Layer):
         return tf.tanh(x) * np.cosh(x)
 
 
-HIDDEN = {"NumPy": by_numpy, "array": by_its_array, "layer": Frozen()}
+HIDDEN_FROM_TAPES = {
+    "NumPy": computes_with_numpy,
+    "array": computes_with_its_array,
+    "layer": Frozen(),
+}
 
 
 @pytest.mark.parametrize("engine", ["auto", "tape", "jet"])
-@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.parametrize("name", HIDDEN_FROM_TAPES)
 @pytest.mark.filterwarnings("ignore:.*cannot trace it:UserWarning")
-def test_what_python_computes_unseen_by_tapes_is_an_error(name, engine):
+def test_numpy_computations_that_tapes_cannot_see_raise(name, engine):
     x = np.random.default_rng(0).uniform(0.2, 1.0, (5, 2))
     with pytest.raises(TypeError, match="keras.ops in the place of NumPy"):
-        keras_smooth.jacobian(HIDDEN[name], x, engine=engine)
+        keras_smooth.jacobian(HIDDEN_FROM_TAPES[name], x, engine=engine)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.filterwarnings("ignore:.*cannot trace it:UserWarning")
-def test_python_may_decide_by_values(dtype):
+def test_python_branches_on_values_are_differentiated(dtype):
     def model(x):
         return ops.sin(3.0 * x) if x.numpy().max() > 0.0 else ops.cos(x)
 
@@ -365,25 +376,25 @@ def test_python_may_decide_by_values(dtype):
     )
 
 
-def test_one_number_for_all_samples_is_an_error(x):
+def test_one_number_for_all_samples_raises(x):
     for engine in ("auto", "tape", "jet"):
         with pytest.raises(ValueError, match="one number for all samples"):
             keras_smooth.gradient(lambda x: ops.sum(x**2), x, engine=engine)
 
 
-def implicit(x):
-    """The root of u^3 = x + 3 by one step of Newton's method: right in the first order alone."""
+def newton_step(x):
+    """The root of u^3 = x + 3 by one Newton step: only its first derivative is right."""
     u = tf.constant(np.cbrt(np.asarray(x) + 3.0))
     return u - (u**3 - x - 3.0) / (3.0 * u**2)
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot trace it:UserWarning")
-def test_all_orders_and_points_are_compared_of_what_python_computes():
+def test_numpy_computations_are_compared_at_all_orders_and_points():
     x = np.linspace(-1.0, 1.0, 3001)[:, None]
     exact = (x + 3.0) ** (-2 / 3) / 3.0
-    np.testing.assert_allclose(keras_smooth.gradient(implicit, x), exact, rtol=1e-12)
+    np.testing.assert_allclose(keras_smooth.gradient(newton_step, x), exact, rtol=1e-12)
     with pytest.raises(TypeError, match="order 2 is wrong.*keras.ops"):
-        keras_smooth.derivatives(lambda x: implicit(x) + x**2, x)
+        keras_smooth.derivatives(lambda x: newton_step(x) + x**2, x)
     with pytest.raises(TypeError, match="order 1 is wrong.*keras.ops"):
         keras_smooth.gradient(
             lambda x: x**2 + tf.constant(np.maximum(np.asarray(x) - 0.8, 0)), x
@@ -391,11 +402,13 @@ def test_all_orders_and_points_are_compared_of_what_python_computes():
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot trace it:UserWarning")
-def test_numpy_is_named_in_graphs_objectives_and_lost_derivatives(x):
+def test_numpy_is_named_in_errors_of_graphs_and_objectives(x):
     with pytest.raises(ValueError, match="keras.ops in the place of NumPy"):
         keras_smooth.gradient(lambda x: tf.constant(np.sin(x)), x)
     with pytest.raises(TypeError, match="keras.ops in the place of NumPy"):
-        tf.function(lambda x: keras_smooth.gradient(by_numpy, x))(np.ones((3, 2)))
+        tf.function(lambda x: keras_smooth.gradient(computes_with_numpy, x))(
+            np.ones((3, 2))
+        )
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, "tanh")])
     for objective in (
         lambda model, x: ops.mean(np.sin(model(x))),
@@ -406,7 +419,7 @@ def test_numpy_is_named_in_graphs_objectives_and_lost_derivatives(x):
             keras_smooth.fit_lbfgs(model, np.ones((3, 1)), objective=objective, verbose=0)
 
 
-# Without a trace nested tapes are all there is, and TensorFlow has these wrong.
+# Without a trace only nested tapes are left, and TensorFlow returns these derivatives wrong.
 WRONG_BY_TAPES = {
     "labels that move": lambda x: tf.nn.softmax_cross_entropy_with_logits(tf.cos(x), x)[
         :, None
@@ -419,7 +432,7 @@ WRONG_BY_TAPES = {
 @pytest.mark.filterwarnings("ignore:.*cannot trace it")
 @pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
 @pytest.mark.parametrize("name", WRONG_BY_TAPES)
-def test_a_wrong_derivative_without_a_trace_is_told(name, engine):
+def test_wrong_derivative_of_an_untraceable_function_warns(name, engine):
     def function(x):
         return WRONG_BY_TAPES[name](x) if x[0, 0] > 0 else x
 
@@ -432,7 +445,7 @@ def test_a_wrong_derivative_without_a_trace_is_told(name, engine):
 
 @pytest.mark.filterwarnings("ignore:.*cannot trace it")
 @pytest.mark.parametrize("engine", ["auto", "tape"])
-def test_a_right_derivative_without_a_trace_is_not(engine):
+def test_right_derivative_of_an_untraceable_function_does_not_warn(engine):
     def function(x):
         return tf.sin(x) * x[:, ::-1] if x[0, 0] > 0 else x
 

@@ -1,8 +1,8 @@
-"""verify=True on functions that are drawn, half of them with a wrong derivative.
+"""verify=True on random functions, half of them with a wrong derivative.
 
 Run as a script: python tests/verification_study.py [number of functions] [seed]
-prints by dtype how many were drawn, how many wrong ones passed, how many right ones were
-refused, and for how many y has not enough digits to tell.
+prints, by dtype, how many functions were drawn, how many wrong derivatives passed, how many
+right ones were refused, and for how many y has not enough digits to decide.
 """
 
 import collections
@@ -15,16 +15,16 @@ import tensorflow as tf
 
 import keras_smooth
 
-# The dtype of the points; "only float32" is a function that float64 raises in.
+# The dtype of the points; "only float32" is a function that raises for float64.
 KINDS = {"float64": 0.45, "float32": 0.35, "only float32": 0.2}
-# A derivative is wrong if it is off by this part of itself, and 0 if it is this part of the
-# largest of all samples.
-WRONG, NOTHING = 0.01, 1e-12
+# A derivative is wrong if its relative error is at least WRONG. It counts as 0 if it is less
+# than ZERO times the largest of all samples.
+WRONG, ZERO = 0.01, 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawn:
-    """A function that is given, and what it is with right derivatives."""
+class RandomFunction:
+    """A random function, and the same function with right derivatives."""
 
     function: Callable
     right: Callable
@@ -38,10 +38,10 @@ class Drawn:
         if not self.fault:
             return False
         x = self.x.astype("float32" if self.kind == "only float32" else "float64")
-        given = keras_smooth.derivatives(self.function, x, self.order, engine="tape")
+        values = keras_smooth.derivatives(self.function, x, self.order, engine="tape")
         x = self.x.astype("float64")
         exact = keras_smooth.derivatives(self.right, x, self.order, engine="tape")
-        return any(map(_is_off, given[1:], exact[1:]))
+        return any(map(_is_wrong, values[1:], exact[1:]))
 
     def outcome(self) -> str:
         """Returns "verified", "refused" or "not enough digits"."""
@@ -59,12 +59,12 @@ class Drawn:
         return "verified"
 
 
-def _is_off(given: tf.Tensor, exact: tf.Tensor) -> bool:
-    given, exact = (np.asarray(tf.cast(each, "float64")) for each in (given, exact))
+def _is_wrong(values: tf.Tensor, exact: tf.Tensor) -> bool:
+    values, exact = (np.asarray(tf.cast(value, "float64")) for value in (values, exact))
     shape = (*exact.shape[:2], -1)
     size = np.abs(exact.reshape(shape)).max(axis=2)
-    off = np.abs(given - exact).reshape(shape).max(axis=2)
-    return bool(np.any((off >= WRONG * size) & (off > NOTHING * size.max(axis=0))))
+    error = np.abs(values - exact).reshape(shape).max(axis=2)
+    return bool(np.any((error >= WRONG * size) & (error > ZERO * size.max(axis=0))))
 
 
 def polynomial(rng, dim):
@@ -83,7 +83,7 @@ def exponential(rng, dim):
     return lambda x: tf.exp(_project(x, w))
 
 
-def net(rng, dim):
+def network(rng, dim):
     sizes = (dim, 8, 8)
     weights = [rng.normal(size=s) / np.sqrt(s[0]) for s in zip(sizes, sizes[1:])]
     last = rng.normal(size=8)
@@ -106,7 +106,7 @@ def bump(rng, dim):
     return lambda x: tf.exp(-tf.reduce_sum(((x - center) / width) ** 2, 1, keepdims=True))
 
 
-TERMS = (polynomial, trigonometric, exponential, net, rational, bump)
+TERMS = (polynomial, trigonometric, exponential, network, rational, bump)
 
 
 def _project(x, w):
@@ -120,108 +120,112 @@ def _horner(coefficients, x):
     return y
 
 
-def total(rng, dim):
-    """Returns a sum of terms."""
+def sum_of_terms(rng, dim):
+    """Returns a random sum of terms."""
     terms = [TERMS[i](rng, dim) for i in rng.integers(0, len(TERMS), rng.integers(1, 3))]
     factors = 10.0 ** rng.uniform(-1, 1, len(terms))
 
     def function(x):
-        # Where a derivative is truly 0, tapes ask for a path from x to it.
-        nothing = 0.0 * tf.reduce_sum(x**4, axis=1, keepdims=True)
+        # Where a derivative is 0, tapes still need a path from x to it.
+        zero = 0.0 * tf.reduce_sum(x**4, axis=1, keepdims=True)
         parts = [tf.cast(a, x.dtype) * term(x) for a, term in zip(factors, terms)]
-        return tf.add_n([nothing, *parts])
+        return tf.add_n([zero, *parts])
 
     return function
 
 
-def of_factor(rng, f, x):
-    """All derivatives by a factor, for all samples."""
+def scaled_everywhere(rng, f, x):
+    """Multiplies all derivatives by a factor, for all samples."""
     share = _share(rng)
-    return lambda x: f(x) + tf.cast(share, x.dtype) * _unseen(f(x))
+    return lambda x: f(x) + tf.cast(share, x.dtype) * _value_zero_slope_one(f(x))
 
 
-def at_one_sample(rng, f, x):
-    """The same for one sample."""
-    share, place = _share(rng), x[rng.integers(len(x))]
+def scaled_at_one_sample(rng, f, x):
+    """Multiplies all derivatives of one sample by a factor."""
+    share, sample = _share(rng), x[rng.integers(len(x))]
 
     def function(x):
-        here = tf.reduce_all(tf.abs(x - place) < 1e-6, axis=1, keepdims=True)
-        return f(x) + tf.cast(share, x.dtype) * tf.cast(here, x.dtype) * _unseen(f(x))
+        is_sample = tf.reduce_all(tf.abs(x - sample) < 1e-6, axis=1, keepdims=True)
+        return f(x) + tf.cast(share, x.dtype) * tf.cast(
+            is_sample, x.dtype
+        ) * _value_zero_slope_one(f(x))
 
     return function
 
 
-def of_one_term(rng, f, x):
-    """The derivatives of one more term are missing."""
-    g = total(rng, x.shape[1])
+def without_one_term(rng, f, x):
+    """Leaves out the derivatives of one term."""
+    g = sum_of_terms(rng, x.shape[1])
     return (lambda x: f(x) + tf.stop_gradient(g(x))), (lambda x: f(x) + g(x))
 
 
-def of_a_product(rng, f, x):
-    """One factor of a product counts as constant."""
-    g = total(rng, x.shape[1])
+def one_factor_constant(rng, f, x):
+    """Treats one factor of a product as constant."""
+    g = sum_of_terms(rng, x.shape[1])
     return (lambda x: f(x) * tf.stop_gradient(g(x))), (lambda x: f(x) * g(x))
 
 
-def by_custom_gradient(rng, f, x):
-    """A gradient by hand, of another factor."""
+def wrong_custom_gradient(rng, f, x):
+    """Declares a custom gradient that has another factor."""
     factor = 1.0 + _share(rng)
 
     @tf.custom_gradient
-    def lying(y):
+    def with_wrong_gradient(y):
         return tf.identity(y), lambda upstream: tf.cast(factor, upstream.dtype) * upstream
 
-    return lambda x: lying(f(x))
+    return lambda x: with_wrong_gradient(f(x))
 
 
-def of_curvature(rng, f, x):
-    """y' is right and y'' is not."""
+def wrong_curvature(rng, f, x):
+    """Makes y'' wrong, and leaves y' right."""
     share = _share(rng)
-    return lambda x: f(x) + tf.cast(share, x.dtype) * _unseen(f(x)) ** 2
+    return lambda x: f(x) + tf.cast(share, x.dtype) * _value_zero_slope_one(f(x)) ** 2
 
 
 def _share(rng):
     return rng.choice([-1.0, 1.0]) * 10.0 ** rng.uniform(-2, 0)
 
 
-def _unseen(y):
+def _value_zero_slope_one(y):
     return y - tf.stop_gradient(y)
 
 
 FAULTS = (
-    of_factor,
-    at_one_sample,
-    of_one_term,
-    of_a_product,
-    by_custom_gradient,
-    of_curvature,
+    scaled_everywhere,
+    scaled_at_one_sample,
+    without_one_term,
+    one_factor_constant,
+    wrong_custom_gradient,
+    wrong_curvature,
 )
 
 
-def drawn(rng: np.random.Generator) -> Drawn:
-    """Returns a function of one to three inputs with one to three outputs, and points."""
+def random_function(rng: np.random.Generator) -> RandomFunction:
+    """Returns a random function of one to three inputs with one to three outputs, and points."""
     dim, outputs = rng.choice([1, 2, 3], 2, p=[0.5, 0.3, 0.2])
     order = rng.choice([1, 2, 3], p=[0.42, 0.5, 0.08])
     kind = rng.choice(list(KINDS), p=list(KINDS.values()))
     dtype = kind.split()[-1]
     x = rng.uniform(-2, 2, (rng.integers(1, 9), dim)).astype(dtype)
-    pairs = [[f, f] for f in (total(rng, dim) for _ in range(outputs))]
+    pairs = [[f, f] for f in (sum_of_terms(rng, dim) for _ in range(outputs))]
     fault = rng.choice(FAULTS) if rng.uniform() < 0.5 else None
     if fault is not None:
-        place = rng.integers(outputs)
-        found = fault(rng, pairs[place][0], x)
-        pairs[place] = list(found) if isinstance(found, tuple) else [found, pairs[place][0]]
+        output = rng.integers(outputs)
+        faulty = fault(rng, pairs[output][0], x)
+        pairs[output] = (
+            list(faulty) if isinstance(faulty, tuple) else [faulty, pairs[output][0]]
+        )
     offsets = np.where(
         rng.uniform(size=outputs) < 0.6, 10.0 ** rng.uniform(0, 9, outputs), 0
     )
-    given, right = zip(*pairs)
+    functions, right = zip(*pairs)
 
     def function(x):
-        parts = [tf.cast(c, x.dtype) + f(x) for c, f in zip(offsets, given)]
+        parts = [tf.cast(c, x.dtype) + f(x) for c, f in zip(offsets, functions)]
         y = tf.concat(parts, axis=1)
         return y * tf.ones((), "float32") if kind == "only float32" else y
 
-    return Drawn(
+    return RandomFunction(
         function,
         lambda x: tf.concat([f(x) for f in right], axis=1),
         x,
@@ -231,25 +235,25 @@ def drawn(rng: np.random.Generator) -> Drawn:
     )
 
 
-def study(number: int, seed: int, tell: Callable, every: int | None = None) -> dict:
-    """Returns how often each outcome came, by kind and by whether the derivative is wrong.
+def study(number: int, seed: int, report: Callable, every: int | None = None) -> dict:
+    """Returns the counts of outcomes, by kind and by whether the derivative is wrong.
 
     Args:
-        number: How many functions are drawn.
-        seed: Of the random numbers.
-        tell: Called with a line for each outcome that should not be.
-        every: Prints the table after so many.
+        number: How many functions are random_function.
+        seed: Seed of the random numbers.
+        tell: Called with a line for each unexpected outcome.
+        every: Prints the table after this many functions.
     """
     counts = collections.Counter()
     for i in range(number):
-        case = drawn(np.random.default_rng([seed, i]))
+        case = random_function(np.random.default_rng([seed, i]))
         is_wrong = case.is_wrong()
-        word = "wrong" if is_wrong else "hardly wrong" if case.fault else "right"
+        quality = "wrong" if is_wrong else "hardly wrong" if case.fault else "right"
         outcome = case.outcome()
-        counts[case.kind, word, outcome] += 1
-        if (word, outcome) in (("wrong", "verified"), ("right", "refused")):
-            tell(
-                f"{seed} {i} {case.kind}: {word} {case.fault}, order {case.order}, {outcome}"
+        counts[case.kind, quality, outcome] += 1
+        if (quality, outcome) in (("wrong", "verified"), ("right", "refused")):
+            report(
+                f"{seed} {i} {case.kind}: {quality} {case.fault}, order {case.order}, {outcome}"
             )
         if every and (i + 1) % every == 0:
             print(f"{i + 1} functions\n{table(counts)}", flush=True)
@@ -257,21 +261,26 @@ def study(number: int, seed: int, tell: Callable, every: int | None = None) -> d
 
 
 def table(counts: dict) -> str:
-    """Returns the counts by dtype; what is off by less than 1 % is left out."""
+    """Returns the counts by dtype, without derivatives that are wrong by less than 1 %."""
     head = ("dtype", "right", "refused", "few digits", "wrong", "certified", "few digits")
     rows = [head]
     for kind in KINDS:
         cells = [kind]
-        for word, bad in (("right", "refused"), ("wrong", "verified")):
-            outcomes = {o: n for (k, w, o), n in counts.items() if (k, w) == (kind, word)}
-            ends = outcomes.get(bad, 0), outcomes.get("not enough digits", 0)
-            cells += [sum(outcomes.values()), *ends]
+        for quality, unexpected in (("right", "refused"), ("wrong", "verified")):
+            outcomes = {
+                o: n for (k, q, o), n in counts.items() if (k, q) == (kind, quality)
+            }
+            unexpected_and_few = (
+                outcomes.get(unexpected, 0),
+                outcomes.get("not enough digits", 0),
+            )
+            cells += [sum(outcomes.values()), *unexpected_and_few]
         rows.append(cells)
     return "\n".join(("{:>14}" * len(head)).format(*row) for row in rows)
 
 
 def main(number: int = 2000, seed: int = 0) -> None:
-    """Prints the table, and what should not be."""
+    """Prints the table and all unexpected outcomes."""
     study(number, seed, lambda text: print(text, flush=True), every=max(1, number // 10))
 
 
