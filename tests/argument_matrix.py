@@ -1,11 +1,11 @@
-"""Every argument of every public function against a table of wrong values.
+"""Every argument of every public function with a table of wrong values.
 
-    python tests/argument_matrix.py                    # all, with what is no sentence
-    python tests/argument_matrix.py derivatives audit  # some
+    python tests/argument_matrix.py                    # all functions, with all faults
+    python tests/argument_matrix.py derivatives audit  # some functions
 
-A value has to be refused by a sentence: a `TypeError` or `ValueError` of this package that
-names the argument. What a call allows is in its row. `tests/test_arguments.py` holds the
-count of all else at zero.
+A wrong value has to raise a `TypeError` or `ValueError` of this package that names the
+argument. The values that are valid for an argument are in the row of the function.
+`tests/test_arguments.py` requires that there are no faults.
 """
 
 import contextlib
@@ -30,15 +30,15 @@ from own_errors import is_ours, origin
 import keras_smooth
 from keras_smooth import activations, initializers
 
-OWN = "raised by the user's own function"
+OWN_ERROR = "raised by the user's own function"
 
 
 class Plain:
-    """Not what anybody asks for, and it shows as little as an object can."""
+    """An object that is valid for no argument."""
 
 
 @functools.cache
-def built(inputs: int = 1, units: int = 1, dtype: str = "float64") -> keras.Model:
+def built_model(inputs: int = 1, units: int = 1, dtype: str = "float64") -> keras.Model:
     model = keras.Sequential(
         [
             keras.Input((inputs,), dtype=dtype),
@@ -54,7 +54,7 @@ def of_two_inputs() -> keras.Model:
     return keras.Model([a, b], keras.layers.Dense(1)(keras.layers.concatenate([a, b])))
 
 
-# Label: what makes the value, so that no call sees what another one did to it.
+# Label: makes the value, so that no call receives a value that another call has changed.
 WRONG: dict[str, Callable[[], Any]] = {
     "None": lambda: None,
     "True": lambda: True,
@@ -119,19 +119,18 @@ WRONG: dict[str, Callable[[], Any]] = {
 
 
 def _raises(*_: Any, **__: Any) -> None:
-    raise ArithmeticError(OWN)
+    raise ArithmeticError(OWN_ERROR)
 
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """A call that works, and which values of the table it may take as well.
+    """A valid call of a function, and the values of the table that are valid as well.
 
     Args:
-        function: What is called, by the names of its arguments.
-        arguments: Returns the arguments of a call that works.
-        allowed: For each argument that is tried, the labels of values that make sense
-            there.
-        words: For an argument what else messages may call it.
+        function: The function, which is called with keyword arguments.
+        arguments: Returns the arguments of a valid call.
+        allowed: For each argument that is tested, the labels of the values that are valid.
+        words: For some arguments, other words by which messages may name them.
     """
 
     function: Callable
@@ -142,7 +141,7 @@ class Call:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a call made of a wrong value: a sentence, or why not."""
+    """The result of a call with a wrong value; `fault` is empty if the error is right."""
 
     function: str
     argument: str
@@ -154,14 +153,14 @@ class Outcome:
 
 
 def outcomes(name: str, labels: Any = None) -> Iterator[Outcome]:
-    """Yields what a function makes of each wrong value of each of its arguments."""
+    """Yields the outcome of each wrong value of each argument of a function."""
     call = CALLS[name]
     for argument, allowed in call.allowed.items():
-        fine = {label.strip() for label in allowed.split(",")}
-        unknown = fine - WRONG.keys() - {""}
+        allowed_labels = {label.strip() for label in allowed.split(",")}
+        unknown = allowed_labels - WRONG.keys() - {""}
         assert not unknown, f"{name}: {argument}: {unknown}"
         for label in labels or WRONG:
-            if label not in fine:
+            if label not in allowed_labels:
                 yield Outcome(name, argument, label, _fault(call, argument, label))
 
 
@@ -177,7 +176,7 @@ def _fault(call: Call, argument: str, label: str) -> str:
 
 def _fault_of(error: Exception, words: tuple[str, ...]) -> str:
     message = str(error)
-    if OWN in message:  # What the user's own function raises is the user's to see.
+    if OWN_ERROR in message:  # Errors of the user's function are passed on to the user.
         return ""
     if type(error) not in (TypeError, ValueError):
         return f"{type(error).__name__}: {message[:200]}"
@@ -207,12 +206,12 @@ def _quiet() -> Iterator[None]:
             os.chdir(here)
 
 
-# Operators leave a model as it is, so that one is enough for thousands of values.
-_looked_at = functools.cache(built)
+# Operators do not change a model, so that one model is enough for thousands of values.
+_shared_model = functools.cache(built_model)
 
 
 def _operator(**more: Any) -> dict[str, Any]:
-    return {"model": _looked_at(), "x": _data(), **more}
+    return {"model": _shared_model(), "x": _data(), **more}
 
 
 def _data() -> np.ndarray:
@@ -227,12 +226,12 @@ def _mean_of_points(x: Any) -> Any:
     return keras.ops.exp(-(x**2))
 
 
-def _comparison(directory: Any) -> None:
-    _made_comparison().save(directory)
+def _save_comparison(directory: Any) -> None:
+    _comparison().save(directory)
 
 
 @functools.cache
-def _made_comparison() -> keras_smooth.Comparison:
+def _comparison() -> keras_smooth.Comparison:
     with _quiet():
         return keras_smooth.compare(["tanh"], 1, epochs=1, architecture="1x2")
 
@@ -241,13 +240,13 @@ _NUMBERS = "0, 1, 2, -3, 10**30, 1.5, 2.0"
 _POSITIVE = "1, 2, 10**30, 1.5, 2.0"
 _COUNTS = "1, 2"
 _TRUTHS = "True, False"
-# A function is the user's own: what it does in a fit is not looked at before.
+# Functions of the user are not checked before a fit calls them.
 _FUNCTIONS = "function that raises, function of text, function of None"
 _NESTS = (
     "empty list, empty dict, list of arrays, dict of arrays, array of no axes, vector, "
     "five wide, four axes, integers, truths"
 )
-# Keras takes layers as activations.
+# Keras accepts layers as activations.
 _LAYERS = "None, unbuilt layer, unbuilt model, uncompiled model, model of two inputs"
 _X = ("x", "points", "samples")
 _COMMON = {
@@ -261,14 +260,14 @@ _COMMON = {
 
 
 _WITHOUT_WRT = {key: value for key, value in _COMMON.items() if key != "wrt"}
-# Probes need a seed, and a seed probes.
+# `probes` requires `seed`, and `seed` requires `probes`.
 _PROBES = {"probes": "None", "seed": "None"}
 
 
 def _derivative_call(function: Callable, allowed: dict[str, str], **more: Any) -> Call:
     return Call(
         function,
-        lambda: {"model": built(), "x": _data(), **more},
+        lambda: {"model": built_model(), "x": _data(), **more},
         {**_COMMON, **allowed},
         {"x": _X, "velocity": ("velocity", "model"), "vector": ("vector", "model")},
     )
@@ -288,7 +287,7 @@ CALLS: dict[str, Call] = {
     },
     "curl": Call(
         keras_smooth.curl,
-        lambda: {"model": built(2, 2), "x": np.ones((3, 2))},
+        lambda: {"model": built_model(2, 2), "x": np.ones((3, 2))},
         _COMMON,
         {"x": _X},
     ),
@@ -304,13 +303,13 @@ CALLS: dict[str, Call] = {
     ),
     "partials": Call(
         keras_smooth.partials,
-        lambda: {"model": built(), "x": _data(), "which": ["xx"], "names": "x"},
+        lambda: {"model": built_model(), "x": _data(), "which": ["xx"], "names": "x"},
         {**_WITHOUT_WRT, "which": "", "names": ""},
         {"x": _X, "names": ("names",), "which": ("which",)},
     ),
     "plan": Call(
         keras_smooth.plan,
-        lambda: {"model": built(), "x": _data(), "which": ["xx"], "names": "x"},
+        lambda: {"model": built_model(), "x": _data(), "which": ["xx"], "names": "x"},
         {
             "model": f"{_COMMON['model']}, {_FUNCTIONS}",
             "x": _COMMON["x"],
@@ -323,7 +322,7 @@ CALLS: dict[str, Call] = {
     "linear_operator": Call(
         keras_smooth.linear_operator,
         lambda: {
-            "model": built(),
+            "model": built_model(),
             "x": _data(),
             "operator": {"xx": 1.0},
             "names": "x",
@@ -338,15 +337,15 @@ CALLS: dict[str, Call] = {
     ),
     "DerivativeModel": Call(
         keras_smooth.DerivativeModel,
-        lambda: {"model": built()},
+        lambda: {"model": built_model()},
         {"model": "uncompiled model", "order": "1, 2", "engine": "", "second": ""},
     ),
     "DerivativeMonitor": Call(
         keras_smooth.DerivativeMonitor,
-        # A function would be differentiated anew for each value.
+        # With a function as `reference`, each value would be differentiated again.
         lambda: {"x": _data(), "reference": [_data(), _data(), _data()]},
         {
-            # Which shapes fit, the model tells when the training begins.
+            # Shapes are compared with the model when the training begins.
             "x": "vector, five wide, seven rows, four axes, list of arrays, dict of arrays",
             "reference": "uncompiled model",
             "order": "0, 1, 2",
@@ -362,7 +361,7 @@ CALLS: dict[str, Call] = {
     ),
     "audit": Call(
         keras_smooth.audit,
-        lambda: {"model": built(), "x": _data()},
+        lambda: {"model": built_model(), "x": _data()},
         {
             "model": "uncompiled model, unbuilt layer, unbuilt model",
             "x": "None, seven rows, integers, truths",
@@ -373,7 +372,7 @@ CALLS: dict[str, Call] = {
     ),
     "smoothen": Call(
         keras_smooth.smoothen,
-        lambda: {"model": built(), "x": _data()},
+        lambda: {"model": built_model(), "x": _data()},
         {
             "model": "uncompiled model",
             "x": "None, seven rows, integers, truths",
@@ -385,7 +384,7 @@ CALLS: dict[str, Call] = {
     ),
     "standardized": Call(
         keras_smooth.standardized,
-        lambda: {"model": built(), "x": _data()},
+        lambda: {"model": built_model(), "x": _data()},
         {
             "model": "uncompiled model",
             "x": "seven rows, integers, truths",
@@ -395,7 +394,7 @@ CALLS: dict[str, Call] = {
     ),
     "output_change": Call(
         keras_smooth.output_change,
-        lambda: {"before": built(), "after": built(), "x": _data()},
+        lambda: {"before": built_model(), "after": built_model(), "x": _data()},
         {
             "before": "uncompiled model, unbuilt layer",
             "after": "uncompiled model, unbuilt layer",
@@ -484,7 +483,7 @@ CALLS: dict[str, Call] = {
     "fit_lbfgs": Call(
         keras_smooth.fit_lbfgs,
         lambda: {
-            "model": built(),
+            "model": built_model(),
             "x": _data(),
             "y": _data(),
             "epochs": 2,
@@ -526,7 +525,7 @@ CALLS: dict[str, Call] = {
     "fit_lbfgs of an objective": Call(
         keras_smooth.fit_lbfgs,
         lambda: {
-            "model": built(),
+            "model": built_model(),
             "x": _data(),
             "objective": _residual,
             "epochs": 2,
@@ -534,7 +533,7 @@ CALLS: dict[str, Call] = {
             "verbose": 0,
         },
         {
-            # The nest is free: what the objective makes of it is its own.
+            # Any structure is valid, since only the objective uses it.
             "x": f"seven rows, {_NESTS}",
             "y": "None",
             "objective": f"None, {_FUNCTIONS}",
@@ -595,7 +594,7 @@ CALLS: dict[str, Call] = {
         {"domain": ""},
     ),
     "Comparison.save": Call(
-        _comparison, lambda: {"directory": "found"}, {"directory": "text"}
+        _save_comparison, lambda: {"directory": "found"}, {"directory": "text"}
     ),
 }
 
@@ -603,9 +602,9 @@ CALLS: dict[str, Call] = {
 if __name__ == "__main__":
     chosen = sys.argv[1:] or list(CALLS)
     for chosen_name in chosen:
-        found = list(outcomes(chosen_name))
-        faults = [outcome for outcome in found if outcome.fault]
+        results = list(outcomes(chosen_name))
+        faults = [outcome for outcome in results if outcome.fault]
         print(
-            f"# {chosen_name}: {len(found) - len(faults)} sentences, {len(faults)} faults"
+            f"# {chosen_name}: {len(results) - len(faults)} sentences, {len(faults)} faults"
         )
         print(*faults, sep="\n")

@@ -1,4 +1,4 @@
-"""Every public function with every model of the zoo: right numbers, or a sentence."""
+"""Every public function returns right numbers for every model of the zoo, or refuses it."""
 
 import fnmatch
 import inspect
@@ -15,15 +15,14 @@ import richardson
 import tensorflow as tf
 from looped import each
 from zoo import ZOO
-from zoo_columns import COLUMNS, MEETS, case_of
-from zoo_table import difference, met, outcome, refusal
+from zoo_columns import COLUMNS, FUNCTION_OF_COLUMN, case_of
+from zoo_table import columns_of, difference, outcome, refusal
 
 import keras_smooth
 
-# In every run a few models meet all columns; in the slow ones all models meet what costs
-# little, and those that were mended last all columns. All else is by request:
-# pytest -m study tests/test_zoo.py
-# What costs little meets a model in one item, as all that is by request does.
+# Every run has all columns for a few models. The slow tests have the cheap columns for all
+# models, and all columns for a few more. `pytest -m study tests/test_zoo.py` runs the rest.
+# The cheap columns of a model are one item, and so are the columns of a study.
 SHORT = (
     "arithmetic", "inputs in a dict", "float32",
     "subclassed without config", "Python flags",
@@ -37,16 +36,16 @@ COSTLY = (
 )  # fmt: skip
 
 
-def _costs_little(column: str) -> bool:
+def _is_cheap(column: str) -> bool:
     return not any(fnmatch.fnmatch(column, pattern) for pattern in COSTLY)
 
 
 def _items() -> Iterator[Any]:
-    """Gives models with the columns that they meet in one item."""
+    """Yields models with the columns that are tested in one item."""
     for name in ZOO:
         cheap, costly = [], []
-        for column in met(name):
-            (cheap if _costs_little(column) else costly).append(column)
+        for column in columns_of(name):
+            (cheap if _is_cheap(column) else costly).append(column)
         mark = [] if name in SHORT else pytest.mark.slow
         yield pytest.param(name, cheap, marks=mark, id=f"{name}-what costs little")
         if name in SHORT + SLOW:
@@ -56,31 +55,31 @@ def _items() -> Iterator[Any]:
             yield pytest.param(name, costly, marks=pytest.mark.study, id=f"{name}-costly")
 
 
-# What is neither right nor a sentence yet, and why; what is mended has to leave the list.
+# Known faults and their reasons; a fault that is fixed has to be removed from the list.
 KNOWN_FAULTS: dict[tuple[str, str], str] = {}
 
 
 @pytest.mark.parametrize(("name", "columns"), _items())
-def test_right_numbers_or_a_sentence(name, columns):
+def test_columns_are_right_or_refused(name, columns):
     @each("column", columns)
     def is_right_or_refused(column):
-        found = outcome(name, column)
+        result = outcome(name, column)
         if (name, column) in KNOWN_FAULTS:
-            assert found.kind == "fault", "It is mended: take it out of KNOWN_FAULTS."
+            assert result.kind == "fault", "It is mended: take it out of KNOWN_FAULTS."
         else:
-            assert found.kind != "fault", found.text
+            assert result.kind != "fault", result.text
 
     is_right_or_refused()
 
 
-def test_each_model_meets_its_columns_once():
+def test_items_have_each_column_of_each_model_once():
     items = [item.values for item in _items()]
     pairs = [(name, column) for name, columns in items for column in columns]
     assert len(pairs) == len(set(pairs))
-    assert set(pairs) == {(name, column) for name in ZOO for column in met(name)}
+    assert set(pairs) == {(name, column) for name in ZOO for column in columns_of(name)}
 
 
-# What is public and no function of a model, and what it is instead.
+# Public names that are not functions of a model, and what they are instead.
 WITHOUT_A_MODEL = {
     "activations": "a module", "initializers": "a module", "jet": "a module",
     "layers": "a module", "Activation": "a layer", "Dense": "a layer", "Audit": "a result",
@@ -91,26 +90,26 @@ WITHOUT_A_MODEL = {
 }  # fmt: skip
 
 
-def test_every_public_function_is_met():
-    met_ones = set(MEETS.values())
-    assert not met_ones & WITHOUT_A_MODEL.keys()
-    assert met_ones | WITHOUT_A_MODEL.keys() == set(keras_smooth.__all__)
+def test_every_public_function_of_a_model_has_a_column():
+    tested = set(FUNCTION_OF_COLUMN.values())
+    assert not tested & WITHOUT_A_MODEL.keys()
+    assert tested | WITHOUT_A_MODEL.keys() == set(keras_smooth.__all__)
     for name in keras_smooth.__all__:
         public = getattr(keras_smooth, name)
         if WITHOUT_A_MODEL.get(name) != "a result" and callable(public):
-            taken = {"model", "before", "after"} & inspect.signature(
+            model_arguments = {"model", "before", "after"} & inspect.signature(
                 public
             ).parameters.keys()
-            assert not taken or name in met_ones
+            assert not model_arguments or name in tested
 
 
-def test_every_expectation_is_of_a_column_that_there_is():
+def test_refused_patterns_match_a_column():
     for name, row in ZOO.items():
         for pattern in row.refused:
             assert fnmatch.filter(COLUMNS, pattern), f"{name}: {pattern}"
 
 
-def test_the_differences_are_right():
+def test_richardson_differences_are_exact():
     x = np.random.default_rng(0).normal(size=(3, 2))
 
     def function(x):
@@ -120,13 +119,13 @@ def test_the_differences_are_right():
     exact = richardson.differences(function, x, 0.1)
     second = [[-np.sin(a) * b**3, 3 * np.cos(a) * b**2],
               [3 * np.cos(a) * b**2, 6 * np.sin(a) * b]]  # fmt: skip
-    right = (
+    expected = (
         np.sin(a) * b**3,
         np.stack([np.cos(a) * b**3, 3 * np.sin(a) * b**2], -1),
         np.stack([np.stack(line, -1) for line in second], -2),
     )
-    for got, expected in zip((exact.y, exact.dy, exact.d2y), right):
-        np.testing.assert_allclose(got[0], expected, atol=1e-9)
+    for value, expected_value in zip((exact.y, exact.dy, exact.d2y), expected):
+        np.testing.assert_allclose(value[0], expected_value, atol=1e-9)
 
 
 def _raised(error: Exception) -> Exception:
@@ -143,11 +142,11 @@ def _raised(error: Exception) -> Exception:
         (ValueError("`x` must be of floats."), "raised in test_zoo.py"),
     ],
 )
-def test_an_error_that_is_not_of_the_package_is_a_fault(error, fault):
+def test_error_from_outside_the_package_is_a_fault(error, fault):
     assert fault in refusal(_raised(error), "x").text
 
 
-def test_a_sentence_is_a_refusal_for_the_reason_that_is_expected_alone():
+def test_error_is_a_refusal_only_for_the_expected_reason():
     with pytest.raises(TypeError) as raised:
         keras_smooth.derivatives(None, np.ones((1, 1)))
     kinds = [refusal(raised.value, word).kind for word in ("model", "float64", None)]
@@ -163,12 +162,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_told(name):
-    compared, fault = WRONG[name]
-    assert fault in difference(case_of("dense"), [compared])
+def test_difference_reports_wrong_results(name):
+    comparison, fault = WRONG[name]
+    assert fault in difference(case_of("dense"), [comparison])
 
 
-ELSEWHERE = """
+LOAD_AND_COMPARE = """
 import sys
 import keras, numpy as np
 import zoo, keras_smooth
@@ -182,7 +181,7 @@ for path in sys.argv[1:]:
 
 
 @pytest.mark.slow
-def test_saved_models_are_right_in_another_process(tmp_path):
+def test_saved_models_have_right_derivatives_in_another_process(tmp_path):
     paths = []
     for name in (
         "arithmetic",
@@ -196,7 +195,9 @@ def test_saved_models_are_right_in_another_process(tmp_path):
         case.model.save(f"{paths[-1]}.keras")
         exact = case.exact
         np.savez(f"{paths[-1]}.npz", x=case.x, dy=exact.dy[0], d2y=exact.d2y[0])
-    command = [sys.executable, "-c", ELSEWHERE, *paths]
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    ended = subprocess.run(command, env=here, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr[-2000:]
+    command = [sys.executable, "-c", LOAD_AND_COMPARE, *paths]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    process = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr[-2000:]

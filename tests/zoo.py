@@ -1,6 +1,6 @@
-"""Models as people write them, in every form that Keras takes.
+"""Models as users write them, in every form that Keras accepts.
 
-One row a model: `tests/test_zoo.py` has each of them meet every public function.
+Each model is one row. `tests/test_zoo.py` calls every public function with each of them.
 """
 
 import dataclasses
@@ -37,21 +37,21 @@ class Layers:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A model and what is to be expected of it.
+    """A model and the expected results.
 
     Args:
-        make: Returns the model, from layers in a dtype.
-        x: Its inputs.
-        dtype: Of its layers; its exact derivatives are those of its twin in float64.
-        refused: Columns, or patterns of them, that are refused, and a word of the reason.
-        smoothness: Its class; None where it cannot be traced.
-        audit: What `audit` finds, the worse verdict of both modes.
-        step: Of the differences that give its exact derivatives.
-        is_graph: Whether it is Sequential or Functional, which alone can be smoothened.
-        fitted: Whether Keras can fit it, in which `DerivativeMonitor` is.
-        rounds_as: The dtype by whose rounding it is judged, if a part has a coarser one.
+        make: Returns the model, built from `Layers`.
+        x: The inputs of the model.
+        dtype: Dtype of the layers. The exact derivatives are those of a copy in float64.
+        refused: Columns, or patterns of columns, that raise, and a word of the message.
+        smoothness: Smoothness of the model; None if it cannot be traced.
+        audit: Outcome of `audit`, the worse verdict of both modes.
+        step: Step of the differences that give the exact derivatives.
+        is_graph: Whether it is Sequential or Functional, as `smoothen` requires.
+        fitted: Whether Keras can fit it, as `DerivativeMonitor` requires.
+        rounds_as: Dtype that sets the tolerance, if a part of the model has a coarser one.
         saved: Whether Keras can save and load it.
-        trains_apart: Whether it has other outputs in training, as with Dropout.
+        differs_in_training: Whether its outputs differ in training, as with Dropout.
         compiled: Arguments of `compile`.
     """
 
@@ -66,11 +66,11 @@ class Row:
     fitted: bool = True
     rounds_as: str | None = None
     saved: bool = True
-    trains_apart: bool = False
+    differs_in_training: bool = False
     compiled: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def reason(self, column: str) -> str | None:
-        """Returns a word of the sentence with which a column refuses the model, if so."""
+        """Returns a word of the message if a column has to refuse the model."""
         matching = (w for p, w in self.refused.items() if fnmatch.fnmatch(column, p))
         return next(matching, None)
 
@@ -87,7 +87,7 @@ def integers(*shape: int) -> np.ndarray:
 
 
 def row(x: Any, **expected: Any) -> Callable:
-    """Adds a model, under the name of the function that makes it."""
+    """Adds a model under the name of the function that makes it."""
 
     def add(make: Callable) -> Callable:
         ZOO[make.__name__.replace("_", " ")] = Row(make, x, **expected)
@@ -97,7 +97,7 @@ def row(x: Any, **expected: Any) -> Callable:
 
 
 def graphs(table: Mapping[str, Any], x: Any, **expected: Any) -> None:
-    """Adds Functional models of one input, each as a function of layers and a tensor."""
+    """Adds Functional models of one input, each given as a function of layers and a tensor."""
     for name, function in table.items():
         function, more = function if isinstance(function, tuple) else (function, {})
         ZOO[name] = Row(_graph(function, np.shape(x)[1:]), x, **{**expected, **more})
@@ -112,7 +112,7 @@ def _graph(function: Callable, shape: tuple) -> Callable:
 
 
 def subclassed(x: Any, **expected: Any) -> Callable:
-    """Adds a model of a class of one's own."""
+    """Adds a subclassed model."""
 
     def add(kind: type) -> type:
         name = kind.__name__[0] + "".join(
@@ -127,11 +127,11 @@ def subclassed(x: Any, **expected: Any) -> Callable:
     return add
 
 
-# Sequential models: layer upon layer.
+# Sequential models.
 
 COARSE = {"verify": "float64", "fit_lbfgs *": "float64"}
 STACKS: dict[str, tuple] = {
-    # Name: the layers, a sample, what is expected.
+    # Name: the layers, the inputs, the expected results.
     "dense": (lambda L: [L.Dense(3, "tanh"), L.Dense(2)], floats(2)),
     "one number to one": (lambda L: [L.Dense(3, "tanh"), L.Dense(1)], floats(1)),
     "float32": (
@@ -149,7 +149,7 @@ STACKS: dict[str, tuple] = {
         dict(smoothness=0, audit="faulty", step=1e-3)),
     "normalized batches": (
         lambda L: [L.Dense(3), L.BatchNormalization(), L.Activation("tanh"), L.Dense(1)],
-        floats(2), dict(trains_apart=True, audit="faulty",
+        floats(2), dict(differs_in_training=True, audit="faulty",
                         refused={"DerivativeModel": "training=True"})),
     "normalized layers": (
         lambda L: [L.Dense(3, "tanh"), L.LayerNormalization(), L.Dense(1)], floats(2),
@@ -158,7 +158,7 @@ STACKS: dict[str, tuple] = {
         lambda L: [_adapted(L, floats(2)), L.Dense(3, "tanh"), L.Dense(1)], floats(2)),
     "dropout": (
         lambda L: [L.Dense(3, "tanh"), L.Dropout(0.3), L.GaussianNoise(0.1), L.Dense(1)],
-        floats(2), dict(trains_apart=True)),
+        floats(2), dict(differs_in_training=True)),
     "kernel regularizers": (
         lambda L: [L.Dense(3, "tanh", kernel_regularizer="l2"),
                    L.Dense(1, kernel_regularizer="l2", bias_regularizer="l2")],
@@ -184,7 +184,7 @@ STACKS: dict[str, tuple] = {
     "recurrence of stacked cells": (
         lambda L: [L.RNN(L.StackedRNNCells([L.LSTMCell(2), L.GRUCell(3)])), L.Dense(1)],
         floats(3, 1)),
-    # It jumps where a sample becomes 0.
+    # Its outputs jump where a sample becomes 0.
     "masked recurrence": (
         lambda L: [L.Masking(), L.LSTM(2), L.Dense(1)], floats(3, 1),
         dict(smoothness=-1)),
@@ -236,7 +236,7 @@ def low_rank_adaptation(L):
     return model
 
 
-# Quantized ones are steps: what slope they have is made up.
+# Quantized models are step functions, without meaningful derivatives.
 QUANTIZED = {
     "derivatives *": "quantized", "gradient": "quantized", "jacobian": "quantized",
     "hessian": "quantized", "laplacian": "quantized", "directional": "quantized",
@@ -253,7 +253,7 @@ def quantized_to_int8(L):
     return model
 
 
-# The gradients that Keras gives for its scales are new values for them.
+# Keras returns new values of the scales in the place of their gradients.
 FLOAT8 = {**QUANTIZED, "fit_lbfgs loss": "float8"}
 
 
@@ -264,7 +264,7 @@ def quantized_to_float8(L):
     return model
 
 
-# Functional models of one input: operations, branches, models in models.
+# Functional models of one input: operations, branches, nested models.
 
 
 def _net(L, x, units=1):
@@ -317,8 +317,8 @@ graphs(
                               dict(smoothness=-1)),
         "the larger of two": (lambda L, x: ops.maximum(_net(L, x), _net(L, x)),
                               dict(smoothness=0, audit="faulty", step=1e-3)),
-        # Keras hands training=True of a fit on, whatever the call in the graph said.
-        "a frozen model inside": (_frozen_model, dict(trains_apart=True)),
+        # In `fit`, Keras passes training=True even if the call in the graph has False.
+        "a frozen model inside": (_frozen_model, dict(differs_in_training=True)),
         "several outputs in a dict": lambda L, x: {"u": _net(L, x), "p": _net(L, x, 2)},
         "outputs in a nest": lambda L, x: {"flow": (_net(L, x), _net(L, x)), "p": _net(L, x, 2)},
         "the input as an output": lambda L, x: {"x": x, "u": _net(L, x)},
@@ -337,7 +337,7 @@ graphs(
 
 
 def _several(*shapes):
-    # Inputs of one shape are not the same numbers: twins would have nothing to compare.
+    # Inputs of one shape get different numbers, or the twin towers would have equal outputs.
     return tuple(np.roll(floats(*shape), i, axis=0) for i, shape in enumerate(shapes))
 
 
@@ -416,12 +416,12 @@ def a_switch_beside_floats(L):
     return keras.Model({"x": x, "on": on}, ops.where(on, _net(L, x), _net(L, x)))
 
 
-# Layers of one's own between a Dense and a Dense.
+# Custom layers between two Dense layers.
 
 
 @keras.saving.register_keras_serializable("zoo")
 class Raw(keras.layers.Layer):
-    """Calls of TensorFlow, without Keras."""
+    """Calls TensorFlow directly, without `keras.ops`."""
 
     def call(self, x):
         return tf.math.log1p(tf.exp(tf.gather(x, [2, 0, 1], axis=1))) * tf.norm(
@@ -445,7 +445,7 @@ class CustomGradient(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class Recomputed(keras.layers.Layer):
-    """Saves memory: what is inside is computed again for the gradient."""
+    """Saves memory: the inner layer is computed again for the gradient."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -460,7 +460,7 @@ class Recomputed(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class Weighted(keras.layers.Layer):
-    """With weights of its own and a loss of its own."""
+    """Adds weights and a loss."""
 
     def build(self, shape):
         self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
@@ -472,7 +472,7 @@ class Weighted(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class Loop(keras.layers.Layer):
-    """A loop of TensorFlow, as for the steps of an integrator."""
+    """Has a loop of TensorFlow, such as the steps of an integrator."""
 
     def call(self, x):
         step = lambda i, h: (i + 1, h + 0.1 * tf.sin(h))  # noqa: E731
@@ -481,7 +481,7 @@ class Loop(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class Mapped(keras.layers.Layer):
-    """Sample by sample."""
+    """Computes sample by sample."""
 
     def call(self, x):
         return tf.map_fn(lambda sample: tf.tanh(sample) * tf.reduce_sum(sample**2), x)
@@ -503,7 +503,7 @@ class Force(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class SumOverSegments(keras.layers.Layer):
-    """Atoms of all samples in one array, summed over each sample's own."""
+    """Reshapes the atoms of all samples into one array, and sums them for each sample."""
 
     def call(self, x):
         atoms = tf.reshape(tf.sin(x), (-1, 1))
@@ -535,7 +535,7 @@ class Rounded(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class Outside(keras.layers.Layer):
-    """Python that TensorFlow has no gradient of."""
+    """Calls a Python function, which has no gradient in TensorFlow."""
 
     def call(self, x):
         return tf.ensure_shape(tf.numpy_function(np.tanh, [x], x.dtype), x.shape)
@@ -543,7 +543,7 @@ class Outside(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class Flagged(keras.layers.Layer):
-    """Python control flow on Python values."""
+    """Has Python control flow that depends on Python values."""
 
     def __init__(self, powers=(1, 2), **kwargs):
         super().__init__(**kwargs)
@@ -566,8 +566,8 @@ LOST = {
         "by the weights")
 }  # fmt: skip
 MIXED = dict.fromkeys(LOST, "samples")
-OWN = {
-    # Name: the layer, what is expected.
+CUSTOM_LAYERS = {
+    # Name: the layer, the expected results.
     "raw calls of TensorFlow": (Raw, dict(smoothness=0)),
     "a custom gradient": (CustomGradient, dict(audit="checked")),
     "a recomputed gradient": (
@@ -588,11 +588,11 @@ OWN = {
     "a rounding": (Rounded, dict(smoothness=-1, audit="faulty", step=1e-3)),
     "Python outside": (
         Outside,
-        # A fit by a loss trains what comes after, and names the weights before that stay.
+        # A fit trains the layers after it, and names the weights before it, which stay.
         dict(smoothness=None, refused=LOST, audit="faulty"),
     ),
 }
-for _name, (_kind, _expected) in OWN.items():
+for _name, (_kind, _expected) in CUSTOM_LAYERS.items():
     ZOO[_name] = Row(
         lambda L, kind=_kind: keras.Sequential(
             [L.Input(2), L.Dense(3, "tanh"), kind(dtype=L.dtype), L.Dense(1)]
@@ -608,11 +608,11 @@ def segments_as_the_last_layer(L):
     return keras.Model(x, SumOverSegments(dtype=L.dtype)(L.Dense(3, "tanh")(x)))
 
 
-# Models of a class of one's own.
+# Subclassed models.
 
 
 class Base(keras.Model):
-    """Two layers, and no config."""
+    """Has two layers and no `get_config`."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -643,12 +643,12 @@ class SubclassedWithConfig(SubclassedWithoutConfig):
         return {**super().get_config(), "units": self.units}
 
 
-# Nothing tells the shapes of its inputs.
+# The shapes of its inputs are unknown.
 @subclassed(
     floats(2), smoothness=None, refused={"saved": "not built", "standardized": "symbolic"}
 )
 class CallOverridden(Base):
-    """As code for older versions does; Keras does not see what it is built by."""
+    """Overrides `__call__`, as code for older versions does; Keras cannot build it."""
 
     def __call__(self, x, training=None, mask=None):
         return self.last(self.hidden(tf.convert_to_tensor(x)))
@@ -720,7 +720,7 @@ class InputsByName(Base):
         return {"u": u, "flux": u * inputs["t"]}
 
 
-@subclassed(floats(2), trains_apart=True)
+@subclassed(floats(2), differs_in_training=True)
 class TrainingAsArgument(Base):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -744,7 +744,7 @@ class TiedWeights(keras.Model):
 
 @subclassed(floats(2))
 class Potential(Base):
-    """Puts out minus the gradient of a learnt energy."""
+    """Returns the negative gradient of a learned energy."""
 
     def call(self, x):
         with tf.GradientTape() as tape:
@@ -761,7 +761,7 @@ class TuplesOfOutputs(Base):
 
 
 class InheritedGraph(keras.Model):
-    """A Functional model under a class of one's own."""
+    """A subclass of a Functional model."""
 
     def __init__(self, x, y, **kwargs):
         super().__init__(x, y, **kwargs)
@@ -791,10 +791,10 @@ def a_layer(L):
     return L.Dense(2, "tanh")
 
 
-# What research code has: one model for each way to write a network.
+# Models as in research code.
 
 
-@row(floats(3, 2), step=0.02, audit="faulty", trains_apart=True,
+@row(floats(3, 2), step=0.02, audit="faulty", differs_in_training=True,
      refused={"derivatives tape": "StopGradient"})  # fmt: skip
 def a_transformer_block(L):
     x = L.Input(3, 2)
@@ -824,7 +824,7 @@ def a_submodel_with_two_outputs(L):
     return keras.Model([a, b], {"distance": distance, "first": first["mean"]})
 
 
-# TensorFlow resizes in float32 alone, and has no second derivative of it.
+# TensorFlow resizes only in float32, and has no second derivative of resizing.
 @row(floats(4, 4, 1) * 3, dtype="float32", audit="faulty", step=0.8,
      refused={"derivatives tape": "Resizing", "verify": "float64"})  # fmt: skip
 def rescaled_and_resized_images(L):
@@ -885,7 +885,7 @@ def a_mixture_of_densities(L):
     return keras.Model(x, ops.logsumexp(logs, axis=-1, keepdims=True))
 
 
-@row(floats(3), smoothness=0, step=0.05, audit="faulty", trains_apart=True)
+@row(floats(3), smoothness=0, step=0.05, audit="faulty", differs_in_training=True)
 def a_wrapped_layer(L):
     x = L.Input(3)
     h = L.SpectralNormalization(L.Dense(3, "tanh"))(x)
@@ -894,7 +894,7 @@ def a_wrapped_layer(L):
 
 @keras.saving.register_keras_serializable("zoo")
 class Scanned(keras.layers.Layer):
-    """Running values over time, as a filter has them."""
+    """Computes running values over time, as a filter does."""
 
     def call(self, x):
         steps = tf.transpose(x, (1, 0, 2))
@@ -916,7 +916,7 @@ class ScannedByKeras(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class Flow(keras.layers.Layer):
-    """A differential equation of networks, by a method of Runge and Kutta."""
+    """A neural differential equation, integrated by a Runge-Kutta method."""
 
     def __init__(self, steps=3, **kwargs):
         super().__init__(**kwargs)
@@ -940,7 +940,7 @@ class Flow(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class Chosen(keras.layers.Layer):
-    """One of two ways for all samples, by a number that is learnt."""
+    """Chooses one of two branches for all samples by the value of a weight."""
 
     def build(self, shape):
         self.switch = self.add_weight(shape=(), initializer="ones", trainable=False)
@@ -951,7 +951,7 @@ class Chosen(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class Atoms(keras.layers.Layer):
-    """Each sample's own sum, by numbers of segments over the batch."""
+    """Sums the atoms of each sample, by segment ids over the whole batch."""
 
     def call(self, x):
         size = ops.shape(x)[0]
@@ -962,7 +962,7 @@ class Atoms(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class Solved(keras.layers.Layer):
-    """A linear system for each sample."""
+    """Solves a linear system for each sample."""
 
     def call(self, x):
         matrix = ops.einsum("bi,bj->bij", x, x) + 2 * tf.eye(x.shape[1], dtype=x.dtype)
@@ -971,16 +971,16 @@ class Solved(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class Experts(keras.layers.Layer):
-    """The two of three experts that a gate likes best."""
+    """Combines the two of three experts that have the largest gate values."""
 
     def build(self, shape):
         self.gate = self.add_weight(shape=(shape[-1], 3))
         self.expert = self.add_weight(shape=(3, shape[-1], 2))
 
     def call(self, x):
-        values, which = ops.top_k(ops.matmul(x, self.gate), 2)
-        each = ops.tanh(ops.einsum("bi,eij->bej", x, self.expert))
-        chosen = tf.gather(each, which, batch_dims=1)
+        values, indices = ops.top_k(ops.matmul(x, self.gate), 2)
+        outputs = ops.tanh(ops.einsum("bi,eij->bej", x, self.expert))
+        chosen = tf.gather(outputs, indices, batch_dims=1)
         return ops.sum(ops.softmax(values)[..., None] * chosen, axis=1)
 
 
@@ -1016,7 +1016,7 @@ for _name, (_kind, _x, _expected) in RESEARCH.items():
 @subclassed(floats(2), smoothness=-1, fitted=False, saved=False, audit="not examined",
             refused={"fit_lbfgs *": "tf.function"})  # fmt: skip
 class CompiledCall(Base):
-    """Compiled, with a flow that AutoGraph reads: Keras holds its weights, and fits nothing."""
+    """Has a compiled `call` with control flow of AutoGraph, which Keras cannot fit."""
 
     @tf.function
     def call(self, x):
@@ -1028,7 +1028,7 @@ class CompiledCall(Base):
 
 @subclassed(floats(2), saved=False)
 class VariablesOfTensorflow(Base):
-    """Keras neither trains nor keeps the one that is none of its own."""
+    """Has a `tf.Variable`, which Keras neither trains nor saves."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -1052,8 +1052,8 @@ class MetricsOfItsOwn(Base):
         return self.blocks["last"](x)
 
 
-def made(row: Row, dtype: str | None = None) -> Any:
-    """Returns the model of a row, built, with weights unlike those of a start."""
+def build_model(row: Row, dtype: str | None = None) -> Any:
+    """Returns the built model of a row, with weights unlike initial ones."""
     keras.utils.set_random_seed(1)
     model = row.make(Layers(dtype or row.dtype))
     model(tree.map_structure(tf.constant, in_dtype(row.x, dtype or row.dtype)))
@@ -1068,13 +1068,15 @@ def made(row: Row, dtype: str | None = None) -> Any:
 
 
 def in_dtype(x: Any, dtype: str) -> Any:
-    """Returns inputs whose floats are those that a model of a dtype takes."""
+    """Returns inputs with their floats cast to the dtype of a model's variables."""
     dtype = keras.dtype_policies.get(dtype).variable_dtype
     return tree.map_structure(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a, x)
 
 
 def variables_of(model: Any) -> list[keras.Variable]:
-    """Returns the variables of a model, and the states of its recurrences, which are none."""
+    """Returns the variables of a model and the states of its recurrent layers."""
     states = (getattr(layer, "states", None) for layer in getattr(model, "layers", ()))
-    own = [s for s in tree.flatten(list(states)) if isinstance(s, keras.Variable)]
-    return [*model.variables, *own]
+    state_variables = [
+        s for s in tree.flatten(list(states)) if isinstance(s, keras.Variable)
+    ]
+    return [*model.variables, *state_variables]

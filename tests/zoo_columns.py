@@ -1,4 +1,4 @@
-"""What each public function makes of a model of the zoo, beside what is right."""
+"""The results of each public function for a model of the zoo, with the expected ones."""
 
 import functools
 import itertools
@@ -15,32 +15,32 @@ import tensorflow as tf
 from fresh_start import set_random_seed
 from keras import ops, tree
 from richardson import Derivatives
-from zoo import ZOO, Row, in_dtype, made, variables_of
+from zoo import ZOO, Row, build_model, in_dtype, variables_of
 
 import keras_smooth
 from keras_smooth.differentiation.points import checked_points
 
-# In TOLERANCES of zoo_table.py the place of a loss, behind those of y, y' and y''.
+# The index of a loss in TOLERANCES of zoo_table.py, after those of y, y' and y''.
 LOSS = 3
 LEARNING_RATE = 2e-5
-# Of the weights, in that of the inputs: float32 leaves five digits in a difference.
+# Step of the weights, relative to that of the inputs: differences have five digits in float32.
 STEP = 0.04
 
 
 class Case:
-    """A model of the zoo with its points, its start and its exact derivatives."""
+    """A model of the zoo with its points, initial variables and exact derivatives."""
 
     def __init__(self, row: Row) -> None:
         self.row = row
-        self.model = made(row)
-        self.twin = self.model if row.dtype == "float64" else made(row, "float64")
+        self.model = build_model(row)
+        self.twin = self.model if row.dtype == "float64" else build_model(row, "float64")
         self.x = in_dtype(row.x, row.dtype)
         self.variables = variables_of(self.model)
         self.start = [np.asarray(variable) for variable in self.variables]
 
     @property
     def state(self) -> list[keras.Variable]:
-        """What a call may move in the twin."""
+        """The variables of the twin that a call may change."""
         return [v for v in variables_of(self.twin) if not v.trainable]
 
     def restart(self) -> None:
@@ -49,17 +49,17 @@ class Case:
         for variable, own in zip(variables_of(self.twin), self.variables):
             if variable.dtype.startswith("float"):
                 variable.assign(tf.cast(own.value, variable.dtype))
-        # The seed of conftest.py: another one would cost TensorFlow its kernels.
+        # The seed of conftest.py: with another one, TensorFlow would forget its kernels.
         set_random_seed(0)
 
     def rewind(self) -> None:
-        """Gives recurrences the states back that they began with."""
+        """Restores the initial states of recurrent layers."""
         for variable, value in zip(self.variables, self.start, strict=True):
             if variable.path.endswith("rnn_state"):
                 variable.assign(value)
 
     def exact_now(self, order: int = 2) -> Derivatives:
-        """Returns the exact derivatives with the weights that the model has."""
+        """Returns the exact derivatives for the current weights of the model."""
         for variable, own in zip(variables_of(self.twin), self.variables):
             if variable.dtype.startswith("float") and variable is not own:
                 variable.assign(tf.cast(own.value, variable.dtype))
@@ -69,13 +69,13 @@ class Case:
 
     @functools.cached_property
     def exact(self) -> Derivatives:
-        """The exact derivatives at the start, whichever column asks first, and after what."""
-        now = [np.asarray(variable) for variable in self.variables]
+        """The exact derivatives for the initial states, whichever column needs them first."""
+        current = [np.asarray(variable) for variable in self.variables]
         self.rewind()
-        found = self.exact_now()
-        for variable, value in zip(self.variables, now, strict=True):
+        exact = self.exact_now()
+        for variable, value in zip(self.variables, current, strict=True):
             variable.assign(value)
-        return found
+        return exact
 
     @property
     def outputs(self) -> Any:
@@ -105,26 +105,28 @@ def case_of(name: str) -> Case:
     return Case(ZOO[name])
 
 
-# What is compared: a name, what was returned, what is right, the order of derivatives.
+# Comparisons: a name, the result, the expected result, the order of the derivatives.
 Compared = Iterator[tuple[str, Any, Any, int]]
 COLUMNS: dict[str, Callable[[Case], Compared]] = {}
-# The public functions that a column meets, and by what rule it refuses models.
-MEETS: dict[str, str] = {}
+# The public function that each column tests, and the rule by which it refuses models.
+FUNCTION_OF_COLUMN: dict[str, str] = {}
 RULES: dict[str, Callable[[Case], str | None]] = {}
 
 
-def column(name: str, meets: str, rule: Callable[[Case], str | None] = lambda case: None):
+def column(
+    name: str, public_name: str, rule: Callable[[Case], str | None] = lambda case: None
+):
     def add(function: Callable) -> Callable:
-        COLUMNS[name], MEETS[name], RULES[name] = function, meets, rule
+        COLUMNS[name], FUNCTION_OF_COLUMN[name], RULES[name] = function, public_name, rule
         return function
 
     return add
 
 
-def _derivatives(got: tuple, exact: Derivatives) -> Compared:
-    right = (exact.y, exact.dy, exact.d2y)
-    for order, (value, expected) in enumerate(zip(got, right)):
-        yield ("y", "dy", "d2y")[order], value, expected, order
+def _derivatives(entries: tuple, exact: Derivatives) -> Compared:
+    expected = (exact.y, exact.dy, exact.d2y)
+    for order, (value, expected_entry) in enumerate(zip(entries, expected)):
+        yield ("y", "dy", "d2y")[order], value, expected_entry, order
 
 
 def _of_engine(engine: str) -> Callable:
@@ -139,13 +141,13 @@ for _engine in ("tape", "jet", "auto"):
 
 @column("verify", "derivatives")
 def verify(case):
-    got = keras_smooth.derivatives(case.model, case.x, verify=True)
-    yield "ok", got.verification.ok, True, 0
-    yield from _derivatives(got, case.exact)
+    entries = keras_smooth.derivatives(case.model, case.x, verify=True)
+    yield "ok", entries.verification.ok, True, 0
+    yield from _derivatives(entries, case.exact)
 
 
 def _one_number(general: str) -> Callable:
-    """Returns the rule that other outputs than a number are refused with what to use."""
+    """Returns the rule that refuses outputs of more than one number and names `general`."""
 
     def rule(case: Case) -> str | None:
         y = tree.flatten(case.outputs)
@@ -178,7 +180,7 @@ def jacobian(case):
 
 
 def _axes(sample: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the axes that a derivative by a sample adds: one number adds none."""
+    """Returns the axes that a derivative adds: a sample of one number adds none."""
     return () if math.prod(sample) == 1 else sample
 
 
@@ -203,15 +205,15 @@ def laplacian(case):
 
 
 def _direction(case: Case) -> tuple[Any, np.ndarray]:
-    """Returns a direction in the structure of the inputs that move, and as one array."""
+    """Returns a direction in the structure of the float inputs, and as one array."""
     rng = np.random.default_rng(5)
     parts = [rng.normal(size=part.shape).astype(part.dtype) for part in case.moving]
     if not parts:
         return 1.0, np.ones(1)
-    together = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+    joined = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
     if len(parts) == len(tree.flatten(case.x)):
-        return tree.pack_sequence_as(case.x, parts), together
-    return {k: v for (k, x), v in zip(_moving_items(case), parts)}, together
+        return tree.pack_sequence_as(case.x, parts), joined
+    return {k: v for (k, x), v in zip(_moving_items(case), parts)}, joined
 
 
 def _moving_items(case: Case) -> list[tuple[str, np.ndarray]]:
@@ -221,14 +223,14 @@ def _moving_items(case: Case) -> list[tuple[str, np.ndarray]]:
 
 @column("directional", "directional")
 def directional(case):
-    given, v = _direction(case)
-    got = keras_smooth.directional(case.model, case.x, given, 2)
-    for order, (value, right) in enumerate(zip(got, case.exact.along(v))):
-        yield f"order {order}", value, right, order
+    direction, v = _direction(case)
+    entries = keras_smooth.directional(case.model, case.x, direction, 2)
+    for order, (value, expected) in enumerate(zip(entries, case.exact.along(v))):
+        yield f"order {order}", value, expected, order
 
 
-def _in_a_function(case: Case, operator: Callable, *arguments: Any) -> Any:
-    """Returns what an operator gives in a graph, of a model that nothing has called before."""
+def _in_tf_function(case: Case, operator: Callable, *arguments: Any) -> Any:
+    """Returns the result of an operator in a graph, for a model that was not called before."""
     case.restart()
     traced = tf.function(lambda x: operator(case.model, x, *arguments), autograph=False)
     return traced(tree.map_structure(tf.constant, case.x))
@@ -236,41 +238,41 @@ def _in_a_function(case: Case, operator: Callable, *arguments: Any) -> Any:
 
 @column("tf.function derivatives", "derivatives")
 def derivatives_in_a_function(case):
-    yield from _derivatives(_in_a_function(case, keras_smooth.derivatives), case.exact)
-    yield "jacobian", _in_a_function(case, keras_smooth.jacobian), case.exact.dy, 1
+    yield from _derivatives(_in_tf_function(case, keras_smooth.derivatives), case.exact)
+    yield "jacobian", _in_tf_function(case, keras_smooth.jacobian), case.exact.dy, 1
 
 
 @column("tf.function laplacian", "laplacian")
 def laplacian_in_a_function(case):
-    given, v = _direction(case)
+    direction, v = _direction(case)
 
-    laplacian = _in_a_function(case, keras_smooth.laplacian)
+    laplacian = _in_tf_function(case, keras_smooth.laplacian)
     yield "laplacian", laplacian, case.exact.laplacian, 2
-    along = _in_a_function(case, keras_smooth.directional, given, 2)
-    for order, (value, right) in enumerate(zip(along, case.exact.along(v))):
-        yield f"order {order}", value, right, order
+    entries = _in_tf_function(case, keras_smooth.directional, direction, 2)
+    for order, (value, expected) in enumerate(zip(entries, case.exact.along(v))):
+        yield f"order {order}", value, expected, order
 
 
 @column("audit", "audit")
 def audit(case):
-    found = keras_smooth.audit(case.model, case.x)
-    yield "outcome", found.outcome, case.row.audit, 0
-    assert "nan" not in str(found)
+    report = keras_smooth.audit(case.model, case.x)
+    yield "outcome", report.outcome, case.row.audit, 0
+    assert "nan" not in str(report)
 
 
-def _no_graph(case: Case) -> str | None:
+def _needs_graph(case: Case) -> str | None:
     return None if case.row.is_graph else "Sequential or Functional"
 
 
-@column("smoothen", "smoothen", _no_graph)
+@column("smoothen", "smoothen", _needs_graph)
 def smoothen(case):
     smooth = keras_smooth.smoothen(case.model, case.x)
     x = tree.map_structure(tf.constant, case.x)
-    # The stand-ins of ramps move outputs by log(2) / 10 times what follows.
+    # Smooth ramps change outputs by log(2) / 10 times the slope of the layers after them.
     tolerance = 1e-5 if case.row.smoothness in (None, math.inf) else 0.3
     for before, after in zip(tree.flatten(case.model(x)), tree.flatten(smooth(x))):
         assert np.abs(np.asarray(before, "float64") - after).max() <= tolerance
-    # A layer that was quantized made its weights in another order.
+    # A quantized layer has its weights in another order.
     before, after = (
         sorted(m.get_weights(), key=lambda w: (w.shape, w.tobytes()))
         for m in (case.model, smooth)
@@ -279,7 +281,7 @@ def smoothen(case):
 
 
 def _in_units(part: np.ndarray) -> np.ndarray:
-    """Returns floats less their mean, over their deviation, for each column."""
+    """Returns floats minus their mean, divided by their standard deviation, by column."""
     if part.dtype.kind != "f":
         return part
     values = np.asarray(part, "float64").reshape(-1, part.shape[-1] if part.ndim > 1 else 1)
@@ -291,12 +293,12 @@ def _in_units(part: np.ndarray) -> np.ndarray:
 @column("standardized", "standardized")
 def standardized(case):
     x = tree.map_structure(tf.constant, case.x)
-    found = keras_smooth.standardized(case.model, case.x)(x)
+    outputs = keras_smooth.standardized(case.model, case.x)(x)
     inner = tree.map_structure(lambda part: tf.constant(_in_units(part)), case.x)
     case.rewind()
-    for after, before in zip(tree.flatten(found), tree.flatten(case.model(inner))):
+    for after, before in zip(tree.flatten(outputs), tree.flatten(case.model(inner))):
         yield "y", after, before, 0
-    # The losses of the last call stay with a model.
+    # The model keeps the losses of its last call.
     _ = case.outputs
 
 
@@ -308,26 +310,28 @@ def output_change(case):
 
 @column("smoothness", "smoothness")
 def smoothness(case):
-    # A model that nobody has called: what `standardized` calls with symbols has known inputs.
-    yield "class", keras_smooth.smoothness(made(case.row)), case.row.smoothness, 0
+    # A new model: the one that `standardized` has called with symbols has known inputs.
+    yield "class", keras_smooth.smoothness(build_model(case.row)), case.row.smoothness, 0
 
 
-def _no_model(case: Case) -> str | None:
+def _needs_model(case: Case) -> str | None:
     return None if isinstance(case.model, keras.Model) else "Pass `objective`"
 
 
-@column("fit_lbfgs loss", "fit_lbfgs", _no_model)
+@column("fit_lbfgs loss", "fit_lbfgs", _needs_model)
 def fit_by_loss(case):
     x, y = case.x, case.targets
     if isinstance(case.model, keras.Model):
         case.compile()
         before = float(case.model.compute_loss(x, y, case.outputs))
-    found = keras_smooth.fit_lbfgs(case.model, x, y, epochs=3, jit_compile=False, verbose=0)
-    assert found.result.fun < before
-    if not case.row.trains_apart:
+    history = keras_smooth.fit_lbfgs(
+        case.model, x, y, epochs=3, jit_compile=False, verbose=0
+    )
+    assert history.result.fun < before
+    if not case.row.differs_in_training:
         yield (
             "loss",
-            found.result.fun,
+            history.result.fun,
             float(case.model.compute_loss(x, y, case.outputs)),
             LOSS,
         )
@@ -339,13 +343,13 @@ def fit_by_objective(case):
         y, dy = keras_smooth.derivatives(model, x, 1)
         return {"y": _mean_square(y, 0.5), "dy": _mean_square(dy, 0.5)}
 
-    found = keras_smooth.fit_lbfgs(
+    history = keras_smooth.fit_lbfgs(
         case.model, case.x, objective=objective, epochs=2, jit_compile=False, verbose=0
     )
     exact = case.exact_now(1)
-    assert found.result.fun < found.history["loss"][0] or found.result.success
-    yield "y", found.history["y"][-1], _of_arrays(exact.y, 0.5), LOSS
-    yield "dy", found.history["dy"][-1], _of_arrays(exact.dy, 0.5), LOSS
+    assert history.result.fun < history.history["loss"][0] or history.result.success
+    yield "y", history.history["y"][-1], _of_arrays(exact.y, 0.5), LOSS
+    yield "dy", history.history["dy"][-1], _of_arrays(exact.dy, 0.5), LOSS
 
 
 def _mean_square(nest: Any, target: float) -> Any:
@@ -359,7 +363,7 @@ def _of_arrays(parts: list[np.ndarray], target: float = 0.0) -> float:
 
 @column("by the weights", "derivatives")
 def by_the_weights(case):
-    """A loss of derivatives along a random direction of the weights, as training has it."""
+    """The slope of a loss of derivatives along a random direction of the weights."""
     trained = [v for v in case.variables if v.trainable and v.dtype.startswith("float")]
     start = [np.asarray(v) for v in trained]
     rng = np.random.default_rng(6)
@@ -390,15 +394,15 @@ def by_the_weights(case):
 def monitor(case):
     entries = keras_smooth.derivatives(case.model, case.x)
     zeros = tree.map_structure(lambda part: np.zeros(part.shape), list(entries))
-    watch = keras_smooth.DerivativeMonitor(case.x, zeros)
+    callback = keras_smooth.DerivativeMonitor(case.x, zeros)
     case.compile()
     x = tree.map_structure(tf.constant, case.x)
     case.model.fit(x, case.targets, batch_size=len(case.moving[0]), epochs=1,
-                   shuffle=False, verbose=0, callbacks=[watch])  # fmt: skip
+                   shuffle=False, verbose=0, callbacks=[callback])  # fmt: skip
     exact = case.exact_now()
     for order, key in enumerate(("y", "dy", "d2y")):
-        right = _of_arrays((exact.y, exact.dy, exact.d2y)[order])
-        yield key, watch.history[f"{key}_mse"][-1], right, max(order, LOSS)
+        expected = _of_arrays((exact.y, exact.dy, exact.d2y)[order])
+        yield key, callback.history[f"{key}_mse"][-1], expected, max(order, LOSS)
 
 
 def _one_to_one(case: Case) -> str | None:
@@ -420,16 +424,16 @@ def derivative_model(case):
 
     before = loss(case.exact) + _penalty(case)
     case.restart()
-    # A recurrence with a state knows its samples by their places.
+    # No shuffling: the states of a stateful layer belong to positions in the batch.
     fitted = model.fit(case.x, {"dy": target}, batch_size=len(target), epochs=1,
                        shuffle=False, verbose=0)  # fmt: skip
     exact = case.exact_now(1)
     yield "dy", model(case.x)["dy"], exact.dy, 1
-    if case.row.trains_apart:
+    if case.row.differs_in_training:
         return
     yield "loss", fitted.history["loss"][0], before, LOSS
-    # A step of gradient descent is as long as the gradient, and the loss falls by the
-    # square of that, but for the curvature along so short a step.
+    # A step of gradient descent reduces the loss by the squared length of the gradient times
+    # the learning rate, except for the curvature along so short a step.
     fall = sum(
         np.sum((np.asarray(v, "float64") - w) ** 2)
         for v, w in zip(case.variables, case.start) if v.trainable
@@ -441,12 +445,12 @@ def derivative_model(case):
 
 
 def _penalty(case: Case) -> float:
-    """Returns what regularizers and the model's own losses add."""
+    """Returns the sum of regularizers and losses that the model adds."""
     case.model(case.x)
     return float(sum(case.model.losses)) if case.model.losses else 0.0
 
 
-def _kept(case: Case, model: keras.Model) -> keras.Model:
+def _saved_and_loaded(case: Case, model: keras.Model) -> keras.Model:
     path = Path(os.environ.get("TMPDIR", "/tmp")) / f"zoo-{os.getpid()}.keras"
     try:
         model.save(path)
@@ -457,17 +461,17 @@ def _kept(case: Case, model: keras.Model) -> keras.Model:
 
 @column("saved", "derivatives")
 def saved(case):
-    loaded = _kept(case, case.model)
+    loaded = _saved_and_loaded(case, case.model)
     yield from _derivatives(keras_smooth.derivatives(loaded, case.x), case.exact)
     if not _one_to_one(case):
-        model = _kept(case, keras_smooth.DerivativeModel(case.model, order=1))
+        model = _saved_and_loaded(case, keras_smooth.DerivativeModel(case.model, order=1))
         yield "dy of a DerivativeModel", model(case.x)["dy"], case.exact.dy, 1
 
 
-def _ends(case: Case) -> tuple[list, list[int]]:
-    """Returns the first and the last number of a sample that moves, and their places.
+def _first_and_last(case: Case) -> tuple[list, list[int]]:
+    """Returns the names of the first and last float of a sample, and their indices.
 
-    As `partials` names them: by input where there are several, and their places in it.
+    Named as in `partials`: by indices, with the name of the input if there are several.
     """
     inputs = [part.shape[1:] for part in case.moving]
     if not inputs:
@@ -475,16 +479,16 @@ def _ends(case: Case) -> tuple[list, list[int]]:
     names = checked_points(case.model, case.x).names
     sizes = [math.prod(shape) for shape in inputs]
     ends = []
-    for number, place in ((0, 0), (len(inputs) - 1, sizes[-1] - 1)):
-        index = np.unravel_index(place, inputs[number] or (1,))
+    for input_number, flat_index in ((0, 0), (len(inputs) - 1, sizes[-1] - 1)):
+        index = np.unravel_index(flat_index, inputs[input_number] or (1,))
         index = tuple(map(int, index))
-        ends.append((names[number], *index) if len(inputs) > 1 else index)
+        ends.append((names[input_number], *index) if len(inputs) > 1 else index)
     return ends, [0, sum(sizes) - 1]
 
 
 @column("derivatives partials", "partials")
 def partials(case):
-    (a, b), (i, j) = _ends(case)
+    (a, b), (i, j) = _first_and_last(case)
     y, first, pure, mixed = keras_smooth.partials(
         case.model, case.x, [(a,), (a, a), (a, b)]
     )
@@ -496,31 +500,31 @@ def partials(case):
     yield "shapes", shapes(mixed), [y.shape for y in exact.y], 0
 
 
-def _no_points(case: Case) -> str | None:
-    """Returns why the points of a model are refused; what it computes does not matter."""
+def _refused_points(case: Case) -> str | None:
+    """Returns why the points of a model are refused, whatever it computes."""
     word = case.row.reason("gradient")
     return word if word in ("quantized", "hold") else None
 
 
-@column("plan", "plan", _no_points)
+@column("plan", "plan", _refused_points)
 def plan(case):
-    (a, b), _ = _ends(case)
-    made = keras_smooth.plan(case.model, case.x, [(a, b)])
-    yield "directions", len(made.directions), 1 if a == b else 2, 0
+    (a, b), _ = _first_and_last(case)
+    plan = keras_smooth.plan(case.model, case.x, [(a, b)])
+    yield "directions", len(plan.directions), 1 if a == b else 2, 0
 
 
 @column("derivatives linear_operator", "linear_operator")
 def linear_operator(case):
-    (a, b), (i, j) = _ends(case)
+    (a, b), (i, j) = _first_and_last(case)
     operator = (
         {(a,): 2.0, (a, a): 0.5, (b, a): -1.0} if a != b else {(a,): 2.0, (a, a): -0.5}
     )
     got, exact = keras_smooth.linear_operator(case.model, case.x, operator), case.exact
-    right = [
+    expected = [
         2.0 * first[..., i] + 0.5 * second[..., i, i] - second[..., i, j]
         for first, second in zip(exact.first, exact.second)
     ]
-    yield "value", got, right, 2
+    yield "value", got, expected, 2
     yield "shapes", shapes(got), [y.shape for y in exact.y], 0
 
 
@@ -528,49 +532,52 @@ def linear_operator(case):
     "derivatives hessian_vector_product", "hessian_vector_product", _one_number("hessian")
 )
 def hessian_vector_product(case):
-    given, v = _direction(case)
-    got, exact = keras_smooth.hessian_vector_product(case.model, case.x, given), case.exact
+    direction, v = _direction(case)
+    got, exact = (
+        keras_smooth.hessian_vector_product(case.model, case.x, direction),
+        case.exact,
+    )
     product = np.einsum("nij,nj->ni", exact.second[0].reshape(len(v), *[v.shape[1]] * 2), v)
-    yield "product", got, [product[:, place] for place in exact.places], 2
+    yield "product", got, [product[:, indices] for indices in exact.places], 2
     yield "shapes", shapes(got), [part.shape for part in case.moving], 0
 
 
 @column("derivatives advection", "advection")
 def advection(case):
-    given, v = _direction(case)
-    got = keras_smooth.advection(case.model, case.x, given)
+    direction, v = _direction(case)
+    got = keras_smooth.advection(case.model, case.x, direction)
     yield "value", got, case.exact.along(v)[1], 1
 
 
-def _no_field(case: Case) -> str | None:
-    """Returns why a model is no vector field."""
+def _needs_field(case: Case) -> str | None:
+    """Returns a word of the message if the model is not a vector field."""
     y = [tuple(part.shape) for part in tree.flatten(case.outputs)]
     x = [part.shape for part in case.moving]
     return None if y == x and len(x) == 1 else "vector field"
 
 
-def _no_plane(case: Case) -> str | None:
+def _needs_plane(case: Case) -> str | None:
     moving = [part.shape[1:] for part in case.moving]
     if len(moving) == 1 and moving[0] not in ((2,), (3,)):
         return "curl needs"
-    return _no_field(case)
+    return _needs_field(case)
 
 
-@column("derivatives divergence", "divergence", _no_field)
+@column("derivatives divergence", "divergence", _needs_field)
 def divergence(case):
     got, first = keras_smooth.divergence(case.model, case.x), case.exact.first[0]
     square = first.reshape(len(first), *[first.shape[-1]] * 2)
     yield "value", got, [np.trace(square, axis1=1, axis2=2)], 1
 
 
-@column("derivatives curl", "curl", _no_plane)
+@column("derivatives curl", "curl", _needs_plane)
 def curl(case):
     got, d = keras_smooth.curl(case.model, case.x), case.exact.first[0]
     pairs = {2: [(1, 0)], 3: [(2, 1), (0, 2), (1, 0)]}[d.shape[-1]]
     yield "value", got, [np.stack([d[:, i, j] - d[:, j, i] for i, j in pairs], 1)], 1
 
 
-@column("derivatives vector_laplacian", "vector_laplacian", _no_field)
+@column("derivatives vector_laplacian", "vector_laplacian", _needs_field)
 def vector_laplacian(case):
     got = keras_smooth.vector_laplacian(case.model, case.x)
     yield "value", got, case.exact.laplacian, 2
@@ -578,6 +585,6 @@ def vector_laplacian(case):
 
 @column("derivatives biharmonic", "biharmonic")
 def biharmonic(case):
-    """Its numbers are those of closed forms in test_linear_operators.py."""
+    """Compares shapes only; test_linear_operators.py compares values with closed forms."""
     got, y = keras_smooth.biharmonic(case.model, case.x), case.exact.y
     yield "shapes", shapes(got), [part.shape for part in y], 0

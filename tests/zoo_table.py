@@ -1,14 +1,14 @@
-"""What becomes of each model of the zoo in each public function: the table.
+"""The outcome of each public function for each model of the zoo, as a table.
 
-    python tests/zoo_table.py                     # counts, and all that is neither
-    python tests/zoo_table.py relu "fit_lbfgs *"  # of models and columns by their names
+    python tests/zoo_table.py                     # counts, and all faults
+    python tests/zoo_table.py relu "fit_lbfgs *"  # only some models and columns
     python tests/zoo_table.py --write docs/zoo.md # the page of the site
 
-There are two outcomes: the right numbers, which are Richardson's differences of the model
-itself, or a refusal for the reason that the zoo has: a `TypeError` or `ValueError` of this
-package that is a sentence. A third has one column alone: engine="tape" gives the derivatives
-that TensorFlow has because they were asked for, with a warning where these are not those of the
-model. All else is a fault.
+There are two good outcomes: the right numbers, which are Richardson's differences of the model
+itself, or an error for the reason that the zoo expects, which is a `TypeError` or `ValueError`
+of this package with a full sentence. One column has a third: engine="tape" returns TensorFlow's
+derivatives, with a warning where these are not the derivatives of the model. Everything else is
+a fault.
 """
 
 import argparse
@@ -34,8 +34,8 @@ from zoo import ZOO
 from zoo_columns import COLUMNS, RULES, Case, Compared, case_of, shapes
 
 # For y, y', y'' and a loss. Differences at 0.1, 0.05, 0.025 and 0.0125 with three
-# extrapolations are right to 1e-9 here. What is left is the rounding of the model, some
-# digits more at each order; Keras computes losses in float32.
+# extrapolations are right to 1e-9 here. The rest is the rounding of the model, which costs
+# some digits more at each order; Keras computes losses in float32.
 TOLERANCES = {
     "float64": (1e-9, 1e-7, 1e-6, 1e-5),
     "float32": (1e-5, 1e-4, 1e-3, 1e-4),
@@ -43,7 +43,7 @@ TOLERANCES = {
     "mixed_bfloat16": (5e-2, 1e-1, 3e-1, 1e-1),
 }
 
-# Where wrong numbers may come with a warning, since the user asked for this way to them.
+# Columns that may return wrong numbers with a warning, since the user chose the engine.
 MAY_WARN = ("derivatives tape",)
 
 
@@ -52,15 +52,15 @@ KINDS = ("right", "refused", "warned", "fault")
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a model and a column: "right", "refused", "warned", or a "fault"."""
+    """The outcome of a column for a model: "right", "refused", "warned", or a "fault"."""
 
     kind: str
     text: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
-class Met:
-    """A model that met a column."""
+class Result:
+    """The outcome of one column for one model, and its time."""
 
     name: str
     column: str
@@ -69,13 +69,13 @@ class Met:
 
 
 def outcome(name: str, column: str) -> Outcome:
-    with _plainly() as warned:
+    with _recorded_warnings() as warned:
         return _outcome(case_of(name), column, warned)
 
 
 def _outcome(case: Case, column: str, warned: list) -> Outcome:
     case.restart()
-    word = case.row.reason(column) or RULES[column](case)
+    reason = case.row.reason(column) or RULES[column](case)
     _ = case.exact, case.outputs
     losses = _losses(case)
     case.restart()
@@ -84,54 +84,58 @@ def _outcome(case: Case, column: str, warned: list) -> Outcome:
     except AssertionError as error:
         fault = f"wrong: {str(error)[:300]}"
     except Exception as error:
-        return refusal(error, word)
+        return refusal(error, reason)
     if not fault and not column.startswith(("fit", "Derivative", "tf.function")):
-        fault = _left_behind(case, losses)
+        fault = _side_effects(case, losses)
     messages = [str(each.message) for each in warned]
-    if fault and word and column in MAY_WARN and any(word in text for text in messages):
+    if fault and reason and column in MAY_WARN and any(reason in text for text in messages):
         return Outcome("warned", fault)
     if fault:
         return Outcome("fault", fault)
-    return Outcome("right") if word is None else Outcome("fault", f"accepted, not {word!r}")
+    return (
+        Outcome("right")
+        if reason is None
+        else Outcome("fault", f"accepted, not {reason!r}")
+    )
 
 
 @contextlib.contextmanager
-def _plainly() -> Iterator[list]:
-    """Collects warnings, and leaves out what Keras writes around errors inside a layer."""
+def _recorded_warnings() -> Iterator[list]:
+    """Collects warnings, and switches off what Keras adds to errors inside a layer."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        filtered = keras.config.is_traceback_filtering_enabled()
+        was_filtering = keras.config.is_traceback_filtering_enabled()
         keras.config.disable_traceback_filtering()
         try:
             yield warned
         finally:
-            if filtered:
+            if was_filtering:
                 keras.config.enable_traceback_filtering()
 
 
-def met(name: str) -> list[str]:
-    """Returns the columns that a model meets: Keras has to be able to fit or to save it."""
+def columns_of(name: str) -> list[str]:
+    """Returns the columns of a model; some require that Keras can fit or save it."""
     row = ZOO[name]
-    left_out = {"saved": row.saved, "DerivativeMonitor": row.fitted,
+    is_possible = {"saved": row.saved, "DerivativeMonitor": row.fitted,
                 "DerivativeModel": row.fitted}  # fmt: skip
-    return [column for column in COLUMNS if left_out.get(column, True)]
+    return [column for column in COLUMNS if is_possible.get(column, True)]
 
 
 def difference(case: Case, compared: Compared) -> str:
-    """Returns what is not equal, as a sentence, or nothing."""
+    """Returns a message about the first difference, or an empty string."""
     tolerances = TOLERANCES[case.row.rounds_as or case.row.dtype]
-    for name, got, right, order in compared:
-        if isinstance(got, (str, type(None), bool)) or name in ("shapes", "class"):
-            if got != right:
-                return f"{name} is {got}, and not {right}"
+    for name, result, expected, order in compared:
+        if isinstance(result, (str, type(None), bool)) or name in ("shapes", "class"):
+            if result != expected:
+                return f"{name} is {result}, and not {expected}"
             continue
-        got = [np.asarray(tf.cast(part, "float64")) for part in tree.flatten(got)]
-        right = [np.asarray(part, "float64") for part in tree.flatten(right)]
-        if [part.size for part in got] != [part.size for part in right]:
-            return f"{name} has shapes {shapes(got)}, and not {shapes(right)}"
-        for one, other in zip(got, right):
-            error = np.abs(one.ravel() - other.ravel()).max(initial=0.0)
-            scale = max(1.0, np.abs(other).max(initial=0.0))
+        result = [np.asarray(tf.cast(part, "float64")) for part in tree.flatten(result)]
+        expected = [np.asarray(part, "float64") for part in tree.flatten(expected)]
+        if [part.size for part in result] != [part.size for part in expected]:
+            return f"{name} has shapes {shapes(result)}, and not {shapes(expected)}"
+        for value, expected_value in zip(result, expected):
+            error = np.abs(value.ravel() - expected_value.ravel()).max(initial=0.0)
+            scale = max(1.0, np.abs(expected_value).max(initial=0.0))
             if not error <= tolerances[order] * scale:
                 return f"{name} is off by {error:.1e} of {scale:.1e}"
     return ""
@@ -142,12 +146,12 @@ def _losses(case: Case) -> list[float | str]:
     return ["of a graph" if tf.is_symbolic_tensor(x) else float(x) for x in losses]
 
 
-def _left_behind(case: Case, losses: list[float | str]) -> str:
-    """Returns what a call that only looks at a model changed, or nothing."""
+def _side_effects(case: Case, losses: list[float | str]) -> str:
+    """Returns what a call has changed in the model, or an empty string."""
     for variable, value in zip(case.variables, case.start, strict=True):
         changed = not np.array_equal(np.asarray(variable), value)
         if changed and variable.path.endswith("rnn_state"):
-            # An operator leaves the state that one call of the model leaves.
+            # An operator may change the state as one call of the model does.
             variable.assign(value)
         elif changed:
             return f"{variable.path} was changed"
@@ -156,7 +160,7 @@ def _left_behind(case: Case, losses: list[float | str]) -> str:
 
 def refusal(error: Exception, word: str | None) -> Outcome:
     message, text = str(error), f"{type(error).__name__}: {str(error)[:400]}"
-    # What a graph finds while it runs it can tell in no other way.
+    # An error at the run time of a graph can only be of this class.
     if isinstance(error, tf.errors.InvalidArgumentError) and word and word in message:
         return Outcome("refused", message)
     if not isinstance(error, (TypeError, ValueError)):
@@ -172,50 +176,52 @@ def refusal(error: Exception, word: str | None) -> Outcome:
     return Outcome("refused", message)
 
 
-def _chosen(patterns: list[str], names: Any) -> list[str]:
-    some = [name for name in names if any(fnmatch.fnmatch(name, p) for p in patterns)]
-    return some or list(names)
+def _matching(patterns: list[str], names: Any) -> list[str]:
+    matching = [name for name in names if any(fnmatch.fnmatch(name, p) for p in patterns)]
+    return matching or list(names)
 
 
-def run(patterns: list[str]) -> list[Met]:
-    """Has models meet columns, and prints what is neither right nor a sentence."""
+def run(patterns: list[str]) -> list[Result]:
+    """Runs columns for models, and prints all faults."""
     results = []
-    columns = _chosen(patterns, COLUMNS)
-    for name in _chosen(patterns, ZOO):
-        for column in filter(columns.__contains__, met(name)):
+    columns = _matching(patterns, COLUMNS)
+    for name in _matching(patterns, ZOO):
+        for column in filter(columns.__contains__, columns_of(name)):
             began = time.process_time()
-            found = outcome(name, column)
-            results.append(Met(name, column, found, time.process_time() - began))
-            if found.kind == "fault":
-                text = " ".join(found.text.split())[:300]
+            column_outcome = outcome(name, column)
+            results.append(
+                Result(name, column, column_outcome, time.process_time() - began)
+            )
+            if column_outcome.kind == "fault":
+                text = " ".join(column_outcome.text.split())[:300]
                 print(f"{name} | {column} | {text}", flush=True)
     return results
 
 
-def by_function(results: list[Met]) -> str:
+def by_function(results: list[Result]) -> str:
     """Returns the counts of outcomes of each column."""
     lines = ["| function | right | refused in a sentence | warned | neither | seconds |",
              "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for column in [*COLUMNS, "all"]:
-        some = [each for each in results if column in (each.column, "all")]
-        if some:
-            seconds = sum(each.seconds for each in some)
-            lines.append(f"| {column} | {_counts(some)} | {seconds:.1f} |")
+        selected = [each for each in results if column in (each.column, "all")]
+        if selected:
+            seconds = sum(each.seconds for each in selected)
+            lines.append(f"| {column} | {_counts(selected)} | {seconds:.1f} |")
     return "\n".join(lines)
 
 
-def by_model(results: list[Met]) -> str:
+def by_model(results: list[Result]) -> str:
     """Returns the counts of outcomes of each model, and which columns refuse it."""
     lines = ["| model | right | refused in a sentence | warned | neither | refused by |",
              "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for name in dict.fromkeys(each.name for each in results):
-        some = [each for each in results if each.name == name]
-        refused = [each.column for each in some if each.outcome.kind == "refused"]
-        lines.append(f"| {name} | {_counts(some)} | {', '.join(refused)} |")
+        selected = [each for each in results if each.name == name]
+        refused = [each.column for each in selected if each.outcome.kind == "refused"]
+        lines.append(f"| {name} | {_counts(selected)} | {', '.join(refused)} |")
     return "\n".join(lines)
 
 
-def _counts(results: list[Met]) -> str:
+def _counts(results: list[Result]) -> str:
     kinds = collections.Counter(each.outcome.kind for each in results)
     return " | ".join(str(kinds[kind]) for kind in KINDS)
 
@@ -252,7 +258,7 @@ A few models are left out of a column: those that Keras itself cannot fit or sav
 """
 
 
-def page(results: list[Met]) -> str:
+def page(results: list[Result]) -> str:
     """Returns the page of the site."""
     return PAGE.format(
         models=len(ZOO), keras=keras.__version__, tensorflow=tf.__version__,
