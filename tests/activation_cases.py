@@ -1,4 +1,4 @@
-"""The registry's rows as test cases: a new row is tested with its defaults."""
+"""The rows of the registry as test cases; a new row is tested with its defaults."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import one_sided
 
 from keras_smooth import activations, registry
 
-# Where a function that claims to be smooth may have a joint.
+# Points at which a function that is registered as smooth may have a joint.
 CANDIDATES = (-6.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 6.0)
 
 # The parameters with which the tests call an activation, by its name. Other activations are
@@ -62,7 +62,7 @@ class Case:
         )
 
     def along(self, x: np.ndarray, component: int = 0) -> np.ndarray:
-        """Returns f(x), or of a function of several numbers an entry of f((x, -x))."""
+        """Returns f(x), or an entry of f((x, -x)) of a function of several numbers."""
         if self.row.mixes:
             return np.asarray(self.function(np.stack([x, -x], axis=-1)))[..., component]
         return np.asarray(self.function(x))
@@ -73,9 +73,11 @@ class Case:
         One-sided limits need a neighbourhood without another joint.
         """
         numbers = [p for p in self.parameters.values() if isinstance(p, float)]
-        own = {*self.row.joints, *numbers, *(-p for p in numbers)}
-        far = (c for c in CANDIDATES if all(abs(c - p) > one_sided.WIDTH for p in own))
-        return sorted({*own, *far})
+        joints = {*self.row.joints, *numbers, *(-p for p in numbers)}
+        others = (
+            c for c in CANDIDATES if all(abs(c - p) > one_sided.WIDTH for p in joints)
+        )
+        return sorted({*joints, *others})
 
 
 def _name(case: Case) -> str:

@@ -1,4 +1,4 @@
-"""The layers of the package as tests want them: read from its tables, with arguments."""
+"""All layers of the package, read from its tables, with arguments for tests."""
 
 import inspect
 
@@ -8,7 +8,7 @@ from keras_smooth import layers
 
 ALL = [getattr(layers, name) for name in layers.__all__]
 OWN_ARGUMENTS = ("order", "sharpness")
-# What layers cannot do without.
+# Values of required arguments.
 _REQUIRED = {
     "activation": "tanh",
     "equation": "ab,bc->ac",
@@ -22,7 +22,7 @@ _REQUIRED = {
     "width": 3,
     "width_factor": 0.2,
 }
-# A value that is not the default, where there is no other way to guess one.
+# Values other than the default, for arguments where none can be derived from the default.
 _UNUSUAL = {
     "alpha_constraint": "max_norm",
     "axis": 1,
@@ -43,8 +43,9 @@ _UNUSUAL = {
     "x_factor": (0.0, 0.1),
     "y_factor": 0.2,
 }
-# Keras takes these two not together, and our BatchNormalization refuses the others.
-_LEFT = ("pad_to_aspect_ratio", "renorm", "synchronized")
+# Keras refuses the first together with `crop_to_aspect_ratio`, and our BatchNormalization
+# refuses the others.
+_KEPT_AT_DEFAULT = ("pad_to_aspect_ratio", "renorm", "synchronized")
 _OBJECTS = {
     "initializer": lambda number: keras.initializers.Constant(number / 100),
     "regularizer": lambda number: keras.regularizers.L2(number / 100),
@@ -53,7 +54,7 @@ _OBJECTS = {
 
 
 def stock_of(kind: type) -> type:
-    """Returns the layer of Keras that one of the package takes the place of."""
+    """Returns the layer of Keras that a layer of the package replaces."""
     return kind.__base__
 
 
@@ -64,9 +65,10 @@ def parameters(kind: type) -> list[inspect.Parameter]:
 def required(kind: type) -> dict:
     """Returns values of the arguments that have no default."""
     return {
-        each.name: _REQUIRED[each.name]
-        for each in parameters(kind)
-        if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+        parameter.name: _REQUIRED[parameter.name]
+        for parameter in parameters(kind)
+        if parameter.default is parameter.empty
+        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     }
 
 
@@ -77,7 +79,9 @@ def made(kind: type, **arguments) -> keras.layers.Layer:
 def unusual(kind: type) -> dict:
     """Returns a value of each positional argument, most of them not the default."""
     positional = [p for p in parameters(kind) if p.kind is p.POSITIONAL_OR_KEYWORD]
-    return {each.name: _unusual(each, i) for i, each in enumerate(positional, 1)}
+    return {
+        parameter.name: _unusual(parameter, i) for i, parameter in enumerate(positional, 1)
+    }
 
 
 def _unusual(parameter: inspect.Parameter, number: int):
@@ -88,6 +92,6 @@ def _unusual(parameter: inspect.Parameter, number: int):
         return {**_REQUIRED, **_UNUSUAL}[name]
     if name == "interpolation":
         return "nearest" if default == "bilinear" else "bilinear"
-    if isinstance(default, bool) and name not in _LEFT:
+    if isinstance(default, bool) and name not in _KEPT_AT_DEFAULT:
         return not default
     return default / 2 if isinstance(default, float) else default

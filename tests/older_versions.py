@@ -38,7 +38,7 @@ OF_KERAS_3_12 = {
 }
 OF_TENSORFLOW = {
     # Cropped images take Keras' own code.
-    "test_derivatives_hold_to_order_3[Resizing-6]": (
+    "test_derivatives_are_proven_to_order_3[Resizing-6]": (
         "TensorFlow 2.16 has no second derivative of bilinear interpolation"
     ),
 }

@@ -1,4 +1,4 @@
-"""The package's activations against exact derivatives, and through saving."""
+"""The package's activations: exact derivatives, saving and loading."""
 
 import math
 import subprocess
@@ -54,7 +54,7 @@ def _smelu(b):
     return function
 
 
-# Function, and its exact f, f', f''. At a joint, f'' is the limit from one side.
+# Function, and its exact f, f', f''. At a joint, f'' is a one-sided limit.
 EXACT = {
     "sin": (activations.sin, lambda x: [np.sin(x), np.cos(x), -np.sin(x)]),
     "sin w0": (
@@ -103,25 +103,25 @@ EXACT = {
 
 @pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
 @pytest.mark.parametrize("name", EXACT)
-def test_derivatives(name, wrap):
+def test_derivatives_are_exact(name, wrap):
     function, exact = EXACT[name]
     values = wrap(lambda x: keras_smooth.derivatives(function, x, 2))(tf.constant(X))
-    for value, true in zip(values, exact(X), strict=True):
+    for value, expected in zip(values, exact(X), strict=True):
         # Rounding of float64, a few operations, values of order 1 to 60.
-        np.testing.assert_allclose(value, true, rtol=1e-13, atol=1e-13)
+        np.testing.assert_allclose(value, expected, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_float32_keeps_its_dtype(name):
+def test_derivatives_of_float32_inputs_are_float32(name):
     function, exact = EXACT[name]
     values = keras_smooth.derivatives(function, tf.constant(X, tf.float32), 2)
-    for value, true in zip(values, exact(X), strict=True):
+    for value, expected in zip(values, exact(X), strict=True):
         assert value.dtype == tf.float32
         # Arguments up to 240 lose 1e-5 in a float32 sine.
-        np.testing.assert_allclose(value, true, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_slope_of_celu_at_zero_is_one_where_keras_says_two():
+def test_celu_has_slope_one_at_zero_where_keras_has_two():
     x = tf.constant([0.0], tf.float64)
     slopes = []
     for function in (activations.celu, keras.activations.celu):
@@ -132,7 +132,7 @@ def test_slope_of_celu_at_zero_is_one_where_keras_says_two():
     assert slopes == [1.0, 2.0]
 
 
-def test_keras_softsign_has_no_second_derivative_but_this_one_has():
+def test_softsign_has_a_second_derivative_and_that_of_keras_has_none():
     x = tf.constant([1.0], tf.float64)
     assert float(keras_smooth.derivatives(activations.softsign, x)[2][0]) == -0.25
     with pytest.raises(ValueError, match="order 2 is lost.*Softsign"):
@@ -141,7 +141,7 @@ def test_keras_softsign_has_no_second_derivative_but_this_one_has():
 
 
 @pytest.mark.parametrize("name", ["logish", "sin", "smooth_ramps"])
-def test_a_name_is_registered_once(name):
+def test_registering_an_existing_name_raises(name):
     before = registry.named(name)
 
     def another(x):
@@ -154,19 +154,19 @@ def test_a_name_is_registered_once(name):
 
 
 @pytest.mark.parametrize("name", ["snake", "tanh", "gelu", "softsign"])
-def test_get_by_name(name):
-    own = getattr(activations, name, None)
-    assert activations.get(name) is (own or getattr(keras.activations, name))
+def test_get_returns_the_activation_of_a_name(name):
+    ours = getattr(activations, name, None)
+    assert activations.get(name) is (ours or getattr(keras.activations, name))
 
 
-def test_get_takes_what_keras_takes():
+def test_get_accepts_what_keras_accepts():
     assert activations.get(None) is keras.activations.linear
     assert activations.get(np.tanh) is np.tanh
     saved = keras.activations.serialize(activations.snake)
     assert activations.get(saved) is activations.snake
 
 
-def test_get_names_the_nearest():
+def test_get_suggests_the_nearest_name():
     with pytest.raises(ValueError, match="no activation named 'snak'. Did you mean snake"):
         activations.get("snak")
 
@@ -182,15 +182,15 @@ def test_get_names_the_nearest():
         (lambda: activations.partial("sine"), ValueError),
     ],
 )
-def test_bad_parameter(call, error):
+def test_invalid_parameter_raises(call, error):
     with pytest.raises(error):
         call()
 
 
 def test_partials_with_the_same_parameters_are_equal():
-    one, same, other = (activations.partial("sin", w0=w) for w in (3.0, 3.0, 4.0))
-    assert one == same and hash(one) == hash(same) and one != other
-    assert repr(one) == "partial(sin, w0=3.0)"
+    first, same, other = (activations.partial("sin", w0=w) for w in (3.0, 3.0, 4.0))
+    assert first == same and hash(first) == hash(same) and first != other
+    assert repr(first) == "partial(sin, w0=3.0)"
 
 
 LOAD = """
@@ -202,7 +202,7 @@ np.savez(sys.argv[3], **out)
 
 
 @pytest.mark.slow
-def test_every_activation_survives_saving_and_loading_in_another_process(tmp_path):
+def test_every_activation_is_saved_and_loaded_in_another_process(tmp_path):
     x = keras.Input((2,), dtype="float64")
     ours = [case for name, case in ACTIVATIONS.items() if name.startswith("keras_smooth")]
     outputs = {

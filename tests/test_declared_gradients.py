@@ -1,4 +1,4 @@
-"""Gradients that a model declares: derivatives are those of what it computes, which is said once."""
+"""Models with custom gradients: derivatives are those of the function, with one warning."""
 
 import warnings
 
@@ -11,20 +11,20 @@ from richardson import derivative
 
 import keras_smooth
 
-# What is told is looked at where it is the subject.
+# Tests of the warning catch it themselves.
 pytestmark = pytest.mark.filterwarnings("ignore:.* declares another gradient")
 
 X = np.random.default_rng(0).normal(size=(5, 2))
-ALONG = np.array([0.6, -0.8])
+DIRECTION = np.array([0.6, -0.8])
 
 
 @tf.custom_gradient
-def twice(x):
+def wrong_gradient(x):
     return tf.sin(x), lambda upstream: 2.0 * upstream * tf.cos(x)
 
 
 @tf.custom_gradient
-def honest(x):
+def right_gradient(x):
     return tf.sin(x), lambda upstream: upstream * tf.cos(x)
 
 
@@ -40,13 +40,13 @@ CHANGED = {
     "a factor is stopped": lambda: lambda x: x * tf.stop_gradient(tf.sin(x)),
     "all is stopped": lambda: lambda x: tf.stop_gradient(tf.sin(x)),
     "keras.ops": lambda: lambda x: ops.tanh(x) + ops.stop_gradient(x**2),
-    "a gradient of one's own": lambda: lambda x: twice(x) ** 2,
+    "a gradient of one's own": lambda: lambda x: wrong_gradient(x) ** 2,
     "in a Lambda": lambda: _model(
         _dense(3), keras.layers.Lambda(lambda x: x * tf.stop_gradient(x), dtype="float64")
     ),
 }
 UNCHANGED = {
-    "a gradient of one's own that is right": lambda: lambda x: honest(x) ** 2,
+    "a gradient of one's own that is right": lambda: lambda x: right_gradient(x) ** 2,
     "logsumexp": lambda: lambda x: tf.reduce_logsumexp(x, -1, keepdims=True),
     "moments": lambda: (
         lambda x: x / tf.sqrt(tf.nn.moments(x, [-1], keepdims=True)[1] + 1.0)
@@ -54,7 +54,7 @@ UNCHANGED = {
     "normalization": lambda: _model(
         _dense(4), keras.layers.LayerNormalization(dtype="float64"), _dense(1)
     ),
-    # All terms of its derivative cancel: what is left is rounding.
+    # All terms of its derivative cancel, except for rounding.
     "normalization of one number": lambda: _model(
         _dense(1), keras.layers.LayerNormalization(dtype="float64"), _dense(1)
     ),
@@ -62,38 +62,43 @@ UNCHANGED = {
 }
 
 
-def _caught(function):
+def _declaration_warnings(function):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         value = function()
-    return value, [str(each.message) for each in caught if "declares" in str(each.message)]
+    return value, [
+        str(warning.message) for warning in caught if "declares" in str(warning.message)
+    ]
 
 
 @pytest.mark.parametrize("engine", ["auto", "jet"])
 @pytest.mark.parametrize("name", CHANGED | UNCHANGED)
-def test_derivatives_are_those_of_what_is_computed(name, engine):
+def test_derivatives_are_those_of_the_function(name, engine):
     model = (CHANGED | UNCHANGED)[name]()
     for order in (1, 2):
-        entries = keras_smooth.directional(model, X, ALONG, order, engine=engine)
-        exact, error = derivative(lambda t: np.asarray(model(X + t * ALONG)), order)
-        # Differences of y have no more digits than that.
+        entries = keras_smooth.directional(model, X, DIRECTION, order, engine=engine)
+        exact, error = derivative(lambda t: np.asarray(model(X + t * DIRECTION)), order)
+        # Differences of y have only these digits.
         np.testing.assert_allclose(entries[order], exact, atol=1e-7 + 30 * error)
 
 
 @pytest.mark.parametrize("name", CHANGED)
-def test_another_first_derivative_is_told_once(name):
+def test_custom_gradient_that_differs_warns_once(name):
     model = CHANGED[name]()
-    dy, said = _caught(lambda: keras_smooth.derivatives(model, X, 1)[1])
-    assert len(said) == 1 and 'engine="tape" returns those that are declared' in said[0]
-    _, again = _caught(lambda: keras_smooth.derivatives(model, X, 2))
-    assert not again
-    declared, by_tapes = _caught(lambda: _declared(model))
-    assert not by_tapes
+    dy, messages = _declaration_warnings(lambda: keras_smooth.derivatives(model, X, 1)[1])
+    assert (
+        len(messages) == 1
+        and 'engine="tape" returns those that are declared' in messages[0]
+    )
+    _, more_messages = _declaration_warnings(lambda: keras_smooth.derivatives(model, X, 2))
+    assert not more_messages
+    declared, messages_of_tapes = _declaration_warnings(lambda: _declared(model))
+    assert not messages_of_tapes
     assert not np.allclose(dy, declared)
 
 
 def _declared(model):
-    """The first derivative of tapes, zeros where they say that it is lost."""
+    """Returns the first derivative by tapes, or 0 if it is lost."""
     try:
         return keras_smooth.derivatives(model, X, 1, engine="tape")[1]
     except ValueError:
@@ -101,32 +106,32 @@ def _declared(model):
 
 
 @pytest.mark.parametrize("name", UNCHANGED)
-def test_nothing_is_told_where_the_gradient_is_that_of_the_function(name):
+def test_custom_gradient_of_the_function_does_not_warn(name):
     model = UNCHANGED[name]()
-    _, said = _caught(
+    _, messages = _declaration_warnings(
         lambda: [keras_smooth.derivatives(model, X, order) for order in (1, 2)]
     )
-    assert not said
+    assert not messages
 
 
 @pytest.mark.parametrize("name", CHANGED)
-def test_in_a_graph_it_is_asked_of_points_that_are_drawn(name):
+def test_custom_gradient_that_differs_warns_in_a_graph(name):
     model = CHANGED[name]()
     graph = tf.function(lambda x: keras_smooth.derivatives(model, x, 1)[1], autograph=False)
-    dy, said = _caught(lambda: graph(tf.constant(X)))
-    assert len(said) == 1
+    dy, messages = _declaration_warnings(lambda: graph(tf.constant(X)))
+    assert len(messages) == 1
     np.testing.assert_allclose(dy, keras_smooth.derivatives(model, X, 1)[1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", UNCHANGED)
-def test_nothing_is_told_in_a_graph_either(name):
+def test_custom_gradient_of_the_function_does_not_warn_in_a_graph(name):
     model = UNCHANGED[name]()
     graph = tf.function(lambda x: keras_smooth.derivatives(model, x, 1)[1], autograph=False)
-    _, said = _caught(lambda: graph(tf.constant(X)))
-    assert not said
+    _, messages = _declaration_warnings(lambda: graph(tf.constant(X)))
+    assert not messages
 
 
-def test_a_gradient_that_raises_ends_nothing():
+def test_custom_gradient_that_raises_does_not_stop_jets():
     @tf.custom_gradient
     def broken(x):
         def gradient(upstream):

@@ -1,4 +1,4 @@
-"""Derivatives from values alone: their errors hold, and how large they are nearby is told."""
+"""Derivatives from values alone: error bounds, and sizes of the derivatives nearby."""
 
 import math
 
@@ -15,14 +15,14 @@ DOUBLE = 2.0**-52
 
 
 def estimates(function, x, order=3, rounding=DOUBLE, dtype="float64"):
-    """Returns the estimates for a function of one number at points."""
+    """Returns the estimates for a function of one number at given points."""
     with np.errstate(all="ignore"):
-        places = STEPS[:, None, None, None] * NODES[:, None, None] + np.asarray(x)
-        values = function(places).astype(dtype).astype("float64")
+        coordinates = STEPS[:, None, None, None] * NODES[:, None, None] + np.asarray(x)
+        values = function(coordinates).astype(dtype).astype("float64")
         return differences.estimates(values, STEPS, order, rounding)
 
 
-# Function, derivatives, the largest error in parts of the derivative.
+# Function, its derivatives, the largest relative error.
 FUNCTIONS = {
     "sin": (np.sin, [np.cos, lambda x: -np.sin(x), lambda x: -np.cos(x)], 1e-8),
     "exp": (np.exp, [np.exp] * 3, 1e-8),
@@ -45,8 +45,8 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_errors_hold(name):
-    function, derivatives, most = FUNCTIONS[name]
+def test_errors_are_upper_bounds(name):
+    function, derivatives, max_relative_error = FUNCTIONS[name]
     x = np.array([-0.9, 0.4, 1.0])
     y, *rows = estimates(function, x, len(derivatives))
     np.testing.assert_array_equal(y.value[0], function(x))
@@ -54,14 +54,14 @@ def test_errors_hold(name):
     for row, derivative in zip(rows, derivatives):
         exact = derivative(x)
         assert np.all(np.abs(row.value - exact) <= row.error)
-        assert np.all(row.error <= most * np.abs(exact))
+        assert np.all(row.error <= max_relative_error * np.abs(exact))
         assert np.all(row.rounding <= row.error)
-        # Nearby it is as large at least.
+        # The size is the largest value nearby.
         assert np.all(row.size >= np.abs(row.value))
 
 
-def test_rounding_of_the_shortest_step_does_not_refuse_the_others():
-    """Of many points some have values there that scatter less than they are rounded."""
+def test_small_scatter_of_the_shortest_step_does_not_exclude_others():
+    """At the shortest step, some of many points scatter less than their rounding by chance."""
     steps = np.concatenate(
         [4.0 ** (1 - np.arange(12.0)), 4.0**-10 * 16.0 ** -np.arange(1.0, 5.0)]
     )
@@ -71,21 +71,21 @@ def test_rounding_of_the_shortest_step_does_not_refuse_the_others():
     values *= 1.0 + 100.0 * DOUBLE * rng.standard_normal(values.shape)
     _, row = differences.estimates(values, steps, 1, DOUBLE)
     assert np.all(np.abs(row.value - np.cos(x)) <= 3.0 * row.error)
-    # 100 roundings at a step of 1, in a first derivative by 15 values.
+    # 100 rounding errors at a step of 1, in a first derivative by 15 values.
     assert row.error.max() <= 1e-10
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
-def test_size_is_that_nearby(k):
-    """Where sin, or its curvature, passes through 0 its neighbours do not."""
+def test_size_is_the_largest_value_nearby(k):
+    """Where sin or one of its derivatives is 0, it is not 0 at the neighbouring points."""
     x = np.array([0.0, math.pi / 2])
     row = estimates(np.sin, x)[k]
     assert np.all((row.size > 0.1) & (row.size < 1.01))
     assert np.all((row.variation > 0.05) & (row.variation < 100.0))
 
 
-def test_variation_is_by_the_step():
-    """Of a straight line: k! 1.2 |slope| h / h^k; longer steps vary less where k > 1."""
+def test_variation_of_a_line_depends_on_the_step():
+    """For a straight line: k! 1.2 |slope| h / h^k, which falls with the step if k > 1."""
     for k, row in enumerate(estimates(lambda x: 7.0 * x, [0.5])[1:], 1):
         reach = NODES.max()
         expected = math.factorial(k) * 7.0 * reach * row.step ** (1 - k)
@@ -94,15 +94,15 @@ def test_variation_is_by_the_step():
     assert np.all(estimates(lambda x: 7.0 * x, [0.5])[2].size < 1e-10)
 
 
-def test_y_is_as_large_as_it_becomes_nearby():
+def test_size_of_y_is_its_largest_value_nearby():
     row, slope, *_ = estimates(np.sin, [0.4])
     assert row.size == row.variation == row.steepest
     assert row.size == row.value + slope.variation * slope.step
     assert 0.5 < row.size < 2.5
 
 
-def test_rounding_in_an_offset():
-    """It comes in once: the error is that of the values and not of sums of them."""
+def test_rounding_of_a_large_offset_counts_once():
+    """The rounding of y counts once: the error is that of the values, not of their sums."""
     for k, row in enumerate(estimates(lambda x: 1e9 + np.sin(x), [0.3])[1:], 1):
         exact = [math.cos(0.3), -math.sin(0.3), -math.cos(0.3)][k - 1]
         assert abs(row.value.item() - exact) <= row.error
@@ -110,35 +110,35 @@ def test_rounding_in_an_offset():
         assert row.error < 1e-5 * 30**k
 
 
-def test_what_never_moves_has_no_error():
+def test_constant_function_has_no_error():
     for row in estimates(lambda x: 5.0 + 0.0 * x, [0.0, 1.0])[1:]:
         for name in ("value", "error", "size", "variation", "steepest"):
             assert not getattr(row, name).any()
         assert np.all(row.rounding > 0)
 
 
-def test_what_moves_at_large_steps_only_has_one():
-    """Small steps see one number: it is not told to be 0."""
+def test_function_that_changes_only_at_large_steps_has_an_error():
+    """At small steps all values are equal, but the error of the derivative is not 0."""
     bump = estimates(lambda x: 1.0 + np.exp(-1000.0 * (x - 1.0) ** 2), [0.0])
     assert all(row.error > 0 and row.steepest > 0.01 for row in bump[1:])
 
 
 @pytest.mark.parametrize("outside", [np.inf, np.nan])
-def test_steps_that_leave_the_domain_say_nothing(outside):
+def test_steps_outside_the_domain_are_ignored(outside):
     def function(x):
         return np.where(x < 1.0, np.sin(x), outside)
 
-    # From some a single value is outside, from others several of one sign or of both.
+    # For some points one value is outside, for others several, on one side or on both.
     x = np.linspace(0.5, 0.7, 41)
     for row in estimates(function, x)[1:]:
         assert np.all(np.isfinite(row.error) & np.isfinite(row.steepest))
         assert np.all((row.error < 1e-5) & (row.step < 0.5))
-    # A point without a value beside it has no derivative.
+    # A point without finite values next to it has no derivative.
     assert np.all(np.isinf(estimates(function, [1.0 - 1e-9])[1].error))
 
 
-def test_scatter_is_an_error():
-    """Values of float32 that come in float64: the dtype does not tell."""
+def test_scatter_of_the_values_counts_as_error():
+    """Values of float32 in an array of float64, whose dtype does not show the rounding."""
     x = np.linspace(-1, 1, 50)
     row = estimates(np.sin, x, 1, DOUBLE, "float32")[1]
     assert np.all(np.abs(row.value - np.cos(x)) <= row.error)
@@ -146,17 +146,17 @@ def test_scatter_is_an_error():
 
 
 @pytest.mark.parametrize("spacings", [0, 1, 3])
-def test_points_in_float32_are_steps_that_have_no_slope(spacings):
-    """A model in float64 that rounds its input: the shortest steps see one number.
+def test_steps_below_the_spacing_of_float32_are_ignored(spacings):
+    """A float64 model that rounds its inputs has equal values at the shortest steps.
 
-    Vector instructions round the last rows of a batch in other ways, by a few spacings.
+    Vector instructions round the last rows of a batch differently, by a few spacings.
     """
     steps = np.concatenate(
         [4.0 ** (1 - np.arange(12.0)), 4.0**-10 * 16.0 ** -np.arange(1.0, 5.0)]
     )
     x = np.random.default_rng(0).uniform(-1.5, 1.5, 2000)
-    places = x + steps[:, None, None, None] * NODES[:, None, None]
-    values = np.sin(places.astype("float32").astype("float64"))
+    coordinates = x + steps[:, None, None, None] * NODES[:, None, None]
+    values = np.sin(coordinates.astype("float32").astype("float64"))
     values[:, NODES > 0.9] *= 1.0 + spacings * DOUBLE
     _, row = differences.estimates(values, steps, 1, DOUBLE)
     assert np.all(np.abs(row.value - np.cos(x)) <= 3.0 * row.error)
@@ -164,13 +164,13 @@ def test_points_in_float32_are_steps_that_have_no_slope(spacings):
     assert row.error.max() <= 1e-5
 
 
-def test_kinks_have_errors_at_all_steps():
+def test_derivative_at_a_kink_has_a_large_error():
     for slope in (1.0, 0.1):
         row = estimates(lambda x, a=slope: a * np.abs(x), [0.0])[1]
         assert row.error > 0.1 * slope and row.error > 1e3 * row.rounding
 
 
-# Points, direction, largest and smallest step and the length with four steps to 1/64 of it.
+# Points, direction, largest and smallest step, and a step that has 1/4, 1/16, 1/64 of it too.
 LADDERS = {
     "unit": ([[1.0]], [1.0], 4.0, 2.0**-42, 4.0),
     "origin": ([[0.0]], [1.0], 4.0, 2.0**-42, 4.0),
@@ -182,7 +182,7 @@ LADDERS = {
 
 
 @pytest.mark.parametrize("name", LADDERS)
-def test_ladder(name):
+def test_ladder_has_the_expected_steps(name):
     x, direction, largest, smallest, length = LADDERS[name]
     points = checked_points(tf.sin, np.array(x))
     steps = differences.ladder(points, [tf.constant([[direction]], "float64")])
@@ -193,17 +193,17 @@ def test_ladder(name):
     assert {length * 4.0**-k for k in range(4)} <= set(steps)
 
 
-def test_places_on_axes_are_exact():
+def test_coordinates_along_axes_are_exact():
     x, steps = np.array([[0.7], [1e5 + 0.3], [3e-6]]), 2.0 ** np.arange(-60.0, 3.0)
     for value in x.ravel():
-        steps_there = steps[steps >= 2.0**10 * np.spacing(value)]
-        places = np.multiply.outer(steps_there[steps_there < value], NODES)
-        assert np.all((value + places) - value == places)
+        steps_of_value = steps[steps >= 2.0**10 * np.spacing(value)]
+        offsets = np.multiply.outer(steps_of_value[steps_of_value < value], NODES)
+        assert np.all((value + offsets) - value == offsets)
 
 
-@pytest.mark.parametrize("most", [1, 4, 7, 100])
-def test_calls_of_the_model_are_of_limited_size(monkeypatch, most):
-    """Whatever fits in a call, the values are the same and in the same place."""
+@pytest.mark.parametrize("max_rows", [1, 4, 7, 100])
+def test_calls_of_the_model_are_limited_in_size(monkeypatch, max_rows):
+    """The values and their order are the same for any size of a call."""
     x = np.arange(6.0).reshape(3, 2)
     sizes = []
 
@@ -214,13 +214,13 @@ def test_calls_of_the_model_are_of_limited_size(monkeypatch, most):
     points = checked_points(model, x)
     directions = [tf.constant([[[1.0, 0.0]], [[0.5, 0.5]]], "float64")]
     steps = np.broadcast_to([[[2.0]], [[1.0]]], (2, 2, 3))
-    for rows, numbers in ((most, 10**6), (10**6, 2 * most)):
+    for rows, numbers in ((max_rows, 10**6), (10**6, 2 * max_rows)):
         monkeypatch.setattr(differences, "_ROWS_AT_A_TIME", rows)
         monkeypatch.setattr(differences, "_NUMBERS_AT_A_TIME", numbers)
         sizes.clear()
         (values,) = differences._values_along_lines(model, points, directions, steps)
-        # The first are of the points themselves, and of one more; the last of the points.
-        assert sizes[:2] == [3, 4] and sizes[-1] == 3 and max(sizes[2:-1]) <= most
+        # The first two calls have the points, and one more; the last call has the points.
+        assert sizes[:2] == [3, 4] and sizes[-1] == 3 and max(sizes[2:-1]) <= max_rows
         t = steps[:, None] * NODES[:, None, None]
         moved = x + t[..., None] * np.asarray(directions[0])
         expected = np.stack([moved[..., 0] * moved[..., 1], moved[..., 0]], axis=-1)

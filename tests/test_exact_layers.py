@@ -1,4 +1,4 @@
-"""Exact layers: the outputs of Keras' layers, and derivatives that hold."""
+"""Exact layers have the outputs of Keras' layers, and right derivatives."""
 
 import inspect
 
@@ -14,7 +14,7 @@ from keras_smooth import layers
 from keras_smooth.auditing import report
 from keras_smooth.auditing.findings import Cause, Finding
 
-# Arguments and the shape of a sample, where one case without arguments is not enough.
+# Arguments and shapes of a sample for layers that need more than one case or arguments.
 SPECIAL = {
     "LayerNormalization": [
         ({}, (6,)),
@@ -74,20 +74,20 @@ SPECIAL = {
     ],
 }
 RANDOM = [name for name in SPECIAL if name.startswith("Random")]
-# Name, arguments, shape of a sample, for every exact layer of the package.
+# Name, arguments and shape of a sample of every exact layer of the package.
 EXACT = [
     (kind.__name__, {**required(kind), **arguments}, shape)
     for kind in layers.EXACT_FORMS.values()
     for arguments, shape in SPECIAL.get(kind.__name__, [({}, (4, 4, 6))])
 ]
 IDS = [f"{name}-{i}" for i, (name, *_) in enumerate(EXACT)]
-# One case of a random layer is enough for an audit: others are held to differences below.
+# The audit has one case of each random layer; all are compared with differences below.
 SMOOTH = [
     i for i, row in enumerate(EXACT)
     if keras_smooth.smoothness(getattr(layers, row[0])) == np.inf
     and (row[0] not in RANDOM or row[0] != EXACT[i - 1][0])
 ]  # fmt: skip
-# Those whose second derivative Keras gets wrong: it stops a gradient in their moments.
+# Layers with a wrong second derivative in Keras, which stops a gradient in their moments.
 MOMENTS = ["LayerNormalization", "GroupNormalization", "BatchNormalization"]
 
 
@@ -95,7 +95,7 @@ def _pair(rng, name, arguments, shape, dtype):
     """Keras' layer and ours with the same random weights, and inputs."""
     x = rng.normal(size=(5, *shape)).astype(dtype)
     pair = [
-        getattr(room, name)(dtype=dtype, **arguments) for room in (keras.layers, layers)
+        getattr(module, name)(dtype=dtype, **arguments) for module in (keras.layers, layers)
     ]
     for layer in pair:
         layer(x)
@@ -112,7 +112,7 @@ def _call(layer, x, training):
 
 
 @pytest.mark.parametrize("training", representatives([False, True], [True]))
-# Rounding of a dozen operations; Keras treats images in float32 in any dtype.
+# Rounding of a dozen operations; Keras computes images in float32 for all dtypes.
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     representatives([("float64", 1e-14), ("float32", 2e-6)], [("float64", 1e-14)]),
@@ -123,32 +123,32 @@ def _call(layer, x, training):
 def test_outputs_and_weights_are_those_of_keras(
     name, arguments, shape, dtype, tolerance, training, rng
 ):
-    stock, own, x = _pair(rng, name, arguments, shape, dtype)
+    stock, exact, x = _pair(rng, name, arguments, shape, dtype)
     if name in ("UpSampling2D", "Resizing"):
         tolerance = 2e-6
     elif name in RANDOM:
-        # Places of size 5 are read in float32, and pixels differ by as much.
+        # Coordinates of size 5 are rounded to float32, and pixels differ by as much.
         tolerance = 1e-5
-    # One graph for both: tracing takes longer than anything else here.
+    # One graph for both layers, since tracing takes most of the time.
     for wrap in (lambda f: f, tf.function):
-        outputs = wrap(lambda v: [_call(layer, v, training) for layer in (stock, own)])(x)
+        outputs = wrap(lambda v: [_call(layer, v, training) for layer in (stock, exact)])(x)
         np.testing.assert_allclose(outputs[1], outputs[0], rtol=tolerance, atol=tolerance)
-    assert [w.path.split("/")[-1] for w in own.weights] == [
+    assert [w.path.split("/")[-1] for w in exact.weights] == [
         w.path.split("/")[-1] for w in stock.weights
     ]
-    for a, b in zip(own.weights, stock.weights):
+    for a, b in zip(exact.weights, stock.weights):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
-    assert own.get_config().keys() == stock.get_config().keys()
-    assert own.compute_output_shape(x.shape) == stock.compute_output_shape(x.shape)
+    assert exact.get_config().keys() == stock.get_config().keys()
+    assert exact.compute_output_shape(x.shape) == stock.compute_output_shape(x.shape)
 
 
 @pytest.mark.parametrize("name", MOMENTS)
 def test_half_precision_agrees_with_keras(name, rng):
     arguments = {"groups": 2} if name.startswith("Group") else {}
-    stock, own, x = _pair(rng, name, arguments, (4, 6), "float32")
+    stock, exact, x = _pair(rng, name, arguments, (4, 6), "float32")
     half = [
         type(layer).from_config({**layer.get_config(), "dtype": "mixed_float16"})
-        for layer in (stock, own)
+        for layer in (stock, exact)
     ]
     outputs = [_call(layer, x, True) for layer in half]
     assert outputs[1].dtype == tf.float16
@@ -161,11 +161,11 @@ def test_half_precision_agrees_with_keras(name, rng):
     representatives(SMOOTH, [i for i in SMOOTH if EXACT[i][0] not in RANDOM[1:]]),
     ids=[IDS[i] for i in SMOOTH],
 )
-def test_derivatives_hold_to_order_3(index, rng):
+def test_derivatives_are_proven_to_order_3(index, rng):
     name, arguments, shape = EXACT[index]
-    _, own, x = _pair(rng, name, arguments, shape, "float32")
-    row = keras_smooth.audit(own, x, order=3).rows[0]
-    if arguments.get("crop_to_aspect_ratio"):  # It takes Keras' code, and audit says so.
+    _, exact, x = _pair(rng, name, arguments, shape, "float32")
+    row = keras_smooth.audit(exact, x, order=3).rows[0]
+    if arguments.get("crop_to_aspect_ratio"):  # It uses Keras' code, and audit reports it.
         assert (row.cause, row.order) == ("wrong", 2)
         return
     assert row.verdict == "proven"
@@ -194,29 +194,29 @@ def _second(layer, x, direction):
 
 
 @pytest.mark.parametrize("name", MOMENTS)
-def test_second_derivative_holds_where_that_of_keras_does_not(name, rng):
+def test_second_derivative_is_right_and_that_of_keras_is_wrong(name, rng):
     arguments = {"groups": 2} if name.startswith("Group") else {}
-    stock, own, x = _pair(rng, name, arguments, (6,), "float64")
+    stock, exact, x = _pair(rng, name, arguments, (6,), "float64")
     direction = rng.normal(size=x.shape)
-    true = _difference_of_slopes(own, x, direction)
+    expected = _difference_of_slopes(exact, x, direction)
     # step^2 times the fourth derivative is 1e-8 of the second, rounding less than that.
-    assert abs(_second(own, x, direction) - true) < 1e-6 * abs(true)
-    assert abs(_second(stock, x, direction) - true) > 1e-3 * abs(true)
+    assert abs(_second(exact, x, direction) - expected) < 1e-6 * abs(expected)
+    assert abs(_second(stock, x, direction) - expected) > 1e-3 * abs(expected)
 
 
-def test_unit_normalization_at_zero():
+def test_unit_normalization_has_finite_derivatives_at_zero():
     zero = np.zeros((1, 3))
     derivatives = keras_smooth.derivatives(layers.UnitNormalization(dtype="float64"), zero)
     assert all(np.isfinite(part).all() for part in derivatives)
 
 
 @pytest.mark.parametrize("name", ["renorm", "synchronized"])
-def test_batch_normalization_refuses_what_is_not_exact(name):
+def test_batch_normalization_raises_for_arguments_without_exact_form(name):
     with pytest.raises(ValueError, match=name):
         layers.BatchNormalization(**{name: True})
 
 
-def test_save_and_load(tmp_path, rng):
+def test_exact_layers_are_saved_and_loaded(tmp_path, rng):
     x = keras.Input((4, 4, 6))
     y = x
     for name in (
@@ -229,17 +229,17 @@ def test_save_and_load(tmp_path, rng):
     y = layers.Conv2D(2, 3, activation="snake")(y)
     model = keras.Model(x, y)
     model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
     points = rng.normal(size=(2, 4, 4, 6)).astype("float32")
-    np.testing.assert_array_equal(again(points), model(points))
-    assert [type(layer) for layer in again.layers] == [
+    np.testing.assert_array_equal(loaded(points), model(points))
+    assert [type(layer) for layer in loaded.layers] == [
         type(layer) for layer in model.layers
     ]
 
 
-def _along_a_line(name, arguments, shape, rng, room):
+def _along_a_line(name, arguments, shape, rng, module):
     """A function of t through an image layer with its random numbers fixed."""
-    layer = getattr(room, name)(dtype="float64", **arguments)
+    layer = getattr(module, name)(dtype="float64", **arguments)
     x, direction, weight = rng.uniform(0.1, 0.9, (3, 2, *shape))
     numbers = layer.get_random_transformation(tf.constant(x), training=True)
 
@@ -280,17 +280,19 @@ def test_derivatives_of_random_images_agree_with_differences(name, arguments, sh
     assert slope == pytest.approx((upper[0] - lower[0]) / (2 * step), rel=1e-7)
     assert second == pytest.approx((upper[1] - lower[1]) / (2 * step), rel=1e-6)
     stock = _along_a_line(name, arguments, shape, np.random.default_rng(0), keras.layers)
-    found = _two_derivatives(stock, 0.0)
-    assert found is None or found[1] != pytest.approx(slope, rel=1e-3)
+    keras_derivatives = _two_derivatives(stock, 0.0)
+    assert keras_derivatives is None or keras_derivatives[1] != pytest.approx(
+        slope, rel=1e-3
+    )
 
 
 @pytest.mark.parametrize("factor", [0.3, (0.1, 0.2), [0.0, 0.5]])
-def test_shear_comes_back_from_its_config(factor, rng):
+def test_random_shear_is_restored_from_its_config(factor, rng):
     layer = layers.RandomShear(factor, factor, seed=1)
-    again = layers.RandomShear.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
+    restored = layers.RandomShear.from_config(layer.get_config())
+    assert restored.get_config() == layer.get_config()
     x = rng.uniform(size=(2, 4, 5, 1)).astype("float32")
-    np.testing.assert_array_equal(again(x, training=True), layer(x, training=True))
+    np.testing.assert_array_equal(restored(x, training=True), layer(x, training=True))
 
 
 def test_gray_images_have_finite_derivatives():
@@ -305,26 +307,26 @@ def test_gray_images_have_finite_derivatives():
 
 
 @pytest.mark.slow
-def test_images_of_open_size_in_a_pipeline(rng):
+def test_images_in_a_dataset_agree_with_keras(rng):
     images = rng.uniform(size=(6, 4, 5, 3)).astype("float32")
     data = tf.data.Dataset.from_tensor_slices(images).batch(2)
     for name in ("RandomZoom", "RandomPerspective", "RandomSaturation"):
         kind = getattr(layers, name)
-        layer = kind(**{**required(kind), "seed": 0})
-        stock = getattr(keras.layers, name)(**{**required(kind), "seed": 0})
+        exact = kind(**{**required(kind), "seed": 0})
+        keras_layer = getattr(keras.layers, name)(**{**required(kind), "seed": 0})
         for x in (data, data.unbatch()):
-            found, expected = (
-                np.stack([*x.map(lambda v, each=each: each(v, training=True))])
-                for each in (layer, stock)
+            outputs, expected = (
+                np.stack([*x.map(lambda v, layer=layer: layer(v, training=True))])
+                for layer in (exact, keras_layer)
             )
-            # Keras treats images in float32.
-            np.testing.assert_allclose(found, expected, atol=2e-6)
+            # Keras computes images in float32.
+            np.testing.assert_allclose(outputs, expected, atol=2e-6)
 
 
 @pytest.mark.filterwarnings("error:There is no jet rule")
-@pytest.mark.parametrize("room", [keras.layers, layers], ids=["keras", "ours"])
-def test_jets_pass_random_layers_over_as_inference_does(room, rng):
-    kinds = [getattr(room, name) for name in RANDOM]
+@pytest.mark.parametrize("module", [keras.layers, layers], ids=["keras", "ours"])
+def test_jets_of_random_layers_are_those_of_inference(module, rng):
+    kinds = [getattr(module, name) for name in RANDOM]
     model = keras.Sequential(
         [
             keras.Input((2, 3, 3), dtype="float64"),
@@ -334,18 +336,18 @@ def test_jets_pass_random_layers_over_as_inference_does(room, rng):
         ]
     )
     x = rng.uniform(size=(2, 2, 3, 3))
-    found, expected = (
+    jets, tapes = (
         keras_smooth.derivatives(model, x, order=1, engine=engine)
         for engine in ("jet", "tape")
     )
-    np.testing.assert_allclose(found[0], model(x, training=False), rtol=1e-13)
-    np.testing.assert_allclose(found[1], expected[1], rtol=1e-13)
+    np.testing.assert_allclose(jets[0], model(x, training=False), rtol=1e-13)
+    np.testing.assert_allclose(jets[1], tapes[1], rtol=1e-13)
 
 
-# The exact UnitNormalization has a pole, which no form of it is without.
+# The exact UnitNormalization has a pole, so that it has no smooth replacement.
 @pytest.mark.filterwarnings("ignore:These parts have no smooth replacement")
 @pytest.mark.parametrize("stock", layers.EXACT_FORMS, ids=lambda kind: kind.__name__)
-def test_every_room_finds_an_exact_layer(stock):
+def test_smoothen_and_audit_use_exact_layers(stock):
     exact = layers.EXACT_FORMS[stock]
     assert layers.exact_form(stock) is exact is layers.exact_form(exact)
     inner = stock(**required(stock), name="inner")
@@ -357,7 +359,7 @@ def test_every_room_finds_an_exact_layer(stock):
     )
 
 
-def test_positional_activation():
+def test_activation_by_position_is_checked():
     assert layers.LSTM(3, "snake").activation is keras_smooth.activations.snake
     with pytest.raises(ValueError, match="relu"):
         layers.GRU(3, "relu")

@@ -1,4 +1,4 @@
-"""Samples that influence each other, in the mode in which a model is called."""
+"""Models that mix samples are refused, in the mode in which they mix them."""
 
 import keras
 import numpy as np
@@ -13,14 +13,14 @@ F64 = {"dtype": "float64"}
 
 
 class Centered(layers.Layer):
-    """Less the mean of the batch, in training mode alone."""
+    """Subtracts the mean of the batch in training mode only."""
 
     def call(self, x, training=False):
         return x - ops.mean(x, axis=0) if training else x
 
 
-class Holds(layers.Layer):
-    """A user's layer with a BatchNormalization in it."""
+class HoldsBatchNormalization(layers.Layer):
+    """A custom layer that contains a BatchNormalization."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -31,7 +31,7 @@ class Holds(layers.Layer):
 
 
 class Noise(layers.Layer):
-    """Another number in each call, of TensorFlow's own generator or of Keras'."""
+    """Adds a random number of TensorFlow's or Keras' generator in training mode."""
 
     def __init__(self, of_keras, **kwargs):
         super().__init__(**kwargs)
@@ -50,7 +50,7 @@ def frozen(layer):
     return layer
 
 
-def net(layer):
+def network(layer):
     dense = (layers.Dense(n, "tanh", **F64) for n in (4, 1))
     first, last = dense
     return keras.Sequential([keras.Input((2,), **F64), first, layer, last])
@@ -64,11 +64,11 @@ MIXING = {
         "Mean in sequential[_0-9]*/inner[_0-9]*/.*`trainable=False`",
     ),
     "a user's": (Centered, "mixes samples in training mode"),
-    "in a user's": (Holds, "mixes samples in training mode"),
+    "in a user's": (HoldsBatchNormalization, "mixes samples in training mode"),
 }
 APART = {
     "frozen": lambda: frozen(layers.BatchNormalization(**F64)),
-    "frozen in a user's": lambda: frozen(Holds(**F64)),
+    "frozen in a user's": lambda: frozen(HoldsBatchNormalization(**F64)),
     "Dropout": lambda: layers.Dropout(0.3, **F64),
     "GaussianNoise": lambda: layers.GaussianNoise(0.3, **F64),
     "Keras' random numbers": lambda: Noise(True, **F64),
@@ -83,55 +83,55 @@ def x(rng):
 
 
 @pytest.mark.parametrize("kind", MIXING)
-def test_what_mixes_samples_in_training_mode_is_refused_there(kind, x):
-    make, words = MIXING[kind]
-    model = net(make(**F64))
+def test_layers_that_mix_samples_in_training_raise_in_training_only(kind, x):
+    make, message = MIXING[kind]
+    model = network(make(**F64))
     keras_smooth.derivatives(model, x, 1)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         keras_smooth.derivatives(model, x, 1, training=True)
 
-    # XLA drops what raises in a graph.
+    # XLA removes assertions from a graph.
     @tf.function(autograph=False, jit_compile=True)
     def compiled(x):
         return keras_smooth.derivatives(model, x, 1, training=True)
 
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         compiled(tf.constant(x))
 
 
 @pytest.mark.parametrize("kind", ["BatchNormalization", "a user's"])
-def test_a_derivative_model_is_not_trained_on_derivatives_of_a_batch(kind, x):
-    make, words = MIXING[kind]
-    model = keras_smooth.DerivativeModel(net(make(**F64)), order=1)
+def test_derivative_model_of_a_layer_that_mixes_samples_raises_in_fit(kind, x):
+    make, message = MIXING[kind]
+    model = keras_smooth.DerivativeModel(network(make(**F64)), order=1)
     model.compile(loss="mse")
     targets = {"y": x[:, :1], "dy": x[:, None]}
     model.evaluate(x, targets, verbose=0)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         model.fit(x, targets, verbose=0)
 
 
 @pytest.mark.parametrize("kind", APART)
-def test_what_keeps_samples_apart_in_training_mode_is_accepted(kind, x):
+def test_layers_that_keep_samples_apart_in_training_are_accepted(kind, x):
     for _ in range(3):
-        dy = keras_smooth.derivatives(net(APART[kind]()), x, 1, training=True)[1]
+        dy = keras_smooth.derivatives(network(APART[kind]()), x, 1, training=True)[1]
         assert dy.shape == (16, 1, 2) and np.any(dy)
 
 
-@pytest.mark.parametrize("apart", [1, 2, 4, 6, 8])
-def test_samples_that_are_far_apart_are_seen_to_mix(apart, rng):
-    others = np.arange(16) ^ apart
+@pytest.mark.parametrize("distance", [1, 2, 4, 6, 8])
+def test_mixing_of_distant_samples_raises(distance, rng):
+    partners = np.arange(16) ^ distance
     x = rng.normal(size=(16, 2))
     with pytest.raises(ValueError, match="mixes samples"):
         keras_smooth.gradient(
-            lambda x: tf.reduce_sum(x * tf.gather(tf.sin(x), others), -1), x
+            lambda x: tf.reduce_sum(x * tf.gather(tf.sin(x), partners), -1), x
         )
 
 
-@pytest.mark.parametrize("place", [2, -1])
-def test_a_sample_that_all_others_use_is_seen_in_a_batch_of_any_size(place, x):
+@pytest.mark.parametrize("index", [2, -1])
+def test_dependence_on_one_sample_raises_for_any_batch_size(index, x):
     def less_one_sample(x):
         y = tf.reduce_sum(tf.sin(x), axis=1)
-        return y - y[place]
+        return y - y[index]
 
     @tf.function(input_signature=[tf.TensorSpec((None, 2), "float64")], autograph=False)
     def slopes(x):
@@ -141,7 +141,7 @@ def test_a_sample_that_all_others_use_is_seen_in_a_batch_of_any_size(place, x):
         slopes(x)
 
 
-def test_the_axis_of_samples_is_known_for_images_of_any_size_with_many_channels():
+def test_sample_axis_is_known_for_images_of_unknown_size():
     axes = []
 
     @tf.function(

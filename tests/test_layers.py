@@ -1,4 +1,4 @@
-"""What every layer's test covers, the signatures of Keras, and the order."""
+"""Every layer has Keras' signature, a complete docstring and config, and checks the order."""
 
 import importlib.util
 import inspect
@@ -20,7 +20,7 @@ TOOLS = Path(__file__).parents[1] / "tools"
 
 
 def _tool(name):
-    """The module of a script that writes layers."""
+    """Imports a script of `tools` as a module."""
     spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -36,36 +36,34 @@ every_ordered_layer = pytest.mark.parametrize(
 )
 
 
-def _described(found):
-    """What callers see of parameters, other than types."""
-    return [(p.name, p.kind, p.default) for p in found]
+def _name_kind_default(parameters):
+    """Returns names, kinds and defaults of parameters."""
+    return [(p.name, p.kind, p.default) for p in parameters]
 
 
 @every_layer
-def test_signature_is_that_of_keras_and_one_argument(kind):
+def test_signature_is_that_of_keras_with_one_more_argument(kind):
     assert kind.__name__.removeprefix("Smooth") == stock_of(kind).__name__
     ours = [p for p in parameters(kind) if p.name not in OWN_ARGUMENTS]
     if kind is layers.Dense:
-        # None is the start that suits the activation.
-        start = ours[3]
-        assert start.name == "kernel_initializer" and start.default is None
-        ours[3] = start.replace(default="glorot_uniform")
-    theirs = parameters(stock_of(kind))
+        # None is an initializer that suits the activation.
+        initializer = ours[3]
+        assert initializer.name == "kernel_initializer" and initializer.default is None
+        ours[3] = initializer.replace(default="glorot_uniform")
+    keras = parameters(stock_of(kind))
     if SAME_KERAS:
-        assert _described(ours) == _described(theirs)
+        assert _name_kind_default(ours) == _name_kind_default(keras)
     else:
         # An older Keras lacks some, a newer one has more. Keras 3.10 had `rms_scaling`.
-        ours, theirs = (
-            {p.name for p in found} - {"rms_scaling"} for found in (ours, theirs)
-        )
-        assert theirs <= ours or ours <= theirs
+        ours, keras = ({p.name for p in group} - {"rms_scaling"} for group in (ours, keras))
+        assert keras <= ours or ours <= keras
     own = [p for p in parameters(kind) if p.name in OWN_ARGUMENTS]
     assert len(own) == (stock_of(kind) not in layers.EXACT_FORMS)
     assert all(p.kind is p.KEYWORD_ONLY and p.default in (2, 10.0) for p in own)
 
 
 @every_layer
-def test_source_is_a_plain_class(kind):
+def test_source_is_a_subclass_with_written_out_arguments(kind):
     source = inspect.getsource(kind)
     statement = f"class {kind.__name__}(keras.layers.{stock_of(kind).__name__}):"
     assert statement in source
@@ -77,10 +75,10 @@ def test_source_is_a_plain_class(kind):
 def test_docstring_has_each_argument(kind):
     doc = inspect.getdoc(kind)
     arguments = doc.partition("Args:\n")[2].partition("\n\n")[0]
-    found = re.findall(r"^    (\**\w+): ", arguments, re.MULTILINE)
+    documented = re.findall(r"^    (\**\w+): ", arguments, re.MULTILINE)
     expected = [*(p.name for p in parameters(kind)[:-1]), "**kwargs"]
     # The constructors of exact layers are those of the installed Keras.
-    assert found == expected or not SAME_KERAS and stock_of(kind) in layers.EXACT_FORMS
+    assert documented == expected or not SAME_KERAS and stock_of(kind) in layers.EXACT_FORMS
     for part in ("Input shape:", "Output shape:", "Example:"):
         assert part in doc
 
@@ -90,26 +88,33 @@ def test_arguments_by_position_are_those_of_keras(kind):
     values = unusual(kind)
     values.pop("name", None)
     if not SAME_KERAS:
-        known = {p.name for p in parameters(stock_of(kind))}
-        values = {name: value for name, value in values.items() if name in known}
-        ours, stock = (each(**values, name="a") for each in (kind, stock_of(kind)))
+        keras_names = {p.name for p in parameters(stock_of(kind))}
+        values = {name: value for name, value in values.items() if name in keras_names}
+        ours, stock = (
+            layer_class(**values, name="a") for layer_class in (kind, stock_of(kind))
+        )
     else:
-        ours, stock = (each(*values.values(), name="a") for each in (kind, stock_of(kind)))
+        ours, stock = (
+            layer_class(*values.values(), name="a")
+            for layer_class in (kind, stock_of(kind))
+        )
     config = ours.get_config()
-    own = [p.name for p in parameters(kind) if p.name in OWN_ARGUMENTS]
-    assert [config.pop(name) for name in own] == [getattr(ours, name) for name in own]
+    own_names = [p.name for p in parameters(kind) if p.name in OWN_ARGUMENTS]
+    assert [config.pop(name) for name in own_names] == [
+        getattr(ours, name) for name in own_names
+    ]
     assert config == stock.get_config()
 
 
 @every_layer
-def test_config_of_every_layer(kind):
+def test_config_round_trip_of_every_layer(kind):
     layer = made(kind, name="a", dtype="float64")
-    again = kind.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert {**vars(again)}.keys() == vars(layer).keys()
+    restored = kind.from_config(layer.get_config())
+    assert restored.get_config() == layer.get_config()
+    assert {**vars(restored)}.keys() == vars(layer).keys()
 
 
-def test_script_has_written_the_files():
+def test_files_are_those_that_the_script_writes():
     if not SAME_KERAS:
         pytest.skip(
             f"The files are for the signatures of Keras {write_layers.KERAS}, but "
@@ -132,10 +137,10 @@ class _New(_Old):
         super().__init__(**self.passed)
 
 
-def test_arguments_that_an_older_keras_lacks():
+def test_arguments_that_an_older_keras_lacks_raise_if_set():
     tanh = keras.activations.tanh
-    made = _New(3, "tanh", order=1, name="a")
-    assert made.passed == {"units": 3, "activation": tanh, "name": "a"}
+    layer = _New(3, "tanh", order=1, name="a")
+    assert layer.passed == {"units": 3, "activation": tanh, "name": "a"}
     with pytest.raises(TypeError, match="_New received rank=4, which Keras .* not have"):
         _New(3, rank=4)
 
@@ -160,8 +165,8 @@ def test_smoothness_of_every_layer(kind):
         assert keras_smooth.smoothness(made(kind)) == np.inf
         assert keras_smooth.smoothness(made(stock)) == 0
     elif kind is not layers.UnitNormalization:  # the one whose class is another
-        known = keras_smooth.smoothness(made(stock))
-        assert known in (None, keras_smooth.smoothness(made(kind)))
+        keras_smoothness = keras_smooth.smoothness(made(stock))
+        assert keras_smoothness in (None, keras_smooth.smoothness(made(kind)))
 
 
 LAYERS = {
@@ -193,9 +198,9 @@ def _input(shape, dtype="float32"):
 def test_config_round_trip(case):
     make, shape, _ = case
     layer = make()
-    again = type(layer).from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert again.order == layer.order
+    restored = type(layer).from_config(layer.get_config())
+    assert restored.get_config() == layer.get_config()
+    assert restored.order == layer.order
 
 
 def test_eager_graph_and_symbolic_calls_agree(case):
@@ -209,7 +214,7 @@ def test_eager_graph_and_symbolic_calls_agree(case):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "mixed_float16", "mixed_bfloat16"])
-def test_dtypes(case, dtype):
+def test_outputs_and_weights_have_the_dtypes_of_the_policy(case, dtype):
     make, in_shape, _ = case
     layer = make(dtype=dtype)
     assert layer(_input(in_shape)).dtype == keras.DTypePolicy(dtype).compute_dtype
@@ -218,37 +223,37 @@ def test_dtypes(case, dtype):
 
 # Keras, of layers without weights.
 @pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
-def test_fit_save_and_load(case, tmp_path):
+def test_layers_are_fitted_saved_and_loaded(case, tmp_path):
     make, in_shape, out_shape = case
     model = keras.Sequential([keras.Input(in_shape[1:]), make()])
     model.compile(loss="mse")
     x = _input(in_shape)
     model.fit(x, _input(out_shape), verbose=0)
     model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(again(x), model(x))
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(x), model(x))
 
 
-def test_same_outputs_as_keras():
+def test_dense_has_the_outputs_of_keras():
     x = _input((4, 2))
-    start = keras.initializers.GlorotUniform(seed=1)
-    own = keras_smooth.Dense(3, "tanh", kernel_initializer=start)
-    stock = keras.layers.Dense(3, "tanh", kernel_initializer=start)
-    np.testing.assert_array_equal(own(x), stock(x))
-    assert [w.path.split("/")[-1] for w in own.weights] == ["kernel", "bias"]
+    initializer = keras.initializers.GlorotUniform(seed=1)
+    ours = keras_smooth.Dense(3, "tanh", kernel_initializer=initializer)
+    stock = keras.layers.Dense(3, "tanh", kernel_initializer=initializer)
+    np.testing.assert_array_equal(ours(x), stock(x))
+    assert [w.path.split("/")[-1] for w in ours.weights] == ["kernel", "bias"]
 
 
 def test_rough_activation_raises_with_the_remedy():
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError) as error_info:
         keras_smooth.Dense(20, activation="relu")
-    message = str(caught.value)
+    message = str(error_info.value)
     for part in ("'relu'", "C^0", "order=2", "tanh, softplus", "order=0"):
         assert part in message
     assert keras_smooth.Dense(20, activation="relu", order=0).order == 0
 
 
 @pytest.mark.parametrize(
-    ("activation", "order", "fits"),
+    ("activation", "order", "is_smooth_enough"),
     [
         ("elu", 1, True), ("elu", 2, False), ("softsign", 1, True), ("softsign", 2, False),
         ("smelu", 1, True), ("smelu", 2, False), ("hard_shrink", 1, False),
@@ -259,8 +264,10 @@ def test_rough_activation_raises_with_the_remedy():
     lambda activation, order: keras_smooth.Dense(2, activation, order=order),
     lambda activation, order: keras_smooth.Activation(activation, order=order),
 ], ids=["Dense", "Activation"])  # fmt: skip
-def test_order(layer, activation, order, fits):
-    if fits:
+def test_activation_less_smooth_than_the_order_raises(
+    layer, activation, order, is_smooth_enough
+):
+    if is_smooth_enough:
         assert layer(activation, order).order == order
     else:
         with pytest.raises(ValueError, match=f"asks for C\\^{order}"):
@@ -271,19 +278,19 @@ def test_order(layer, activation, order, fits):
     ("order", "error"),
     [(-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)],
 )
-def test_bad_order(order, error):
+def test_invalid_order_raises(order, error):
     with pytest.raises(error, match="order"):
         keras_smooth.Dense(2, "tanh", order=order)
 
 
-def test_unknown_activation_warns_once():
-    def unheard_of(x):
+def test_activation_of_unknown_smoothness_warns_once():
+    def unregistered(x):
         return keras.ops.where(x > 0.0, x**3, 0.0)
 
-    with pytest.warns(UserWarning, match="register_smoothness") as caught:
+    with pytest.warns(UserWarning, match="register_smoothness") as warnings:
         for _ in range(3):
-            keras_smooth.Dense(2, unheard_of)
-    assert len(caught) == 1
+            keras_smooth.Dense(2, unregistered)
+    assert len(warnings) == 1
     keras_smooth.Dense(2, lambda x: keras.ops.abs(x), order=0)
-    # What its operations tell is enough.
+    # The smoothness of this one is known from its operations.
     keras_smooth.Dense(2, lambda x: keras.ops.sin(x) ** 2)

@@ -1,4 +1,4 @@
-"""Loops: derivatives of recurrences by their inputs, and of these by weights, in graphs and XLA."""
+"""Loops: derivatives of recurrent layers, and their gradients by weights, in graphs and XLA."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ L = keras.layers
 
 
 def _scanned(x):
-    """A loop of a user, whose number of steps is its own."""
+    """A custom loop with a fixed number of steps."""
     start = (0, x[:, 0])
     end = tf.while_loop(
         lambda i, h: i < 2,
@@ -43,7 +43,7 @@ LONG = ("both ways", "stacked cells")
         for name in LAYERS
     ],
 )
-def test_gradients_by_weights_compile(name):
+def test_gradients_by_weights_are_right_in_graphs_and_xla(name):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
     try:
@@ -64,15 +64,15 @@ def test_gradients_by_weights_compile(name):
     eager = gradients("jet")
     graph = tf.function(lambda: gradients("jet"))()
     compiled = tf.function(lambda: gradients("jet"), jit_compile=True)()
-    for found in (eager, graph, compiled):
-        for value, reference in zip(found, exact, strict=True):
-            # Sums in another order: some hundred roundings.
+    for gradients_of_mode in (eager, graph, compiled):
+        for value, reference in zip(gradients_of_mode, exact, strict=True):
+            # Sums in another order: some hundred rounding errors.
             np.testing.assert_allclose(value, reference, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.slow
-def test_partial_derivatives_of_a_recurrence_compile():
-    """Jets are the engine in a graph: XLA compiles no loop of tapes."""
+def test_gradients_of_partials_of_a_recurrent_layer_compile():
+    """Uses jets, since XLA cannot compile tapes of loops."""
     model = keras.Sequential(
         [
             keras.Input((2, 2), dtype="float64"),
@@ -89,19 +89,19 @@ def test_partial_derivatives_of_a_recurrence_compile():
             loss = tf.add_n([tf.reduce_mean(entry**2) for entry in entries])
         return tape.gradient(loss, model.trainable_variables[:-1])
 
-    for found, reference in zip(tf.function(gradients, jit_compile=True)(), gradients()):
-        # Sums in another order: some hundred roundings.
-        np.testing.assert_allclose(found, reference, rtol=1e-9, atol=1e-12)
+    for gradient, reference in zip(tf.function(gradients, jit_compile=True)(), gradients()):
+        # Sums in another order: some hundred rounding errors.
+        np.testing.assert_allclose(gradient, reference, rtol=1e-9, atol=1e-12)
 
 
-def test_integers_that_follow_from_constants_are_constants():
+def test_integers_computed_from_constants_compile_as_constants():
     def counted(x):
-        most = tf.reduce_max(tf.range(3)) + 1
+        num_steps = tf.reduce_max(tf.range(3)) + 1
         return tf.while_loop(
-            lambda i, h: i < most,
+            lambda i, h: i < num_steps,
             lambda i, h: (i + 1, tf.sin(h)),
             (0, x),
-            maximum_iterations=most,
+            maximum_iterations=num_steps,
         )[1]
 
     @tf.function(jit_compile=True)
@@ -115,7 +115,7 @@ def test_integers_that_follow_from_constants_are_constants():
     np.testing.assert_allclose(slope(tf.zeros((1, 1), tf.float64)), [[-3.0]], rtol=1e-14)
 
 
-def test_gradients_of_loops_with_lists_have_jets(rng):
+def test_jets_of_gradients_of_loops_with_tensor_arrays(rng):
     def energy(x):
         states, state = tf.TensorArray(x.dtype, 3), x
         for i in tf.range(3):

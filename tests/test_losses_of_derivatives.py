@@ -1,4 +1,4 @@
-"""Losses of derivatives by the weights, where TensorFlow has its own gradients wrong or lost."""
+"""Gradients of losses of derivatives, where TensorFlow's own gradients are wrong or lost."""
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ class Recomputed(L.Layer):
         return tf.recompute_grad(self.inner)(x)
 
 
-# What is right at order 1 by tapes, and wrong or lost at order 2.
+# Layers that tapes have right at order 1, and wrong or lost at order 2.
 LAYERS = {
     "a mean that is held": lambda: L.LayerNormalization(epsilon=0.1, **FLOAT64),
     "groups": lambda: L.GroupNormalization(1, epsilon=0.1, **FLOAT64),
@@ -58,7 +58,7 @@ def _by_differences(model, x, direction, step=1e-4):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_gradient_of_a_loss_of_derivatives(name, rng):
+def test_gradient_of_a_loss_of_derivatives_agrees_with_differences(name, rng):
     model, x = _model(LAYERS[name]()), rng.normal(size=(4, 2))
     weights = model.trainable_variables
     direction = [rng.normal(size=w.shape) for w in weights]
@@ -67,23 +67,23 @@ def test_the_gradient_of_a_loss_of_derivatives(name, rng):
     gradients = tape.gradient(loss, weights)
     pairs = zip(gradients, direction)
     slope = sum(float(tf.reduce_sum(g * v)) for g, v in pairs if g is not None)
-    # The differences are right to the square of their step.
+    # The error of the differences is the square of their step.
     assert slope == pytest.approx(_by_differences(model, x, direction), rel=1e-5)
 
 
-LARGE = 40  # more numbers a sample than jets are used for there
+LARGE = 40  # inputs of a sample, more than `auto` uses jets for here
 
 
-@pytest.mark.parametrize("way", ["tape", "fit_lbfgs", "fit"])
-def test_where_tapes_are_used_a_wrong_gradient_is_refused(way, rng):
+@pytest.mark.parametrize("caller", ["tape", "fit_lbfgs", "fit"])
+def test_wrong_gradient_of_a_loss_by_tapes_raises(caller, rng):
     model, x = _model(LAYERS["a mean that is held"](), LARGE), rng.normal(size=(3, LARGE))
     assert np.all(np.isfinite(keras_smooth.gradient(model, x)))
     with pytest.raises((LookupError, ValueError), match="StopGradient.*engine='jet'"):
-        if way == "tape":
+        if caller == "tape":
             with tf.GradientTape() as tape:
                 loss = _loss(model, x)
             tape.gradient(loss, model.trainable_variables)
-        elif way == "fit_lbfgs":
+        elif caller == "fit_lbfgs":
             keras_smooth.fit_lbfgs(model, x, objective=_loss, verbose=0, jit_compile=False)
         else:
             trained = keras_smooth.DerivativeModel(model, order=1)
@@ -91,23 +91,26 @@ def test_where_tapes_are_used_a_wrong_gradient_is_refused(way, rng):
             trained.fit(x, {"dy": np.zeros_like(x)}, verbose=0)
 
 
-def test_tapes_that_are_asked_for_say_where_they_may_be_wrong(rng):
+def test_engine_tape_warns_where_its_derivatives_are_wrong(rng):
     x = rng.normal(size=(3, 2))
     model = _model(LAYERS["a mean that is held"]())
     keras_smooth.derivatives(model, x, 1, engine="tape")  # right, and without a warning
-    words = "order 2 are .* wrong at StopGradient.*, and "
-    returns, loss = (
-        words + "engine='tape' returns them",
-        words + "so are gradients of a loss",
+    message_start = "order 2 are .* wrong at StopGradient.*, and "
+    message_of_derivatives, message_of_losses = (
+        message_start + "engine='tape' returns them",
+        message_start + "so are gradients of a loss",
     )
-    with pytest.warns(UserWarning, match=returns) as warned:
+    with pytest.warns(UserWarning, match=message_of_derivatives) as warned:
         keras_smooth.hessian(model, x, engine="tape")
         keras_smooth.hessian(model, x, engine="tape")
     assert len(warned) == 1
-    # In a graph the first derivatives are right, and only a loss of them is not.
-    for operator, said in ((keras_smooth.gradient, loss), (keras_smooth.hessian, returns)):
+    # In a graph the first derivatives are right, but gradients of a loss of them are not.
+    for operator, message in (
+        (keras_smooth.gradient, message_of_losses),
+        (keras_smooth.hessian, message_of_derivatives),
+    ):
         in_a_graph = _model(LAYERS["a mean that is held"]())
-        with pytest.warns(UserWarning, match=said):
+        with pytest.warns(UserWarning, match=message):
             tf.function(lambda x: operator(in_a_graph, x, engine="tape"))(x)  # noqa: B023
 
 
@@ -125,16 +128,16 @@ RIGHT = {
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", RIGHT)
-def test_what_is_right_by_tapes_has_no_warning(name, rng):
+def test_right_derivatives_by_tapes_do_not_warn(name, rng):
     model, x = _model(RIGHT[name]()), rng.normal(size=(3, 2))
-    tape, jet = (
+    tapes, jets = (
         keras_smooth.derivatives(model, x, 3, engine=engine) for engine in ("tape", "jet")
     )
-    for by_tapes, by_jets in zip(tape, jet):
-        np.testing.assert_allclose(by_tapes, by_jets, rtol=1e-9, atol=1e-12)
+    for tape_entry, jet_entry in zip(tapes, jets):
+        np.testing.assert_allclose(tape_entry, jet_entry, rtol=1e-9, atol=1e-12)
 
 
-def test_a_maximum_that_is_held_is_no_logsumexp(rng):
+def test_stopped_maximum_outside_of_logsumexp_warns(rng):
     model = _model(L.Lambda(lambda x: x / tf.stop_gradient(
         tf.reduce_max(x, -1, keepdims=True)), **FLOAT64))  # fmt: skip
     with pytest.warns(UserWarning, match="StopGradient"):
@@ -143,7 +146,7 @@ def test_a_maximum_that_is_held_is_no_logsumexp(rng):
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "tf.function"])
 @pytest.mark.parametrize("engine", ["auto", "tape", "jet"])
-def test_a_gradient_that_is_stopped_at_a_weight_is_so_for_every_engine(engine, compiled):
+def test_stopped_gradient_of_a_weight_is_zero_for_every_engine(engine, compiled):
     x, held, trained = (
         tf.constant([[0.5], [2.0]], "float64"),
         tf.Variable(3.0),

@@ -1,4 +1,4 @@
-"""Properties of the operators and of checkpoints, on cases that hypothesis draws.
+"""Properties of operators and checkpoints, tested by hypothesis on random cases.
 
 The reference is a closed form: y_m = sum_k c_km sin(w_k.x + b_k), whose partial derivative by the
 axes i, j, ... is a sum of the same kind with the factor w_ki w_kj ....
@@ -17,7 +17,7 @@ from lbfgs_nets import at_start, fit
 
 import keras_smooth
 
-# The same cases in every run, and no files.
+# The same cases in every run, without a database on disk.
 drawn = settings(derandomize=True, deadline=None, database=None, max_examples=20)
 
 # Sums of a few numbers below 2^6: rounding, some hundred times.
@@ -48,8 +48,8 @@ class Waves:
         }
 
     @property
-    def places(self) -> dict[str, list[int]]:
-        """Where each input is among all axes."""
+    def axes_of(self) -> dict[str, list[int]]:
+        """The indices of the axes of each input among all axes."""
         ends = itertools.accumulate(
             (self.dims[name] for name in sorted(self.dims)), initial=0
         )
@@ -57,10 +57,10 @@ class Waves:
         return {name: list(range(*pair)) for name, pair in zip(sorted(self.dims), pairs)}
 
     def __call__(self, x):
-        """The function, of a dict or of the one input."""
-        together = ops.concatenate([x[name] for name in sorted(x)], axis=-1)
+        """Returns the outputs for a dict of inputs."""
+        joined = ops.concatenate([x[name] for name in sorted(x)], axis=-1)
         factors = ops.cast(self.factors.T, self.dtype)
-        waves = ops.sin(ops.matmul(together, factors) + ops.cast(self.shifts, self.dtype))
+        waves = ops.sin(ops.matmul(joined, factors) + ops.cast(self.shifts, self.dtype))
         return ops.matmul(waves, ops.cast(self.sizes, self.dtype))
 
     @property
@@ -73,24 +73,24 @@ class Waves:
 
     def partial(self, *axes: int) -> np.ndarray:
         """Returns the exact derivative by some axes, `(batch, outputs)`."""
-        together = np.concatenate(
-            [self.points[name] for name in sorted(self.dims)], axis=-1
-        )
-        phase = together.astype("float64") @ self.factors.T + self.shifts
+        joined = np.concatenate([self.points[name] for name in sorted(self.dims)], axis=-1)
+        phase = joined.astype("float64") @ self.factors.T + self.shifts
         waves = np.sin(phase + len(axes) * np.pi / 2) * self.factors[:, axes].prod(axis=1)
         return waves @ self.sizes
 
-    def assert_equal(self, found, *places: list[int]) -> None:
-        """Compares derivatives by inputs, of which those of one number add no axis."""
+    def assert_equal(self, entry, *axes_of_inputs: list[int]) -> None:
+        """Compares derivatives by inputs; inputs of one number add no axis."""
         exact = np.stack(
-            [self.partial(*axes) for axes in itertools.product(*places)], axis=-1
+            [self.partial(*axes) for axes in itertools.product(*axes_of_inputs)], axis=-1
         )
-        added = [len(place) for place in places if len(place) > 1]
-        assert tuple(found.shape) == (self.num_rows, self.num_outputs, *added)
-        assert keras.backend.standardize_dtype(found.dtype) == self.dtype
+        added = [
+            len(axes_of_input) for axes_of_input in axes_of_inputs if len(axes_of_input) > 1
+        ]
+        assert tuple(entry.shape) == (self.num_rows, self.num_outputs, *added)
+        assert keras.backend.standardize_dtype(entry.dtype) == self.dtype
         tolerance = TOLERANCE[self.dtype] * max(1.0, np.abs(exact).max())
         np.testing.assert_allclose(
-            np.reshape(found, exact.shape), exact, rtol=0, atol=tolerance
+            np.reshape(entry, exact.shape), exact, rtol=0, atol=tolerance
         )
 
 
@@ -108,44 +108,42 @@ engines = strategies.sampled_from(["auto", "jet", "tape"])
 
 @drawn
 @given(function=waves, engine=engines, data=strategies.data())
-def test_derivatives_by_some_inputs_are_those_of_the_closed_form(function, engine, data):
+def test_derivatives_by_some_inputs_equal_the_closed_form(function, engine, data):
     names = sorted(function.dims)
-    some = data.draw(
+    subset = data.draw(
         strategies.lists(strategies.sampled_from(names), min_size=1, unique=True).map(
             sorted
         )
     )
-    wrt, by = data.draw(
-        strategies.sampled_from([(None, names), (some, some), (some[0], some[:1])])
+    wrt, names_of_wrt = data.draw(
+        strategies.sampled_from([(None, names), (subset, subset), (subset[0], subset[:1])])
     )
-    places = [function.places[name] for name in by]
+    axes_of_inputs = [function.axes_of[name] for name in names_of_wrt]
     arguments = {"wrt": wrt, "engine": engine}
     x = function.points
     y, dy, d2y = keras_smooth.derivatives(function, x, 2, **arguments)
     function.assert_equal(y)
-    for found in (dy, keras_smooth.jacobian(function, x, **arguments)):
-        for entry, place in zip(tree.flatten(found), places, strict=True):
-            function.assert_equal(entry, place)
-    for found in (d2y, keras_smooth.hessian(function, x, **arguments)):
-        pairs = itertools.product(places, repeat=2)
-        for entry, pair in zip(tree.flatten(found), pairs, strict=True):
+    for values in (dy, keras_smooth.jacobian(function, x, **arguments)):
+        for entry, axes in zip(tree.flatten(values), axes_of_inputs, strict=True):
+            function.assert_equal(entry, axes)
+    for values in (d2y, keras_smooth.hessian(function, x, **arguments)):
+        pairs = itertools.product(axes_of_inputs, repeat=2)
+        for entry, pair in zip(tree.flatten(values), pairs, strict=True):
             function.assert_equal(entry, *pair)
-    found = keras_smooth.laplacian(function, x, **arguments)
-    axes = list(itertools.chain(*places))
-    exact = sum(function.partial(axis, axis) for axis in axes)
+    values = keras_smooth.laplacian(function, x, **arguments)
+    all_axes = list(itertools.chain(*axes_of_inputs))
+    exact = sum(function.partial(axis, axis) for axis in all_axes)
     tolerance = TOLERANCE[function.dtype] * max(1.0, np.abs(exact).max())
-    np.testing.assert_allclose(found, exact, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(values, exact, rtol=0, atol=tolerance)
 
 
 @drawn
 @given(function=waves, engine=engines, data=strategies.data())
-def test_partial_derivatives_of_any_axes_are_those_of_the_closed_form(
-    function, engine, data
-):
+def test_partial_derivatives_by_any_axes_equal_the_closed_form(function, engine, data):
     axes = [
-        (name, number, place)
+        (name, number, axis)
         for name in sorted(function.dims)
-        for number, place in enumerate(function.places[name])
+        for number, axis in enumerate(function.axes_of[name])
     ]
     indices = data.draw(
         strategies.lists(
@@ -153,41 +151,41 @@ def test_partial_derivatives_of_any_axes_are_those_of_the_closed_form(
             min_size=1, max_size=3, unique_by=lambda index: tuple(sorted(index)),
         )
     )  # fmt: skip
-    # Axes of the only input are numbers.
-    is_one = len(function.dims) == 1
+    # The axes of a single input have no input name.
+    is_single = len(function.dims) == 1
     which = [
-        tuple(number if is_one else (name, number) for name, number, _ in index)
+        tuple(number if is_single else (name, number) for name, number, _ in index)
         for index in indices
     ]
     x, points = function, function.points
-    y, *found = keras_smooth.partials(x, points, which, engine=engine)
+    y, *entries = keras_smooth.partials(x, points, which, engine=engine)
     function.assert_equal(y)
-    exact = [function.partial(*(place for *_, place in index)) for index in indices]
-    for entry, right in zip(found, exact, strict=True):
-        # Jets have mixed ones from differences of sums, which cancel two digits.
-        tolerance = 100 * TOLERANCE[function.dtype] * max(1.0, np.abs(right).max())
-        np.testing.assert_allclose(entry, right, rtol=0, atol=tolerance)
+    exact = [function.partial(*(axis for *_, axis in index)) for index in indices]
+    for entry, expected in zip(entries, exact, strict=True):
+        # Jets compute mixed derivatives as differences of sums, which cancel two digits.
+        tolerance = 100 * TOLERANCE[function.dtype] * max(1.0, np.abs(expected).max())
+        np.testing.assert_allclose(entry, expected, rtol=0, atol=tolerance)
     operator = {index: 0.5 + number for number, index in enumerate(which)}
     value = keras_smooth.linear_operator(x, points, operator, engine=engine)
-    right = sum((0.5 + number) * entry for number, entry in enumerate(exact))
-    tolerance = 100 * TOLERANCE[function.dtype] * max(1.0, np.abs(right).max())
-    np.testing.assert_allclose(value, right, rtol=0, atol=tolerance)
+    expected = sum((0.5 + number) * entry for number, entry in enumerate(exact))
+    tolerance = 100 * TOLERANCE[function.dtype] * max(1.0, np.abs(expected).max())
+    np.testing.assert_allclose(value, expected, rtol=0, atol=tolerance)
 
 
-class Broken(keras.callbacks.Callback):
-    """Raises at the end of a chunk, before it is saved."""
+class RaisesAtChunk(keras.callbacks.Callback):
+    """Raises an error at the end of a chunk, before the chunk is saved."""
 
     def __init__(self, chunk):
         super().__init__()
-        self.left = chunk
+        self.chunks_left = chunk
 
     def on_epoch_end(self, epoch, logs=None):
-        if not self.left:
+        if not self.chunks_left:
             raise MemoryError
-        self.left -= 1
+        self.chunks_left -= 1
 
 
-def end(model):
+def final_state(model):
     weights = [weight.tobytes() for weight in model.get_weights()]
     return weights, model.history.epoch, model.history.history
 
@@ -199,15 +197,15 @@ def end(model):
     method=strategies.sampled_from(["lbfgs", "bfgs"]),
     chunk=strategies.integers(0, 11),
 )
-def test_a_fit_that_breaks_off_anywhere_goes_on_bit_for_bit(epochs, steps, method, chunk):
+def test_interrupted_fit_resumes_bit_for_bit(epochs, steps, method, chunk):
     arguments = {"epochs": epochs, "steps_per_execution": steps, "method": method}
     num_chunks = -(-epochs // steps)
     model = at_start()
     fit(model, **arguments)
-    undisturbed = end(model)
+    uninterrupted = final_state(model)
     with tempfile.TemporaryDirectory() as directory:
         arguments["checkpoint"] = f"{directory}/fit"
         with pytest.raises(MemoryError):
-            fit(at_start(), **arguments, callbacks=[Broken(chunk % num_chunks)])
+            fit(at_start(), **arguments, callbacks=[RaisesAtChunk(chunk % num_chunks)])
         fit(at_start(), **arguments)
-    assert end(model) == undisturbed
+    assert final_state(model) == uninterrupted

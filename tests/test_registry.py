@@ -1,4 +1,4 @@
-"""Every claimed class of differentiability, against one-sided limits of derivatives."""
+"""Every smoothness in the registry, compared with one-sided limits of derivatives."""
 
 import functools
 import math
@@ -17,7 +17,7 @@ from keras_smooth import activations, operations, registry
 from keras_smooth.operations import signs
 
 
-def test_a_model_in_another_one_is_read_as_before():
+def test_smoothness_of_a_model_with_dict_inputs():
     class Named(keras.Model):
         def __init__(self):
             super().__init__()
@@ -29,20 +29,20 @@ def test_a_model_in_another_one_is_read_as_before():
     model = Named()
     model({"x": np.ones((3, 2)), "t": np.ones((3, 1))})
     assert keras_smooth.smoothness(model) == np.inf
-    # A call on symbols gives the model an attribute `input`.
+    # A symbolic call adds the attribute `input` to the model.
     model({"x": keras.Input((2,)), "t": keras.Input((1,))})
     assert keras_smooth.smoothness(model) == np.inf
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_class_of_activation(name):
+def test_smoothness_of_an_activation_is_the_measured_one(name):
     case = ACTIVATIONS[name]
     measured = one_sided.smoothness(case.along, case.joints())
     assert registry.smoothness(case.function) == measured
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_joints_of_activation(name):
+def test_joints_of_an_activation_have_its_smoothness(name):
     case = ACTIVATIONS[name]
     for joint in case.row.joints if case.parameters == examples(case.row)[0] else ():
         outputs = [lambda x, i=i: case.along(x, i) for i in range(1 + case.row.mixes)]
@@ -50,11 +50,11 @@ def test_joints_of_activation(name):
         assert measured == registry.smoothness(case.function), joint
 
 
-def test_examples_are_those_of_activations():
+def test_examples_are_of_registered_activations():
     assert EXAMPLES.keys() <= {*registry.function_names()}
 
 
-def test_every_activation_of_keras_and_of_this_package_has_a_row():
+def test_every_activation_of_keras_and_this_package_has_a_row():
     of_keras = [
         getattr(keras.activations, name) for name in dir(keras.activations)
         if not name.startswith("_") and name not in ("get", "serialize", "deserialize")
@@ -76,27 +76,27 @@ def test_every_activation_of_keras_and_of_this_package_has_a_row():
     ],
     ids=lambda layer: type(layer).__name__,
 )
-def test_a_layer_that_changes_nothing_in_inference_is_smooth(layer):
+def test_layers_that_are_the_identity_in_inference_are_smooth(layer):
     x = np.linspace(-1.0, 1.0, 12, dtype="float32").reshape(2, 3, 2)
     np.testing.assert_array_equal(layer(x), x)
     assert keras_smooth.smoothness(layer) == math.inf
 
 
-def test_what_is_recommended_is_smooth_enough():
+def test_recommended_activations_are_smooth_enough():
     assert registry.recommended(2)[0] == "tanh"
     for order in (1, 2, 6, math.inf):
         names = registry.recommended(order)
         assert names and all(registry.smoothness(name) >= order for name in names)
 
 
-def test_thresholded_relu_jumps():
+def test_relu_with_a_threshold_has_a_jump():
     assert keras_smooth.smoothness(activations.partial("relu", threshold=1.0)) == -1
 
 
-def test_reference_finds_each_class():
+def test_one_sided_limits_detect_each_smoothness():
     powers = [lambda x, k=k: np.where(x > 0, x**k, 0.0) for k in range(1, 4)]
-    found = [one_sided.smoothness(power, (0.0,)) for power in powers]
-    assert found == [0, 1, 2]
+    measured = [one_sided.smoothness(power, (0.0,)) for power in powers]
+    assert measured == [0, 1, 2]
     assert one_sided.smoothness(lambda x: np.where(x > 0, 1.0, 0.0), (0.0,)) == -1
     assert one_sided.smoothness(np.tanh, (0.0,)) == math.inf
 
@@ -129,17 +129,17 @@ def test_reference_finds_each_class():
     ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_layer(layer, expected):
+def test_smoothness_of_layers(layer, expected):
     assert keras_smooth.smoothness(layer) == expected
 
 
-def test_layer_class():
+def test_smoothness_of_layer_classes():
     assert keras_smooth.smoothness(keras.layers.MaxPooling1D) == 0
     assert keras_smooth.smoothness(keras.layers.Dense) is None
 
 
-# Arguments of layers that need some.
-NEEDED = {
+# Required arguments of layers.
+REQUIRED = {
     "CategoryEncoding": (3,), "Discretization": ([0.0, 1.0],), "Embedding": (3, 2),
     "GroupedQueryAttention": (2, 2, 1), "Hashing": (3,), "MultiHeadAttention": (2, 2),
     "Permute": ((1,),), "RepeatVector": (2,), "Rescaling": (2.0,), "Reshape": ((-1,),),
@@ -147,25 +147,27 @@ NEEDED = {
     **{f"SpatialDropout{n}D": (0.5,) for n in (1, 2, 3)},
     **{f"AveragePooling{n}D": (2,) for n in (1, 2, 3)},
 }  # fmt: skip
-# They normalize groups of channels.
+# The default of 32 groups does not fit the number of channels.
 SETTINGS = {"GroupNormalization": {"groups": 1}}
 
 
-def of_classes():
-    kinds = [value for value in vars(keras.layers).values() if isinstance(value, type)]
+def classes_with_a_smoothness():
+    classes = [value for value in vars(keras.layers).values() if isinstance(value, type)]
     return sorted(
-        {kind for kind in kinds if registry.layers.of_class(kind) is not None},
+        {kind for kind in classes if registry.layers.of_class(kind) is not None},
         key=lambda kind: kind.__name__,
     )
 
 
-@pytest.mark.parametrize("kind", representatives(of_classes(), of_classes()[::9]))
-def test_class_of_layers_has_the_smoothness_that_is_read_of_one(kind):
-    layer = kind(*NEEDED.get(kind.__name__, ()), **SETTINGS.get(kind.__name__, {}))
+@pytest.mark.parametrize(
+    "kind", representatives(classes_with_a_smoothness(), classes_with_a_smoothness()[::9])
+)
+def test_layer_class_has_the_smoothness_of_its_layers(kind):
+    layer = kind(*REQUIRED.get(kind.__name__, ()), **SETTINGS.get(kind.__name__, {}))
     assert keras_smooth.smoothness(kind) == keras_smooth.smoothness(layer)
 
 
-def test_model_has_the_class_of_its_least_smooth_part():
+def test_model_has_the_smoothness_of_its_least_smooth_part():
     x = keras.Input((3,))
     wide = keras.layers.Dense(4, "elu")(x)
     deep = keras.layers.Dense(4, "tanh")(wide)
@@ -175,7 +177,7 @@ def test_model_has_the_class_of_its_least_smooth_part():
     assert keras_smooth.smoothness(nested) == 0
 
 
-# Operations in a graph, with the class that they have with these arguments.
+# Operations in a graph, with their smoothness for these arguments.
 OPERATIONS = {
     "sums and products": (lambda x: 2.0 * x + ops.sin(x) - x / 3.0, math.inf),
     "power": (lambda x: x**3, math.inf),
@@ -201,48 +203,48 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_operations_in_a_graph(name):
+def test_smoothness_of_operations_in_a_graph(name):
     function, expected = OPERATIONS[name]
     x = keras.Input((3,))
     assert keras_smooth.smoothness(keras.Model(x, function(x))) == expected
 
 
-def test_function_of_keras_ops():
+def test_smoothness_of_functions_of_keras_ops():
     assert keras_smooth.smoothness(ops.arctan) == math.inf
     assert keras_smooth.smoothness(ops.absolute) == keras_smooth.smoothness(ops.abs) == 0
 
 
-class Own(keras.Model):
+class CustomModel(keras.Model):
     def call(self, x):
         return keras.ops.elu(x, alpha=1.0)
 
 
-class Sub(keras.layers.Dense):
+class DenseSubclass(keras.layers.Dense):
     pass
 
 
-class Beside(keras.layers.Layer):
-    """Has an input for a number and one for places."""
+class TakeReluAt(keras.layers.Layer):
+    """Has an input of floats and one of indices."""
 
     def call(self, x, places):
         return keras.ops.take_along_axis(keras.ops.relu(x), places, axis=1)
 
 
-def with_places():
-    x, places = keras.Input((3,)), keras.Input((2,), dtype="int32")
-    return keras.Model([x, places], Beside()(x, places))
+def model_with_indices():
+    x, indices = keras.Input((3,)), keras.Input((2,), dtype="int32")
+    return keras.Model([x, indices], TakeReluAt()(x, indices))
 
 
-# Of code of one's own.
-READ = {
-    "a model": (Own, 1),
-    "a subclass": (lambda: Sub(2, "tanh"), math.inf),
+# Custom models, layers and functions.
+CUSTOM_CODE = {
+    "a model": (CustomModel, 1),
+    "a subclass": (lambda: DenseSubclass(2, "tanh"), math.inf),
     "a function": (lambda: lambda x: tf.nn.relu(x) + x, 0),
     "a function of two": (lambda: lambda x, y: tf.sin(x) * y, math.inf),
     "a partial": (lambda: functools.partial(tf.reduce_max, axis=-1), 0),
     "one that x is compared in": (lambda: lambda x: x if x[0, 0] > 0 else -x, None),
     "a Python function": (lambda: lambda x: tf.numpy_function(np.sin, [x], x.dtype), None),
-    "places that are held": (with_places, 0),
+    "places that are held": (model_with_indices, 0),
     "a maximum that cancels": (lambda: lambda x: tf.reduce_logsumexp(x, -1), math.inf),
     "a maximum beside one": (
         lambda: lambda x: tf.reduce_logsumexp(x, -1) + tf.reduce_max(x, -1),
@@ -252,13 +254,13 @@ READ = {
 }
 
 
-@pytest.mark.parametrize("name", READ)
-def test_smoothness_is_read(name):
-    make, expected = READ[name]
+@pytest.mark.parametrize("name", CUSTOM_CODE)
+def test_smoothness_of_custom_code(name):
+    make, expected = CUSTOM_CODE[name]
     assert keras_smooth.smoothness(make()) == expected
 
 
-def test_a_layer_that_is_read_stays_as_it_is():
+def test_smoothness_does_not_change_a_layer():
     layer = keras.layers.Dense(2, activity_regularizer="l2")
     assert keras_smooth.smoothness(layer) == math.inf
     assert not layer.built and not layer.losses
@@ -271,11 +273,11 @@ def test_a_layer_that_is_read_stays_as_it_is():
         np.testing.assert_array_equal(weight, old)
 
 
-def test_register_smoothness():
+def test_register_smoothness_of_functions_and_layers():
     def cube_plus(x):
         return keras.ops.where(x > 0, x**3, 0.0 * x)
 
-    # What a comparison chooses may jump.
+    # A `where` may have jumps.
     assert keras_smooth.smoothness(cube_plus) == -1
     keras_smooth.register_smoothness(cube_plus, 2, joints=(0.0,), reason="bends at 0")
     assert keras_smooth.smoothness(cube_plus) == keras_smooth.smoothness("cube_plus") == 2
@@ -284,27 +286,29 @@ def test_register_smoothness():
     assert keras_smooth.smoothness(dense) == 2
     assert keras_smooth.smoothness(keras.Sequential([keras.Input((3,)), dense])) == 2
 
-    class Mine(keras.layers.Layer):
+    class CustomLayer(keras.layers.Layer):
         def call(self, x):
             return tf.round(x)
 
-    keras_smooth.register_smoothness(Mine, lambda layer: 7)
-    assert keras_smooth.smoothness(Mine()) == 7
-    assert keras_smooth.smoothness(keras.Sequential([keras.Input((3,)), Mine()])) == 7
+    keras_smooth.register_smoothness(CustomLayer, lambda layer: 7)
+    assert keras_smooth.smoothness(CustomLayer()) == 7
+    assert (
+        keras_smooth.smoothness(keras.Sequential([keras.Input((3,)), CustomLayer()])) == 7
+    )
 
 
 @pytest.mark.parametrize("smoothness", [-2, 0.5, "1", None, math.nan])
-def test_register_refuses_what_is_no_class(smoothness):
+def test_register_smoothness_raises_for_invalid_smoothness(smoothness):
     with pytest.raises(ValueError, match="`smoothness` must be"):
         keras_smooth.register_smoothness(lambda x: x, smoothness)
 
 
-def test_register_refuses_what_is_no_function():
+def test_register_smoothness_raises_for_a_string():
     with pytest.raises(TypeError, match="function or a class of layers"):
         keras_smooth.register_smoothness("tanh", 2)
 
 
-def test_bad_argument():
+def test_smoothness_raises_for_invalid_arguments():
     with pytest.raises(ValueError, match="no activation named 'tahn'. Did you mean tanh"):
         keras_smooth.smoothness("tahn")
     with pytest.raises(TypeError, match="received 3"):
@@ -314,11 +318,11 @@ def test_bad_argument():
 WEIGHT = tf.Variable(1.0)
 
 
-def _called(x):
+def _with_inner_function(x):
     return tf.function(lambda z: tf.sqrt(z * z + 1.0))(x)
 
 
-# Functions with a root or a power: does x come to the edge of its domain?
+# Functions with a root or a power, whose arguments may reach the edge of the domain.
 EDGES = {
     "a pseudo-Huber": (lambda x: tf.sqrt(x**2 + 1.0), math.inf),
     "a product": (lambda x: tf.sqrt(x * x + 1e-6), math.inf),
@@ -331,7 +335,7 @@ EDGES = {
     "of an exponential": (lambda x: tf.sqrt(tf.exp(x)), math.inf),
     "a power of a softplus": (lambda x: tf.nn.softplus(x) ** 1.5, math.inf),
     "a quotient": (lambda x: tf.math.divide_no_nan(x, 1.0 + x * x), math.inf),
-    "in a function that is called": (_called, math.inf),
+    "in a function that is called": (_with_inner_function, math.inf),
     "a square alone": (lambda x: tf.sqrt(tf.square(x)), 0),
     "less than a square": (lambda x: tf.sqrt(x**2 - 1.0), 0),
     "a third power": (lambda x: tf.sqrt(x**3 + 1.0), 0),
@@ -342,7 +346,7 @@ EDGES = {
 
 
 @pytest.mark.parametrize("name", EDGES)
-def test_an_edge_counts_where_x_comes_to_it(name):
+def test_smoothness_counts_edges_of_the_domain_that_x_can_reach(name):
     function, expected = EDGES[name]
     assert keras_smooth.smoothness(function) == expected
 
@@ -366,15 +370,15 @@ SIGNED = {
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_signs_hold_wherever_x_is(name):
-    """What is read as positive, or never negative, is so at a thousand points."""
+def test_signs_hold_at_all_points(name):
+    """Signs that are read from the operations hold at a thousand points."""
     x = np.random.default_rng(0).normal(scale=3.0, size=(1000, 2))
     x[:2] = 0.0
     traced = operations.trace(lambda x: SIGNED[name](x), [tf.constant(x)])
-    known, told = traced.program.signs, 0
+    signs_of, num_known = traced.program.signs, 0
     for value, output in zip(SIGNED[name](tf.constant(x)), traced.program.outputs):
-        told += known[output] != signs.Sign.UNKNOWN
+        num_known += signs_of[output] != signs.Sign.UNKNOWN
         # Exponentials of -10 are far from underflow.
-        assert known[output] != signs.Sign.POSITIVE or np.all(value > 0)
-        assert known[output] != signs.Sign.NEVER_NEGATIVE or np.all(value >= 0)
-    assert told or name == "constants"
+        assert signs_of[output] != signs.Sign.POSITIVE or np.all(value > 0)
+        assert signs_of[output] != signs.Sign.NEVER_NEGATIVE or np.all(value >= 0)
+    assert num_known or name == "constants"

@@ -1,4 +1,4 @@
-"""The one rule of shapes, which the docstring of `keras_smooth` says, over all operators."""
+"""The rule of shapes, documented in the docstring of `keras_smooth`, for all operators."""
 
 import itertools
 import math
@@ -39,7 +39,7 @@ def leaves(shapes):
 
 
 def structured(shapes, make):
-    """Returns what is made of each shape, in their structure."""
+    """Returns the results of `make` for each shape, in the structure of the shapes."""
     if isinstance(shapes, dict):
         return {key: make(shape) for key, shape in shapes.items()}
     if shapes and isinstance(shapes[0], tuple):
@@ -48,7 +48,7 @@ def structured(shapes, make):
 
 
 def function_to(outputs):
-    """Returns a function whose outputs have these shapes, of all numbers of a sample."""
+    """Returns a function of all numbers of a sample, whose outputs have these shapes."""
 
     def function(x):
         parts = [ops.reshape(part, (SIZE, -1)) for part in tree.flatten(x)]
@@ -63,44 +63,46 @@ def function_to(outputs):
     return function
 
 
-def behind(y, x, order):
-    """The rule: the shape of y, with that of a sample of x behind it once for each order."""
+def shapes_of_derivatives(y, x, order):
+    """The rule: the shape of y, followed by that of a sample of x once for each order."""
     axes = [() if math.prod(shape) == 1 else shape for shape in leaves(x)]
     return [
-        (SIZE, *out, *itertools.chain(*by))
+        (SIZE, *out, *itertools.chain(*axes_of_order))
         for out in leaves(y)
-        for by in itertools.product(axes, repeat=order)
+        for axes_of_order in itertools.product(axes, repeat=order)
     ]
 
 
 def like_y(y, x):
-    return behind(y, x, 0)
+    return shapes_of_derivatives(y, x, 0)
 
 
 def like_x(y, x):
     return [(SIZE, *shape) for shape in leaves(x)]
 
 
-def first_number(x):
-    """Returns the multi-index of the first number of a sample, by itself."""
+def index_of_first_number(x):
+    """Returns a list with the multi-index of the first number of a sample."""
     shape = leaves(x)[0]
     key = {dict: [sorted(x)[0]]}.get(type(x), [0]) if len(leaves(x)) > 1 else []
     return (tuple([*key, *([0] * len(shape) or [0] * (not key))]),)
 
 
-# What is asked for, and the shapes of what is returned.
+# Operators, and the shapes of their results.
 OPERATORS = {
     "derivatives": (
         lambda f, x, _, engine: keras_smooth.derivatives(f, x, 2, engine=engine),
-        lambda y, x: [shape for order in range(3) for shape in behind(y, x, order)],
+        lambda y, x: [
+            shape for order in range(3) for shape in shapes_of_derivatives(y, x, order)
+        ],
     ),
     "jacobian": (
         lambda f, x, _, engine: keras_smooth.jacobian(f, x, engine=engine),
-        lambda y, x: behind(y, x, 1),
+        lambda y, x: shapes_of_derivatives(y, x, 1),
     ),
     "hessian": (
         lambda f, x, _, engine: keras_smooth.hessian(f, x, engine=engine),
-        lambda y, x: behind(y, x, 2),
+        lambda y, x: shapes_of_derivatives(y, x, 2),
     ),
     "directional": (
         lambda f, x, _, engine: keras_smooth.directional(f, x, x, 2, engine=engine)[2],
@@ -144,20 +146,20 @@ def shapes_of(value):
 @pytest.mark.parametrize("engine", ["jet", "tape"])
 @pytest.mark.parametrize("y", OUTPUTS)
 @pytest.mark.parametrize("x", INPUTS)
-def test_all_operators_keep_the_rule(x, y, engine, rng):
+def test_all_operators_follow_the_rule(x, y, engine, rng):
     x, y = INPUTS[x], OUTPUTS[y]
     points = structured(x, lambda shape: rng.normal(size=(SIZE, *shape)))
-    function, by = function_to(y), first_number(x)
+    function, index = function_to(y), index_of_first_number(x)
     for name, (operator, expected) in OPERATORS.items():
         if name in OF_ONE_NUMBER and (len(leaves(y)) > 1 or math.prod(leaves(y)[0]) > 1):
             with pytest.raises(ValueError, match=f"{name} needs one output number"):
-                operator(function, points, by, engine)
+                operator(function, points, index, engine)
             continue
-        value = operator(function, points, by, engine)
+        value = operator(function, points, index, engine)
         assert shapes_of(value) == expected(y, x), name
 
 
-# Fields: what is summed over the axes of y leaves them with the size 1.
+# Vector fields: axes of y that are summed over stay with size 1.
 FIELDS = {
     "divergence (batch, d)": ("divergence", (3,), (1,)),
     "divergence (batch, 1)": ("divergence", (1,), (1,)),
@@ -172,7 +174,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("engine", ["jet", "tape"])
 @pytest.mark.parametrize("name", FIELDS)
-def test_fields_keep_the_rule(name, engine, rng):
+def test_operators_of_vector_fields_follow_the_rule(name, engine, rng):
     operator, shape, expected = FIELDS[name]
     x = rng.normal(size=(SIZE, *shape))
     value = getattr(keras_smooth, operator)(ops.sin, x, engine=engine)
@@ -181,14 +183,15 @@ def test_fields_keep_the_rule(name, engine, rng):
 
 @pytest.mark.parametrize("x", [(3,), (2, 3), (1,), (1, 3)], ids=str)
 @pytest.mark.parametrize("y", [(), (1,), (2,)], ids=str)
-def test_derivatives_of_one_order_agree(x, y, rng):
+def test_operators_of_one_order_agree(x, y, rng):
     points = rng.normal(size=(SIZE, *x))
     function = function_to(y)
     _, slopes, curvature = keras_smooth.derivatives(function, points, 2)
     jacobian, hessian = (
-        each(function, points) for each in (keras_smooth.jacobian, keras_smooth.hessian)
+        operator(function, points)
+        for operator in (keras_smooth.jacobian, keras_smooth.hessian)
     )
-    # A rounding or two: each may come from another engine.
+    # Some rounding, since they may come from different engines.
     np.testing.assert_allclose(jacobian, slopes, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(hessian, curvature, rtol=1e-12, atol=1e-14)
     if math.prod(y) == 1:
@@ -197,7 +200,7 @@ def test_derivatives_of_one_order_agree(x, y, rng):
 
 
 @pytest.mark.parametrize("energies", [(), (1,)], ids=str)
-def test_forces_are_targets_as_they_are(energies, rng):
+def test_forces_are_valid_targets_of_derivative_models_and_monitors(energies, rng):
     """Springs to the origin: E = |x|^2 / 2 with forces -x, an array (batch, atoms, 3)."""
     inner = keras.Sequential(
         [keras.Input((2, 3), dtype="float64"), Springs(dtype="float64")]
@@ -206,8 +209,8 @@ def test_forces_are_targets_as_they_are(energies, rng):
     energy, forces = np.reshape((x**2).sum(axis=(1, 2)) / 2, (SIZE, *energies)), -x
     np.testing.assert_allclose(-keras_smooth.gradient(inner, x), forces, atol=1e-14)
     model = keras_smooth.DerivativeModel(inner, order=1)
-    # With the other sign they are those of another energy.
-    for dy, fits in ((-forces, True), (-forces[:, None], True), (forces, False)):
+    # With the wrong sign they are the forces of another energy.
+    for dy, is_right in ((-forces, True), (-forces[:, None], True), (forces, False)):
         model.compile(loss={"y": "mse", "dy": "mse"}, jit_compile=False)
         loss = model.evaluate(x, {"y": energy, "dy": dy}, verbose=0, return_dict=True)[
             "loss"
@@ -216,12 +219,12 @@ def test_forces_are_targets_as_they_are(energies, rng):
         monitor.set_model(inner)
         monitor.on_train_begin()
         errors = max(monitor.measure().values())
-        # Keras rounds targets to float32; else there is the rounding of float64.
-        assert (loss < 1e-12 and errors < 1e-25) == fits
+        # Keras rounds targets to float32, and the monitor rounds in float64.
+        assert (loss < 1e-12 and errors < 1e-25) == is_right
 
 
 class Springs(keras.layers.Layer):
-    """Energy of springs to the origin."""
+    """Returns the energy of springs to the origin."""
 
     def call(self, x):
         return ops.sum(x**2, axis=(1, 2))[:, None] / 2

@@ -1,4 +1,4 @@
-"""Smooth stand-ins: close to Keras' layers, of the same shapes, right in every order."""
+"""Smooth layers are close to Keras' layers, and have the same shapes and right derivatives."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from keras_smooth import layers
 from keras_smooth.auditing import report
 from keras_smooth.auditing.findings import Cause, Finding
 
-# Arguments, shapes of samples of its inputs, the most values that are compared.
+# Arguments, shapes of a sample of the inputs, the largest number of compared values.
 CASES_OF = {
     "MaxPooling1D": [
         ({}, [(7, 2)], 2),
@@ -34,7 +34,7 @@ CASES_OF = {
     "Minimum": [({}, [(4,), (1,)], 2)],
     "PReLU": [({"alpha_initializer": "ones", "shared_axes": [1]}, [(3, 4)], 2)],
 }
-# For every smooth form of the package: it is an error to have no case.
+# Every smooth layer of the package must have a case.
 CASES = [
     (stock.__name__, *case)
     for stock in layers.SMOOTH_FORMS
@@ -44,10 +44,10 @@ IDS = [f"{name}-{i}" for i, (name, *_) in enumerate(CASES)]
 
 
 def _pair(rng, name, arguments, shapes, dtype="float64", sharpness=10.0):
-    """Keras' layer and ours with the same random weights, and inputs."""
+    """Returns Keras' layer and ours with the same random weights, and inputs."""
     xs = [rng.normal(size=(3, *shape)).astype(dtype) for shape in shapes]
     xs = xs if len(xs) > 1 else xs[0]
-    # Keras' largest of boxes has no float64 kernel.
+    # MaxPooling3D has no float64 kernel in TensorFlow.
     single = "float32" if name == "MaxPooling3D" else dtype
     stock = getattr(keras.layers, name)(dtype=single, **arguments)
     ours = getattr(layers, f"Smooth{name}")(dtype=dtype, **arguments, sharpness=sharpness)
@@ -68,15 +68,15 @@ def test_outputs_are_near_those_of_keras(name, arguments, shapes, count, dtype, 
     ours = type(ours).from_config(config)
     ours(xs)
     ours.set_weights(stock.get_weights())
-    expected, found = stock(xs), ours(xs)
-    assert found.dtype == ours.compute_dtype and found.shape == expected.shape
-    moved = np.asarray(tf.cast(found, "float64") - tf.cast(expected, "float64"))
+    expected, outputs = stock(xs), ours(xs)
+    assert outputs.dtype == ours.compute_dtype and outputs.shape == expected.shape
+    change = np.asarray(tf.cast(outputs, "float64") - tf.cast(expected, "float64"))
     sign = -1 if name == "Minimum" else 1
     # float16 rounds numbers of size 4 by 2e-3, and weights by 1e-4.
-    kind = "float32" if name == "MaxPooling3D" and dtype == "float64" else dtype
-    rounding = {"float64": 1e-14, "float32": 1e-6, "mixed_float16": 4e-3}[kind]
-    assert np.all(sign * moved >= -rounding)
-    assert np.abs(moved).max() <= np.log(count) / 20.0 + rounding
+    rounding_dtype = "float32" if name == "MaxPooling3D" and dtype == "float64" else dtype
+    rounding = {"float64": 1e-14, "float32": 1e-6, "mixed_float16": 4e-3}[rounding_dtype]
+    assert np.all(sign * change >= -rounding)
+    assert np.abs(change).max() <= np.log(count) / 20.0 + rounding
 
 
 @pytest.mark.parametrize("value", [-1e300, -1e4, 1e4, 1e300])
@@ -89,10 +89,10 @@ def test_large_values_neither_overflow_nor_vanish(
 ):
     stock, ours, xs = _pair(rng, name, arguments, shapes)
     xs = keras.tree.map_structure(lambda x: x * abs(value) + value, xs)
-    expected, found = np.asarray(stock(xs)), np.asarray(ours(xs))
+    expected, outputs = np.asarray(stock(xs)), np.asarray(ours(xs))
     scale = np.abs(xs[0]).max()
     # Rounding of a sum of values of that size, and ties of the smaller ones.
-    assert np.abs(found - expected).max() < 1e-14 * scale + np.log(count) / 10
+    assert np.abs(outputs - expected).max() < 1e-14 * scale + np.log(count) / 10
 
 
 @pytest.mark.parametrize(
@@ -115,16 +115,16 @@ def test_three_derivatives_agree_with_differences(
     y = keras.layers.Dense(1, kernel_initializer="ones", dtype="float64")(y)
     model = keras.Model(t, y)
     at, step = np.array([[0.0]]), 1e-4
-    found = keras_smooth.derivatives(model, at, order=3, engine=engine)
+    entries = keras_smooth.derivatives(model, at, order=3, engine=engine)
     upper, lower = (
         keras_smooth.derivatives(model, at + s, order=2, engine="tape")
         for s in (step, -step)
     )
     for k in (1, 2, 3):
-        true = (upper[k - 1] - lower[k - 1]) / (2 * step)
-        scale = np.abs(true).max() + 1.0
-        # The differences of fifth derivatives of size sharpness^4 / 8.
-        assert np.abs(found[k] - true).max() < 2e-6 * scale
+        expected = (upper[k - 1] - lower[k - 1]) / (2 * step)
+        scale = np.abs(expected).max() + 1.0
+        # The error of the differences, with fifth derivatives of size sharpness^4 / 8.
+        assert np.abs(entries[k] - expected).max() < 2e-6 * scale
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -148,7 +148,7 @@ def _line(base, seed):
     [("MaxPooling2D", 2), ("MaxPooling2D", 3), ("GlobalMaxPooling2D", None)],
 )
 @pytest.mark.parametrize("padding", representatives(["valid", "same"], ["same"]))
-def test_images_of_open_size(name, size, padding, rng):
+def test_images_of_unknown_size_are_pooled(name, size, padding, rng):
     arguments = {} if size is None else {"pool_size": size, "padding": padding}
     x = keras.Input((None, None, 2))
     stock, ours = (
@@ -167,12 +167,12 @@ def test_images_of_open_size(name, size, padding, rng):
 
 
 @pytest.mark.parametrize("sharpness", [0.0, -1.0, np.inf, np.nan])
-def test_sharpness_is_positive(sharpness):
+def test_sharpness_that_is_not_positive_raises(sharpness):
     with pytest.raises(ValueError, match="`sharpness` of SmoothMaximum must be"):
         layers.SmoothMaximum(sharpness=sharpness)
 
 
 @pytest.mark.parametrize("stock", layers.SMOOTH_FORMS, ids=lambda kind: kind.__name__)
-def test_every_room_finds_a_smooth_form(stock):
+def test_audit_recommends_every_smooth_layer(stock):
     smooth = layers.SMOOTH_FORMS[stock]
     assert smooth.__name__ in report.remedy(stock(), Finding(Cause.ROUGH, 1), 2)

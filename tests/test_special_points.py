@@ -1,7 +1,7 @@
-"""Operations at zeros and ties, where many of TensorFlow's gradients are those of pieces.
+"""Operations at zeros and ties, where TensorFlow often returns gradients of one piece.
 
-Every function of `keras.ops` that is smooth: tapes have the derivatives of differences there,
-or the operations tell up to which order they have, and jets are right. No other is wrong.
+For every smooth function of `keras.ops`, tapes agree with differences up to the order that is
+known for its operations, and jets agree to every order.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from test_operations import DIFFERENTIABLE, NOT_TRACED, OperationLine, read
 import keras_smooth
 from keras_smooth import jet
 
-# What is put in the places of tensors.
+# Values of the tensors.
 POINTS = {
     "all 0": lambda place, seed: np.zeros(place.shape),
     "ties": lambda place, seed: np.full(place.shape, 0.37),
@@ -32,17 +32,17 @@ POINTS = {
 }
 # An infinite slope at 0, and a ratio of variances that are 0.
 SINGULAR = {"numpy.cbrt", "numpy.corrcoef"}
-# It is linear, and compiled at every call.
+# It is linear, and slow, since every call is compiled.
 SLOW = {"nn.fold"}
-# Its largest number is held: tapes are taken to be right at order 1 alone. Of the operation of
-# the other nothing is known.
+# logsumexp holds its maximum constant, so that tapes count as right at order 1 only. Nothing
+# is known of the operation of segment_prod.
 NOT_KNOWN = {"math.logsumexp", "math.segment_prod"}
 SMOOTH = [
     name for name, row in DIFFERENTIABLE.items()
     if row.smoothness == math.inf and name not in SINGULAR | SLOW | NOT_TRACED | NOT_KNOWN
     and not row.single and not row.sample.places()[0].symmetric
 ]  # fmt: skip
-# Against the largest of y, y', y'': differences of six points leave less than a tenth of it.
+# Relative to the largest of y, y', y''. Differences of six points have a tenth of this error.
 TOLERANCE = 1e-4
 
 
@@ -53,7 +53,7 @@ def _every_second(point, value):
 
 
 def _tapes(line):
-    """Returns y, y', y'' at 0 of both sums, NaN where TensorFlow raises."""
+    """Returns y, y', y'' of all outputs at 0; None if TensorFlow raises."""
     t = tf.constant(0.0, tf.float64)
     try:
         with tf.GradientTape(persistent=True) as outer:
@@ -70,37 +70,39 @@ def _tapes(line):
 
 
 @pytest.mark.parametrize("name", representatives(SMOOTH, SMOOTH[::8]))
-def test_tapes_are_right_as_far_as_the_operations_tell(name):
+def test_tapes_are_right_up_to_the_order_of_the_table(name):
     row = DIFFERENTIABLE[name]
-    wrong = set()
+    wrong_orders = set()
     for make in POINTS.values():
         line = OperationLine(row)
-        places = row.sample.places()
-        line.points = [make(place, seed) for seed, place in enumerate(places)]
+        tensors = row.sample.places()
+        line.points = [make(tensor, seed) for seed, tensor in enumerate(tensors)]
         try:
             values = line(plain_differences.STEPS[0] * plain_differences.NEIGHBORS)
-        # Matrices that have no inverse.
+        # Singular matrices.
         except tf.errors.InvalidArgumentError:
             continue
-        # Outside of the domain, as of logarithms.
+        # Outside of the domain, as for logarithms.
         if not np.isfinite(values).all():
             continue
         exact = plain_differences.derivatives(line, np.zeros(1))
-        found = _tapes(line)
-        if found is None:
+        tapes = _tapes(line)
+        if tapes is None:
             continue
         scale = max(np.abs(value).max() for value, _ in exact)
         for order in (1, 2):
             value, error = exact[order]
-            sure = error < TOLERANCE * scale
-            off = ~(np.abs(found[order] - value) <= 20 * error + TOLERANCE * scale)
-            if (sure & off).any():
-                wrong.add(order)
+            is_certain = error < TOLERANCE * scale
+            is_wrong = ~(np.abs(tapes[order] - value) <= 20 * error + TOLERANCE * scale)
+            if (is_certain & is_wrong).any():
+                wrong_orders.add(order)
     right_to = read(row).tapes_right_to
-    assert min(wrong, default=math.inf) == (right_to + 1 if right_to < 2 else math.inf)
+    assert min(wrong_orders, default=math.inf) == (
+        right_to + 1 if right_to < 2 else math.inf
+    )
 
 
-# Operations in a model, and points at which tapes are wrong.
+# Points at which tapes are wrong, and operations in a model.
 X = np.array([[0.0, 0.0, 0.5], [0.0, 0.3, 0.5], [0.2, 0.2, -1.0], [0.0, 0.0, 0.0]])
 V = np.random.default_rng(0).normal(size=X.shape)
 MODELS = {
@@ -149,17 +151,17 @@ def test_auto_is_right_at_zeros_and_ties(name, operation):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         if operation is keras_smooth.directional:
-            found, v = operation(model, X, V, order=2), V
+            entries, v = operation(model, X, V, order=2), V
         else:
-            found = [np.asarray(each)[..., 1] for each in operation(model, X, 1)[1:]]
-            found, v = [model(X), *found], np.eye(3)[1]
+            entries = [np.asarray(each)[..., 1] for each in operation(model, X, 1)[1:]]
+            entries, v = [model(X), *entries], np.eye(3)[1]
     exact = plain_differences.derivatives(_along(model, X, v), np.zeros(1))
-    for value, (expected, _) in zip(found, exact):
+    for value, (expected, _) in zip(entries, exact):
         # Differences of float64 over steps of 1e-2.
         np.testing.assert_allclose(np.ravel(value), expected[0], atol=1e-8, rtol=1e-8)
 
 
-def test_the_slope_of_celu_at_0():
+def test_slope_of_celu_at_zero_is_one():
     model = _model(keras.activations.celu)
     slopes = keras_smooth.derivatives(model, np.zeros((2, 3)), 1)[1]
     np.testing.assert_array_equal(slopes, [np.eye(3)] * 2)
@@ -167,8 +169,8 @@ def test_the_slope_of_celu_at_0():
 
 def test_tapes_of_a_product_are_right_at_order_1():
     model = _model(lambda x: ops.prod(x, axis=-1, keepdims=True))
-    found = keras_smooth.derivatives(model, X, 1, engine="tape", verify=True)
-    assert found.verification.ok
+    entries = keras_smooth.derivatives(model, X, 1, engine="tape", verify=True)
+    assert entries.verification.ok
 
 
 def _quadrature(function, low, high):
@@ -189,25 +191,25 @@ INTEGRALS = {
 
 
 @pytest.mark.parametrize("name", INTEGRALS)
-def test_series_and_recurrences_to_order_6(name):
-    at = np.array(
+def test_jets_of_sinc_and_i0_are_right_to_order_6(name):
+    points = np.array(
         [-20, -8.001, -7.9, -0.637, -0.636, -1e-9, 0.0, 1e-3, 0.3, 0.64, 1.0, 3.3, 8.0, 30]
     )
-    y = getattr(jet, name)(jet.line(at, order=6))
+    y = getattr(jet, name)(jet.line(points, order=6))
     for n in range(7):
-        exact = np.array([INTEGRALS[name](x, n) for x in at])
-        found = y.primal if n == 0 else y.entry(n)[0]
-        # The recurrences lose some digits just above where they begin.
-        np.testing.assert_allclose(found, exact, rtol=1e-11, atol=1e-11 * np.pi**n)
+        exact = np.array([INTEGRALS[name](x, n) for x in points])
+        entry = y.primal if n == 0 else y.entry(n)[0]
+        # The recurrences lose some digits where the series end.
+        np.testing.assert_allclose(entry, exact, rtol=1e-11, atol=1e-11 * np.pi**n)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
 @pytest.mark.parametrize("axis", [1, 2])
-def test_products_are_those_of_polynomials(size, axis):
+def test_jets_of_products_are_those_of_polynomials(size, axis):
     rng = np.random.default_rng(size)
     points, slopes = rng.normal(size=(2, size))
     points[::3] = 0.0
-    # Of shape (1, size, 2) or (1, 2, size): the same numbers twice.
+    # The same numbers twice, with the shape (1, size, 2) or (1, 2, size).
     factors = [np.poly1d(pair) for pair in zip(slopes, points)]
     points, slopes = (np.stack([each] * 2, 2 - axis)[None] for each in (points, slopes))
     t = jet.line(np.zeros((1, 1, 1)), order=4)
@@ -218,8 +220,8 @@ def test_products_are_those_of_polynomials(size, axis):
         (jet.prod(x, axis), products[-1:]),
     ):
         for k in range(5):
-            found = np.moveaxis(y.primal if k == 0 else y.entry(k)[0], axis, 0)
+            entry = np.moveaxis(y.primal if k == 0 else y.entry(k)[0], axis, 0)
             exact = [np.polyder(product, k)(0.0) for product in expected]
             # Sums of a few hundred terms of size 1.
-            np.testing.assert_allclose(found[:, 0, 0], exact, atol=1e-12)
-            np.testing.assert_allclose(found[:, 0, 1], exact, atol=1e-12)
+            np.testing.assert_allclose(entry[:, 0, 0], exact, atol=1e-12)
+            np.testing.assert_allclose(entry[:, 0, 1], exact, atol=1e-12)
