@@ -1,7 +1,7 @@
-"""Runs fits and derivatives while each call checks the shapes of its annotations.
+"""Runs fits and derivatives with a check of the annotated shapes in each call.
 
-The package does not need jaxtyping: it annotates by `typing.Annotated`, in the place of which
-the types of jaxtyping stand here while the package is imported.
+The package does not need jaxtyping: its annotations are `typing.Annotated`, which is replaced
+by the types of jaxtyping here while the package is imported.
 """
 
 import json
@@ -17,7 +17,7 @@ import tensorflow as tf  # noqa: F401  before Annotated is another
 MINIMIZERS = "keras_smooth.lbfgs.minimizers"
 WITH_SHAPES = ("inverse_hessian", "line_search", "pairs", "updates")
 CHECKED = ["keras_smooth.jet", *(f"{MINIMIZERS}.{name}" for name in WITH_SHAPES)]
-# Integers are floats, as type checkers have it. The hook finds the checker by this name.
+# Integers count as floats, as for type checkers. The hook finds the checker by this name.
 typechecker = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
 sys.modules["annotated_shapes"] = sys.modules[__name__]
 jaxtyping.install_import_hook(CHECKED, "annotated_shapes.typechecker")
@@ -30,7 +30,7 @@ F64 = {"dtype": "float64"}
 X = np.linspace(-1.0, 1.0, 15).reshape(5, 3)
 
 
-def net() -> keras.Model:
+def network() -> keras.Model:
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(2, "tanh", **F64), keras.layers.Dense(1, **F64)]
     model = keras.Sequential([keras.Input((3,), **F64), *layers])
@@ -39,7 +39,7 @@ def net() -> keras.Model:
 
 
 def refuses_another_shape() -> bool:
-    """Returns whether the annotations are checked at all."""
+    """Returns whether a wrong shape raises, so that annotations are checked at all."""
     try:
         line_search.dot(keras.ops.ones(3), keras.ops.ones(4))
     except jaxtyping.TypeCheckError:
@@ -50,11 +50,11 @@ def refuses_another_shape() -> bool:
 if __name__ == "__main__":
     for method in ("lbfgs", "broyden", "bfgs"):
         keras_smooth.fit_lbfgs(
-            net(), X, np.sin(X[:, :1]), method=method, num_correction_pairs=3, epochs=5,
+            network(), X, np.sin(X[:, :1]), method=method, num_correction_pairs=3, epochs=5,
             jit_compile=False, verbose=0,
         )  # fmt: skip
-    keras_smooth.derivatives(net(), X, 3, engine="jet")
-    # Directions of fewer curves, weighted sums.
+    keras_smooth.derivatives(network(), X, 3, engine="jet")
+    # Weighted sums, with fewer directions than inputs.
     wide = keras.Sequential(
         [keras.Input((9,), **F64), keras.layers.Dense(2, "tanh", **F64)]
     )

@@ -1,17 +1,16 @@
-"""What a random model is held to; the study that writes docs/fuzz.md.
+"""The claims that random models are tested for; the study that writes docs/fuzz.md.
 
     python tests/fuzz.py --stop 2000 --records records.jsonl
     python tests/fuzz.py --records records.jsonl --write docs/fuzz.md
 
 Four claims for each model of tests/random_models.py:
 
-1. Jets, nested tapes and differences of the model in float64 give the same y, y', y''.
-2. A copy in float64 gives the outputs of the model that was made in float64.
-3. `audit` finds a layer faulty where plain differences say so, and no other.
-4. `smoothen`, told to replace nothing, moves no output.
+1. Jets, nested tapes and differences of the model in float64 have the same y, y', y''.
+2. A copy in float64 has the outputs of the model that was built in float64.
+3. `audit` reports a layer as faulty exactly if plain differences do.
+4. `smoothen` does not change outputs if it has nothing to replace.
 
-A model may be refused with a reason instead; what is neither right nor refused is a
-disagreement.
+A model may also be refused with a reason. Everything else is a disagreement.
 """
 
 import argparse
@@ -37,12 +36,13 @@ import keras_smooth
 from keras_smooth.models import calls, copies, graph
 
 PACKAGE = Path(keras_smooth.__file__).parent
-# Of derivatives of order 0, 1, 2 against differences, relative to the largest of them:
-# float64 allows what the differences leave, float32 a few hundred roundings an order.
+# Of derivatives of order 0, 1, 2 compared with differences, relative to the largest of them:
+# in float64 the error of the differences, in float32 a few hundred rounding errors an order.
 TOLERANCE = {"float64": (1e-10, 1e-7, 1e-5), "float32": (1e-4, 1e-3, 1e-2)}
-# Uncertainties of a difference that an error must exceed; less certain ones say nothing.
+# An error must exceed SAFETY times the error estimate of the difference. A difference with a
+# relative error estimate above UNSETTLED is ignored.
 SAFETY, UNSETTLED = 20.0, 1e-3
-# What TensorFlow computes in float32 in every dtype.
+# Layers that TensorFlow computes in float32 for every dtype.
 COARSE = {"Resizing", "UpSampling2D bilinear"}
 AGREES, UNSURE = "agrees", "differences do not settle"
 NOT_BUILT = "Keras does not build it"
@@ -50,13 +50,13 @@ NOT_BUILT = "Keras does not build it"
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of one claim.
+    """The outcome of one claim.
 
     Args:
         claim: "jets", "tapes", "copy", "audit", "layer" or "smoothen".
         result: `AGREES`, `UNSURE`, "refused", "faulty, and found", "not examined" or
             "DISAGREES".
-        reason: Of a refusal or a disagreement.
+        reason: Reason of a refusal or a disagreement.
     """
 
     claim: str
@@ -69,27 +69,27 @@ class Outcome:
 
 
 def outcomes(seed: int, dtype: str) -> tuple[RandomModel, list[Outcome]]:
-    """Returns a random model and what came of all claims."""
-    made = random_model(seed, dtype)
-    twin = in_float64(made) if dtype == "float32" else made
-    report = _guarded("audit", lambda: keras_smooth.audit(made.model, made.x))
+    """Returns a random model and the outcomes of all claims."""
+    case = random_model(seed, dtype)
+    twin = in_float64(case) if dtype == "float32" else case
+    report = _guarded("audit", lambda: keras_smooth.audit(case.model, case.x))
     if isinstance(report, Outcome):
-        return made, [report]
-    found = [_guarded("copy", lambda: copy(made, twin)), *audited(report, twin)]
-    exact = differences(twin, direction := _direction(made))
+        return case, [report]
+    results = [_guarded("copy", lambda: copy(case, twin)), *audited(report, twin)]
+    exact = differences(twin, direction := _direction(case))
     for engine, claim in (("jet", "jets"), ("tape", "tapes")):
-        found.append(
-            _guarded(claim, lambda e=engine: derivatives(made, direction, exact, e, report))
+        results.append(
+            _guarded(claim, lambda e=engine: derivatives(case, direction, exact, e, report))
         )
-    found += [
-        _guarded("smoothen", lambda o=order: smoothened(made, report, o))
+    results += [
+        _guarded("smoothen", lambda o=order: smoothened(case, report, o))
         for order in (0, 2)
     ]
-    return made, [each for each in found if each is not None]
+    return case, [outcome for outcome in results if outcome is not None]
 
 
 def _guarded(claim: str, check: Callable) -> Any:
-    """Returns what a check returns; a refusal in words is one, any other error is not."""
+    """Returns the result of a check; errors of the package are refusals, others are not."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -97,12 +97,12 @@ def _guarded(claim: str, check: Callable) -> Any:
     except (ValueError, TypeError) as error:
         if is_ours(error):
             return Outcome(claim, "refused", str(error).splitlines()[0][:300])
-        return Outcome(claim, "DISAGREES", _words(error))
+        return Outcome(claim, "DISAGREES", _message(error))
     except Exception as error:
-        return Outcome(claim, "DISAGREES", _words(error))
+        return Outcome(claim, "DISAGREES", _message(error))
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()][:2]
     return f"{type(error).__name__} in {origin(error).name}: {' '.join(lines)[:300]}"
 
@@ -110,24 +110,24 @@ def _words(error: Exception) -> str:
 # 1. Derivatives.
 
 
-def _direction(made: RandomModel) -> Any:
-    """Returns a direction for each input of floats; what is 0, maybe masked, stays."""
-    rng = np.random.default_rng(made.seed + 1)
+def _direction(case: RandomModel) -> Any:
+    """Returns a direction for each float input, which is 0 where x is 0, maybe masked."""
+    rng = np.random.default_rng(case.seed + 1)
 
-    def one(x):
+    def direction_of(x):
         return (
             np.where(x == 0, 0, rng.normal(size=x.shape)) if x.dtype.kind == "f" else None
         )
 
-    return keras.tree.map_structure(one, made.x)
+    return keras.tree.map_structure(direction_of, case.x)
 
 
-def _moving(direction: Any) -> Any:
-    """Returns a direction in the structure in which the package takes it."""
+def _float_directions(direction: Any) -> Any:
+    """Returns a direction in the structure that the package accepts."""
     if isinstance(direction, dict):
-        return {key: each for key, each in direction.items() if each is not None}
+        return {key: part for key, part in direction.items() if part is not None}
     if isinstance(direction, list):
-        return [each for each in direction if each is not None]
+        return [part for part in direction if part is not None]
     return direction
 
 
@@ -151,30 +151,30 @@ def _values(model: Callable, x: Any, direction: Any) -> Callable:
 def differences(twin: RandomModel, direction: Any) -> list[tuple]:
     """Returns y, y', y'' along the direction and their errors, from values of the model."""
     values = _values(lambda x: twin.model(x, training=False), twin.x, direction)
-    found = plain_differences.derivatives(values, np.zeros(1))
-    return [(entry[0], error[0]) for entry, error in found]
+    estimates = plain_differences.derivatives(values, np.zeros(1))
+    return [(entry[0], error[0]) for entry, error in estimates]
 
 
 def derivatives(
-    made: RandomModel, direction: Any, exact: list, engine: str, report: Any
+    case: RandomModel, direction: Any, exact: list, engine: str, report: Any
 ) -> Outcome:
-    """Holds the derivatives of an engine against differences."""
-    found = keras_smooth.directional(
-        made.model, made.x, _moving(direction), 2, engine=engine
+    """Compares the derivatives of an engine with differences."""
+    entries = keras_smooth.directional(
+        case.model, case.x, _float_directions(direction), 2, engine=engine
     )
     claim = {"jet": "jets", "tape": "tapes"}[engine]
     unsure, scale = False, 0.0
-    tolerance = TOLERANCE[made.dtype]
-    for order, (entry, (true, error)) in enumerate(zip(found, exact, strict=True)):
+    tolerance = TOLERANCE[case.dtype]
+    for order, (entry, (expected, error)) in enumerate(zip(entries, exact, strict=True)):
         leaves = [np.asarray(leaf, "float64") for leaf in keras.tree.flatten(entry)]
         values = np.concatenate([leaf.ravel() for leaf in leaves])
-        scale = max(scale, np.abs(true).max(), 1e-6)
-        doubtful = error > UNSETTLED * scale
-        unsure |= bool(doubtful.any())
-        off = np.abs(values - true) > tolerance[order] * scale + SAFETY * error
-        off &= ~doubtful
-        if not np.isfinite(values[~doubtful]).all() or off.any():
-            size = np.abs(values - true)[~doubtful].max() / scale
+        scale = max(scale, np.abs(expected).max(), 1e-6)
+        is_unsettled = error > UNSETTLED * scale
+        unsure |= bool(is_unsettled.any())
+        is_wrong = np.abs(values - expected) > tolerance[order] * scale + SAFETY * error
+        is_wrong &= ~is_unsettled
+        if not np.isfinite(values[~is_unsettled]).all() or is_wrong.any():
+            size = np.abs(values - expected)[~is_unsettled].max() / scale
             if report.inference == "faulty":
                 return Outcome(claim, "faulty, and found")
             return Outcome(claim, "DISAGREES", f"order {order} by {size:.0e} relative")
@@ -184,16 +184,16 @@ def derivatives(
 # 2. Copies.
 
 
-def copy(made: RandomModel, twin: RandomModel) -> Outcome:
-    """Holds a copy in float64 against the model that was made in float64."""
-    x = keras.tree.map_structure(tf.convert_to_tensor, made.x)
-    call = calls.Call((x,), {}, calls.call_without_side_effects(made.model, x))
+def copy(case: RandomModel, twin: RandomModel) -> Outcome:
+    """Compares a copy in float64 with the model that was built in float64."""
+    x = keras.tree.map_structure(tf.convert_to_tensor, case.x)
+    call = calls.Call((x,), {}, calls.call_without_side_effects(case.model, x))
     args, kwargs = copies.arguments_in("float64", call)
-    copied = copies.copy_in("float64", made.model, args, kwargs)
-    own = _numbers(copies.fill_and_compare(made.model, copied, "float64", call))
-    exact = _numbers(twin.model(x, training=False))
-    distance = np.abs(own - exact).max() / max(1e-6, np.abs(exact).max())
-    if distance <= (1e-5 if COARSE & made.used.keys() else 1e-9):
+    copied = copies.copy_in("float64", case.model, args, kwargs)
+    outputs = _numbers(copies.fill_and_compare(case.model, copied, "float64", call))
+    expected = _numbers(twin.model(x, training=False))
+    distance = np.abs(outputs - expected).max() / max(1e-6, np.abs(expected).max())
+    if distance <= (1e-5 if COARSE & case.used.keys() else 1e-9):
         return Outcome("copy", AGREES)
     return Outcome("copy", "DISAGREES", f"by {distance:.0e} relative")
 
@@ -207,35 +207,39 @@ def _numbers(structure: Any) -> np.ndarray:
 
 
 def audited(report: Any, twin: RandomModel) -> list[Outcome]:
-    """Holds the verdicts on all layers, and on the model, against plain differences."""
-    # By their places: in the twin an operation may have another name.
+    """Compares the verdicts on all layers and on the model with plain differences."""
+    # Paired by position: in the twin an operation may have another name.
     parts = [part for _, part in graph.unique(twin.model)]
     x = calls.cast_to("float64", keras.tree.map_structure(tf.convert_to_tensor, twin.x))
     recorded = calls.record(twin.model, [twin.model, *parts], (x,))
-    found = [
+    results = [
         _layer(row, part, recorded[id(part)])
         for row, part in zip(report.rows, parts, strict=True)
     ]
     if report.inference != "faulty" and COARSE & twin.used.keys():
-        found.append(Outcome("audit", UNSURE, "a part computes in float32"))
+        results.append(Outcome("audit", UNSURE, "a part computes in float32"))
     elif report.inference != "faulty":
-        own = _guarded("audit", lambda: _evidence(twin.model, recorded[id(twin.model)][0]))
-        if isinstance(own, Outcome):
-            own = Evidence()
-        found.append(_verdict("audit", report.model, own))
+        evidence = _guarded(
+            "audit", lambda: _evidence(twin.model, recorded[id(twin.model)][0])
+        )
+        if isinstance(evidence, Outcome):
+            evidence = Evidence()
+        results.append(_verdict("audit", report.model, evidence))
     elif all(row.inference != "faulty" for row in report.rows):
-        own = _guarded("audit", lambda: _evidence(twin.model, recorded[id(twin.model)][0]))
-        if isinstance(own, Outcome):
-            found.append(Outcome("audit", UNSURE, own.reason))
+        evidence = _guarded(
+            "audit", lambda: _evidence(twin.model, recorded[id(twin.model)][0])
+        )
+        if isinstance(evidence, Outcome):
+            results.append(Outcome("audit", UNSURE, evidence.reason))
         else:
-            found.append(_verdict("audit", report.model, own))
+            results.append(_verdict("audit", report.model, evidence))
     else:
-        found.append(Outcome("audit", "faulty, and found"))
-    return found
+        results.append(Outcome("audit", "faulty, and found"))
+    return results
 
 
 def _layer(row: Any, part: keras.Operation, recorded: list) -> Outcome:
-    evidence = _guarded("layer", lambda: _of_all([_evidence(part, c) for c in recorded]))
+    evidence = _guarded("layer", lambda: _combined([_evidence(part, c) for c in recorded]))
     if isinstance(evidence, Outcome):
         return Outcome("layer", UNSURE, f"{row.layer}: {evidence.reason}")
     return _verdict("layer", row, evidence, f"{row.layer}: ")
@@ -243,44 +247,44 @@ def _layer(row: Any, part: keras.Operation, recorded: list) -> Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What differences say of a part: sets of "kink" and "wrong".
+    """The findings of differences for a part: sets of "kink" and "wrong".
 
     Args:
-        near: Through the values of its calls. For layers and models anywhere.
-        anywhere: Through other values as well.
+        near: Findings near the inputs of its calls.
+        anywhere: Findings for other inputs as well.
     """
 
     near: frozenset = frozenset()
     anywhere: frozenset = frozenset()
 
 
-def _of_all(found: list[Evidence]) -> Evidence:
-    near = frozenset().union(*[each.near for each in found])
-    return Evidence(near, near.union(*[each.anywhere for each in found]))
+def _combined(evidence: list[Evidence]) -> Evidence:
+    near = frozenset().union(*[item.near for item in evidence])
+    return Evidence(near, near.union(*[item.anywhere for item in evidence]))
 
 
 def _verdict(claim: str, row: Any, evidence: Evidence, name: str = "") -> Outcome:
-    """Compares what a row says of inference with what differences say."""
-    word = mode_cause(row, "inference")
+    """Compares the verdict of a row on inference with the findings of differences."""
+    cause = mode_cause(row, "inference")
     if row.inference == "not examined":
         return Outcome(claim, "not examined", name)
-    if word == "imprecise":
+    if cause == "imprecise":
         return Outcome(claim, "imprecise", name)
-    if word == "ok" and not evidence.near:
+    if cause == "ok" and not evidence.near:
         return Outcome(claim, AGREES)
     if claim == "layer" and row.inference == "checked" and evidence.near == {"kink"}:
-        # Samples were judged by the outputs of the model, behind which a clip may hide a kink.
+        # Samples were judged by the outputs of the model, where a clip may hide the kink.
         return Outcome(claim, UNSURE, f"{name}its own kink may not reach the outputs")
-    if word != "ok" and evidence.anywhere:
+    if cause != "ok" and evidence.anywhere:
         return Outcome(claim, "faulty, and found")
-    says = sorted(evidence.anywhere) or "right"
-    return Outcome(claim, "DISAGREES", f"{name}{word!r}, and differences say {says}")
+    findings = sorted(evidence.anywhere) or "right"
+    return Outcome(claim, "DISAGREES", f"{name}{cause!r}, and differences say {findings}")
 
 
 def _evidence(part: keras.Operation, call: calls.Call) -> Evidence:
-    """Returns what is wrong with a part around a call.
+    """Returns the findings of differences for a part.
 
-    Along lines through the values of the call, through values of size 1, and through 0.
+    Along lines through the inputs of the call, through values of size 1, and through 0.
     """
     rng = np.random.default_rng(3)
     leaves = [
@@ -291,12 +295,12 @@ def _evidence(part: keras.Operation, call: calls.Call) -> Evidence:
         return Evidence()
 
     if not all(map(calls.is_float, keras.tree.flatten(call.output))):
-        # A step, which shows behind it if anything depends on it.
+        # Integers are steps, which the model has too if its outputs depend on them.
         return Evidence(anywhere=frozenset({"kink"}))
 
-    def on(make: Callable, i: int = 0) -> list:
+    def apply_to_sample(function: Callable, i: int = 0) -> list:
         rows = [None if leaf is None else leaf[i % len(leaf)][None] for leaf in leaves]
-        return [None if row is None else make(row) for row in rows]
+        return [None if row is None else function(row) for row in rows]
 
     def normal(leaf):
         return rng.normal(size=leaf.shape)
@@ -305,31 +309,41 @@ def _evidence(part: keras.Operation, call: calls.Call) -> Evidence:
         return np.where(leaf == 0, 0, max(leaf.std(), 0.01) * normal(leaf))
 
     lines = [
-        (on(lambda a: a), on(spread), -3.0, 3.0),
-        (on(normal), on(normal), -3.0, 3.0),
-        (on(np.zeros_like), on(np.ones_like), -8.0, 8.0),
-        (on(np.zeros_like), on(normal), -3.0, 3.0),
+        (apply_to_sample(lambda a: a), apply_to_sample(spread), -3.0, 3.0),
+        (apply_to_sample(normal), apply_to_sample(normal), -3.0, 3.0),
+        (apply_to_sample(np.zeros_like), apply_to_sample(np.ones_like), -8.0, 8.0),
+        (apply_to_sample(np.zeros_like), apply_to_sample(normal), -3.0, 3.0),
     ]
     others = [frozenset(_along(part, call, *line)) for line in lines]
-    # The samples themselves, of which one may have a zero or a tie, all of whose numbers move;
-    # and the way from each to the next, on which a kink counts.
+    # Lines through the samples themselves, which may have zeros or ties, in directions that
+    # move all their numbers, and lines from each sample to the next, on which kinks count.
     samples = range(max(len(leaf) for leaf in leaves if leaf is not None))
     near = frozenset().union(
         *(
-            _along(part, call, here, [None if a is None else b - a for a, b in zip(here, to)],
-                   0.0, 1.0, at=())
-            for here, to in ((on(lambda a: a, i), on(lambda a: a, i + 1)) for i in samples)
+            _along(part, call, start, [None if a is None else b - a for a, b in zip(start, end)],
+                   0.0, 1.0, points=())
+            for start, end in ((apply_to_sample(lambda a: a, i), apply_to_sample(lambda a: a, i + 1)) for i in samples)
         )
     )  # fmt: skip
-    # So many points: Keras adds (n, 1) to (n, n) along another axis than to (m, n).
-    at = np.linspace(0.0, 1.0, 11)
+    # 11 points, other than any size of a sample: Keras adds (n, 1) to (n, n) along another
+    # axis than to (m, n).
+    points = np.linspace(0.0, 1.0, 11)
     near = near.union(
-        *(_along(part, call, on(lambda a: a, i), on(normal, i), at=at) for i in samples)
+        *(
+            _along(
+                part,
+                call,
+                apply_to_sample(lambda a: a, i),
+                apply_to_sample(normal, i),
+                points=points,
+            )
+            for i in samples
+        )
     )
     anywhere = near.union(*others)
     if isinstance(part, keras.layers.Layer):
         return Evidence(near, anywhere)
-    # Whether an operation comes to its kink the model tells.
+    # Whether the inputs of an operation reach its kink is decided by the model.
     return Evidence(near - {"kink"}, anywhere)
 
 
@@ -340,38 +354,42 @@ def _along(
     direction: list,
     low: float = 0.0,
     high: float = 0.0,
-    at: Sequence[float] = (-2.31, -0.87, 0.0, 0.31, 1.29),
+    points: Sequence[float] = (-2.31, -0.87, 0.0, 0.31, 1.29),
 ) -> set[str]:
-    """Returns what is wrong along a line: a kink between two places, derivatives at points."""
+    """Returns findings along a line: a kink between two points, wrong derivatives at points."""
     if graph.makes_masks(part):
-        # What is 0 may be left out, and stays.
+        # Zeros may be masked, and are not moved.
         pairs = zip(base, direction)
         direction = [None if b is None else np.where(b == 0, 0.0, d) for b, d in pairs]
     curve = _Curve(part, call, base, direction)
-    found = set()
+    findings = set()
     if high > low and plain_differences.kink(curve.values, low, high) is not None:
-        found.add("kink")
-    if not len(at):
-        return found
-    at = np.array(at)
-    exact = plain_differences.derivatives(curve.values, at)
-    scale = np.full(len(at), 1e-6)
-    for order, (own, (true, error)) in enumerate(zip(curve.tapes(at), exact, strict=True)):
-        scale = np.maximum(scale, np.abs(true))
-        sure = error < UNSETTLED * scale
-        off = np.abs(own - true) > TOLERANCE["float64"][order] * scale + SAFETY * error
-        if (off & sure).any() or not np.isfinite(own[sure]).all():
-            found.add("wrong")
-    return found
+        findings.add("kink")
+    if not len(points):
+        return findings
+    points = np.array(points)
+    exact = plain_differences.derivatives(curve.values, points)
+    scale = np.full(len(points), 1e-6)
+    for order, (values, (expected, error)) in enumerate(
+        zip(curve.tapes(points), exact, strict=True)
+    ):
+        scale = np.maximum(scale, np.abs(expected))
+        is_certain = error < UNSETTLED * scale
+        is_wrong = (
+            np.abs(values - expected) > TOLERANCE["float64"][order] * scale + SAFETY * error
+        )
+        if (is_wrong & is_certain).any() or not np.isfinite(values[is_certain]).all():
+            findings.add("wrong")
+    return findings
 
 
 def _is_single(values: np.ndarray) -> bool:
-    """Returns whether numbers with a fraction have the digits of float32 only."""
+    """Returns whether numbers that are not integers have only the digits of float32."""
     return np.any(values % 1) and np.array_equal(values, values.astype("float32"))
 
 
 class _Curve:
-    """A combination of the outputs of a part along a line, one sample for each point."""
+    """A linear combination of a part's outputs along a line, with one sample per point."""
 
     def __init__(
         self, part: keras.Operation, call: calls.Call, base: list, direction: list
@@ -379,7 +397,7 @@ class _Curve:
         self.part, self.call, self.base, self.direction = part, call, base, direction
 
     def values(self, t: np.ndarray) -> np.ndarray:
-        return self._at(tf.constant(t)).numpy()
+        return self._output(tf.constant(t)).numpy()
 
     def tapes(self, t: np.ndarray) -> list[np.ndarray]:
         """Returns y, y', y'' from two tapes; NaN where TensorFlow raises."""
@@ -389,7 +407,7 @@ class _Curve:
             outer.watch(t)
             with tf.GradientTape() as inner:
                 inner.watch(t)
-                y = self._at(t)
+                y = self._output(t)
             try:
                 dy = inner.gradient(y, t, unconnected_gradients="zero")
             except LookupError:
@@ -400,7 +418,7 @@ class _Curve:
             return [y.numpy(), dy.numpy(), missing]
         return [y.numpy(), dy.numpy(), d2y.numpy()]
 
-    def _at(self, t: tf.Tensor) -> tf.Tensor:
+    def _output(self, t: tf.Tensor) -> tf.Tensor:
         structure = self.call.arguments()
         leaves = keras.tree.flatten(structure)
         batch = next(len(b) for b in leaves if tf.is_tensor(b) and b.dtype.is_floating)
@@ -433,23 +451,23 @@ class _Curve:
 
 
 def _is_plain(part: object) -> bool:
-    """Returns whether no model in a model has a `call` of its own."""
+    """Returns whether all nested models are Sequential or Functional."""
     inner = graph.inner(part) if graph.is_composed(part) else []
     return not inner or graph.is_graph(part) and all(map(_is_plain, inner))
 
 
-def smoothened(made: RandomModel, report: Any, order: int) -> Outcome | None:
-    """Holds what `smoothen` returns against the model, where nothing is to be replaced."""
-    if not _is_plain(made.model):
+def smoothened(case: RandomModel, report: Any, order: int) -> Outcome | None:
+    """Compares outputs before and after `smoothen`, if it has nothing to replace."""
+    if not _is_plain(case.model):
         return None
     k = report.model.smoothness
-    # It replaces by the class, also where no sample comes to a kink.
+    # It replaces layers by their smoothness, even if no sample reaches a kink.
     if order and (report.inference not in ("proven", "checked") or k is None or k < order):
         return None
-    smooth = keras_smooth.smoothen(made.model, made.x, order=order)
-    before, after = (_numbers(m(made.x, training=False)) for m in (made.model, smooth))
+    smooth = keras_smooth.smoothen(case.model, case.x, order=order)
+    before, after = (_numbers(m(case.x, training=False)) for m in (case.model, smooth))
     distance = np.abs(before - after).max() / max(1e-3, np.abs(before).max())
-    exact = made.dtype == "float64" and not COARSE & made.used.keys()
+    exact = case.dtype == "float64" and not COARSE & case.used.keys()
     allowed = 1e-12 if exact else 1e-4
     if distance <= allowed:
         return Outcome("smoothen", AGREES)
@@ -460,30 +478,30 @@ def smoothened(made: RandomModel, report: Any, order: int) -> Outcome | None:
 
 
 def _is_of_the_package(file: Path) -> bool:
-    """Returns whether it is of the package, whatever folder that lies in, or this file."""
+    """Returns whether a file is part of the package, or this file."""
     return file.is_relative_to(PACKAGE) or file == Path(__file__)
 
 
 def record(seed: int) -> dict:
-    """Returns what came of a seed as plain data, also where building the model fails."""
+    """Returns the outcomes of a seed as plain data, even if the model cannot be built."""
     dtype = ("float64", "float32")[seed // 2 % 2]
     try:
-        made, found = outcomes(seed, dtype)
+        case, results = outcomes(seed, dtype)
     except Exception as error:
         frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-        # An operation of Keras may refuse what another one gives.
+        # An operation of Keras may raise for the outputs of another one.
         ours = any(_is_of_the_package(Path(name)) for name in frames[2:])
         result = "DISAGREES" if ours else NOT_BUILT
-        found, used, parts = [Outcome("model", result, _words(error))], {}, []
+        results, used, parts = [Outcome("model", result, _message(error))], {}, []
     else:
-        used, parts = dict(made.used), graph.unique(made.model)
+        used, parts = dict(case.used), graph.unique(case.model)
     return {
         "seed": seed,
         "dtype": dtype,
         "layers": sum(isinstance(part, keras.layers.Layer) for _, part in parts),
         "operations": sum(not isinstance(part, keras.layers.Layer) for _, part in parts),
         "used": used,
-        "outcomes": [dataclasses.asdict(each) for each in found],
+        "outcomes": [dataclasses.asdict(outcome) for outcome in results],
     }
 
 
@@ -493,15 +511,15 @@ def _records(paths: list[Path]) -> list[dict]:
 
 
 def _run(seeds: range, path: Path) -> None:
-    """Appends a line to a file for each seed that it does not have."""
-    known = {found["seed"] for found in _records([path])}
-    for seed in (seed for seed in seeds if seed not in known):
-        found = record(seed)
+    """Appends a record to a file for each seed that it does not have."""
+    known_seeds = {seed_record["seed"] for seed_record in _records([path])}
+    for seed in (seed for seed in seeds if seed not in known_seeds):
+        seed_record = record(seed)
         with path.open("a") as file:
-            file.write(json.dumps(found) + "\n")
-        for each in found["outcomes"]:
-            if each["result"] == "DISAGREES":
-                print(seed, found["dtype"], each, flush=True)
+            file.write(json.dumps(seed_record) + "\n")
+        for outcome in seed_record["outcomes"]:
+            if outcome["result"] == "DISAGREES":
+                print(seed, seed_record["dtype"], outcome, flush=True)
 
 
 def page(records: list[dict]) -> str:
@@ -512,14 +530,14 @@ def page(records: list[dict]) -> str:
     layers, operations = (
         sum(each[k] for each in records) for k in ("layers", "operations")
     )
-    found = [each for found in records for each in found["outcomes"]]
-    unbuilt = [each for each in found if each["result"] == NOT_BUILT]
-    counts = collections.Counter((each["claim"], each["result"]) for each in found)
-    told = (AGREES, "faulty, and found", NOT_BUILT)
+    results = [each for results in records for each in results["outcomes"]]
+    unbuilt = [each for each in results if each["result"] == NOT_BUILT]
+    counts = collections.Counter((each["claim"], each["result"]) for each in results)
+    without_reasons = (AGREES, "faulty, and found", NOT_BUILT)
     reasons = collections.Counter(
         (each["claim"], each["result"], _short(each["reason"]))
-        for each in found
-        if each["reason"] and each["result"] not in told
+        for each in results
+        if each["reason"] and each["result"] not in without_reasons
     )
     rows = [
         f"| {CLAIMS[claim]} | " + " | ".join(str(counts[claim, r]) for r in RESULTS) + " |"

@@ -1,9 +1,9 @@
-"""Functions of keras.ops with arguments to call them with, and their classes.
+"""Functions of keras.ops with arguments to call them with, and their smoothness.
 
-The class is that on all numbers where a function is finite, the ends of its domain with it: log
-and 1 / x are of class infinity, and the root, whose slope at 0 is infinite, is of class 0. -1
-stands also for what has integers or booleans as its result. None has no derivatives that could
-be held against differences: it runs code, draws numbers or leaves TensorFlow.
+The smoothness is that on all numbers where a function is finite, including the ends of its
+domain: log and 1 / x have infinite smoothness, and the square root, whose slope at 0 is
+infinite, has 0. -1 also stands for functions that return integers or booleans. None is for
+functions without derivatives to compare: they run code, draw numbers or leave TensorFlow.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ from keras_smooth import registry
 
 @dataclasses.dataclass(frozen=True)
 class Floats:
-    """A place for a tensor of floats by which an operation is differentiated.
+    """A placeholder for a tensor of floats, by which an operation is differentiated.
 
     Args:
-        shape: Of the tensor.
+        shape: Shape of the tensor.
         low: Its numbers are between `low` and `high`.
         high: See `low`.
-        symmetric: Whether it is a symmetric matrix with `low` and more on its diagonal,
-            which makes it positive definite.
+        symmetric: Whether it is a symmetric matrix with `low` added to its diagonal, which
+            makes it positive definite.
     """
 
     shape: tuple[int, ...]
@@ -37,7 +37,7 @@ class Floats:
     symmetric: bool = False
 
     def point(self, seed: int = 0) -> np.ndarray:
-        """Returns generic numbers, evenly apart: where pieces meet at a tie, none is near."""
+        """Returns generic numbers at equal distances, so that none are near a tie."""
         rng = np.random.default_rng(seed)
         if self.symmetric:
             return self._mirrored(rng) + self.low * np.eye(self.shape[-1])
@@ -46,7 +46,7 @@ class Floats:
         return (self.low + (self.high - self.low) * steps).reshape(self.shape)
 
     def direction(self, seed: int = 0) -> np.ndarray:
-        """Returns a generic direction of numbers between 0.2 and 1 in size."""
+        """Returns a generic direction of numbers with absolute values between 0.2 and 1."""
         rng = np.random.default_rng(seed + 1)
         if self.symmetric:
             return self._mirrored(rng)
@@ -70,12 +70,12 @@ class Sample:
     kwargs: dict
 
     def places(self) -> list[Floats]:
-        """Returns the places of tensors, in the order of the arguments."""
+        """Returns the placeholders of tensors, in the order of the arguments."""
         leaves = keras.tree.flatten((self.args, self.kwargs))
         return [leaf for leaf in leaves if isinstance(leaf, Floats)]
 
     def filled(self, tensors: list) -> tuple[Any, Any]:
-        """Returns args and kwargs with tensors in the places."""
+        """Returns args and kwargs with tensors in the place of `Floats`."""
         rest = iter(tensors)
 
         def fill(leaf):
@@ -92,10 +92,10 @@ class Function:
         subject: The function.
         sample: Arguments to call it with.
         smoothness: k of its class C^k with these arguments.
-        joints: Where pieces meet; of several numbers, those t at which it is not smooth along
-            (t, -t).
-        single: Whether it computes in float32, whatever it is given.
-        mixes: Whether an output depends on more numbers than one.
+        joints: Points where pieces meet; for several numbers, those t at which it is not
+            smooth along (t, -t).
+        single: Whether it computes in float32 for every dtype.
+        mixes: Whether an output depends on more than one number.
     """
 
     subject: Callable
@@ -110,13 +110,13 @@ SAMPLED: dict[str, Function] = {}
 
 
 def add(names: str, smoothness, *args, joints=(), single=False, **kwargs) -> None:
-    """Adds functions by their names; the rest is what each can be called with."""
+    """Adds functions by their names, with arguments to call each of them with."""
     for name in names.split():
-        owner, _, last = name.rpartition(".")
-        home = getattr(ops, owner, None) if owner else ops
-        # Older Keras lacks some, and two of this version may be one.
-        if hasattr(home, last):
-            function, sample = getattr(home, last), Sample(args, kwargs)
+        parent, _, short_name = name.rpartition(".")
+        module = getattr(ops, parent, None) if parent else ops
+        # Older Keras lacks some functions, and two names may be the same function.
+        if hasattr(module, short_name):
+            function, sample = getattr(module, short_name), Sample(args, kwargs)
             key = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
             SAMPLED[key] = Function(function, sample, smoothness, joints, single)
 
@@ -137,7 +137,7 @@ _WHOLE = np.array([3, 5])
 
 
 def _add_activations() -> None:
-    """Adds those that Keras has as activations too."""
+    """Adds the functions that are activations of Keras as well."""
     for name in dir(keras.activations):
         row, function = (
             registry.row(getattr(keras.activations, name)),
@@ -157,10 +157,10 @@ def _add_activations() -> None:
 
 
 _add_activations()
-# keras.ops has another default than keras.activations.
+# In keras.ops, `approximate` has another default than in keras.activations.
 add("gelu", math.inf, _X)
 
-# Of single numbers.
+# Functions of single numbers.
 add("cos", math.inf, _X)
 add("erf", math.inf, _X)
 add("exp", math.inf, _X)
@@ -192,7 +192,7 @@ add("angle", -1, _X, joints=(0.0,))
 add("real conjugate conj copy", math.inf, _X)
 add("imag", math.inf, _X)
 
-# Of two numbers.
+# Functions of two numbers.
 add("add", math.inf, _X, _Y)
 add("subtract", math.inf, _X, _Y)
 add("multiply", math.inf, _X, _Y)
@@ -228,7 +228,7 @@ add(
 add("nextafter", math.inf, _X, _Y)
 add("polar", math.inf, _POSITIVE, _X)
 
-# Comparisons and what else is no number.
+# Comparisons, and other functions that do not return floats.
 add("equal not_equal", -1, _X, 0.0, joints=(0.0,))
 add("greater greater_equal less less_equal", -1, _X, 0.0, joints=(0.0,))
 add("logical_and logical_or logical_xor", -1, _X, 1.0)
@@ -258,7 +258,7 @@ add("bitwise_invert bitwise_not", -1, _WHOLE)
 add("multi_hot one_hot", -1, np.array([0, 1]), 3)
 add("unravel_index", -1, _WHOLE, (3, 4))
 
-# What does not depend on numbers.
+# Functions whose results do not depend on the numbers, and ranges.
 add("zeros_like", math.inf, _X)
 add("ones_like", math.inf, _X)
 add("empty_like", math.inf, _X)
@@ -271,7 +271,7 @@ add("linspace", math.inf, _X, _Y, num=4)
 add("logspace", math.inf, _X, _Y, num=4)
 add("geomspace", math.inf, _POSITIVE, Floats((2, 3), 2.0, 3.0), num=4, single=True)
 
-# Linear.
+# Linear functions.
 add("array convert_to_tensor", math.inf, _X)
 add("cast saturate_cast", math.inf, _X, "float64")
 add("mean", math.inf, _X, axis=-1)
@@ -324,7 +324,7 @@ add("view_as_real", math.inf, np.ones((3,), "complex128"))
 add("average_pool", math.inf, _IMAGE, 2)
 add("adaptive_average_pool", math.inf, _IMAGE, (2, 2))
 
-# Products of the entries of tensors.
+# Products of the entries of tensors, and normalizations.
 add("conv", math.inf, _IMAGE, Floats((2, 2, 3, 2)))
 add("conv_transpose", math.inf, _IMAGE, Floats((2, 2, 2, 3)), 1)
 add("depthwise_conv", math.inf, _IMAGE, Floats((2, 2, 3, 2)))
@@ -347,7 +347,7 @@ add(
     math.inf, Floats((4,)), np.array([0, 0, 1, 1]), num_segments=2,
 )  # fmt: skip
 add("dot_product_attention", math.inf, *[Floats((2, 3, 2, 2))] * 3)
-# Keras 3.10 takes no single axis in a graph.
+# Keras 3.10 does not accept an integer axis in a graph.
 add("logsumexp", math.inf, _X, axis=(-1,))
 add("batch_normalization", math.inf, _X, np.zeros(3), np.ones(3), -1)
 add(
@@ -357,7 +357,7 @@ add(
 add("rms_normalization", math.inf, _X)
 add("psnr", math.inf, _X, _Y, 1.0)
 
-# Chosen numbers.
+# Functions that select numbers.
 add("amax amin max min ptp nanmax nanmin sort", 0, _X, joints=(0.0,))
 add("median nanmedian", 0, Floats((3,)))
 add(
@@ -382,7 +382,7 @@ add(
 )
 add("select", math.inf, [np.array([True, False, True])], [_X], 0.0)
 
-# Of matrices.
+# Functions of matrices.
 add("cholesky", math.inf, _DEFINITE)
 add("cholesky_inverse det inv logdet slogdet", math.inf, _DEFINITE)
 add("solve", math.inf, _REGULAR, Floats((3, 2)))
@@ -395,7 +395,7 @@ add("lu_factor", -1, _REGULAR)
 add("eig", None, _DEFINITE)
 add("eigh svd", -1, _DEFINITE)
 
-# Of images.
+# Functions of images.
 add(
     "image.affine_transform",
     math.inf, _IMAGE, np.array([1, 0, 0.3, 0, 1, 0.4, 0, 0.0]), single=True,
@@ -436,7 +436,7 @@ add(
 )  # fmt: skip
 add("ctc_decode", -1, Floats((1, 4, 3)), np.array([4]))
 
-# What runs code of the user, or leaves the graph.
+# Functions that run code of the user, or leave the graph.
 add(
     "associative_scan cond fori_loop map scan switch vectorize vectorized_map while_loop "
     "custom_gradient jvp",

@@ -1,4 +1,4 @@
-"""One test that goes through many cases, each of which costs less than an item of pytest."""
+"""One test with a loop over many cases, each of which costs less than an item of pytest."""
 
 import functools
 import inspect
@@ -11,14 +11,14 @@ from fresh_start import fresh_start
 
 
 def each(name: str, cases: Iterable) -> Callable:
-    """Makes one test of a check: it goes through all cases, and tells each that fails.
+    """Makes one test of a check, which runs all cases and reports each that fails.
 
     An item costs some milliseconds in every process that collects or runs it, and some more
-    to report. Each case begins as a test does; other fixtures are those of all cases.
+    to report. Each case starts like a test, but all cases share the other fixtures.
 
     Args:
         name: The argument of the check.
-        cases: Its values, told by their names if they have one.
+        cases: Its values, reported by their names if they have one.
     """
     cases = list(cases)
 
@@ -31,8 +31,8 @@ def each(name: str, cases: Iterable) -> Callable:
                     functools.partial(check, **{name: case}, **fixtures)
                 ):
                     failures.append(f"{getattr(case, 'name', case)}: {failure}")
-            told = "\n".join(failures)
-            assert not failures, f"{len(failures)} of {len(cases)} cases fail:\n{told}"
+            report = "\n".join(failures)
+            assert not failures, f"{len(failures)} of {len(cases)} cases fail:\n{report}"
 
         signature = inspect.signature(check)
         fixtures = [each for each in signature.parameters.values() if each.name != name]
@@ -43,7 +43,7 @@ def each(name: str, cases: Iterable) -> Callable:
 
 
 def _failure(check: Callable[[], None]) -> str:
-    """Returns how a check fails, or nothing."""
+    """Returns the traceback of a check that fails, or an empty string."""
     try:
         with fresh_start():
             check()

@@ -1,4 +1,4 @@
-"""Whether the package raised an error itself, or what it called did."""
+"""Whether the package raised an error itself, or a function that it called did."""
 
 import traceback
 from pathlib import Path

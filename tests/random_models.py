@@ -1,7 +1,7 @@
-"""Random Keras models, each from a seed: any layers, operations, nesting and inputs.
+"""Random Keras models, each from a seed, of various layers, operations, nesting and inputs.
 
-A part of a model is a row of a table: a function from a `Draw` and a symbolic tensor of a
-certain rank to another tensor. `random_model` strings rows together.
+A part of a model is a row of a table: a function of a `Draw` and a symbolic tensor of a
+certain rank, which returns another tensor. `random_model` composes such parts.
 """
 
 import collections
@@ -22,7 +22,7 @@ VECTOR, SEQUENCE, IMAGE = 2, 3, 4  # ranks
 SAMPLES, STEPS, SIDE, WORDS = 3, 4, 4, 5
 
 
-# Functions of a user, some with names that Keras has as well.
+# Custom functions, some of them with the names of Keras' activations.
 
 
 def softplus(x):
@@ -34,7 +34,7 @@ def tanh(x):
 
 
 def relu(x):
-    """Smooth, whatever its name says."""
+    """Is smooth, in spite of its name."""
     return x * ops.sigmoid(3 * x)
 
 
@@ -48,7 +48,7 @@ def scaled_sine(x, w0=1.0):
 
 @tf.custom_gradient
 def first_order_only(x):
-    """sin(x), whose slope is held fixed."""
+    """Returns sin(x), with a gradient that is stopped in higher orders."""
     return tf.sin(x), lambda upstream: upstream * tf.stop_gradient(tf.cos(x))
 
 
@@ -57,7 +57,7 @@ def twice_the_slope(x):
     return tf.sin(x), lambda upstream: 2 * upstream * tf.cos(x)
 
 
-# Layers of a user.
+# Custom layers.
 
 
 class Polynomial(L.Layer):
@@ -95,7 +95,7 @@ class Block(L.Layer):
 
 
 class Learned(L.Layer):
-    """What `adapt` learns is in attributes and no variable."""
+    """Stores what `adapt` learns in attributes, not in variables."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -109,22 +109,22 @@ class Learned(L.Layer):
 
 
 class Warmer(L.Layer):
-    """Another function in training."""
+    """Computes another function in training."""
 
     def call(self, x, training=False):
         return ops.sin(2 * x) if training else ops.sin(x)
 
 
 class FarKink(L.Layer):
-    def __init__(self, place=0.7, **kwargs):
+    def __init__(self, kink=0.7, **kwargs):
         super().__init__(**kwargs)
-        self.place = place
+        self.kink = kink
 
     def get_config(self):
-        return {**super().get_config(), "place": self.place}
+        return {**super().get_config(), "kink": self.kink}
 
     def call(self, x):
-        return x + 0.3 * ops.relu(x - self.place)
+        return x + 0.3 * ops.relu(x - self.kink)
 
 
 class SkipsZeros(L.Layer):
@@ -158,15 +158,15 @@ class Net(keras.Model):
 
 
 class Draw:
-    """Random choices for one model, and what was chosen.
+    """Random choices for one model, and their counts.
 
     Args:
-        seed: Of all choices. Models of one seed are the same in every dtype.
+        seed: Seed of all choices. Models of one seed are the same in every dtype.
         dtype: "float32" or "float64".
-        faults: How likely a part is that is rough or whose derivatives are wrong.
+        faults: Probability of a part that has kinks or wrong derivatives.
 
     Attributes:
-        used: How often each row of the tables was taken.
+        used: Counts of the rows of the tables that were chosen.
     """
 
     def __init__(self, seed: int, dtype: str, faults: float):
@@ -183,7 +183,7 @@ class Draw:
         return int(self.rng.integers(low, high + 1))
 
     def one_of(self, rows: dict) -> Any:
-        """Returns a row of a table, and counts it."""
+        """Returns a random row of a table, and counts it."""
         name = list(rows)[self.number(0, len(rows) - 1)]
         self.used[name] += 1
         return rows[name]
@@ -192,10 +192,10 @@ class Draw:
         return self.number(2, 4)
 
     def function(self) -> Any:
-        """Returns an activation: smooth, or with the probability of faults any."""
+        """Returns a smooth activation, or a faulty one with the probability `faults`."""
         rows = FAULTY_FUNCTIONS if self.chance(self.faults) else FUNCTIONS
-        found = self.one_of(rows)
-        return found(self) if isinstance(found, _Made) else found
+        activation = self.one_of(rows)
+        return activation(self) if isinstance(activation, _PerModel) else activation
 
     def keras(self, name: str, *args, **kwargs) -> L.Layer:
         return getattr(L, name)(*args, dtype=self.dtype, **kwargs)
@@ -211,15 +211,15 @@ class Draw:
         return self.rng.normal(size=shape).astype("float32")
 
     def call(self, layer: L.Layer, *args):
-        """Calls a layer, at times with a flag that says in which mode."""
+        """Calls a layer, sometimes with `training=False`."""
         if not self.chance(0.1):
             return layer(*args)
         self.used["training=False"] += 1
         return layer(*args, training=False)
 
 
-class _Made:
-    """A function that is made for each model."""
+class _PerModel:
+    """An activation that is made anew for each model."""
 
     def __init__(self, make: Callable):
         self.make = make
@@ -237,15 +237,15 @@ FUNCTIONS = {
     "partial": functools.partial(scaled_sine, w0=1.5),
     "partial of Keras": functools.partial(keras.activations.gelu, approximate=True),
     "tf.math": tf.math.sin,
-    "sin of ours": _Made(lambda d: keras_smooth.activations.partial("sin", w0=2.0)),
-    "layer as function": _Made(lambda d: d.keras("Activation", "silu")),
+    "sin of ours": _PerModel(lambda d: keras_smooth.activations.partial("sin", w0=2.0)),
+    "layer as function": _PerModel(lambda d: d.keras("Activation", "silu")),
 }  # fmt: skip
 FAULTY_FUNCTIONS = {
     "relu": "relu", "elu": "elu", "selu": "selu", "leaky_relu": "leaky_relu",
     "relu6": "relu6", "celu": "celu", "softsign": "softsign", "hard_silu": "hard_silu",
     "hard_sigmoid": "hard_sigmoid", "tf.nn.relu": tf.nn.relu,
     "first order only": first_order_only, "twice the slope": twice_the_slope,
-    "ReLU as function": _Made(lambda d: d.keras("ReLU")),
+    "ReLU as function": _PerModel(lambda d: d.keras("ReLU")),
     "lambda with a kink": lambda x: ops.maximum(x, 0.2) * x,
 }  # fmt: skip
 
@@ -261,7 +261,7 @@ def _same(function: Callable) -> Callable:
 
 
 def _with_other(function: Callable) -> Callable:
-    """Returns a row that joins a tensor and what a layer makes of it."""
+    """Returns a row that combines a tensor and the output of a layer for it."""
 
     def row(draw, x):
         other = draw.keras("Dense", x.shape[-1], draw.function())(x)
@@ -345,7 +345,7 @@ ANY_RANK_FAULTY = {
     "user's FarKink": lambda d, x: FarKink(d.rng.uniform(-1, 2), dtype=d.dtype)(x),
     "Maximum": _merged("Maximum"), "Minimum": _merged("Minimum"),
     "Activation faulty": lambda d, x: d.keras("Activation", d.one_of(
-        {k: v for k, v in FAULTY_FUNCTIONS.items() if not isinstance(v, _Made)}))(x),
+        {k: v for k, v in FAULTY_FUNCTIONS.items() if not isinstance(v, _PerModel)}))(x),
     "ops.abs": _same(ops.abs), "ops.maximum": _same(lambda x: ops.maximum(x, 0.1 * x)),
     "ops.relu": _same(ops.relu), "ops.floor": _same(lambda x: x + ops.floor(x)),
     "ops.where": _same(lambda x: ops.where(x > 0.1, ops.sin(x), 2.0 * x)),
@@ -456,7 +456,7 @@ def _padded(draw: Draw, x):
 
 
 def step(draw: Draw, x):
-    """Returns what one random part makes of a tensor."""
+    """Returns the output of one random part for a tensor."""
     rank = len(x.shape)
     if draw.chance(draw.faults):
         rows = {**ANY_RANK_FAULTY, **FAULTY_BY_RANK[rank]}
@@ -472,8 +472,8 @@ def _steps(draw: Draw, x, number: int):
 
 
 def _inner(draw: Draw, x, number: int) -> keras.Model:
-    inside = keras.Input(x.shape[1:], dtype=draw.dtype)
-    return keras.Model(inside, _steps(draw, inside, number))
+    inputs = keras.Input(x.shape[1:], dtype=draw.dtype)
+    return keras.Model(inputs, _steps(draw, inputs, number))
 
 
 def _nested(draw: Draw, x):
@@ -513,7 +513,7 @@ def _vector(draw):
 def _sequence(draw):
     data = draw.data(SAMPLES, STEPS, 2)
     if draw.chance(0.5):
-        data[0, 2:] = 0.0  # steps that a mask leaves out
+        data[0, 2:] = 0.0  # steps that a mask skips
         data[1, 1] = 0.0
     return draw.input(STEPS, 2), data
 
@@ -543,14 +543,14 @@ def _flat(draw: Draw, x):
 
 @dataclasses.dataclass(frozen=True)
 class RandomModel:
-    """A model and points.
+    """A random model and inputs.
 
     Args:
-        seed: From which it was made.
-        dtype: In which its layers compute.
-        model: Keras model, built.
-        x: Inputs in the structure that the model takes.
-        used: How often each row of the tables was taken.
+        seed: Seed of the model.
+        dtype: Dtype of its layers.
+        model: The built Keras model.
+        x: Inputs in the structure of the model's inputs.
+        used: Counts of the rows of the tables that were chosen.
     """
 
     seed: int
@@ -561,9 +561,9 @@ class RandomModel:
 
 
 def random_model(seed: int, dtype: str = "float64") -> RandomModel:
-    """Returns the model of a seed, the same one in every dtype but for the rounding.
+    """Returns the model of a seed, which is the same in every dtype except for rounding.
 
-    Half of the models have no part that is rough or has wrong derivatives.
+    Half of the models have no part with kinks or wrong derivatives.
     """
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
@@ -573,7 +573,7 @@ def random_model(seed: int, dtype: str = "float64") -> RandomModel:
         model, x = _sequential_model(draw)
     else:
         model, x = _functional_model(draw)
-    _unlike_a_start(draw, model)
+    _change_weights(draw, model)
     return RandomModel(seed, dtype, model, x, draw.used)
 
 
@@ -619,27 +619,27 @@ def _structured(draw: Draw, inputs: list, values: list) -> tuple:
     return dict(zip(names, inputs)), dict(zip(names, values))
 
 
-def _unlike_a_start(draw: Draw, model: keras.Model) -> None:
-    """Moves all weights, so that no bias is 0 and no gain 1."""
+def _change_weights(draw: Draw, model: keras.Model) -> None:
+    """Changes all weights, so that no bias is 0 and no gain is 1."""
     for weight in model.trainable_variables:
         weight.assign(np.asarray(weight) + 0.2 * draw.data(*weight.shape))
 
 
-def in_float64(made: RandomModel) -> RandomModel:
-    """Returns the model of the same seed in float64, with the state of this one."""
-    twin = random_model(made.seed, "float64")
-    pairs = zip(made.model.variables, twin.model.variables, strict=True)
-    for variable, other in pairs:
-        other.assign(variable.value)
-    for layer in every_layer(twin.model):
+def in_float64(random: RandomModel) -> RandomModel:
+    """Returns the model of the same seed in float64, with the variables of this one."""
+    twin = random_model(random.seed, "float64")
+    pairs = zip(random.model.variables, twin.model.variables, strict=True)
+    for variable, twin_variable in pairs:
+        twin_variable.assign(variable.value)
+    for layer in all_layers(twin.model):
         if isinstance(layer, L.Normalization):
             layer.finalize_state()
     return twin
 
 
-def every_layer(model: keras.Model) -> list[L.Layer]:
-    """Returns the layers of a model and those in its nested models, and inside layers."""
-    found = []
+def all_layers(model: keras.Model) -> list[L.Layer]:
+    """Returns all layers of a model, including those of nested models and of layers."""
+    layers = []
     for layer in getattr(model, "layers", []) or []:
-        found += [layer, *every_layer(layer)]
-    return found
+        layers += [layer, *all_layers(layer)]
+    return layers

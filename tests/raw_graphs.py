@@ -1,8 +1,8 @@
 """Random functions of raw `tf` operations, custom layers and shared parts, each from a seed.
 
-Another generator than random_models.py: no layer of Keras is drawn but as a part of a user's
-code, tensors are of any rank, and one to three inputs come as a tensor, a list or a dict.
-Values stay of size 1, so that differences of order 4 have digits.
+It differs from random_models.py: Keras' layers are only used in custom code, tensors have any
+rank, and one to three inputs are passed as a tensor, a list or a dict. Values have size 1, so
+that differences of order 4 have enough digits.
 """
 
 import collections
@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 SAMPLES, NUMBERS = 3, 4
-# Samples' shapes of inputs: a vector, a square matrix and an image.
+# Shapes of a sample of the inputs: a vector, a square matrix and an image.
 SHAPES = ((NUMBERS,), (NUMBERS, NUMBERS), (NUMBERS, NUMBERS, NUMBERS))
 
 
@@ -33,13 +33,13 @@ def constant(x, *shape, seed=0):
 
 @tf.custom_gradient
 def declared(x):
-    """Of exp(-x^2), with the gradient written by hand and right."""
+    """Returns exp(-x^2), with a right custom gradient."""
     y = tf.exp(-x * x)
     return y, lambda upstream: -2 * upstream * x * y
 
 
 class Mixture(keras.layers.Layer):
-    """A user's layer with weights, a loop over its own list and an operation of `tf`."""
+    """A custom layer with a list of weights, a Python loop and an operation of `tf`."""
 
     def build(self, shape):
         shape = (int(shape[-1]), int(shape[-1]))
@@ -60,14 +60,14 @@ def loop(x):
 
 
 def accumulated(x):
-    """A loop that writes an array, from the second axis to the first."""
+    """Has a loop over the second axis that writes an array."""
     steps = tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
     states = tf.scan(lambda state, step: tf.tanh(state + step), steps)
     return tf.transpose(states, [1, 0, *range(2, x.shape.rank)])
 
 
 def spectrum(x):
-    """A smooth function of the Fourier coefficients."""
+    """Returns a smooth function of the Fourier coefficients."""
     coefficients = tf.signal.rfft(x)
     return tf.signal.irfft(coefficients * tf.constant([1.0, 0.5, 0.3j], coefficients.dtype))
 
@@ -354,13 +354,13 @@ JOINED = {
 
 @dataclasses.dataclass
 class RawGraph:
-    """A random function, its inputs, and what was drawn for it.
+    """A random function, its inputs, and its operations.
 
     Args:
-        seed: Of it.
-        function: Of a tensor, a list or a dict of tensors.
-        x: Its inputs, arrays of float64.
-        used: How often each operation was drawn.
+        seed: Seed of the function.
+        function: A function of a tensor, a list or a dict of tensors.
+        x: The inputs, arrays of float64.
+        used: Counts of the operations.
     """
 
     seed: int
@@ -370,7 +370,7 @@ class RawGraph:
 
 
 def raw_graph(seed: int) -> RawGraph:
-    """Returns the function of a seed, of 3 to 9 operations on one to three inputs."""
+    """Returns the random function of a seed, with 3 to 9 operations and one to three inputs."""
     rng = np.random.default_rng([seed, 7])
     num_inputs = int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
     shapes = [SHAPES[rng.integers(len(SHAPES))] for _ in range(num_inputs)]
@@ -388,13 +388,17 @@ def raw_graph(seed: int) -> RawGraph:
         used.clear()
         values = list(x.values()) if form == "dict" else x if form == "list" else [x]
         values = [tf.convert_to_tensor(value) for value in values]
-        for step, (number, is_joined, where) in enumerate(steps):
-            operand = values[-1] if where < 0.7 else values[int(where * 1e6) % len(values)]
-            same = [v for v in values if v.shape[1:] == operand.shape[1:]]
-            if is_joined and len(same) > 1:
+        for step, (number, is_joined, fraction) in enumerate(steps):
+            operand = (
+                values[-1] if fraction < 0.7 else values[int(fraction * 1e6) % len(values)]
+            )
+            same_shape = [v for v in values if v.shape[1:] == operand.shape[1:]]
+            if is_joined and len(same_shape) > 1:
                 kind = sorted(JOINED)[number % len(JOINED)]
                 used[f"{kind} of two"] += 1
-                values.append(JOINED[kind](operand, same[number // 100 % len(same)]))
+                values.append(
+                    JOINED[kind](operand, same_shape[number // 100 % len(same_shape)])
+                )
                 continue
             rows = {**ANY, **BY_RANK.get(operand.shape.rank, {})}
             if operand.shape.rank == 3 and operand.shape[1] == operand.shape[2] == NUMBERS:
@@ -408,7 +412,7 @@ def raw_graph(seed: int) -> RawGraph:
                 values.append(layer(operand))
             else:
                 values.append(rows[kind](operand))
-        # Inputs that nothing used, and what branched off, are read with small weights.
+        # Unused inputs and intermediate values are added with small weights.
         last = tf.reshape(values[-1], [tf.shape(values[-1])[0], -1])
         others = [
             0.1 * tf.reduce_sum(tf.sin(v), list(range(1, v.shape.rank)))

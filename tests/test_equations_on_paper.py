@@ -1,4 +1,4 @@
-"""Equations as they stand on paper: residuals of exact solutions are 0, of nets the same twice."""
+"""Differential equations: residuals of exact solutions are 0, and those of networks agree."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,13 +14,13 @@ import keras_smooth
 
 @dataclasses.dataclass(frozen=True)
 class Equation:
-    """An equation.
+    """A differential equation.
 
     Args:
-        columns: How many numbers a sample has.
-        solution: Of x.
-        residual: Of a model, x and the engine.
-        outputs: Numbers of the solution.
+        columns: Number of inputs.
+        solution: Exact solution, a function of x.
+        residual: Function of a model, x and the engine.
+        outputs: Number of outputs of the solution.
     """
 
     columns: int
@@ -54,15 +54,15 @@ def taylor_green(x):
 
 
 def stream_function(psi, x, engine):
-    """Navier and Stokes: the vorticity -lap(psi) is carried by the flow and diffuses."""
+    """Navier-Stokes: the vorticity -lap(psi) is advected by the flow and diffuses."""
     which = ["x", "y", "xxt", "yyt", "xxx", "xyy", "xxy", "yyy"]
     _, p_x, p_y, p_xxt, p_yyt, p_xxx, p_xyy, p_xxy, p_yyy = keras_smooth.partials(
         psi, x, which, names="xyt", engine=engine
     )
     plate = {"xxxx": 1.0, "xxyy": 2.0, "yyyy": 1.0}
     diffusion = keras_smooth.linear_operator(psi, x, plate, names="xyt", engine=engine)
-    carried = p_y * (p_xxx + p_xyy) - p_x * (p_xxy + p_yyy)
-    return p_xxt + p_yyt + carried - VISCOSITY * diffusion
+    advection = p_y * (p_xxx + p_xyy) - p_x * (p_xxy + p_yyy)
+    return p_xxt + p_yyt + advection - VISCOSITY * diffusion
 
 
 def standing(x):
@@ -94,18 +94,21 @@ RATE, VOLATILITY = 0.05, 0.2
 
 
 def call_option(x):
-    """Of the strike 1 at the time 2; x is price and time."""
+    """Price of an option with strike 1; x has the logarithm of the price, and the time."""
     s, t = columns(x)
-    s, left = ops.exp(s), 2.0 - t / 10
-    d = (ops.log(s) + (RATE + VOLATILITY**2 / 2) * left) / (VOLATILITY * ops.sqrt(left))
+    s, remaining = ops.exp(s), 2.0 - t / 10
+    d = (ops.log(s) + (RATE + VOLATILITY**2 / 2) * remaining) / (
+        VOLATILITY * ops.sqrt(remaining)
+    )
     probabilities = [
-        (1 + ops.erf(each / 2**0.5)) / 2 for each in (d, d - VOLATILITY * ops.sqrt(left))
+        (1 + ops.erf(each / 2**0.5)) / 2
+        for each in (d, d - VOLATILITY * ops.sqrt(remaining))
     ]
-    return s * probabilities[0] - ops.exp(-RATE * left) * probabilities[1]
+    return s * probabilities[0] - ops.exp(-RATE * remaining) * probabilities[1]
 
 
 def black_scholes(u, x, engine):
-    def of_price(x):  # Points are drawn by the logarithm of the price.
+    def of_price(x):  # Points have the logarithm of the price.
         return u(ops.concatenate([ops.log(x[:, :1]), x[:, 1:]], axis=1))
 
     prices = np.concatenate([np.exp(x[:, :1]), x[:, 1:]], axis=1)
@@ -137,7 +140,7 @@ def fokker_planck(p, x, engine):
 
 
 def plane_wave(x):
-    """The fields E = e cos(k . x - t) and B = k x E with |k| = 1, side by side."""
+    """The fields E = e cos(k . x - t) and B = k x E with |k| = 1, concatenated."""
     e, k = np.array([0.0, 0.6, 0.8]), np.array([0.0, -0.8, 0.6])
     phase = ops.cos(ops.matmul(x[:, :3], k[:, None]) - x[:, 3:])
     return ops.concatenate([phase * e, phase * np.cross(k, e)], axis=1)
@@ -147,12 +150,12 @@ def maxwell(fields, x, engine):
     """curl E = -B_t, curl B = E_t, and no charges."""
     data = {"x": x[:, :3], "t": x[:, 3:]}
 
-    def field(place):
-        def of(data):
+    def field(index):
+        def part(data):
             joined = ops.concatenate([data["x"], data["t"]], axis=1)
-            return fields(joined)[:, 3 * place : 3 * place + 3]
+            return fields(joined)[:, 3 * index : 3 * index + 3]
 
-        return of
+        return part
 
     e, b = field(0), field(1)
     e_t, b_t = (
@@ -183,12 +186,12 @@ def elasticity(u, x, engine):
     grad_div = [sum(second[3 * i + j][:, j : j + 1] for j in range(3)) for i in range(3)]
     laplacian = keras_smooth.vector_laplacian(u, x, engine=engine)
     x, y, z = columns(x)
-    # Of the displacement above, by hand.
+    # Derivatives of `displacement`, by hand.
     exact_laplacian = [0 * x, -ops.sin(x) * y, 2 * x]
     exact_grad_div = [ops.cos(x) + 2 * z, z, y + 2 * x]
-    found = 0.5 * laplacian + 2.0 * ops.concatenate(grad_div, axis=1)
+    value = 0.5 * laplacian + 2.0 * ops.concatenate(grad_div, axis=1)
     force = [0.5 * a + 2.0 * b for a, b in zip(exact_laplacian, exact_grad_div)]
-    return found - ops.concatenate(force, axis=1)
+    return value - ops.concatenate(force, axis=1)
 
 
 def free_particles(x):
@@ -227,20 +230,20 @@ EQUATIONS = {
 
 @pytest.mark.parametrize("engine", ["jet", "auto"])
 @pytest.mark.parametrize("name", EQUATIONS)
-def test_exact_solutions_leave_nothing(name, engine, rng):
+def test_residuals_of_exact_solutions_are_zero(name, engine, rng):
     equation = EQUATIONS[name]
     x = rng.uniform(-1, 1, (7, equation.columns))
     residual = np.asarray(equation.residual(equation.solution, x, engine))
     # Terms of up to 1000, of fourth order.
     np.testing.assert_allclose(residual, np.zeros_like(residual), atol=3e-12)
-    # Something else is no solution.
+    # The square of the solution is not a solution.
     other = np.asarray(equation.residual(lambda x: equation.solution(x) ** 2, x, engine))
     assert np.abs(other).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", EQUATIONS)
-def test_residuals_of_nets_and_their_gradients(name, rng):
-    """Compiled, with gradients by the weights, by jets and by tapes."""
+def test_residuals_of_networks_and_their_gradients_agree(name, rng):
+    """Jets and tapes have the same residuals and the same gradients by the weights."""
     equation = EQUATIONS[name]
     keras.utils.set_random_seed(3)
     model = keras.Sequential(
@@ -253,7 +256,7 @@ def test_residuals_of_nets_and_their_gradients(name, rng):
     )
     x = rng.uniform(-1, 1, (5, equation.columns))
 
-    def slopes(engine):
+    def residual_and_gradients(engine):
         with tf.GradientTape() as tape:
             residual = equation.residual(model, x, engine)
             loss = tf.reduce_mean(residual**2)
@@ -262,6 +265,8 @@ def test_residuals_of_nets_and_their_gradients(name, rng):
         gradients = tape.gradient(loss, weights, unconnected_gradients=zero)
         return residual, *gradients
 
-    for by_jets, by_tapes in zip(slopes("jet"), slopes("tape"), strict=True):
-        # Of numbers of size 10.
+    for by_jets, by_tapes in zip(
+        residual_and_gradients("jet"), residual_and_gradients("tape"), strict=True
+    ):
+        # The numbers have size 10.
         np.testing.assert_allclose(by_jets, by_tapes, rtol=1e-9, atol=1e-10)

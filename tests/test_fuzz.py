@@ -1,4 +1,4 @@
-"""Random models against plain differences and models made in float64: see fuzz.py."""
+"""Random models, compared with plain differences and models in float64: see fuzz.py."""
 
 import types
 
@@ -8,7 +8,7 @@ import plain_differences
 import pytest
 from looped import each
 
-# Of a function, its lowest derivative that jumps within 8 of 0.
+# Functions, and the order of their lowest derivative that has a jump between -8 and 8.
 KINKS = {
     "sine": (np.sin, None),
     "steep": (lambda t: np.tanh(1e3 * t), None),
@@ -25,48 +25,51 @@ SHORT, STUDY = 8, 2000
 
 
 @pytest.mark.parametrize("name", KINKS)
-def test_plain_kinks(name):
+def test_kink_returns_the_order_of_the_lowest_jump(name):
     function, expected = KINKS[name]
     assert plain_differences.kink(function, -8.0, 8.0) == expected
 
 
-def test_plain_derivatives():
-    at = np.array([-2.0, 0.3, 1.7])
-    exact = (np.sin(2 * at), 2 * np.cos(2 * at), -4 * np.sin(2 * at))
-    for (found, error), true in zip(
-        plain_differences.derivatives(lambda t: np.sin(2 * t), at), exact
+def test_derivatives_agree_with_the_exact_ones_within_the_error():
+    points = np.array([-2.0, 0.3, 1.7])
+    exact = (np.sin(2 * points), 2 * np.cos(2 * points), -4 * np.sin(2 * points))
+    for (value, error), expected in zip(
+        plain_differences.derivatives(lambda t: np.sin(2 * t), points), exact
     ):
-        # Rounding over h^2 for the smallest h that was taken.
-        np.testing.assert_allclose(found, true, atol=1e-9)
-        assert np.all(np.abs(found - true) <= error + 1e-12)
+        # Rounding divided by h^2 for the smallest h.
+        np.testing.assert_allclose(value, expected, atol=1e-9)
+        assert np.all(np.abs(value - expected) <= error + 1e-12)
 
 
-# Just beside kinks of order 1 and 2, nearer than any step: all central differences agree.
+# At and near kinks of order 1 and 2; if a kink is nearer than any step, all central
+# differences agree.
 @pytest.mark.parametrize("distance", [0.0, 1e-9, -3e-5, 1e-4])
 @pytest.mark.parametrize(
     ("function", "order"),
     [(lambda t: np.maximum(t, 0), 1), (np.abs, 1), (lambda t: np.maximum(t, 0) ** 2, 2)],
 )
-def test_plain_derivatives_at_a_kink_do_not_settle(function, order, distance):
+def test_derivatives_near_a_kink_have_a_large_error(function, order, distance):
     _, error = plain_differences.derivatives(function, np.array([distance]))[order]
     assert error > fuzz.UNSETTLED
 
 
 def _assert_agreement(seed):
-    found = fuzz.record(seed)
-    wrong = [each for each in found["outcomes"] if each["result"] == "DISAGREES"]
-    assert found["outcomes"] and not wrong, wrong
+    record = fuzz.record(seed)
+    disagreements = [
+        outcome for outcome in record["outcomes"] if outcome["result"] == "DISAGREES"
+    ]
+    assert record["outcomes"] and not disagreements, disagreements
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(SHORT))
-def test_random_model(seed):
+def test_random_model_agrees(seed):
     _assert_agreement(seed)
 
 
 @pytest.mark.study
 @each("seed", range(SHORT, STUDY))
-def test_random_models(seed):
+def test_many_random_models_agree(seed):
     _assert_agreement(seed)
 
 
@@ -79,24 +82,24 @@ def test_random_models(seed):
         ("rough", "", False),
     ],
 )
-def test_a_verdict_that_differences_deny_is_a_disagreement(verdict, evidence, ok):
-    says = frozenset(filter(None, [evidence]))
-    found = fuzz.Evidence(says, says)
+def test_verdict_that_contradicts_differences_is_a_disagreement(verdict, evidence, ok):
+    findings = frozenset(filter(None, [evidence]))
+    measured = fuzz.Evidence(findings, findings)
     row = types.SimpleNamespace(
         inference="proven" if verdict == "ok" else "faulty", cause=verdict
     )
-    assert fuzz._verdict("audit", row, found).ok == ok
+    assert fuzz._verdict("audit", row, measured).ok == ok
 
 
 @pytest.mark.parametrize(
-    ("inference", "says", "result"),
+    ("inference", "findings", "result"),
     [
         ("checked", {"kink"}, fuzz.UNSURE),
         ("checked", {"kink", "wrong"}, "DISAGREES"),
         ("proven", {"kink"}, "DISAGREES"),
     ],
 )
-def test_a_kink_that_samples_judged_may_not_reach_the_outputs(inference, says, result):
+def test_kink_of_a_checked_layer_may_not_reach_the_outputs(inference, findings, result):
     row = types.SimpleNamespace(inference=inference, cause="measured")
-    evidence = fuzz.Evidence(frozenset(says), frozenset(says))
+    evidence = fuzz.Evidence(frozenset(findings), frozenset(findings))
     assert fuzz._verdict("layer", row, evidence).result == result

@@ -1,4 +1,4 @@
-"""What tells whether a model computes the same, against what a change does to its numbers."""
+"""The identity of a model changes whenever its outputs may change."""
 
 import gc
 import weakref
@@ -13,7 +13,7 @@ from keras_smooth.models.identity import identity
 FLOAT64 = {"dtype": "float64"}
 
 
-def net():
+def network():
     return keras.Sequential(
         [
             keras.Input((2,), **FLOAT64),
@@ -39,23 +39,23 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_is_seen(name):
-    model, x = net(), np.random.default_rng(0).normal(size=(4, 2))
-    before, first = identity(model), keras_smooth.laplacian(model, x)
+def test_change_of_a_model_changes_its_identity(name):
+    model, x = network(), np.random.default_rng(0).normal(size=(4, 2))
+    before, laplacian = identity(model), keras_smooth.laplacian(model, x)
     assert before is not None and identity(model) == before
-    np.testing.assert_array_equal(keras_smooth.laplacian(model, x), first)
+    np.testing.assert_array_equal(keras_smooth.laplacian(model, x), laplacian)
     CHANGES[name](model)
     assert identity(model) != before
-    found = keras_smooth.derivatives(model, x, engine="jet")
-    # A model that nothing was kept for.
-    again = keras.Model(model.inputs, model(model.inputs[0]))
-    exact = keras_smooth.derivatives(again, x, engine="jet")
-    for value, other in zip(found, exact, strict=True):
-        np.testing.assert_allclose(value, other, rtol=1e-6)
+    entries = keras_smooth.derivatives(model, x, engine="jet")
+    # A new model, for which nothing is cached.
+    new_model = keras.Model(model.inputs, model(model.inputs[0]))
+    exact = keras_smooth.derivatives(new_model, x, engine="jet")
+    for value, expected in zip(entries, exact, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
-def test_weights_are_read_anew():
-    model, x = net(), np.ones((1, 2))
+def test_changed_weights_change_the_results():
+    model, x = network(), np.ones((1, 2))
     first = keras_smooth.laplacian(model, x)
     model.set_weights([2.0 * weight for weight in model.get_weights()])
     assert np.all(np.abs(keras_smooth.laplacian(model, x) - first) > 1e-6)
@@ -70,12 +70,12 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_code_of_a_user_may_read_anything(name):
+def test_models_with_custom_code_have_no_identity(name):
     assert identity(UNKNOWN[name]()) is None
 
 
-def test_what_is_kept_does_not_keep_a_model():
-    model = net()
+def test_cache_does_not_keep_a_model_alive():
+    model = network()
     keras_smooth.laplacian(model, np.ones((1, 2)))
     alive = weakref.ref(model)
     del model

@@ -1,4 +1,4 @@
-"""Loops of cases: every case that fails is told, and each begins as a test does."""
+"""Loops of cases: all failing cases are reported, and each case starts like a test."""
 
 import inspect
 import warnings
@@ -13,7 +13,7 @@ from looped import each
 from keras_smooth.presentation.warn import warn_once
 
 
-def test_every_case_that_fails_is_told_by_its_name():
+def test_every_failing_case_is_reported_by_its_name():
     @each("number", range(5))
     def is_even(number):
         assert number % 2 == 0
@@ -23,7 +23,7 @@ def test_every_case_that_fails_is_told_by_its_name():
     assert "1: " in str(raised.value) and "3: " in str(raised.value)
 
 
-def test_no_error_where_one_is_expected_is_a_failure_of_its_case():
+def test_missing_expected_error_is_a_failure_of_its_case():
     @each("value", [1, "a"])
     def is_refused(value):
         with pytest.raises(ValueError):
@@ -33,7 +33,7 @@ def test_no_error_where_one_is_expected_is_a_failure_of_its_case():
         is_refused()
 
 
-def test_fixtures_are_those_of_the_check():
+def test_fixtures_are_passed_to_the_check():
     @each("value", [1])
     def check(value, tmp_path):
         assert value == 1 and tmp_path == "a folder"
@@ -42,15 +42,15 @@ def test_fixtures_are_those_of_the_check():
     check(tmp_path="a folder")
 
 
-def test_each_case_begins_with_the_same_numbers_and_hears_what_is_said_once():
+def test_each_case_has_the_same_random_numbers_and_new_warnings():
     class Model:
         pass
 
-    model, drawn = Model(), []
+    model, numbers = Model(), []
 
     @each("value", [1, 2])
     def check(value):
-        drawn.append(draws())
+        numbers.append(random_numbers())
         with pytest.warns(UserWarning, match="odd"):
             warn_once(model, "It is odd.")
         with warnings.catch_warnings():
@@ -58,11 +58,11 @@ def test_each_case_begins_with_the_same_numbers_and_hears_what_is_said_once():
             warn_once(model, "It is odd.")
 
     check()
-    assert drawn[0] == drawn[1]
+    assert numbers[0] == numbers[1]
 
 
-def draws():
-    """Numbers of all generators, TensorFlow's in a graph and in a pipeline with them."""
+def random_numbers():
+    """Returns numbers of all generators, including TensorFlow's in a graph and a dataset."""
     order = tf.data.Dataset.range(9).shuffle(9)
     return [
         float(np.random.rand()),
@@ -73,14 +73,14 @@ def draws():
     ]
 
 
-def test_seeds_are_those_of_keras():
-    """Also the second time, and after numbers of TensorFlow were drawn and after none."""
-    found = []
-    for seed in (keras.utils.set_random_seed, *[set_random_seed] * 3):
-        seed(3)
-        found.append(draws())
+def test_set_random_seed_has_the_numbers_of_keras():
+    """Even for repeated calls, with or without drawing numbers of TensorFlow in between."""
+    numbers = []
+    for set_seed in (keras.utils.set_random_seed, *[set_random_seed] * 3):
+        set_seed(3)
+        numbers.append(random_numbers())
     set_random_seed(3)
     set_random_seed(3)
-    assert found == [found[0]] * 4 and draws() == found[0]
+    assert numbers == [numbers[0]] * 4 and random_numbers() == numbers[0]
     set_random_seed(4)
-    assert draws() != found[0]
+    assert random_numbers() != numbers[0]

@@ -1,4 +1,4 @@
-"""Derivatives that are not finite where y is: what is said of them, and when nothing is."""
+"""Warnings about derivatives that are not finite where y is finite."""
 
 import warnings
 
@@ -11,8 +11,8 @@ import keras_smooth
 
 X = np.array([[0.0], [1.0], [0.5], [0.0]])
 
-# A function, and the order, the samples and the operation that are told.
-TOLD = {
+# A function, and the order, the number of samples and the operation in the warning.
+WARNING = {
     "root": (lambda x: tf.sqrt(x), 1, 2, "Sqrt"),
     "norm": (lambda x: tf.norm(x, axis=1), 1, 2, "Sqrt in norm"),
     "power": (lambda x: tf.sin(x**1.5), 2, 2, "Pow"),
@@ -20,17 +20,17 @@ TOLD = {
     "one end of an interval": (lambda x: tf.asin(x), 1, 1, "Asin"),
     "essential singularity": (lambda x: tf.exp(-1.0 / x), 1, 2, "RealDiv"),
     "in a loop": (lambda x: tf.map_fn(tf.sqrt, x), 1, 2, "Sqrt"),
-    # Of some samples, y is not finite either.
+    # At x = 1, y is not finite either.
     "beside a pole": (lambda x: tf.sqrt(x) / (1.0 - x), 1, 2, "Sqrt"),
 }
 
 
 @pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
-@pytest.mark.parametrize("name", TOLD)
-def test_what_is_not_finite_is_told_once(name, engine):
-    function, order, number, operation = TOLD[name]
-    words = rf"order {order} are not, at {number} of 4 samples, first at {operation}"
-    with pytest.warns(UserWarning, match=words) as warned:
+@pytest.mark.parametrize("name", WARNING)
+def test_derivatives_that_are_not_finite_warn_once(name, engine):
+    function, order, number, operation = WARNING[name]
+    message = rf"order {order} are not, at {number} of 4 samples, first at {operation}"
+    with pytest.warns(UserWarning, match=message) as warned:
         for _ in range(2):
             keras_smooth.derivatives(function, X, engine=engine)
     assert len(warned) == 1
@@ -47,14 +47,14 @@ def test_what_is_not_finite_is_told_once(name, engine):
         lambda model, x: keras_smooth.partials(model, x, ["x"], names="x"),
     ],
 )
-def test_all_operators_tell_it(operator):
+def test_all_operators_warn(operator):
     distance = keras.layers.Lambda(lambda x: keras.ops.sqrt(x), name="distance")
     model = keras.Sequential([keras.Input((1,)), distance])
     with pytest.warns(UserWarning, match="at 2 of 4 samples, first at Sqrt in distance"):
         operator(model, X)
 
 
-def test_each_of_several_derivatives_of_an_order_counts():
+def test_any_partial_derivative_of_an_order_warns():
     def function(x):
         return tf.sqrt(x[:, :1]) + x[:, 1:]
 
@@ -69,23 +69,23 @@ SILENT = {
     "finite": lambda x: tf.sqrt(x + 1.0),
     "guarded": lambda x: tf.where(x > 0, tf.sqrt(tf.where(x > 0, x, 1.0)), 0.0),
     "y is not finite either": lambda x: tf.math.log(x),
-    # The sum of their derivatives is no number of float32.
+    # The sum of the derivatives overflows in float32.
     "large": lambda x: tf.cast(2e38 * tf.cast(x, "float32"), "float32"),
 }
 
 
 @pytest.mark.parametrize("name", SILENT)
-def test_nothing_is_said(name):
+def test_finite_derivatives_do_not_warn(name):
     keras_smooth.derivatives(SILENT[name], X, 1)
 
 
-def test_nothing_is_said_in_a_graph():
+def test_derivatives_in_a_graph_do_not_warn():
     compiled = tf.function(lambda x: keras_smooth.derivatives(tf.sqrt, x), autograph=False)
     assert not np.isfinite(compiled(tf.constant(X))[1]).all()
 
 
-def test_what_is_not_found_ends_nothing():
-    """One sample alone is not what the function takes: the operation is left out."""
+def test_warning_without_an_operation_that_cannot_be_found():
+    """The function raises for a single sample, so that the warning names no operation."""
 
     def function(x):
         return tf.sqrt(tf.ensure_shape(x, (4, 1)))
@@ -94,8 +94,8 @@ def test_what_is_not_found_ends_nothing():
         keras_smooth.derivatives(function, X)
 
 
-def test_tapes_of_the_user_go_on():
-    """The weights have their gradient; NaN where x is 0, and right beside it."""
+def test_tapes_of_the_user_still_have_gradients():
+    """The weights have right gradients at the samples where x is not 0."""
     weight = tf.Variable(np.full((4, 1), 2.0))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -103,5 +103,5 @@ def test_tapes_of_the_user_go_on():
             slopes = keras_smooth.gradient(lambda x: weight * tf.sqrt(x), X)
             loss = tf.reduce_sum(slopes[1:3])
     assert len(caught) == 1
-    found = tape.gradient(loss, weight)[1:3]
-    np.testing.assert_allclose(found, 0.5 / np.sqrt(X[1:3]), rtol=1e-12)
+    gradient = tape.gradient(loss, weight)[1:3]
+    np.testing.assert_allclose(gradient, 0.5 / np.sqrt(X[1:3]), rtol=1e-12)

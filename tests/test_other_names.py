@@ -1,4 +1,4 @@
-"""Names that other packages have are answered with what is meant; nothing else changes."""
+"""Names of other packages raise an error that suggests ours; other names behave as usual."""
 
 import pickle
 
@@ -10,7 +10,7 @@ from keras_smooth.presentation import other_names
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "suggestion"),
     [
         ("jvp", "directional"),
         ("hvp", "hessian_vector_product"),
@@ -21,29 +21,29 @@ from keras_smooth.presentation import other_names
         ("BFGS", "fit_lbfgs"),
     ],
 )
-def test_the_function_that_is_meant(name, meant):
-    with pytest.raises(AttributeError, match=rf"{name}.*Use keras_smooth\.{meant}\("):
+def test_function_name_of_another_package_suggests_ours(name, suggestion):
+    with pytest.raises(AttributeError, match=rf"{name}.*Use keras_smooth\.{suggestion}\("):
         getattr(keras_smooth, name)
 
 
-def test_all_that_are_meant_are_there():
-    for name, meant in other_names.FUNCTIONS.items():
+def test_suggested_functions_exist():
+    for name, suggestion in other_names.FUNCTIONS.items():
         assert not hasattr(keras_smooth, name), name
-        assert callable(getattr(keras_smooth, meant.partition("(")[0])), meant
+        assert callable(getattr(keras_smooth, suggestion.partition("(")[0])), suggestion
 
 
-def test_other_names_are_missing_as_everywhere():
+def test_unknown_attributes_raise_as_usual():
     with pytest.raises(AttributeError, match="has no attribute 'nothing'.$"):
         _ = keras_smooth.nothing
     assert not hasattr(keras_smooth, "__path_of_nothing__")
     assert set(keras_smooth.__all__) <= set(dir(keras_smooth))
-    again = pickle.loads(pickle.dumps(keras_smooth.partials))
-    assert again is keras_smooth.partials
+    unpickled = pickle.loads(pickle.dumps(keras_smooth.partials))
+    assert unpickled is keras_smooth.partials
     assert pickle.loads(pickle.dumps(keras_smooth.fit_lbfgs)) is keras_smooth.fit_lbfgs
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "suggestion"),
     [
         ("max_iter", "`epochs`"),
         ("maxiter", "`epochs`"),
@@ -53,13 +53,15 @@ def test_other_names_are_missing_as_everywhere():
         ("learning_rate", "a line search"),
     ],
 )
-def test_the_argument_that_is_meant(name, meant, make_model):
+def test_argument_name_of_another_package_suggests_ours(name, suggestion, make_model):
     x = np.ones((3, 1))
-    with pytest.raises(TypeError, match=f"no argument '{name}'. Use .*{meant}|{meant}"):
+    with pytest.raises(
+        TypeError, match=f"no argument '{name}'. Use .*{suggestion}|{suggestion}"
+    ):
         keras_smooth.fit_lbfgs(make_model(), x, x, **{name: 3})
 
 
-def test_other_arguments_are_refused_as_everywhere(make_model):
+def test_unknown_arguments_raise_as_usual(make_model):
     x = np.ones((3, 1))
     with pytest.raises(TypeError, match="unexpected keyword argument 'nothing'"):
         keras_smooth.fit_lbfgs(make_model(), x, x, nothing=3)

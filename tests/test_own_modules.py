@@ -1,4 +1,4 @@
-"""The user's modules that are sent to machines which do not have them."""
+"""The user's modules, which are sent to machines that do not have them."""
 
 import importlib
 import json
@@ -11,8 +11,7 @@ import pytest
 
 from keras_smooth.comparison.executors import own_modules
 
-# Files of the user, the module and the name of a function that gives 42, and the modules that it
-# needs.
+# Files of the user, the module whose function `f` returns 42, and the modules that it needs.
 CASES = {
     "a module alone": ({"mine.py": "def f(): return 42"}, "mine", {"mine"}),
     "one beside it": (
@@ -51,7 +50,7 @@ CASES = {
     ),
 }  # fmt: skip
 
-ELSEWHERE = """
+RUN_RECEIVED = """
 import pickle, sys
 from keras_smooth.comparison.executors import own_modules
 for sent in pickle.load(sys.stdin.buffer):
@@ -62,8 +61,8 @@ for sent in pickle.load(sys.stdin.buffer):
 
 
 @pytest.fixture
-def sent(tmp_path, monkeypatch):
-    """A function that imports a case's module, and pickles its function with what it needs."""
+def send_case(tmp_path, monkeypatch):
+    """A function that returns the sources and the pickled function of a case."""
 
     def send(name):
         texts, module, _ = CASES[name]
@@ -73,37 +72,40 @@ def sent(tmp_path, monkeypatch):
             (folder / path).write_text(text, encoding="latin-1")
         with monkeypatch.context() as patch:
             patch.syspath_prepend(folder)
-            known = set(sys.modules)
+            loaded_before = set(sys.modules)
             function = importlib.import_module(module).f
             assert function() == 42
             content = cloudpickle.dumps(function)
             sources = own_modules.sources_for(content)
-            for each in set(sys.modules) - known:
-                del sys.modules[each]
+            for loaded_module in set(sys.modules) - loaded_before:
+                del sys.modules[loaded_module]
         return sources, content
 
     return send
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_function_travels_with_what_its_module_imports(sent, name):
-    assert set(sent(name)[0]) == CASES[name][2]
+def test_sources_are_those_of_all_imported_modules_of_the_user(send_case, name):
+    assert set(send_case(name)[0]) == CASES[name][2]
 
 
 @pytest.mark.slow
-def test_functions_run_where_their_modules_are_not(sent):
-    # In one process, and under the same names: each has the modules that it was sent with.
-    content = pickle.dumps([pickle.dumps(sent(name)) for name in CASES])
-    done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE], input=content, stdout=subprocess.PIPE, check=True
+def test_functions_run_in_a_process_without_their_modules(send_case):
+    # All in one process, with the same module names: each function uses its own modules.
+    content = pickle.dumps([pickle.dumps(send_case(name)) for name in CASES])
+    process = subprocess.run(
+        [sys.executable, "-c", RUN_RECEIVED],
+        input=content,
+        stdout=subprocess.PIPE,
+        check=True,
     )
-    assert done.stdout.decode().split() == ["42"] * len(CASES)
+    assert process.stdout.decode().split() == ["42"] * len(CASES)
 
 
 @pytest.mark.parametrize(
     "function", [json.dumps, cloudpickle.dumps, importlib.import_module]
 )
-def test_what_is_installed_stays_where_it_is(function):
+def test_installed_packages_are_not_sent(function):
     assert own_modules.sources_for(cloudpickle.dumps(function)) == {}
 
 
@@ -121,15 +123,18 @@ sys.stdout.buffer.write(pickle.dumps([pickle.dumps((own_modules.sources_for(cont
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["a script", "text, as in a notebook"])
-def test_a_function_of_the_program_itself_travels_with_what_that_imports(tmp_path, how):
+@pytest.mark.parametrize("program", ["a script", "text, as in a notebook"])
+def test_function_of_a_script_is_sent_with_the_modules_it_imports(tmp_path, program):
     (tmp_path / "helper.py").write_text("X = 42")
     (tmp_path / "program.py").write_text(SCRIPT)
-    command = ["program.py"] if how == "a script" else ["-c", SCRIPT]
+    command = ["program.py"] if program == "a script" else ["-c", SCRIPT]
     content = subprocess.run(
         [sys.executable, *command], cwd=tmp_path, stdout=subprocess.PIPE, check=True
     ).stdout
-    done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE], input=content, stdout=subprocess.PIPE, check=True
+    process = subprocess.run(
+        [sys.executable, "-c", RUN_RECEIVED],
+        input=content,
+        stdout=subprocess.PIPE,
+        check=True,
     )
-    assert done.stdout == b"42\n"
+    assert process.stdout == b"42\n"

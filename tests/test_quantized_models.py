@@ -1,4 +1,4 @@
-"""Quantized models: their outputs are steps, of which there are no derivatives."""
+"""Quantized models are step functions, whose derivatives are refused."""
 
 import keras
 import numpy as np
@@ -20,8 +20,8 @@ OPERATORS = {
 }
 
 
-class Holds(keras.layers.Layer):
-    """A user's layer with layers in it."""
+class HoldsDense(keras.layers.Layer):
+    """A custom layer that contains layers."""
 
     def __init__(self):
         super().__init__()
@@ -43,30 +43,30 @@ def nested():
     return keras.Model(inputs, 2.0 * sequential()(inputs))
 
 
-def held():
-    return keras.Sequential([keras.Input((2,)), Holds()])
+def in_custom_layer():
+    return keras.Sequential([keras.Input((2,)), HoldsDense()])
 
 
 def quantized(model, mode):
     for layer in model.layers:
-        inside = getattr(layer, "parts", getattr(layer, "layers", [layer]))
-        for each in inside:
-            if isinstance(each, keras.layers.Dense):
-                each.quantize(mode)
+        inner_layers = getattr(layer, "parts", getattr(layer, "layers", [layer]))
+        for inner_layer in inner_layers:
+            if isinstance(inner_layer, keras.layers.Dense):
+                inner_layer.quantize(mode)
     return model
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize("make", [sequential, nested, held])
+@pytest.mark.parametrize("make", [sequential, nested, in_custom_layer])
 @pytest.mark.parametrize("mode", ["int8", "float8"])
-def test_derivatives_of_steps_are_refused(operator, make, mode):
+def test_derivatives_of_quantized_models_raise(operator, make, mode):
     model = quantized(make(), mode)
-    words = rf"^(`reference`: )?The layer 'dense_0' is quantized \({mode}\).*before"
-    with pytest.raises(ValueError, match=words):
+    message = rf"^(`reference`: )?The layer 'dense_0' is quantized \({mode}\).*before"
+    with pytest.raises(ValueError, match=message):
         OPERATORS[operator](model)
 
 
-def test_the_model_before_has_derivatives():
+def test_model_before_quantization_has_derivatives():
     model = sequential()
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())

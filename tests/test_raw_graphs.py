@@ -3,10 +3,10 @@
     python tests/test_raw_graphs.py 0 1000 records.jsonl
     python tests/test_raw_graphs.py records.jsonl docs/raw_graphs.md
 
-The first appends what came of each seed that the file does not have, and prints each
-disagreement; the second writes a page of all of them. Nested tapes that are asked for and that
-TensorFlow has wrong are warned of by name, and wrong ones of functions that it cannot trace
-after a comparison; nothing else may be wrong.
+The first command appends the outcomes of each seed that the file does not have, and prints each
+disagreement; the second writes a page of all outcomes. With engine="tape", wrong derivatives
+need a warning that names the operation. For functions that cannot be traced, they need the
+warning of the comparison with differences. Nothing else may be wrong.
 """
 
 import collections
@@ -28,33 +28,33 @@ from richardson import derivative
 import keras_smooth
 
 ORDERS = {"jet": 4, "auto": 3, "tape": 2}
-# Relative to the largest derivative of a sample and order: differences give their own error,
-# and each order of a composition of nine operations loses some digits of 1e-16 to rounding.
+# Relative to the largest derivative of an order, in addition to the error of the differences:
+# each order of a composition of nine operations loses some digits of 1e-16 to rounding.
 RELATIVE = (1e-12, 1e-9, 1e-8, 1e-7, 1e-6)
 SHORT, STUDY = 8, 1000
 
 
-def _direction(made):
-    rng = np.random.default_rng([made.seed, 8])
-    return keras.tree.map_structure(lambda x: rng.normal(size=x.shape), made.x)
+def _direction(raw):
+    rng = np.random.default_rng([raw.seed, 8])
+    return keras.tree.map_structure(lambda x: rng.normal(size=x.shape), raw.x)
 
 
-def _held(direction, place):
+def _direction_of_one_input(direction, position):
     """Returns the direction that moves one input only."""
     leaves = [
-        v if i == place else 0 * v for i, v in enumerate(keras.tree.flatten(direction))
+        v if i == position else 0 * v for i, v in enumerate(keras.tree.flatten(direction))
     ]
     return keras.tree.pack_sequence_as(direction, leaves)
 
 
-def _contracted(made, direction, place, engine):
+def _along_one_input(raw, direction, position, engine):
     """Returns y, y', y'' by one input, multiplied by the direction of that input."""
-    v = keras.tree.flatten(direction)[place]
-    wrt = list(made.x)[place] if isinstance(made.x, dict) else place
+    v = keras.tree.flatten(direction)[position]
+    wrt = list(raw.x)[position] if isinstance(raw.x, dict) else position
     y, dy, d2y = keras_smooth.derivatives(
-        made.function,
-        made.x,
-        wrt=wrt if isinstance(made.x, (dict, list)) else None,
+        raw.function,
+        raw.x,
+        wrt=wrt if isinstance(raw.x, (dict, list)) else None,
         engine=engine,
     )
     flat = np.reshape(v, (len(v), -1))
@@ -68,140 +68,142 @@ def _contracted(made, direction, place, engine):
     )
 
 
-def _compiled(made, y):
-    """Returns the function as a graph, which is faster, or itself if that computes another y."""
-    graph = tf.function(made.function, autograph=False)
+def _compiled(raw, y):
+    """Returns the function as a graph, which is faster, or itself if the graph has another y."""
+    graph = tf.function(raw.function, autograph=False)
     try:
-        is_same = np.allclose(graph(made.x), y, rtol=1e-12, atol=1e-12)
+        is_same = np.allclose(graph(raw.x), y, rtol=1e-12, atol=1e-12)
     except Exception:
-        # Shapes that only a run knows lead to other operations, which may not fit.
+        # Shapes that are unknown in a graph may lead to other operations, which may raise.
         is_same = False
-    return graph if is_same else made.function
+    return graph if is_same else raw.function
 
 
-def _exact(made, y, direction):
-    """Returns derivatives along the direction and how far differences are from settled."""
-    function = _compiled(made, y)
+def _exact(raw, y, direction):
+    """Returns derivatives along the direction and the errors of the differences."""
+    function = _compiled(raw, y)
 
     @functools.cache
     def along(t):
-        moved = keras.tree.map_structure(lambda x, v: x + t * v, made.x, direction)
+        moved = keras.tree.map_structure(lambda x, v: x + t * v, raw.x, direction)
         return np.asarray(function(moved))
 
-    # The steps of the orders have points in common.
-    return [(y, 0.0), *(_settled(along, k) for k in range(1, 5))]
+    # The differences of all orders share points.
+    return [(y, 0.0), *(_derivative_and_error(along, k) for k in range(1, 5))]
 
 
-def _settled(along, order):
-    """Returns a derivative and how wrong it may be, as smaller steps than its own tell.
+def _derivative_and_error(along, order):
+    """Returns a derivative and its error, which includes differences of smaller steps.
 
-    A kink between them moves all larger differences alike.
+    If a kink is near, all differences with larger steps have the same error.
     """
     value, error = derivative(along, order, 0.1)
-    # Of an order above the first, shorter steps keep too few digits.
+    # For orders above the first, the shortest step leaves too few digits.
     for step in (1e-3, 1e-6)[: 2 if order == 1 else 1]:
         near, error_near = derivative(along, order, step, halvings=4)
         error = max(error, np.abs(value - near).max() - 30 * error_near)
     return value, error
 
 
-def _claims(made):
-    """Yields directions, and what gives the derivatives along them, by names.
+def _claims(raw):
+    """Yields directions, each with functions that return derivatives along it, by name.
 
-    Jets are always held to differences; the choice of an engine and tapes in turns.
+    Jets are always compared with differences, "auto" and tapes alternately.
     """
-    direction = _direction(made)
-    drawn = ("auto", "tape")[made.seed % 2]
+    direction = _direction(raw)
+    engine_of_seed = ("auto", "tape")[raw.seed % 2]
     yield (
         direction,
         {
             engine: functools.partial(
                 keras_smooth.directional,
-                made.function,
-                made.x,
+                raw.function,
+                raw.x,
                 direction,
                 order,
                 engine=engine,
             )
             for engine, order in ORDERS.items()
-            if engine in ("jet", drawn)
+            if engine in ("jet", engine_of_seed)
         },
     )
-    inputs = keras.tree.flatten(made.x)
-    place = made.seed % len(inputs)
-    # Tapes sweep once for each number of y and of y'.
-    if inputs[place][0].size <= NUMBERS:
+    inputs = keras.tree.flatten(raw.x)
+    position = raw.seed % len(inputs)
+    # Tapes need one backward pass for each number of y and of y'.
+    if inputs[position][0].size <= NUMBERS:
         yield (
-            _held(direction, place),
+            _direction_of_one_input(direction, position),
             {
-                f"by one input, {drawn}": functools.partial(
-                    _contracted, made, direction, place, drawn
+                f"by one input, {engine_of_seed}": functools.partial(
+                    _along_one_input, raw, direction, position, engine_of_seed
                 )
             },
         )
 
 
 def outcomes(seed):
-    """Returns what came of each engine: "right", "unsettled", a refusal or "WRONG ..."."""
-    made = raw_graphs.raw_graph(seed)
-    results, said = {}, ""
-    y = np.asarray(made.function(made.x))
+    """Returns the outcome of each engine: "right", "unsettled", a refusal or "WRONG ..."."""
+    raw = raw_graphs.raw_graph(seed)
+    results, messages = {}, ""
+    y = np.asarray(raw.function(raw.x))
     if not np.isfinite(y).all():
-        return made, {"none": "not finite"}
-    for direction, calls in _claims(made):
-        exact = _exact(made, y, direction)
+        return raw, {"none": "not finite"}
+    for direction, calls in _claims(raw):
+        exact = _exact(raw, y, direction)
         for name, call in calls.items():
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 result = _outcome(call, exact)
-            # Of one function it is said once.
-            said += " ".join(str(each.message) for each in caught)
-            is_warned = "compared with differences of the model" in said
-            is_warned |= "tape" in name and "engine='tape' returns" in said
+            # Each warning is given once for a function.
+            messages += " ".join(str(warning.message) for warning in caught)
+            is_warned = "compared with differences of the model" in messages
+            is_warned |= "tape" in name and "engine='tape' returns" in messages
             is_number = result.startswith("WRONG: order")
             results[name] = (
                 result.replace("WRONG", "warned") if is_warned and is_number else result
             )
-    return made, results
+    return raw, results
 
 
 def _outcome(call, exact):
     try:
         values = call()
     except Exception as error:
-        is_a_sentence = isinstance(error, (ValueError, TypeError)) and is_ours(error)
-        kind = "refused" if is_a_sentence else "WRONG"
+        is_refusal = isinstance(error, (ValueError, TypeError)) and is_ours(error)
+        kind = "refused" if is_refusal else "WRONG"
         return f"{kind}: {type(error).__name__} {str(error)[:200]}"
     return _compared(values, exact)
 
 
 def _compared(values, exact):
     unsettled = ""
-    for order, (value, (true, error)) in enumerate(zip(values, exact)):
-        scale = max(1.0, np.abs(true).max())
+    for order, (value, (expected, error)) in enumerate(zip(values, exact)):
+        scale = max(1.0, np.abs(expected).max())
         if not np.isfinite(error) or error > 1e-3 * scale:
             unsettled = f"unsettled from order {order}"
             break
-        off = np.abs(np.asarray(value) - true).max()
-        if not off <= RELATIVE[order] * scale + 30 * error:
-            return f"WRONG: order {order} off by {off / scale:.1e}"
+        difference = np.abs(np.asarray(value) - expected).max()
+        if not difference <= RELATIVE[order] * scale + 30 * error:
+            return f"WRONG: order {order} off by {difference / scale:.1e}"
     return unsettled or "right"
 
 
 def _assert_agreement(seed):
-    made, results = outcomes(seed)
-    wrong = {engine: each for engine, each in results.items() if each.startswith("WRONG")}
-    assert not wrong, (wrong, dict(made.used))
+    raw, results = outcomes(seed)
+    wrong = {
+        engine: result for engine, result in results.items() if result.startswith("WRONG")
+    }
+    assert not wrong, (wrong, dict(raw.used))
 
 
 @pytest.mark.slow
-def test_random_raw_graphs():
+def test_random_raw_graphs_agree():
     for seed in range(SHORT):
         _assert_agreement(seed)
 
 
 @pytest.mark.study
-def test_many_random_raw_graphs():
+def test_many_random_raw_graphs_agree():
     for seed in range(SHORT, STUDY):
         _assert_agreement(seed)
 
@@ -212,15 +214,15 @@ def _records(path):
 
 def main(first, last, path):
     """Appends the outcomes of the seeds from first to before last to a file."""
-    known = {record["seed"] for record in _records(path)}
-    for seed in sorted(set(range(first, last)) - known):
-        made, results = outcomes(seed)
-        record = {"seed": seed, "used": dict(made.used), "outcomes": results}
+    known_seeds = {record["seed"] for record in _records(path)}
+    for seed in sorted(set(range(first, last)) - known_seeds):
+        raw, results = outcomes(seed)
+        record = {"seed": seed, "used": dict(raw.used), "outcomes": results}
         with path.open("a") as file:
             file.write(json.dumps(record) + "\n")
         for engine, result in results.items():
             if result.startswith(("WRONG", "refused")):
-                print(seed, engine, result.replace("\n", " "), dict(made.used), flush=True)
+                print(seed, engine, result.replace("\n", " "), dict(raw.used), flush=True)
 
 
 KINDS = ("right", "warned", "refused", "unsettled", "not finite", "WRONG")
@@ -263,7 +265,7 @@ is repaired: tests of its classes are in `tests/test_operation_table.py`,
 
 
 def page(records):
-    """Returns the page of what came of all seeds."""
+    """Returns the page with the outcomes of all seeds."""
     counts, drawn, refused = (collections.Counter() for _ in range(3))
     for record in records:
         drawn.update(record["used"])

@@ -1,4 +1,4 @@
-"""Models that version 0.1.0 has saved load, and compute what they computed then."""
+"""Models that were saved by version 0.1.0 can be loaded, and have the same outputs."""
 
 import functools
 import shutil
@@ -17,13 +17,13 @@ from keras_smooth.models import graph
 
 FOLDER = Path(__file__).parent / "data" / "saved_by_0_1_0"
 MODELS = sorted(path.stem for path in FOLDER.glob("*.keras"))
-# Keras that wrote them, and Keras that is installed.
+# The version of Keras that saved them, and the installed version.
 WRITER, INSTALLED = ((3, 15), tuple(map(int, keras.__version__.split(".")[:2])))
 pytestmark = pytest.mark.skipif(
     INSTALLED < WRITER,
     reason="Keras 3.15 wrote them, and an older Keras does not know all arguments in them",
 )
-# The layers that 0.1.0 had.
+# The layers of version 0.1.0.
 OLD = (
     "Activation BatchNormalization Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D "
     "Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Dense DepthwiseConv1D DepthwiseConv2D "
@@ -44,51 +44,51 @@ def _loaded(name):
     return keras.models.load_model(FOLDER / f"{name}.keras")
 
 
-def _check(name):
-    """Holds a loaded model to the outputs that are stored with it."""
+def _assert_outputs(name):
+    """Compares the outputs of a loaded model with those that are stored with it."""
     model = _loaded(name)
     xs, ys = _arrays(name, "x"), _arrays(name, "y")
-    found = keras.tree.flatten(model(xs if len(xs) > 1 else xs[0]))
-    assert len(found) == len(ys)
+    outputs = keras.tree.flatten(model(xs if len(xs) > 1 else xs[0]))
+    assert len(outputs) == len(ys)
     # Rounding of float32 in sums of a few dozen terms, which processors and versions order
     # differently: 3.1e-6 with TensorFlow 2.16 and 2.18.
     tolerance = 1e-14 if ys[0].dtype == np.float64 else 5e-6
-    for y, expected in zip(found, ys):
+    for y, expected in zip(outputs, ys):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance * scale)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_outputs_are_what_they_were(name):
-    _check(name)
+def test_loaded_models_have_the_stored_outputs(name):
+    _assert_outputs(name)
 
 
 @pytest.mark.slow
-def test_a_fresh_process_loads_them_too():
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == MODELS
+def test_models_are_loaded_in_a_new_process():
+    process = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split() == MODELS
 
 
 @pytest.mark.parametrize("name", representatives(MODELS, MODELS[::3]))
-def test_a_loaded_model_can_be_saved_again(name, tmp_path):
+def test_loaded_models_can_be_saved_again(name, tmp_path):
     model = _loaded(name)
     model.save(tmp_path / "again.keras")
-    again = keras.models.load_model(tmp_path / "again.keras")
-    for old, new in zip(model.get_weights(), again.get_weights(), strict=True):
+    reloaded = keras.models.load_model(tmp_path / "again.keras")
+    for old, new in zip(model.get_weights(), reloaded.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
-def test_every_layer_of_then_is_among_them():
-    found = {type(part) for name in MODELS for _, part in graph.walk(_loaded(name))}
-    assert [name for name in OLD if getattr(layers, name) not in found] == []
+def test_models_contain_every_layer_of_version_0_1_0():
+    kinds = {type(part) for name in MODELS for _, part in graph.walk(_loaded(name))}
+    assert [name for name in OLD if getattr(layers, name) not in kinds] == []
 
 
-def test_a_checkpoint_goes_on_where_it_was(tmp_path):
+def test_checkpoint_of_version_0_1_0_is_resumed(tmp_path):
     shutil.copytree(FOLDER / "fit", tmp_path / "fit")
     with np.load(FOLDER / "fit.npz") as saved:
         x, y, losses = (saved[name] for name in ("x", "y", "loss"))
-        start, five = (
+        start, after_five_epochs = (
             [saved[f"{when}_{number}"] for number in range(4)] for when in ("start", "five")
         )
     model = keras.models.load_model(FOLDER / "compiled.keras")
@@ -97,7 +97,7 @@ def test_a_checkpoint_goes_on_where_it_was(tmp_path):
     with pytest.warns(UserWarning, match="of an older version"):
         history = keras_smooth.fit_lbfgs(model, x, y, epochs=5, **arguments)
         np.testing.assert_array_equal(history.history["loss"], losses[:5])
-        for weights, expected in zip(model.get_weights(), five, strict=True):
+        for weights, expected in zip(model.get_weights(), after_five_epochs, strict=True):
             np.testing.assert_array_equal(weights, expected)
         history = keras_smooth.fit_lbfgs(model, x, y, epochs=10, **arguments)
     assert len(history.epoch) == 10 and history.result.fun < losses[4]
@@ -105,5 +105,5 @@ def test_a_checkpoint_goes_on_where_it_was(tmp_path):
 
 if __name__ == "__main__":
     for each in MODELS:
-        _check(each)
+        _assert_outputs(each)
         print(each)

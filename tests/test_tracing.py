@@ -1,4 +1,4 @@
-"""Functions of one code that are made for each model are not taken for one that retraces."""
+"""Functions that share their code do not count as one function that retraces."""
 
 import functools
 import logging
@@ -12,7 +12,7 @@ from keras_smooth.models.tracing import traced
 
 
 def _warnings(make, caplog) -> list[str]:
-    """Returns what TensorFlow says of ten functions of one code, each called twice."""
+    """Returns TensorFlow's warnings for ten functions of the same code, each called twice."""
     caplog.clear()
     with caplog.at_level(logging.WARNING, "tensorflow"):
         for number in range(10):
@@ -22,30 +22,30 @@ def _warnings(make, caplog) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _seen(monkeypatch):
-    """What TensorFlow logs goes to where it can be read."""
+def _propagated_log(monkeypatch):
+    """Lets pytest capture the log of TensorFlow."""
     monkeypatch.setattr(tf.get_logger(), "propagate", True)
 
 
-def test_each_counts_alone(caplog):
+def test_traced_functions_of_the_same_code_do_not_warn(caplog):
     assert _warnings(traced, caplog) == []
 
 
-def test_tensorflow_itself_counts_them_together(caplog):
-    # If it no longer does, `traced` is not needed.
+def test_tensorflow_warns_for_functions_of_the_same_code(caplog):
+    # If this fails with a newer TensorFlow, `traced` is no longer needed.
     assert _warnings(functools.partial(tf.function, autograph=False), caplog)
 
 
-def test_what_cannot_be_traced_is_tried_once_in_a_call():
-    tried = []
+def test_untraceable_function_is_traced_once_in_a_call():
+    traces = []
 
-    def decides(x):
+    def branches_on_values(x):
         if tf.is_symbolic_tensor(x):
-            tried.append(x.shape)
+            traces.append(x.shape)
         return tf.sin(x) if x[0, 0] > 0 else x
 
     x = np.linspace(0.5, 1.0, 4)[:, None]
     with pytest.warns(UserWarning, match="cannot trace it"):
-        _, dy, _ = keras_smooth.derivatives(decides, x, 2)
+        _, dy, _ = keras_smooth.derivatives(branches_on_values, x, 2)
     np.testing.assert_allclose(dy, np.cos(x), rtol=1e-15)
-    assert len(tried) == 1
+    assert len(traces) == 1

@@ -1,4 +1,4 @@
-"""What is on the way from inputs to outputs, through bodies of control flow and functions."""
+"""Operations on paths from inputs to outputs, in bodies of control flow and functions."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ WEIGHT = tf.Variable(0.5, dtype="float64")
 
 
 def loop_with_a_constant(x):
-    """The weight is read and its tangent computed in the body, and x does not reach them."""
+    """The body reads the weight and computes its tangent, which do not depend on x."""
     _, y = tf.while_loop(
         lambda i, y: i < 3,
         lambda i, y: (i + 1, tf.sin(y) * tf.tan(WEIGHT)),
@@ -20,7 +20,7 @@ def loop_with_a_constant(x):
 
 
 def loop_with_an_idle_variable(x):
-    """The second variable of the loop never depends on x."""
+    """The last variable of the loop does not depend on x."""
     _, y, z = tf.while_loop(
         lambda i, y, z: i < 3,
         lambda i, y, z: (i + 1, tf.sin(y), tf.tan(z)),
@@ -30,7 +30,7 @@ def loop_with_an_idle_variable(x):
 
 
 def loop_that_x_enters_late(x):
-    """x reaches the second variable in the second turn, by the first one."""
+    """The last variable of the loop depends on x from the second iteration on."""
     _, _, z = tf.while_loop(
         lambda i, y, z: i < 3,
         lambda i, y, z: (i + 1, tf.sin(x), tf.tan(y)),
@@ -48,7 +48,7 @@ def branches(x):
     return tf.cond(WEIGHT > 0, lambda: tf.sin(x) * tf.tan(WEIGHT), lambda: tf.cos(x))
 
 
-# A function of x, operations of bodies that are on the way, and those that are not.
+# A function of x, operations that are on a path from x to the output, and others.
 PROGRAMS = {
     "loop with a constant": (loop_with_a_constant, {"While", "Sin"}, {"Tan", "ReadVariableOp"}),
     "loop with an idle variable": (loop_with_an_idle_variable, {"While", "Sin"}, {"Tan"}),
@@ -65,17 +65,17 @@ def _traced(function):
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_between(name):
+def test_operations_on_paths_are_found(name):
     function, expected, absent = PROGRAMS[name]
     kinds = {
-        each.type.removeprefix("Stateless")
-        for each in operations.on_paths(*_traced(function))
+        operation.type.removeprefix("Stateless")
+        for operation in operations.on_paths(*_traced(function))
     }
     assert expected <= kinds
     assert not kinds & absent
 
 
-def test_reached_tells_the_variables_of_a_loop_apart():
+def test_dependent_outputs_distinguishes_the_variables_of_a_loop():
     def function(x):
         _, y, z = tf.while_loop(
             lambda i, y, z: i < 3,
@@ -87,20 +87,20 @@ def test_reached_tells_the_variables_of_a_loop_apart():
     assert operations.dependent_outputs(*_traced(function)) == [True, False]
 
 
-@pytest.mark.parametrize("decided", ["by the input", "by a weight"])
-def test_what_decides_jumps_where_it_moves(decided):
-    """sin on one side and cos on the other: a jump where x decides, else none."""
+@pytest.mark.parametrize("predicate", ["by the input", "by a weight"])
+def test_cond_has_a_jump_only_if_its_predicate_depends_on_x(predicate):
+    """Two branches, sin and cos, have a jump if x decides between them, and else none."""
 
     def function(x):
-        decides = tf.reduce_sum(x) if decided == "by the input" else WEIGHT
-        return tf.cond(decides > 0, lambda: tf.sin(x), lambda: tf.cos(x))
+        value = tf.reduce_sum(x) if predicate == "by the input" else WEIGHT
+        return tf.cond(value > 0, lambda: tf.sin(x), lambda: tf.cos(x))
 
-    expected = -1 if decided == "by the input" else np.inf
+    expected = -1 if predicate == "by the input" else np.inf
     assert operations.smoothness(*_traced(function)) == expected
 
 
-def test_signs_of_a_body_are_its_own():
-    """The root in the body is of what may be 0; a tensor of its name outside is positive."""
+def test_signs_in_a_function_body_are_those_of_the_body():
+    """The root in the body is of a tensor that may be 0; an outer one of its name is positive."""
 
     @tf.function(autograph=False)
     def inner(y):

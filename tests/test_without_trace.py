@@ -1,4 +1,4 @@
-"""What calls of a model leave: the user's one call, and all others nothing."""
+"""Side effects of models: operators have those of one call, and all other functions none."""
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ class Counts(keras.layers.Layer):
 
 
 class DrawsSeeds(keras.layers.Layer):
-    """Noise of size 0: the values stay comparable, and the seed moves."""
+    """Adds noise of size 0, which changes the seed and not the values."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -43,7 +43,7 @@ class DrawsSeeds(keras.layers.Layer):
 
 
 class NormalizesInTraining(keras.layers.Layer):
-    """Its statistics move in every call, and its output is its input."""
+    """Returns its input, and changes moving statistics in every call."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -54,7 +54,7 @@ class NormalizesInTraining(keras.layers.Layer):
         return x
 
 
-LEAVE = {
+WITH_SIDE_EFFECTS = {
     "activity_regularizer": lambda: keras_smooth.Dense(
         4, "tanh", activity_regularizer=keras.regularizers.L2(0.1), **F64
     ),
@@ -74,11 +74,11 @@ def gru():
 
 
 def make(kind):
-    """Returns a built model around a layer, always the same."""
+    """Returns a built model with a layer, which is the same in every call."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((1, 2), batch_size=6 if kind == "stateful" else None, **F64)
     x = keras.layers.Dense(4, "tanh", **F64)(inputs)
-    x = {**LEAVE, "stateful": gru}[kind]()(x)
+    x = {**WITH_SIDE_EFFECTS, "stateful": gru}[kind]()(x)
     return keras.Model(inputs, keras.layers.Dense(1, "tanh", **F64)(x) + 0.5)
 
 
@@ -87,16 +87,16 @@ def x(rng):
     return 0.3 * rng.normal(size=(6, 1, 2))
 
 
-def left(model):
-    """Returns all losses and variables of a model as they are now, metrics included."""
+def state_of(model):
+    """Returns the current losses and variables of a model, including metrics."""
     variables = [*model.variables, *model.metrics_variables]
     return [np.asarray(value) for value in (*model.losses, *variables)]
 
 
-def assert_same(ones, others):
-    for one, other in zip(ones, others, strict=True):
+def assert_same(values, expected_values):
+    for value, expected in zip(values, expected_values, strict=True):
         # Sums of the same numbers, in one program or in two.
-        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-12)
 
 
 def derivatives(**arguments):
@@ -118,17 +118,17 @@ OPERATORS = {
 
 
 @pytest.mark.filterwarnings("ignore:There is no jet rule")
-@pytest.mark.parametrize("kind", [*LEAVE, "stateful"])
+@pytest.mark.parametrize("kind", [*WITH_SIDE_EFFECTS, "stateful"])
 @pytest.mark.parametrize("operator", representatives(list(OPERATORS), ["laplacian"]))
-def test_operators_leave_what_one_call_leaves(kind, operator, x):
+def test_operators_have_the_side_effects_of_one_call(kind, operator, x):
     if kind == "stateful" and operator not in ("by tapes", "jacobian"):
         pytest.skip("refused with one fixed batch size, or for its state that moves y")
     model, called = make(kind), make(kind)
-    for each in (model, called):
-        each(x)
+    for each_model in (model, called):
+        each_model(x)
     OPERATORS[operator](model, x)
     called(x, training=False)
-    assert_same(left(model), left(called))
+    assert_same(state_of(model), state_of(called))
 
 
 @pytest.mark.parametrize("engine", ["jet", "tape"])
@@ -147,25 +147,25 @@ def test_losses_in_a_graph_are_those_of_one_call(engine, batch_size, x):
     assert float(losses(tf.constant(x))) == pytest.approx(expected, rel=1e-12)
 
 
-def measured(model, x):
+def measure_by_monitor(model, x):
     reference = [np.ones((6, 1, 1)), np.ones((6, 1, 1, 1, 2))]
-    watch = keras_smooth.DerivativeMonitor(x, reference, order=1)
-    watch.set_model(model)
-    watch.on_train_begin()
-    watch.on_epoch_end(0)
+    monitor = keras_smooth.DerivativeMonitor(x, reference, order=1)
+    monitor.set_model(model)
+    monitor.on_train_begin()
+    monitor.on_epoch_end(0)
 
 
 def nested(model, x):
     calls.without_side_effects(lambda: [calls.without_side_effects(model, x), model(x)])
 
 
-ONLOOKERS = {
+WITHOUT_SIDE_EFFECTS = {
     "without_side_effects": lambda model, x: calls.without_side_effects(
         model, x, training=True
     ),
     "nested": nested,
     "call_without_side_effects": calls.call_without_side_effects,
-    "DerivativeMonitor": measured,
+    "DerivativeMonitor": measure_by_monitor,
     "reference": lambda model, x: keras_smooth.DerivativeMonitor(x, model, order=1),
     "smoothness": lambda model, x: keras_smooth.smoothness(model),
     "smoothen": lambda model, x: keras_smooth.smoothen(model, x=x),
@@ -175,21 +175,21 @@ QUICK = ["without_side_effects", "nested", "smoothness"]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("kind", [*LEAVE, "stateful"])
-@pytest.mark.parametrize("onlooker", representatives(list(ONLOOKERS), QUICK))
-def test_onlookers_leave_nothing(kind, onlooker, x):
+@pytest.mark.parametrize("kind", [*WITH_SIDE_EFFECTS, "stateful"])
+@pytest.mark.parametrize("name", representatives(list(WITHOUT_SIDE_EFFECTS), QUICK))
+def test_other_functions_have_no_side_effects(kind, name, x):
     model = make(kind)
     model(x)
-    before = left(model)
+    before = state_of(model)
     try:
-        ONLOOKERS[onlooker](model, x)
+        WITHOUT_SIDE_EFFECTS[name](model, x)
     except ValueError:
-        # What a layer such as this one refuses is refused without a trace, too.
+        # Functions that refuse a layer have no side effects either.
         pass
-    assert_same(left(model), before)
+    assert_same(state_of(model), before)
 
 
-def test_onlookers_see_the_values_of_the_scope_around_them(x):
+def test_without_side_effects_uses_the_values_of_a_stateless_scope(x):
     model = make("activity_regularizer")
     mapping = [(weight, 2.0 * weight.value) for weight in model.weights]
     with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
@@ -199,7 +199,7 @@ def test_onlookers_see_the_values_of_the_scope_around_them(x):
     assert np.max(np.abs(model(x) - expected)) > 0.1
 
 
-def test_onlookers_raise_what_was_raised():
+def test_without_side_effects_passes_errors_on():
     def fails():
         raise KeyError("as it is")
 
@@ -208,7 +208,7 @@ def test_onlookers_raise_what_was_raised():
     assert not isinstance(calls.without_side_effects(tf.constant, 1.0), keras.KerasTensor)
 
 
-def test_weights_have_gradients_through_an_onlooker(x):
+def test_weights_have_gradients_through_without_side_effects(x):
     model = make("activity_regularizer")
     with tf.GradientTape() as tape:
         y = tf.reduce_sum(calls.without_side_effects(model, x))
@@ -217,33 +217,31 @@ def test_weights_have_gradients_through_an_onlooker(x):
 
 @pytest.mark.parametrize("engine", representatives(["jet", "tape", "auto"], ["jet"]))
 @pytest.mark.parametrize("jit_compile", representatives([False, True], [False]))
-def test_the_loss_of_a_derivative_model_has_the_activity_regularizer_once(
-    engine, jit_compile, rng
-):
+def test_derivative_model_counts_activity_regularizers_once(engine, jit_compile, rng):
     x = rng.normal(size=(64, 1)).astype("float32")
     inner = keras.Sequential([keras.Input((1,))])
     regularizer = keras.regularizers.L2(0.1)
     inner.add(keras.layers.Dense(6, "tanh", activity_regularizer=regularizer))
     inner.add(keras.layers.Dense(1))
     inner(x)
-    # That of Keras, which divides by the size of the batch in newer versions only.
+    # Only newer versions of Keras divide it by the batch size.
     expected = float(sum(inner.losses))
     model = keras_smooth.DerivativeModel(inner, engine=engine)
     model.compile(
         keras.optimizers.SGD(0.0),
         loss=dict.fromkeys(("y", "dy", "d2y"), "mse"),
-        # Next to nothing beside the regularizer.
+        # Negligible compared with the regularizer.
         loss_weights=dict.fromkeys(("y", "dy", "d2y"), 1e-12),
         jit_compile=jit_compile,
     )
     targets = dict.fromkeys(("y", "dy", "d2y"), x)
-    by_keras = {"batch_size": 64, "verbose": 0}
-    found = {
-        "evaluate": model.evaluate(x, targets, return_dict=True, **by_keras)["loss"],
-        "fit": model.fit(x, targets, **by_keras).history["loss"][0],
+    options = {"batch_size": 64, "verbose": 0}
+    losses = {
+        "evaluate": model.evaluate(x, targets, return_dict=True, **options)["loss"],
+        "fit": model.fit(x, targets, **options).history["loss"][0],
         "fit_lbfgs": keras_smooth.fit_lbfgs(
             model, x, targets, tolerance=1e9, verbose=0, jit_compile=False
         ).history["loss"][0],
     }
     # Sums of 384 numbers in float32.
-    assert found == pytest.approx(dict.fromkeys(found, expected), rel=1e-5)
+    assert losses == pytest.approx(dict.fromkeys(losses, expected), rel=1e-5)
