@@ -1,4 +1,4 @@
-"""What each argument of Keras' layers is, once for all layers that have it."""
+"""Descriptions and types of the arguments of Keras' layers, once for all layers."""
 
 import keras
 
@@ -7,10 +7,12 @@ _ACTIVATION = (
     "identity."
 )
 _FORMAT = (
-    '"channels_last" or "channels_first": where the channels are in the shapes. None is '
-    "what Keras is set to, `keras.config.image_data_format()`."
+    '"channels_last" or "channels_first", the order of the axes in the inputs. None is '
+    "`keras.config.image_data_format()`."
 )
-_DROPPED = "of the units that is dropped for the linear transformation of the"
+_DROPPED = (
+    "Float between 0 and 1, the fraction of the units to drop in the transformation of the"
+)
 
 _TEXTS = {
     "activation": _ACTIVATION,
@@ -18,103 +20,103 @@ _TEXTS = {
     "alpha_constraint": "Constraint of the slopes, or None.",
     "alpha_initializer": "Initializer of the slopes for negative inputs.",
     "alpha_regularizer": "Regularizer of the slopes, or None.",
-    "antialias": "Whether an image that shrinks is smoothed first.",
-    "axis": "Integer or list of integers, the axes that are normalized.",
+    "antialias": "Whether to use an antialiasing filter when images are made smaller.",
+    "axis": "Integer or list of integers, the axes to normalize.",
     "beta_constraint": "Constraint of the offset, or None.",
     "beta_initializer": "Initializer of the offset.",
     "beta_regularizer": "Regularizer of the offset, or None.",
-    "bias_axes": 'Letters of the output in `equation` that the bias has, as "c"; None for '
+    "bias_axes": 'Axes of the output in `equation` that the bias has, such as "c"; None for '
     "no bias.",
     "bias_constraint": "Constraint of the bias, or None.",
     "bias_initializer": "Initializer of the bias.",
     "bias_regularizer": "Regularizer of the bias, or None.",
-    "center": "Whether a trained offset beta is added.",
-    "crop_to_aspect_ratio": "Whether an image of another aspect ratio is cropped instead of "
+    "center": "Whether to add a trainable offset beta.",
+    "crop_to_aspect_ratio": "Whether images of another aspect ratio are cropped instead of "
     "distorted.",
     "data_format": _FORMAT,
-    "depth_multiplier": "How many outputs the depthwise step makes of each channel.",
+    "depth_multiplier": "Number of outputs of the depthwise convolution for each channel.",
     "depthwise_constraint": "Constraint of the depthwise kernel, or None.",
     "depthwise_initializer": "Initializer of the depthwise kernel.",
     "depthwise_regularizer": "Regularizer of the depthwise kernel, or None.",
-    "dilation_rate": "{sizes}, the distance of the points that a kernel reads; other than 1 "
-    "only with strides of 1.",
-    "dropout": f"Share between 0 and 1 {_DROPPED} inputs.",
-    "epsilon": "Positive number that is added to the variance.",
-    "equation": 'The product in Einstein\'s notation, as "ab,bc->ac": the input, the kernel, '
-    "the output.",
-    "fill_mode": 'What the image is padded with; "constant" is the only one.',
-    "fill_value": "The value of the padding.",
-    "filters": "Positive integer, the channels of the output.",
+    "dilation_rate": "{sizes}, the dilation rate of the convolution; other than 1 only with "
+    "strides of 1.",
+    "dropout": f"{_DROPPED} inputs.",
+    "epsilon": "Small positive number, which is added to the variance.",
+    "equation": 'The einsum equation of input, kernel and output, such as "ab,bc->ac".',
+    "fill_mode": 'How points outside of the image are filled; only "constant" is possible.',
+    "fill_value": "The value of points outside of the image.",
+    "filters": "Positive integer, the number of output channels.",
     "gamma_constraint": "Constraint of the scale, or None.",
     "gamma_initializer": "Initializer of the scale.",
     "gamma_regularizer": "Regularizer of the scale, or None.",
-    "go_backwards": "Whether the sequence is read from its end, and returned reversed.",
-    "gptq_unpacked_column_size": "Columns of the kernel before 4-bit packing, for kernels "
-    "quantized by GPTQ; None else.",
-    "groups": "Positive integer, the groups into which the channels are split; each is "
-    "convolved with its own filters.",
+    "go_backwards": "Whether to process the input sequence backwards and return the "
+    "reversed sequence.",
+    "gptq_unpacked_column_size": "Number of columns of the kernel before 4-bit packing, for "
+    "kernels quantized by GPTQ, or None.",
+    "groups": "Positive integer, the number of groups of the channels; each is convolved "
+    "with its own filters.",
     "height": "Positive integer, the height of the output.",
     "interpolation": 'The interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or '
     '"lanczos5".',
-    "keepdims": "Whether the axes of space stay, with size 1.",
+    "keepdims": "Whether to keep the spatial axes with size 1.",
     "kernel_constraint": "Constraint of the kernel, or None.",
     "kernel_initializer": "Initializer of the kernel.",
     "kernel_regularizer": "Regularizer of the kernel, or None.",
     "kernel_size": "{sizes}, the size of the kernel.",
-    "lora_alpha": "Number by which the low-rank update is multiplied, over its rank; None "
-    "is `lora_rank`.",
+    "lora_alpha": "Number; the low-rank update is scaled by `lora_alpha / lora_rank`. None is "
+    "`lora_rank`.",
     "lora_rank": "Rank of a low-rank update (LoRA) that is trained instead of the "
     "kernel; None for no update.",
-    "momentum": "Number between 0 and 1, how much of the moving averages a step keeps.",
+    "momentum": "Number between 0 and 1, the momentum of the moving averages.",
     "moving_mean_initializer": "Initializer of the moving average of the mean.",
     "moving_variance_initializer": "Initializer of the moving average of the variance.",
     "name": "The name of the layer.",
-    "output_padding": "{sizes}, how much is added to one side of the output, less than the "
-    "strides; None is as little as fits.",
+    "output_padding": "{sizes}, the padding of the output, which is less than the strides; "
+    "None is inferred from the other arguments.",
     "output_shape": "The shape of the output without the batch, as an integer or a tuple; "
-    "None for a size that is read off the input.",
-    "pad_to_aspect_ratio": "Whether an image of another aspect ratio is padded instead of "
+    "None for a size that is inferred from the input.",
+    "pad_to_aspect_ratio": "Whether images of another aspect ratio are padded instead of "
     "distorted.",
-    "padding": '"valid" for none, or "same", which pads evenly so that strides of 1 keep '
-    "the size.",
+    "padding": '"valid" for no padding, or "same" for even padding, so that strides of 1 '
+    "keep the size.",
     "pointwise_constraint": "Constraint of the pointwise kernel, or None.",
     "pointwise_initializer": "Initializer of the pointwise kernel.",
     "pointwise_regularizer": "Regularizer of the pointwise kernel, or None.",
     "pool_size": "{sizes}, the size of the windows.",
     "quantization_config": "A `keras.quantizers.QuantizationConfig`, or None.",
-    "recurrent_activation": "The activation of the gates, given as `activation` is.",
+    "recurrent_activation": "The activation of the gates, given like `activation`.",
     "recurrent_constraint": "Constraint of the recurrent kernel, or None.",
-    "recurrent_dropout": f"Share between 0 and 1 {_DROPPED} state.",
+    "recurrent_dropout": f"{_DROPPED} recurrent state.",
     "recurrent_initializer": "Initializer of the recurrent kernel, which acts on the state.",
     "recurrent_regularizer": "Regularizer of the recurrent kernel, or None.",
     "renorm": "Whether to use batch renormalization; True raises an error.",
     "renorm_clipping": "As in Keras; without effect.",
     "renorm_momentum": "As in Keras; without effect.",
-    "reset_after": "Whether the reset gate acts after the product with the recurrent "
-    "kernel, as in cuDNN, or before it.",
-    "return_sequences": "Whether the output has every step, or the last one only.",
+    "reset_after": "Whether to apply the reset gate after the multiplication by the recurrent "
+    "kernel, as cuDNN does, or before it.",
+    "return_sequences": "Whether to return the output of every step, or only the last one.",
     "return_state": "Whether to return the last state with the output.",
-    "scale": "Whether the result is multiplied by a trained gamma.",
+    "scale": "Whether to multiply by a trainable scale gamma.",
     "seed": "Integer, the seed of the dropout.",
-    "shared_axes": "Axes of the input along which the slopes are the same, as [1, 2] for "
-    "images of (height, width, channels); None for none.",
-    "size": "Integer or 2 integers, the factors for height and width.",
-    "stateful": "Whether a batch begins with the state that the last one ended with.",
-    "strides": "{sizes}, the step from one window to the next.",
+    "shared_axes": "Axes of the input that share their slopes, such as [1, 2] for images of "
+    "(height, width, channels), or None.",
+    "size": "Integer or 2 integers, the upsampling factors of height and width.",
+    "stateful": "Whether the last state of a batch is the initial state of the next batch.",
+    "strides": "{sizes}, the strides of the kernel.",
     "synchronized": "Whether to compute moments over all replicas; True raises an error.",
-    "unit_forget_bias": "Whether the bias of the forget gate begins at 1.",
-    "units": "Positive integer, the size of the output.",
-    "unroll": "Whether the loop over the steps is unrolled, which is faster for short "
+    "unit_forget_bias": "Whether to initialize the bias of the forget gate with 1.",
+    "units": "Positive integer, dimension of the output.",
+    "unroll": "Whether to unroll the loop over the steps, which is faster for short "
     "sequences and uses more memory.",
-    "use_bias": "Whether there is a bias.",
-    "use_cudnn": 'Whether cuDNN computes on GPUs; "auto" where it can.',
+    "use_bias": "Whether to use a bias.",
+    "use_cudnn": 'Whether to use cuDNN on GPUs; "auto" uses it if possible.',
     "width": "Positive integer, the width of the output.",
 }
-# Where one of these words means something else.
+# Descriptions of arguments that have another meaning in some layers.
 _OWN_TEXTS = {
-    ("Conv1DTranspose", "strides"): "{sizes}, by how much the output is larger.",
-    ("Conv2DTranspose", "strides"): "{sizes}, by how much the output is larger.",
-    ("Conv3DTranspose", "strides"): "{sizes}, by how much the output is larger.",
+    ("Conv1DTranspose", "strides"): "{sizes}, the factors by which the output is larger.",
+    ("Conv2DTranspose", "strides"): "{sizes}, the factors by which the output is larger.",
+    ("Conv3DTranspose", "strides"): "{sizes}, the factors by which the output is larger.",
     ("MaxPooling1D", "strides"): "{sizes}; None is `pool_size`.",
     ("MaxPooling2D", "strides"): "{sizes}; None is `pool_size`.",
     ("MaxPooling3D", "strides"): "{sizes}; None is `pool_size`.",
@@ -122,19 +124,19 @@ _OWN_TEXTS = {
 
 
 def text(layer: str, argument: str) -> str:
-    """Returns what an argument of a layer is, as a sentence.
+    """Returns the description of an argument of a layer.
 
     Args:
         layer: Name of a layer of Keras.
         argument: Name of one of its arguments.
 
     Raises:
-        KeyError: If the argument has no text yet.
+        KeyError: If the argument has no description yet.
     """
     dims = next((int(letter) for letter in layer if letter.isdigit()), 0)
     sizes = "Integer" if dims == 1 else f"Integer or {dims} integers"
-    found = _OWN_TEXTS.get((layer, argument)) or _TEXTS[argument]
-    return found.replace("{sizes}", sizes)
+    description = _OWN_TEXTS.get((layer, argument)) or _TEXTS[argument]
+    return description.replace("{sizes}", sizes)
 
 
 # The types of arguments whose names end so; those with a default of True or False are bool.

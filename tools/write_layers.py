@@ -2,9 +2,9 @@
 
     python tools/write_layers.py
 
-Each is a class in a file, so that an editor, `help` and `inspect.getsource` show all of
-it. Their facts are here and in `layer_arguments.py`, once: run this after a change, or for
-a Keras with new arguments.
+Each layer is a class in a file, so that editors, `help` and `inspect.getsource` show its
+code. What differs between the layers is here and in `layer_arguments.py`. Run this script
+after a change, or for a Keras with new arguments.
 """
 
 import dataclasses
@@ -26,13 +26,13 @@ class Layer:
     """One layer.
 
     Args:
-        name: Of Keras' layer.
-        input_shape: The shape of its input, in words.
-        output_shape: That of its output.
-        arguments: Of the example.
-        example: Shape of its input, without the batch.
-        formula: What a smooth form computes.
-        bound: How far that is from what Keras' layer computes.
+        name: Name of Keras' layer.
+        input_shape: Text about the shape of the input.
+        output_shape: Text about the shape of the output.
+        arguments: Arguments of the layer in the example.
+        example: Shape of a sample of the input in the example.
+        formula: Formula of the outputs of a smooth layer.
+        bound: Text about the difference from the outputs of Keras' layer.
     """
 
     name: str
@@ -48,15 +48,25 @@ _SPACE = {1: "steps", 2: "height, width", 3: "depth, height, width"}
 _NEW_SPACE = {1: "new_steps", 2: "new_height, new_width",
               3: "new_depth, new_height, new_width"}  # fmt: skip
 _SIZES = {1: "8", 2: "8, 8", 3: "8, 8, 8"}
-_OTHER_WAY = ', or with the channels first if `data_format` is "channels_first"'
+_STEPS = (
+    " With `return_sequences=True`, the axis of the steps is added after the batch axis."
+)
+
+
+def _image_shape(space: str, channels: str, leading: str = "batch") -> str:
+    """Returns the text about a shape for both values of `data_format`."""
+    return (
+        f'`({leading}, {space}, {channels})` if `data_format="channels_last"`, '
+        f'`({leading}, {channels}, {space})` if `data_format="channels_first"`.'
+    )
 
 
 def _image_layer(name: str, arguments: str, channels: str, **more: str) -> Layer:
     dims = next(int(letter) for letter in name if letter.isdigit())
     return Layer(
         name,
-        f"`(batch, {_SPACE[dims]}, channels)`{_OTHER_WAY}.",
-        f"`(batch, {_NEW_SPACE[dims]}, {channels})`, likewise.",
+        _image_shape(_SPACE[dims], "channels"),
+        _image_shape(_NEW_SPACE[dims], channels),
         arguments,
         f"({_SIZES[dims]}, 2)",
         **more,
@@ -67,18 +77,20 @@ def _sequence_layer(name: str) -> Layer:
     return Layer(
         name,
         "`(batch, steps, features)`.",
-        "`(batch, units)`, with `return_sequences` `(batch, steps, units)`.",
+        "`(batch, units)`, or `(batch, steps, units)` if `return_sequences=True`.",
         '4, activation="snake"',
         "(5, 2)",
     )
 
 
 def _film_layer(dims: int) -> Layer:
+    space, new_space = (
+        axes[dims].replace("steps", "width") for axes in (_SPACE, _NEW_SPACE)
+    )
     return Layer(
         f"ConvLSTM{dims}D",
-        f"`(batch, steps, {_SPACE[dims].replace('steps', 'width')}, channels)`{_OTHER_WAY}.",
-        f"`(batch, {_NEW_SPACE[dims].replace('steps', 'width')}, filters)`, likewise; with "
-        "`return_sequences` the steps come after the batch.",
+        _image_shape(space, "channels", "batch, steps"),
+        _image_shape(new_space, "filters") + _STEPS,
         '4, 3, activation="snake"',
         f"(5, {_SIZES[dims]}, 2)",
     )
@@ -102,8 +114,8 @@ ORDERED = {
     "einsum_dense": [
         Layer(
             "EinsumDense",
-            "That of the first term of `equation`.",
-            "That of the result of `equation`.",
+            "A tensor with the axes of the first operand in `equation`.",
+            "A tensor with the axes of the output in `equation`.",
             '"abc,cd->abd", (None, 4), activation="snake"',
             "(5, 2)",
         )
@@ -113,21 +125,24 @@ ORDERED = {
 }
 
 _SUM = "log(sum(exp(sharpness x))) / sharpness"
-_ABOVE = "Outputs lie above those of n values by log(n) / sharpness at most."
-_MASKS = "Masks are handed on and do not change the values."
-_SHAPE = "That of the input."
+_BOUND = "The outputs {side} the {extremum} of n values by at most log(n) / sharpness."
+_ABOVE = _BOUND.format(side="exceed", extremum="maximum")
+_BELOW = _BOUND.format(side="are below", extremum="minimum")
+_MASKS = "Masks are passed on and do not change the values."
 _BROADCAST = (
-    "A list of at least two tensors whose shapes are equal or can be broadcast.",
-    "The shape of their sum.",
+    "A list of at least two tensors of the same shape, or of shapes that can be broadcast.",
+    "The broadcast shape of the inputs.",
 )
 
 
 def _pooling(name: str, channels_only: bool = False) -> Layer:
-    where = "all of space" if channels_only else "each window"
+    where = "all spatial axes" if channels_only else "each window"
     layer = _image_layer(name, "", "channels", formula=f"{_SUM} over {where}", bound=_ABOVE)
     if not channels_only:
         return layer
-    output = "`(batch, channels)`; with `keepdims` the axes of space stay, with size 1."
+    output = (
+        "`(batch, channels)`. If `keepdims=True`, the spatial axes are kept with size 1."
+    )
     return dataclasses.replace(layer, output_shape=output)
 
 
@@ -144,22 +159,23 @@ SMOOTH = {
             "",
             "(4,)",
             "-log(sum(exp(-sharpness x))) / sharpness",
-            f"{_ABOVE.replace('above', 'below')} {_MASKS}",
+            f"{_BELOW} {_MASKS}",
         ),
     ],
     "smooth_prelu": [
         Layer(
             "PReLU",
-            "Any.",
-            _SHAPE,
+            "Arbitrary.",
+            "Same shape as the input.",
             "",
             "(4,)",
-            "softplus(x) - alpha softplus(-x), both with the sharpness",
-            "At 0 the output lies above by (1 - alpha) log(2) / sharpness, elsewhere less.",
+            "s(x) - alpha s(-x), where s(x) = log(1 + exp(sharpness x)) / sharpness",
+            "The outputs exceed those of Keras' layer by at most "
+            "(1 - alpha) log(2) / sharpness, at 0.",
         )
     ],
 }
-# What is called for each smooth form.
+# The function that computes each smooth layer.
 _CALLS = {
     "smooth_pooling": {"Max": "pooled", "GlobalMax": "pooled_globally"},
     "smooth_merging": {"Maximum": "largest", "Minimum": "smallest"},
@@ -173,14 +189,14 @@ _TITLES = {
     "einsum_dense": "EinsumDense with an order.",
     "recurrent": "Recurrent layers with an order.",
     "convolutional_recurrent": "Convolutional recurrent layers with an order.",
-    "smooth_pooling": "Smooth forms of the layers that take the largest value of a window.",
-    "smooth_merging": "Smooth forms of the largest and smallest of several tensors.",
-    "smooth_prelu": "Smooth form of PReLU.",
+    "smooth_pooling": "Smooth max pooling layers.",
+    "smooth_merging": "Smooth layers for the maximum and minimum of several tensors.",
+    "smooth_prelu": "Smooth PReLU layer.",
 }
 
 _HEAD = '''"""{title}
 
-Written by tools/write_layers.py for the signatures of Keras {version}: change that, not this.
+Generated by tools/write_layers.py for the signatures of Keras {version}. Do not edit.
 """
 
 {standard}
@@ -197,7 +213,7 @@ class {name}(keras.layers.{name}):
     Args:
 {arguments}
         order: Number of derivatives with respect to the inputs that the layer must have. An
-            activation with fewer raises an error; 0 allows every activation.
+            activation with fewer derivatives raises an error; 0 allows any activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:
@@ -237,7 +253,7 @@ class Smooth{name}(keras.layers.{name}):
 
     Args:
 {arguments}
-        sharpness: Positive number; the larger, the closer to Keras' layer.
+        sharpness: Positive number. A larger number gives outputs closer to Keras' layer.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:
@@ -275,7 +291,7 @@ class Smooth{name}(keras.layers.{name}):
 
 
 def files() -> dict[str, str]:
-    """Returns name and contents of every file that is written."""
+    """Returns the name and contents of every file."""
     ordered = {f"{name}.py": _ordered_file(name, rows) for name, rows in ORDERED.items()}
     smooth = {f"{name}.py": _smooth_file(name, rows) for name, rows in SMOOTH.items()}
     return ordered | smooth
@@ -299,7 +315,7 @@ def _smooth_file(file: str, rows: list[Layer]) -> str:
             row,
             call=calls[row.name.partition("Pooling")[0]],
             what=_paragraph(
-                f"It computes {row.formula}. Arguments, weights and shapes are those of "
+                f"It computes {row.formula}. It has the arguments, weights and shapes of "
                 f"Keras' layer. {row.bound}",
                 4,
             ),
@@ -343,22 +359,22 @@ def _filled(template: str, row: Layer, **more: str) -> str:
         parameters="\n".join(_parameter(each) for each in parameters.values()),
         **more,
     )
-    # A layer without arguments of its own.
+    # For a layer of Keras without arguments.
     return filled.replace("Args:\n\n", "Args:\n").replace(
         "self,\n\n        *", "self,\n        *"
     )
 
 
 def _example(row: Layer) -> tuple[tuple, str]:
-    """Returns the output's shape and the input of the example, as written."""
+    """Returns the output shape and the code of the input of the example."""
     stock = getattr(keras.layers, row.name)
     arguments = row.arguments.replace("snake", "tanh")
     layer = eval(f"stock({arguments})", {"stock": stock})
-    one = f"keras.Input({row.example})"
-    tensor = eval(one, {"keras": keras})
+    source = f"keras.Input({row.example})"
+    tensor = eval(source, {"keras": keras})
     if row.name in ("Maximum", "Minimum"):
-        return layer([tensor, tensor]).shape, f"[{one}, {one}]"
-    return layer(tensor).shape, one
+        return layer([tensor, tensor]).shape, f"[{source}, {source}]"
+    return layer(tensor).shape, source
 
 
 def _parameters(name: str) -> dict[str, inspect.Parameter]:

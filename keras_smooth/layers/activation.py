@@ -16,7 +16,7 @@ class Activation(keras.layers.Activation):
     Args:
         activation: The name of an activation of this package or of Keras, or a function.
         order: Number of derivatives with respect to the inputs that the layer must have. An
-            activation with fewer raises an error; 0 allows every activation.
+            activation with fewer derivatives raises an error; 0 allows any activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape:

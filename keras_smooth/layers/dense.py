@@ -20,7 +20,7 @@ class Dense(keras.layers.Dense):
         units: Positive integer, dimension of the output.
         activation: The name of an activation of this package or of Keras, or a
             function. None is the identity.
-        use_bias: Whether there is a bias.
+        use_bias: Whether to use a bias.
         kernel_initializer: Initializer of the kernel. None, the default, is
             `keras_smooth.initializers.GainScaling` for the activation.
         bias_initializer: Initializer of the bias.
@@ -31,11 +31,11 @@ class Dense(keras.layers.Dense):
         bias_constraint: Constraint of the bias, or None.
         lora_rank: Rank of a low-rank update (LoRA) that is trained instead of the
             kernel; None for no update.
-        lora_alpha: Number by which the low-rank update is multiplied, over its rank; None
+        lora_alpha: Number; the low-rank update is scaled by `lora_alpha / lora_rank`. None
             is `lora_rank`.
         quantization_config: A `keras.quantizers.QuantizationConfig`, or None.
         order: Number of derivatives with respect to the inputs that the layer must have. An
-            activation with fewer raises an error; 0 allows every activation.
+            activation with fewer derivatives raises an error; 0 allows any activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape:

@@ -12,7 +12,7 @@ def checked_order(layer: object, order: int, *activations: Callable) -> int:
 
     Args:
         layer: The layer, for its class name in messages.
-        order: Number of derivatives that will be computed; 0 allows every activation.
+        order: Number of derivatives that will be computed; 0 allows any activation.
         *activations: Activation functions.
 
     Raises:
