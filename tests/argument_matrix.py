@@ -130,13 +130,13 @@ class Call:
         function: The function, which is called with keyword arguments.
         arguments: Returns the arguments of a valid call.
         allowed: For each argument that is tested, the labels of the values that are valid.
-        words: For some arguments, other words by which messages may name them.
+        names_in_messages: For some arguments, other names that messages may have.
     """
 
     function: Callable
     arguments: Callable[[], dict[str, Any]]
     allowed: dict[str, str]
-    words: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    names_in_messages: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,16 +165,16 @@ def outcomes(name: str, labels: Any = None) -> Iterator[Outcome]:
 
 
 def _fault(call: Call, argument: str, label: str) -> str:
-    words = (argument, *call.words.get(argument, ()))
+    names = (argument, *call.names_in_messages.get(argument, ()))
     try:
         with _quiet():
             call.function(**{**call.arguments(), argument: WRONG[label]()})
     except Exception as error:
-        return _fault_of(error, words)
+        return _fault_of(error, names)
     return "accepted"
 
 
-def _fault_of(error: Exception, words: tuple[str, ...]) -> str:
+def _fault_of(error: Exception, names: tuple[str, ...]) -> str:
     message = str(error)
     if OWN_ERROR in message:  # Errors of the user's function are passed on to the user.
         return ""
@@ -182,7 +182,7 @@ def _fault_of(error: Exception, words: tuple[str, ...]) -> str:
         return f"{type(error).__name__}: {message[:200]}"
     if not is_ours(error):
         return f"raised in {origin(error).name}: {message[:200]}"
-    if not any(re.search(rf"\b{re.escape(word)}\b", message) for word in words):
+    if not any(re.search(rf"\b{re.escape(name)}\b", message) for name in names):
         return f"names no argument: {message[:200]}"
     if len(message) > 700 or "function_node" in message or "Traceback" in message:
         return f"too long or raw: {message[:300]}"
@@ -191,7 +191,7 @@ def _fault_of(error: Exception, words: tuple[str, ...]) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    here = os.getcwd()
+    working_directory = os.getcwd()
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -203,15 +203,15 @@ def _quiet() -> Iterator[None]:
         try:
             yield
         finally:
-            os.chdir(here)
+            os.chdir(working_directory)
 
 
 # Operators do not change a model, so that one model is enough for thousands of values.
 _shared_model = functools.cache(built_model)
 
 
-def _operator(**more: Any) -> dict[str, Any]:
-    return {"model": _shared_model(), "x": _data(), **more}
+def _operator(**arguments: Any) -> dict[str, Any]:
+    return {"model": _shared_model(), "x": _data(), **arguments}
 
 
 def _data() -> np.ndarray:
@@ -264,10 +264,10 @@ _WITHOUT_WRT = {key: value for key, value in _COMMON.items() if key != "wrt"}
 _PROBES = {"probes": "None", "seed": "None"}
 
 
-def _derivative_call(function: Callable, allowed: dict[str, str], **more: Any) -> Call:
+def _derivative_call(function: Callable, allowed: dict[str, str], **arguments: Any) -> Call:
     return Call(
         function,
-        lambda: {"model": built_model(), "x": _data(), **more},
+        lambda: {"model": built_model(), "x": _data(), **arguments},
         {**_COMMON, **allowed},
         {"x": _X, "velocity": ("velocity", "model"), "vector": ("vector", "model")},
     )

@@ -72,7 +72,7 @@ def required(kind: type) -> dict:
     }
 
 
-def made(kind: type, **arguments) -> keras.layers.Layer:
+def make_layer(kind: type, **arguments) -> keras.layers.Layer:
     return kind(**{**required(kind), **arguments})
 
 

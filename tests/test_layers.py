@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from layer_table import ALL, OWN_ARGUMENTS, made, parameters, stock_of, unusual
+from layer_table import ALL, OWN_ARGUMENTS, make_layer, parameters, stock_of, unusual
 
 import keras_smooth
 from keras_smooth import layers
@@ -57,9 +57,9 @@ def test_signature_is_that_of_keras_with_one_more_argument(kind):
         # An older Keras lacks some, a newer one has more. Keras 3.10 had `rms_scaling`.
         ours, keras = ({p.name for p in group} - {"rms_scaling"} for group in (ours, keras))
         assert keras <= ours or ours <= keras
-    own = [p for p in parameters(kind) if p.name in OWN_ARGUMENTS]
-    assert len(own) == (stock_of(kind) not in layers.EXACT_FORMS)
-    assert all(p.kind is p.KEYWORD_ONLY and p.default in (2, 10.0) for p in own)
+    added = [p for p in parameters(kind) if p.name in OWN_ARGUMENTS]
+    assert len(added) == (stock_of(kind) not in layers.EXACT_FORMS)
+    assert all(p.kind is p.KEYWORD_ONLY and p.default in (2, 10.0) for p in added)
 
 
 @every_layer
@@ -108,7 +108,7 @@ def test_arguments_by_position_are_those_of_keras(kind):
 
 @every_layer
 def test_config_round_trip_of_every_layer(kind):
-    layer = made(kind, name="a", dtype="float64")
+    layer = make_layer(kind, name="a", dtype="float64")
     restored = kind.from_config(layer.get_config())
     assert restored.get_config() == layer.get_config()
     assert {**vars(restored)}.keys() == vars(layer).keys()
@@ -148,13 +148,13 @@ def test_arguments_that_an_older_keras_lacks_raise_if_set():
 @every_ordered_layer
 def test_layers_with_an_activation_check_the_order(kind):
     keys = [p.name for p in parameters(kind) if p.name.endswith("activation")]
-    layer = made(kind, **dict.fromkeys(keys, "snake"))
+    layer = make_layer(kind, **dict.fromkeys(keys, "snake"))
     assert layer.order == 2
     for key in keys:
         assert getattr(layer, key) is keras_smooth.activations.snake
         with pytest.raises(ValueError, match="asks for C\\^2"):
-            made(kind, **{key: "hard_sigmoid"})
-        assert made(kind, **{key: "relu"}, order=0).order == 0
+            make_layer(kind, **{key: "hard_sigmoid"})
+        assert make_layer(kind, **{key: "relu"}, order=0).order == 0
     assert keras_smooth.smoothness(layer) == np.inf
 
 
@@ -162,11 +162,11 @@ def test_layers_with_an_activation_check_the_order(kind):
 def test_smoothness_of_every_layer(kind):
     stock = stock_of(kind)
     if kind in layers.SMOOTH_FORMS.values():
-        assert keras_smooth.smoothness(made(kind)) == np.inf
-        assert keras_smooth.smoothness(made(stock)) == 0
+        assert keras_smooth.smoothness(make_layer(kind)) == np.inf
+        assert keras_smooth.smoothness(make_layer(stock)) == 0
     elif kind is not layers.UnitNormalization:  # the one whose class is another
-        keras_smoothness = keras_smooth.smoothness(made(stock))
-        assert keras_smoothness in (None, keras_smooth.smoothness(made(kind)))
+        keras_smoothness = keras_smooth.smoothness(make_layer(stock))
+        assert keras_smoothness in (None, keras_smooth.smoothness(make_layer(kind)))
 
 
 LAYERS = {

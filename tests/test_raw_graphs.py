@@ -287,7 +287,8 @@ def page(records):
             for claim in claims
         ),
         refused="\n".join(
-            f"| {e} | {words} | {n} |" for (e, words), n in refused.most_common()
+            f"| {claim} | {reason} | {count} |"
+            for (claim, reason), count in refused.most_common()
         ),
         kinds=len(drawn),
         drawn=", ".join(f"{name} {number}" for name, number in drawn.most_common()),

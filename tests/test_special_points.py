@@ -23,11 +23,11 @@ from keras_smooth import jet
 
 # Values of the tensors.
 POINTS = {
-    "all 0": lambda place, seed: np.zeros(place.shape),
-    "ties": lambda place, seed: np.full(place.shape, 0.37),
-    "some 0": lambda place, seed: _every_second(place.point(seed), 0.0),
-    "one place 0": lambda place, seed: (
-        np.zeros(place.shape) if seed == 0 else place.point(seed)
+    "all 0": lambda tensor, seed: np.zeros(tensor.shape),
+    "ties": lambda tensor, seed: np.full(tensor.shape, 0.37),
+    "some 0": lambda tensor, seed: _every_second(tensor.point(seed), 0.0),
+    "one place 0": lambda tensor, seed: (
+        np.zeros(tensor.shape) if seed == 0 else tensor.point(seed)
     ),
 }
 # An infinite slope at 0, and a ratio of variances that are 0.

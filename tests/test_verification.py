@@ -226,9 +226,9 @@ def test_keras_normalization_is_right_by_jets_and_raises_by_tapes(operator, kind
     function = getattr(keras_smooth, operator)
     with pytest.raises(ValueError, match=r"(?s)d2y.*differs|laplacian.*differs"):
         function(model, x, engine="tape", verify=True)
-    right = function(model, x, engine="jet", verify=True)
-    auto = function(model, x, verify=True)
-    keras.tree.map_structure(np.testing.assert_array_equal, tuple(auto), tuple(right))
+    by_jets = function(model, x, engine="jet", verify=True)
+    by_auto = function(model, x, verify=True)
+    keras.tree.map_structure(np.testing.assert_array_equal, tuple(by_auto), tuple(by_jets))
 
 
 ATOMS, WEIGHTS = 2, np.array([[1.0], [2.0], [-1.5]])

@@ -149,7 +149,7 @@ def test_error_from_outside_the_package_is_a_fault(error, fault):
 def test_error_is_a_refusal_only_for_the_expected_reason():
     with pytest.raises(TypeError) as raised:
         keras_smooth.derivatives(None, np.ones((1, 1)))
-    kinds = [refusal(raised.value, word).kind for word in ("model", "float64", None)]
+    kinds = [refusal(raised.value, reason).kind for reason in ("model", "float64", None)]
     assert kinds == ["refused", "fault", "fault"]
 
 

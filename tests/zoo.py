@@ -99,8 +99,12 @@ def row(x: Any, **expected: Any) -> Callable:
 def graphs(table: Mapping[str, Any], x: Any, **expected: Any) -> None:
     """Adds Functional models of one input, each given as a function of layers and a tensor."""
     for name, function in table.items():
-        function, more = function if isinstance(function, tuple) else (function, {})
-        ZOO[name] = Row(_graph(function, np.shape(x)[1:]), x, **{**expected, **more})
+        function, graph_expected = (
+            function if isinstance(function, tuple) else (function, {})
+        )
+        ZOO[name] = Row(
+            _graph(function, np.shape(x)[1:]), x, **{**expected, **graph_expected}
+        )
 
 
 def _graph(function: Callable, shape: tuple) -> Callable:
@@ -120,8 +124,8 @@ def subclassed(x: Any, **expected: Any) -> Callable:
             for letter in kind.__name__[1:]
         )
         kind = keras.saving.register_keras_serializable("zoo")(kind)
-        how = {"is_graph": False, **expected}
-        ZOO[name.lower()] = Row(lambda L: kind(dtype=L.dtype), x, **how)
+        row_arguments = {"is_graph": False, **expected}
+        ZOO[name.lower()] = Row(lambda L: kind(dtype=L.dtype), x, **row_arguments)
         return kind
 
     return add

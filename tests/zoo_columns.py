@@ -46,9 +46,9 @@ class Case:
     def restart(self) -> None:
         for variable, value in zip(self.variables, self.start, strict=True):
             variable.assign(value)
-        for variable, own in zip(variables_of(self.twin), self.variables):
+        for variable, model_variable in zip(variables_of(self.twin), self.variables):
             if variable.dtype.startswith("float"):
-                variable.assign(tf.cast(own.value, variable.dtype))
+                variable.assign(tf.cast(model_variable.value, variable.dtype))
         # The seed of conftest.py: with another one, TensorFlow would forget its kernels.
         set_random_seed(0)
 
@@ -60,9 +60,9 @@ class Case:
 
     def exact_now(self, order: int = 2) -> Derivatives:
         """Returns the exact derivatives for the current weights of the model."""
-        for variable, own in zip(variables_of(self.twin), self.variables):
-            if variable.dtype.startswith("float") and variable is not own:
-                variable.assign(tf.cast(own.value, variable.dtype))
+        for variable, model_variable in zip(variables_of(self.twin), self.variables):
+            if variable.dtype.startswith("float") and variable is not model_variable:
+                variable.assign(tf.cast(model_variable.value, variable.dtype))
         return richardson.differences(
             self.twin, self.row.x, self.row.step, order, self.state
         )
@@ -158,9 +158,9 @@ def _one_number(general: str) -> Callable:
 
 @column("gradient", "gradient", _one_number("jacobian"))
 def gradient(case):
-    got = keras_smooth.gradient(case.model, case.x)
-    yield "gradient", got, case.exact.dy, 1
-    yield "shapes", shapes(got), [part.shape for part in case.moving], 0
+    result = keras_smooth.gradient(case.model, case.x)
+    yield "gradient", result, case.exact.dy, 1
+    yield "shapes", shapes(result), [part.shape for part in case.moving], 0
 
 
 def shapes(nest: Any) -> list[tuple]:
@@ -169,11 +169,11 @@ def shapes(nest: Any) -> list[tuple]:
 
 @column("jacobian", "jacobian")
 def jacobian(case):
-    got, exact = keras_smooth.jacobian(case.model, case.x), case.exact
-    yield "jacobian", got, exact.dy, 1
+    result, exact = keras_smooth.jacobian(case.model, case.x), case.exact
+    yield "jacobian", result, exact.dy, 1
     yield (
         "shapes",
-        shapes(got),
+        shapes(result),
         [(*y.shape, *_axes(x)) for y in exact.y for x in exact.inputs],
         0,
     )
@@ -186,12 +186,12 @@ def _axes(sample: tuple[int, ...]) -> tuple[int, ...]:
 
 @column("hessian", "hessian")
 def hessian(case):
-    got, exact = keras_smooth.hessian(case.model, case.x), case.exact
-    yield "hessian", got, exact.d2y, 2
+    result, exact = keras_smooth.hessian(case.model, case.x), case.exact
+    yield "hessian", result, exact.d2y, 2
     pairs = list(itertools.product(exact.inputs, repeat=2))
     yield (
         "shapes",
-        shapes(got),
+        shapes(result),
         [(*y.shape, *_axes(a), *_axes(b)) for y in exact.y for a, b in pairs],
         0,
     )
@@ -199,9 +199,9 @@ def hessian(case):
 
 @column("laplacian", "laplacian")
 def laplacian(case):
-    got = keras_smooth.laplacian(case.model, case.x)
-    yield "laplacian", got, case.exact.laplacian, 2
-    yield "shapes", shapes(got), [y.shape for y in case.exact.y], 0
+    result = keras_smooth.laplacian(case.model, case.x)
+    yield "laplacian", result, case.exact.laplacian, 2
+    yield "shapes", shapes(result), [y.shape for y in case.exact.y], 0
 
 
 def _direction(case: Case) -> tuple[Any, np.ndarray]:
@@ -502,8 +502,8 @@ def partials(case):
 
 def _refused_points(case: Case) -> str | None:
     """Returns why the points of a model are refused, whatever it computes."""
-    word = case.row.reason("gradient")
-    return word if word in ("quantized", "hold") else None
+    reason = case.row.reason("gradient")
+    return reason if reason in ("quantized", "hold") else None
 
 
 @column("plan", "plan", _refused_points)
@@ -519,13 +519,13 @@ def linear_operator(case):
     operator = (
         {(a,): 2.0, (a, a): 0.5, (b, a): -1.0} if a != b else {(a,): 2.0, (a, a): -0.5}
     )
-    got, exact = keras_smooth.linear_operator(case.model, case.x, operator), case.exact
+    result, exact = keras_smooth.linear_operator(case.model, case.x, operator), case.exact
     expected = [
         2.0 * first[..., i] + 0.5 * second[..., i, i] - second[..., i, j]
         for first, second in zip(exact.first, exact.second)
     ]
-    yield "value", got, expected, 2
-    yield "shapes", shapes(got), [y.shape for y in exact.y], 0
+    yield "value", result, expected, 2
+    yield "shapes", shapes(result), [y.shape for y in exact.y], 0
 
 
 @column(
@@ -533,20 +533,20 @@ def linear_operator(case):
 )
 def hessian_vector_product(case):
     direction, v = _direction(case)
-    got, exact = (
+    result, exact = (
         keras_smooth.hessian_vector_product(case.model, case.x, direction),
         case.exact,
     )
     product = np.einsum("nij,nj->ni", exact.second[0].reshape(len(v), *[v.shape[1]] * 2), v)
-    yield "product", got, [product[:, indices] for indices in exact.places], 2
-    yield "shapes", shapes(got), [part.shape for part in case.moving], 0
+    yield "product", result, [product[:, indices] for indices in exact.places], 2
+    yield "shapes", shapes(result), [part.shape for part in case.moving], 0
 
 
 @column("derivatives advection", "advection")
 def advection(case):
     direction, v = _direction(case)
-    got = keras_smooth.advection(case.model, case.x, direction)
-    yield "value", got, case.exact.along(v)[1], 1
+    result = keras_smooth.advection(case.model, case.x, direction)
+    yield "value", result, case.exact.along(v)[1], 1
 
 
 def _needs_field(case: Case) -> str | None:
@@ -565,26 +565,26 @@ def _needs_plane(case: Case) -> str | None:
 
 @column("derivatives divergence", "divergence", _needs_field)
 def divergence(case):
-    got, first = keras_smooth.divergence(case.model, case.x), case.exact.first[0]
+    result, first = keras_smooth.divergence(case.model, case.x), case.exact.first[0]
     square = first.reshape(len(first), *[first.shape[-1]] * 2)
-    yield "value", got, [np.trace(square, axis1=1, axis2=2)], 1
+    yield "value", result, [np.trace(square, axis1=1, axis2=2)], 1
 
 
 @column("derivatives curl", "curl", _needs_plane)
 def curl(case):
-    got, d = keras_smooth.curl(case.model, case.x), case.exact.first[0]
+    result, d = keras_smooth.curl(case.model, case.x), case.exact.first[0]
     pairs = {2: [(1, 0)], 3: [(2, 1), (0, 2), (1, 0)]}[d.shape[-1]]
-    yield "value", got, [np.stack([d[:, i, j] - d[:, j, i] for i, j in pairs], 1)], 1
+    yield "value", result, [np.stack([d[:, i, j] - d[:, j, i] for i, j in pairs], 1)], 1
 
 
 @column("derivatives vector_laplacian", "vector_laplacian", _needs_field)
 def vector_laplacian(case):
-    got = keras_smooth.vector_laplacian(case.model, case.x)
-    yield "value", got, case.exact.laplacian, 2
+    result = keras_smooth.vector_laplacian(case.model, case.x)
+    yield "value", result, case.exact.laplacian, 2
 
 
 @column("derivatives biharmonic", "biharmonic")
 def biharmonic(case):
     """Compares shapes only; test_linear_operators.py compares values with closed forms."""
-    got, y = keras_smooth.biharmonic(case.model, case.x), case.exact.y
-    yield "shapes", shapes(got), [part.shape for part in y], 0
+    result, y = keras_smooth.biharmonic(case.model, case.x), case.exact.y
+    yield "shapes", shapes(result), [part.shape for part in y], 0

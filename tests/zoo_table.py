@@ -158,10 +158,10 @@ def _side_effects(case: Case, losses: list[float | str]) -> str:
     return "" if _losses(case) == losses else f"losses are {_losses(case)}, were {losses}"
 
 
-def refusal(error: Exception, word: str | None) -> Outcome:
+def refusal(error: Exception, reason: str | None) -> Outcome:
     message, text = str(error), f"{type(error).__name__}: {str(error)[:400]}"
     # An error at the run time of a graph can only be of this class.
-    if isinstance(error, tf.errors.InvalidArgumentError) and word and word in message:
+    if isinstance(error, tf.errors.InvalidArgumentError) and reason and reason in message:
         return Outcome("refused", message)
     if not isinstance(error, (TypeError, ValueError)):
         return Outcome("fault", f"raw {text}")
@@ -169,10 +169,10 @@ def refusal(error: Exception, word: str | None) -> Outcome:
         return Outcome("fault", f"raised in {origin(error).name}, {text}")
     if "function_node" in message or len(message) > 1500 or not message.endswith("."):
         return Outcome("fault", f"no sentence: {text}")
-    if word is None:
+    if reason is None:
         return Outcome("fault", f"refused: {text}")
-    if not re.search(re.escape(word), message):
-        return Outcome("fault", f"refused not by {word!r}: {text}")
+    if not re.search(re.escape(reason), message):
+        return Outcome("fault", f"refused not by {reason!r}: {text}")
     return Outcome("refused", message)
 
 
