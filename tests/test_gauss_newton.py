@@ -68,6 +68,16 @@ def test_step_solves_the_damped_least_squares_problem(size, damping):
     assert int(count) == 2
 
 
+@pytest.mark.parametrize("num_rows", [1, 2, 7, 8, 50])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_gram_matrix_by_halves_is_the_product(num_rows, is_known):
+    matrix = np.random.default_rng(num_rows).normal(size=(num_rows, 30))
+    specification = tf.TensorSpec([num_rows if is_known else None, 30], tf.float64)
+    gram = tf.function(damped_system._gram, input_signature=[specification])(matrix).numpy()
+    # Rounding of sums of 30 products, which are at most 60.
+    np.testing.assert_allclose(gram, matrix @ matrix.T, rtol=0, atol=1e-13)
+
+
 # The smallest singular value, as a fraction of the largest one. In float64 its square is 1e-4 of
 # what rounding changes in J'J, in float32 it is 1e-3 of that.
 SMALLEST = {"float64": 1e-10, "float32": 1e-5}

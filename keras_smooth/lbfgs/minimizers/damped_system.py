@@ -21,6 +21,10 @@ WORTHWHILE_RATIO = 0.9
 # changes the step.
 MIN_PLAIN_DAMPING = 100.0
 
+# A matrix times its transpose is computed by halves. With three halvings, 9 of 16 products of two
+# rows are left; more of them take longer than they save.
+NUM_HALVINGS = 3
+
 
 class Corrections(NamedTuple):
     """The state of the corrections of a step with one matrix.
@@ -80,7 +84,7 @@ class DampedSystem:
             num_residuals = tf.shape(jacobian)[0]
         self._is_dual = num_residuals <= self._num_weights
         matrix = _call_one(self._is_dual, lambda: jacobian, lambda: tf.transpose(jacobian))
-        gram = tf.matmul(matrix, matrix, transpose_b=True)
+        gram = _gram(matrix)
         trace = tf.linalg.trace(gram)
         # TensorFlow raises an error if it decomposes a matrix that is zero or not finite. Such a
         # Jacobian has the plain equation without the matrix.
@@ -163,8 +167,20 @@ def _whitened(matrix: tf.Tensor, gram: tf.Tensor, shift: tf.Tensor) -> tuple:
     lower = tf.linalg.cholesky(gram + shift * identity)
     inverse = tf.linalg.triangular_solve(lower, identity)
     matrix = tf.linalg.triangular_solve(lower, matrix)
-    gram = tf.matmul(matrix, matrix, transpose_b=True)
-    return matrix, gram, lower, tf.matmul(inverse, inverse, transpose_b=True)
+    return matrix, _gram(matrix), lower, _gram(inverse)
+
+
+def _gram(matrix: tf.Tensor, num_halvings: int = NUM_HALVINGS) -> tf.Tensor:
+    """Returns A A', with few of the products of two rows computed twice."""
+    if num_halvings == 0:
+        return tf.matmul(matrix, matrix, transpose_b=True)
+    num_rows = matrix.shape[0]
+    half = (tf.shape(matrix)[0] if num_rows is None else num_rows) // 2
+    upper, lower = matrix[:half], matrix[half:]
+    corner = tf.matmul(lower, upper, transpose_b=True)
+    above = tf.concat([_gram(upper, num_halvings - 1), tf.transpose(corner)], axis=1)
+    below = tf.concat([corner, _gram(lower, num_halvings - 1)], axis=1)
+    return tf.concat([above, below], axis=0)
 
 
 def _identity_like(matrix: tf.Tensor) -> tf.Tensor:
