@@ -31,7 +31,7 @@ OF_KERAS_3_12 = {
     "test_functions_are_the_same_objects[others]": _NO_FUNCTION,
     "test_outputs_are_the_same[float64-others]": _NO_FUNCTION,
     "test_outputs_are_the_same[None-others]": _NO_FUNCTION,
-    "test_constraints_are_refused[own]": _NO_FUNCTION,
+    "test_constraints_raise[own]": _NO_FUNCTION,
     "test_every_layer_and_activation_is_in_the_table": (
         "the table is of a newer Keras, which has more layers"
     ),
