@@ -1,4 +1,4 @@
-"""`fit_lbfgs` changes no global state of Keras, and raises clear errors for what it cannot fit."""
+"""`fit_lbfgs` changes no global state of Keras, and raises clear errors if it cannot fit."""
 
 import functools
 import threading
