@@ -177,18 +177,18 @@ def start(shared, uninterrupted):
 
 def test_finished_run_returns_at_once(start, tmp_path):
     fit(start.model, tmp_path)
-    done = outcome(start.model)
+    finished = outcome(start.model)
     fit(start.model, tmp_path, callbacks=[RaiseAtEpoch(11)])
-    assert outcome(start.model) == done
+    assert outcome(start.model) == finished
 
 
 def test_run_at_its_target_returns_at_once(start, tmp_path):
     arguments = {"target": 0.3, "steps_per_execution": 1}
     fit(start.model, tmp_path, **arguments)
-    done = outcome(start.model)
-    assert done[1].status == Status.TARGET and done[1].nit < 12
+    finished = outcome(start.model)
+    assert finished[1].status == Status.TARGET and finished[1].nit < 12
     fit(start.model, tmp_path, **arguments)
-    assert outcome(start.model) == done
+    assert outcome(start.model) == finished
 
 
 STOP = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)

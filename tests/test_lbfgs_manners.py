@@ -152,7 +152,7 @@ def growing():
 # Name: model, data; in memory, as a stream of batches, and as points of an objective.
 NOT_FOR_XLA = {
     "Python": lambda: net(ComputedInPython(dtype="float64")),
-    "says no": lambda: net(WithoutXla(dtype="float64")),
+    "supports_jit=False": lambda: net(WithoutXla(dtype="float64")),
     "a list that grows": growing,
     "spectral": lambda: net(spectral()),
     "loss": lambda: net(loss=printing),
@@ -161,7 +161,7 @@ NOT_FOR_XLA = {
 
 # XLA takes seconds to fail. A layer with `supports_jit = False` is not compiled.
 @pytest.mark.parametrize(
-    "name", representatives(NOT_FOR_XLA, ["says no", "a list that grows"])
+    "name", representatives(NOT_FOR_XLA, ["supports_jit=False", "a list that grows"])
 )
 def test_model_that_xla_cannot_compile_runs_without_it_and_warns_once(name):
     model = NOT_FOR_XLA[name]()

@@ -611,8 +611,8 @@ def variable(dtype="float64", **arguments):
     return keras.Variable(np.ones(2), dtype=dtype, name="rate", **arguments)
 
 
-def returns(found):
-    return {"objective": lambda model, points: found}
+def returns(value):
+    return {"objective": lambda model, points: value}
 
 
 def constant(model, points):

@@ -1,4 +1,4 @@
-"""Losses of any size: the steps are the same, and tolerances are relative to the start or absolute."""
+"""Losses of any size: the steps are equal, and tolerances are relative to the start or absolute."""
 
 import keras
 import numpy as np
@@ -134,8 +134,8 @@ def test_fit_that_starts_at_the_minimum_succeeds(method, dtype):
     arguments = {"epochs": 200, "method": method, "verbose": 0, "jit_compile": False}
     # The loss at the minimum is not 0, so that rounding ends the run.
     keras_smooth.fit_lbfgs(model, rows, y, **arguments)
-    again = keras_smooth.fit_lbfgs(model, rows, y, **arguments, throw=True).result
-    assert again.success and again.status in (Status.ROUNDING, Status.TOLERANCE)
+    second = keras_smooth.fit_lbfgs(model, rows, y, **arguments, throw=True).result
+    assert second.success and second.status in (Status.ROUNDING, Status.TOLERANCE)
     exact = np.linalg.lstsq(np.c_[rows, np.ones(50)], y, rcond=None)[0]
     # The root of the precision of float32, times the condition number.
     np.testing.assert_allclose(

@@ -144,8 +144,8 @@ def test_checkpoint_of_version_0_1_0_resumes_with_empty_memory(method, current, 
     assert losses[:3] == pytest.approx(OLD_LOSSES[method], rel=1e-12)
     assert losses[5] < losses[2]
     # The new checkpoint has the current format, and its start.
-    again = fit(model, **arguments)
-    assert again.history == history.history
+    resumed = fit(model, **arguments)
+    assert resumed.history == history.history
     with pytest.raises(ValueError, match=": data of it"):
         fit(net(), y=Y + 1.0, **arguments)
 
