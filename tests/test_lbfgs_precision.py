@@ -243,7 +243,7 @@ def test_super_compute_loss_returns_the_loss_in_float64(kind, factor, dtype):
 
 @pytest.mark.slow
 def test_compute_loss_of_keras_model_warns_until_floatx_is_float64():
-    """The fit is as precise as the warning says if its advice is followed."""
+    """With `set_floatx`, as the warning advises, the loss is computed in float64."""
 
     def model():
         model = PlusPenalty(3, dtype="float64")
