@@ -2,8 +2,8 @@
 
     python tests/killed.py writes 0 | interrupt 0 | random NUM_KILLS [METHOD]
 
-prints a JSON line. TensorFlow is imported once, and only used in forks, so that a start takes one
-second instead of ten.
+prints a JSON line. TensorFlow is imported once and used only in forks, so that a start takes
+one second instead of ten.
 """
 
 import hashlib
@@ -74,7 +74,7 @@ def fit(
 
 
 def outcome(model) -> dict:
-    """Returns everything that must not depend on the kills."""
+    """Returns everything that must be equal with and without kills."""
     total = hashlib.sha256()
     for variable in model.variables:
         total.update(np.asarray(variable).tobytes())
@@ -123,20 +123,20 @@ class Process:
 
 def die_at(name: str, count: int, after: bool) -> None:
     """Makes this process die at a call of `os.<name>`, before or after the call has its effect."""
-    original, left = getattr(os, name), [count]
+    original, calls_left = getattr(os, name), [count]
 
     def die(*arguments):
-        left[0] -= 1
-        if left[0] == 0 and not after:
+        calls_left[0] -= 1
+        if calls_left[0] == 0 and not after:
             os.kill(os.getpid(), signal.SIGKILL)
         original(*arguments)
-        if left[0] == 0:
+        if calls_left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(os, name, die)
 
 
-def telling(send) -> None:
+def send_at_writes(send) -> None:
     """Makes this process send a message at each step of a write."""
     for name, (before, after) in {"fsync": "fg", "replace": "rd"}.items():
         original = getattr(os, name)
@@ -197,20 +197,20 @@ def interrupted() -> dict:
 
 def phase_of(messages: str) -> str:
     # The last step of a write is to flush the directory; the first chunk is compiled.
-    again = messages.endswith("c") and messages.count("c") > 1
-    return "iterate" if again or messages.endswith("dfg") else PHASES[messages[-1]]
+    is_later_chunk = messages.endswith("c") and messages.count("c") > 1
+    return "iterate" if is_later_chunk or messages.endswith("dfg") else PHASES[messages[-1]]
 
 
 def killed_at_random(num_kills: int, method: str = "lbfgs") -> dict:
     """Runs fits that are killed five times each, and then runs them to the end."""
     rng = random.Random(0)
-    exact = uninterrupted(EPOCHS, method)
-    met, same, runs = Counter(), 0, num_kills // 5
+    expected = uninterrupted(EPOCHS, method)
+    kills, num_equal, runs = Counter(), 0, num_kills // 5
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as directory:
 
             def job(send, directory=directory):
-                telling(send)
+                send_at_writes(send)
                 return outcome(fit(directory, send, method=method))
 
             for _ in range(5):
@@ -220,9 +220,9 @@ def killed_at_random(num_kills: int, method: str = "lbfgs") -> dict:
                 time.sleep(rng.uniform(0.0, seconds))
                 os.kill(process.pid, signal.SIGKILL)
                 assert process.end() is None
-                met[phase_of(process.messages)] += 1
-            same += Process(job).end() == exact
-    return {"kills": dict(met), "runs": runs, "same": same}
+                kills[phase_of(process.messages)] += 1
+            num_equal += Process(job).end() == expected
+    return {"kills": dict(kills), "runs": runs, "same": num_equal}
 
 
 JOBS = {

@@ -98,5 +98,7 @@ def loss_at_start(model, x=X, y=Y, **arguments):
     return float(value), np.asarray(gradient)
 
 
-def same_weights(one, other):
-    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights()))
+def same_weights(first, second):
+    return all(
+        np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights())
+    )

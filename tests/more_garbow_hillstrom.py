@@ -84,22 +84,8 @@ def helical_valley(x):
 
 
 _BARD = (
-    0.14,
-    0.18,
-    0.22,
-    0.25,
-    0.29,
-    0.32,
-    0.35,
-    0.39,
-    0.37,
-    0.58,
-    0.73,
-    0.96,
-    1.34,
-    2.10,
-    4.39,
-)
+    0.14, 0.18, 0.22, 0.25, 0.29, 0.32, 0.35, 0.39, 0.37, 0.58, 0.73, 0.96, 1.34, 2.10, 4.39,
+)  # fmt: skip
 
 
 def bard(x):
@@ -329,7 +315,9 @@ def _boundary(n):
 # are m - n, m (m - 1) / (2 (2m + 1)) and (m^2 + 3m - 6) / (2 (2m - 3)).
 PROBLEMS = (
     MinimizationProblem("01 Rosenbrock", rosenbrock, (-1.2, 1.0), (0.0,)),
-    MinimizationProblem("02 Freudenstein and Roth", freudenstein_roth, (0.5, -2.0), (0.0, 48.98425)),
+    MinimizationProblem(
+        "02 Freudenstein and Roth", freudenstein_roth, (0.5, -2.0), (0.0, 48.98425),
+    ),
     MinimizationProblem("03 Powell badly scaled", powell_badly_scaled, (0.0, 1.0), (0.0,)),
     MinimizationProblem("04 Brown badly scaled", brown_badly_scaled, (1.0, 1.0), (0.0,)),
     MinimizationProblem("05 Beale", beale, (1.0, 1.0), (0.0,)),
@@ -342,24 +330,43 @@ PROBLEMS = (
     MinimizationProblem("12 Box", box, (0.0, 10.0, 20.0), (0.0,)),
     MinimizationProblem("13 Powell singular", powell_singular, (3.0, -1.0, 0.0, 1.0), (0.0,)),
     MinimizationProblem("14 Wood", wood, (-3.0, -1.0, -3.0, -1.0), (0.0,)),
-    MinimizationProblem("15 Kowalik and Osborne", kowalik_osborne, (0.25, 0.39, 0.415, 0.39), (3.075056e-4,)),
-    MinimizationProblem("16 Brown and Dennis", brown_dennis, (25.0, 5.0, -5.0, -1.0), (85822.2,)),
-    MinimizationProblem("17 Osborne 1", osborne_1, (0.5, 1.5, -1.0, 0.01, 0.02), (5.464895e-5,)),
-    MinimizationProblem("18 Biggs EXP6", biggs, (1.0, 2.0, 1.0, 1.0, 1.0, 1.0), (0.0, 5.65565e-3)),
+    MinimizationProblem(
+        "15 Kowalik and Osborne", kowalik_osborne, (0.25, 0.39, 0.415, 0.39), (3.075056e-4,),
+    ),
+    MinimizationProblem(
+        "16 Brown and Dennis", brown_dennis, (25.0, 5.0, -5.0, -1.0), (85822.2,),
+    ),
+    MinimizationProblem(
+        "17 Osborne 1", osborne_1, (0.5, 1.5, -1.0, 0.01, 0.02), (5.464895e-5,),
+    ),
+    MinimizationProblem(
+        "18 Biggs EXP6", biggs, (1.0, 2.0, 1.0, 1.0, 1.0, 1.0), (0.0, 5.65565e-3),
+    ),
     MinimizationProblem("20 Watson", watson, (0.0,) * 6, (2.287670e-3,)),
     MinimizationProblem("21 extended Rosenbrock", extended_rosenbrock, (-1.2, 1.0) * 5, (0.0,)),
-    MinimizationProblem("22 extended Powell", powell_singular, (3.0, -1.0, 0.0, 1.0) * 3, (0.0,)),
+    MinimizationProblem(
+        "22 extended Powell", powell_singular, (3.0, -1.0, 0.0, 1.0) * 3, (0.0,),
+    ),
     MinimizationProblem("23 penalty I", penalty_1, (1.0, 2.0, 3.0, 4.0), (2.249978e-5,)),
     MinimizationProblem("24 penalty II", penalty_2, (0.5,) * 4, (9.376293e-6,)),
-    MinimizationProblem("25 variably dimensioned", variably_dimensioned, tuple(1 - np.arange(1, 11) / 10), (0.0,)),
+    MinimizationProblem(
+        "25 variably dimensioned", variably_dimensioned,
+        tuple(1 - np.arange(1, 11) / 10), (0.0,),
+    ),
     MinimizationProblem("26 trigonometric", trigonometric, (0.1,) * 10, (0.0, 2.795056e-5)),
     MinimizationProblem("27 Brown almost linear", brown_almost_linear, (0.5,) * 10, (0.0, 1.0)),
-    MinimizationProblem("28 discrete boundary value", discrete_boundary_value, _boundary(10), (0.0,)),
-    MinimizationProblem("29 discrete integral equation", discrete_integral_equation, _boundary(10), (0.0,)),
+    MinimizationProblem(
+        "28 discrete boundary value", discrete_boundary_value, _boundary(10), (0.0,),
+    ),
+    MinimizationProblem(
+        "29 discrete integral equation", discrete_integral_equation, _boundary(10), (0.0,),
+    ),
     MinimizationProblem("30 Broyden tridiagonal", broyden_tridiagonal, (-1.0,) * 10, (0.0,)),
     MinimizationProblem("31 Broyden banded", broyden_banded, (-1.0,) * 10, (0.0,)),
     MinimizationProblem("32 linear, full rank", linear_full_rank, (1.0,) * 10, (10.0,)),
     MinimizationProblem("33 linear, rank 1", linear_rank_1, (1.0,) * 10, (4.634146,)),
-    MinimizationProblem("34 linear, rank 1, zeros", linear_rank_1_with_zeros, (1.0,) * 10, (6.135135,)),
+    MinimizationProblem(
+        "34 linear, rank 1, zeros", linear_rank_1_with_zeros, (1.0,) * 10, (6.135135,),
+    ),
     MinimizationProblem("35 Chebyquad", chebyquad, _ramp(8), (3.516874e-3,)),
 )  # fmt: skip

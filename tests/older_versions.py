@@ -31,7 +31,7 @@ OF_KERAS_3_12 = {
     "test_copy_has_the_same_function_objects[others]": _NO_FUNCTION,
     "test_copy_has_the_same_outputs[float64-others]": _NO_FUNCTION,
     "test_copy_has_the_same_outputs[None-others]": _NO_FUNCTION,
-    "test_constraints_are_refused[own]": _NO_FUNCTION,
+    "test_constraints_raise[own]": _NO_FUNCTION,
     "test_every_layer_and_activation_is_in_the_table": (
         "the table is of a newer Keras, which has more layers"
     ),

@@ -32,7 +32,7 @@ def exact(x):
 
 
 def fit(model, data, callbacks, epochs=3, **arguments):
-    """Fits eagerly, since a few steps take less time than a trace. A monitor has its own program."""
+    """Fits eagerly, since a few steps take less time than a trace of the training step."""
     model.run_eagerly = True
     return model.fit(
         *data,
@@ -45,7 +45,7 @@ def fit(model, data, callbacks, epochs=3, **arguments):
 
 
 @pytest.mark.parametrize("dtype", representatives(["float32", "float64"], ["float64"]))
-def test_errors_are_those_of_plain_numpy(make_model, gaussian_data, dtype):
+def test_errors_equal_those_of_numpy(make_model, gaussian_data, dtype):
     model = make_model(dtype=dtype)
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     history = fit(model, gaussian_data, [monitor])
@@ -70,7 +70,7 @@ class Table:
 
 
 @pytest.mark.slow
-def test_every_form_of_reference_gives_the_same(make_model, gaussian_data):
+def test_all_forms_of_reference_give_equal_errors(make_model, gaussian_data):
     x = gaussian_data[0]
     arrays = dict(zip(("y", "dy", "d2y"), exact(x)))
     flat = {name: array[:, 0] for name, array in arrays.items()}
@@ -112,7 +112,7 @@ METRICS = [
     representatives(METRICS, METRICS[:1]),
     ids=["mse", "mae", "full name", "class", "instance"],
 )  # fmt: skip
-def test_metrics(make_model, gaussian_data, metric, ending, function):
+def test_metrics_equal_numpy_formulas(make_model, gaussian_data, metric, ending, function):
     model, x = make_model(), gaussian_data[0]
     logs = fit(
         model, gaussian_data, [keras_smooth.DerivativeMonitor(x, gaussian, metric=metric)]
@@ -122,7 +122,7 @@ def test_metrics(make_model, gaussian_data, metric, ending, function):
     assert logs[f"d2y_{ending}"][-1] == pytest.approx(function(d2y - exact(x)[2]), rel=1e-5)
 
 
-def test_a_function_that_subtracts_is_a_metric_of_a_float32_model():
+def test_metric_function_works_for_float32_model_and_float64_reference():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(3, "tanh")])
     model.add(keras.layers.Dense(1))
     model.compile(loss="mse", jit_compile=False)
@@ -138,24 +138,26 @@ def test_a_function_that_subtracts_is_a_metric_of_a_float32_model():
 
 
 @pytest.mark.parametrize(
-    ("every", "initial", "measured"),
+    ("every", "initial", "expected"),
     representatives(
         [(1, 0, [0, 1, 2, 3]), (3, 0, [0, 3, 6]), (4, 3, [3, 7]), (50, 2, [2])],
         [(4, 3, [3, 7])],
     ),
 )
-def test_every_in_fit(make_model, gaussian_data, every, initial, measured):
+def test_every_selects_the_epochs_of_fit(
+    make_model, gaussian_data, every, initial, expected
+):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian, every=every)
-    model, epochs = make_model(), max(4, measured[-1] + 2) if every > 1 else 4
+    model, epochs = make_model(), max(4, expected[-1] + 2) if every > 1 else 4
     logs = fit(model, gaussian_data, [monitor], epochs, initial_epoch=initial).history
-    assert list(monitor.history["epoch"]) == measured
+    assert list(monitor.history["epoch"]) == expected
     assert len(logs["loss"]) == epochs - initial
     # Epochs without a measurement have no such logs.
     np.testing.assert_array_equal(logs["d2y_mse"], monitor.history["d2y_mse"])
 
 
 @pytest.mark.parametrize(
-    ("every", "chunk", "measured"),
+    ("every", "chunk", "expected"),
     representatives(
         [
             (10, 10, [9, 19, 29]),
@@ -166,13 +168,15 @@ def test_every_in_fit(make_model, gaussian_data, every, initial, measured):
         [(7, 3, [2, 11, 20, 29])],
     ),
 )
-def test_every_in_fit_lbfgs(make_model, gaussian_data, every, chunk, measured):
+def test_every_selects_the_epochs_of_fit_lbfgs(
+    make_model, gaussian_data, every, chunk, expected
+):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian, every=every)
     history = keras_smooth.fit_lbfgs(
         make_model(), *gaussian_data, epochs=30, steps_per_execution=chunk, tolerance=0.0,
         callbacks=[monitor], verbose=0, jit_compile=False,
     )  # fmt: skip
-    assert list(monitor.history["epoch"]) == measured
+    assert list(monitor.history["epoch"]) == expected
     np.testing.assert_array_equal(history.history["d2y_mse"], monitor.history["d2y_mse"])
 
 
@@ -189,14 +193,14 @@ def test_patience_counts_measurements(make_model, gaussian_data):
 
 
 @pytest.mark.parametrize("order", representatives([0, 1, 3], [3]))
-def test_order(make_model, gaussian_data, order):
+def test_order_sets_the_keys_of_the_logs(make_model, gaussian_data, order):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian, order=order)
     logs = fit(make_model(), gaussian_data, [monitor], epochs=1).history
     assert set(logs) == {"loss"} | set((KEYS + ["d3y_mse"])[: order + 1])
 
 
 @pytest.mark.slow
-def test_several_inputs_and_outputs(make_model):
+def test_values_have_shapes_of_several_inputs_and_outputs(make_model):
     x = np.random.default_rng(0).normal(size=(6, 2))
 
     def saddle(x):
@@ -211,7 +215,7 @@ def test_several_inputs_and_outputs(make_model):
 
 
 @pytest.mark.parametrize("shape", [(6, 1), (6, 3), (6, 2, 2)], ids=str)
-def test_gradient_norm_and_laplacian(make_model, shape, rng):
+def test_gradient_norm_and_laplacian_equal_formulas(make_model, shape, rng):
     x = rng.normal(size=shape)
 
     def bowl(x):
@@ -241,17 +245,17 @@ def test_gradient_norm_and_laplacian(make_model, shape, rng):
         assert logs[key][-1] == pytest.approx(np.mean(errors), rel=1e-10), key
 
 
-# Each of these callbacks uses the keys.
+# Callbacks of Keras that read the keys.
 
 
-def test_progress_bar(make_model, gaussian_data, capsys):
+def test_progress_bar_shows_the_keys(make_model, gaussian_data, capsys):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     make_model().fit(*gaussian_data, verbose=2, callbacks=[monitor])
     printed = capsys.readouterr().out
     assert all(f"{key}: " in printed for key in KEYS)
 
 
-def test_csv_logger(make_model, gaussian_data, tmp_path):
+def test_csv_logger_writes_the_keys(make_model, gaussian_data, tmp_path):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian, every=2)
     logger = keras.callbacks.CSVLogger(tmp_path / "log.csv")
     logs = fit(make_model(), gaussian_data, [monitor, logger]).history
@@ -263,7 +267,7 @@ def test_csv_logger(make_model, gaussian_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_tensorboard(make_model, gaussian_data, tmp_path):
+def test_tensorboard_writes_the_keys(make_model, gaussian_data, tmp_path):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     board = keras.callbacks.TensorBoard(tmp_path)
     fit(make_model(), gaussian_data, [monitor, board])
@@ -288,7 +292,7 @@ def events(folder):
 
 
 @pytest.mark.slow
-def test_log_dir(make_model, gaussian_data, tmp_path):
+def test_log_dir_has_scalars_and_figures(make_model, gaussian_data, tmp_path):
     monitor = keras_smooth.DerivativeMonitor(
         gaussian_data[0], gaussian, prefix="a_", log_dir=tmp_path
     )
@@ -323,7 +327,7 @@ class Notebook:
 
 
 @pytest.mark.slow
-def test_live(make_model, gaussian_data, monkeypatch):
+def test_live_updates_one_figure_per_fit(make_model, gaussian_data, monkeypatch):
     notebook = Notebook()
     monkeypatch.setitem(sys.modules, "IPython", notebook)
     monitor = keras_smooth.DerivativeMonitor(
@@ -336,13 +340,13 @@ def test_live(make_model, gaussian_data, monkeypatch):
     assert all(p.startswith(b"\x89PNG") for pictures in notebook.shown for p in pictures)
 
 
-def test_live_outside_of_a_notebook(make_model, gaussian_data):
+def test_live_outside_of_a_notebook_warns(make_model, gaussian_data):
     with pytest.warns(UserWarning, match="not a notebook"):
         monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian, live=True)
     fit(make_model(), gaussian_data, [monitor], epochs=1)
 
 
-def test_early_stopping(make_model, gaussian_data):
+def test_early_stopping_monitors_a_key(make_model, gaussian_data):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     stopping = keras.callbacks.EarlyStopping(
         "d2y_mse", mode="min", min_delta=1e9, patience=1
@@ -352,7 +356,7 @@ def test_early_stopping(make_model, gaussian_data):
 
 
 @pytest.mark.slow
-def test_model_checkpoint(make_model, gaussian_data, tmp_path):
+def test_model_checkpoint_monitors_a_key(make_model, gaussian_data, tmp_path):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     checkpoint = keras.callbacks.ModelCheckpoint(
         str(tmp_path / "{epoch}-{d2y_mse:.6f}.keras"),
@@ -370,7 +374,7 @@ def test_model_checkpoint(make_model, gaussian_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_reduce_lr_on_plateau(make_model, gaussian_data):
+def test_reduce_lr_on_plateau_monitors_a_key(make_model, gaussian_data):
     model = make_model()
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     plateau = keras.callbacks.ReduceLROnPlateau(
@@ -381,7 +385,7 @@ def test_reduce_lr_on_plateau(make_model, gaussian_data):
 
 
 @pytest.mark.slow
-def test_beside_validation_data(make_model, gaussian_data):
+def test_keys_are_added_to_those_of_validation(make_model, gaussian_data):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     logs = fit(
         make_model(), gaussian_data, [monitor], validation_data=gaussian_data
@@ -398,15 +402,15 @@ def test_logs_are_plain_numbers(make_model, gaussian_data):
 # Errors and warnings.
 
 
-def test_warns_once_when_a_derivative_is_zero_everywhere(make_model, gaussian_data):
+def test_derivative_that_is_zero_everywhere_warns_once(make_model, gaussian_data):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
-    with pytest.warns(UserWarning, match="order 2 is 0 at every point") as caught:
+    with pytest.warns(UserWarning, match="order 2 is 0 at every point") as warnings:
         logs = fit(make_model("relu"), gaussian_data, [monitor]).history
-    assert len([w for w in caught if "order 2" in str(w.message)]) == 1
+    assert len([w for w in warnings if "order 2" in str(w.message)]) == 1
     assert logs["d2y_mse"][0] == pytest.approx(np.mean(exact(gaussian_data[0])[2] ** 2))
 
 
-def test_lost_derivative_is_an_error(make_model, gaussian_data):
+def test_lost_derivative_raises(make_model, gaussian_data):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     model = keras.Sequential([make_model("tanh"), keras.layers.Lambda(ops.round)])
     model.compile(loss="mse")
@@ -416,11 +420,11 @@ def test_lost_derivative_is_an_error(make_model, gaussian_data):
 
 X = np.linspace(-2.0, 2.0, 21)[:, None]
 EXACT = exact(X)
-PAIR = np.zeros((21, 2)), np.zeros((21, 2, 3)), np.zeros((21, 2, 3, 3))
+ZEROS = np.zeros((21, 2)), np.zeros((21, 2, 3)), np.zeros((21, 2, 3, 3))
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "words"),
+    ("change", "error", "message"),
     [
         ({"every": 0}, ValueError, "`every` must be 1 or more"),
         ({"every": 1.5}, TypeError, "`every` must be an integer"),
@@ -469,14 +473,14 @@ PAIR = np.zeros((21, 2)), np.zeros((21, 2, 3)), np.zeros((21, 2, 3, 3))
         ({"reference": exact(X[:-1])}, ValueError, r"y has shape \(20, 1\)"),
         ({"reference": tuple(a.T for a in EXACT)}, ValueError, r"y has shape \(1, 21\)"),
         ({"reference": (X, X, X[:-1])}, ValueError, r"d2y has shape \(20, 1\)"),
-        ({"x": PAIR[1][:, 0], "reference": (PAIR[0], PAIR[1].transpose(0, 2, 1), PAIR[2])},
+        ({"x": ZEROS[1][:, 0], "reference": (ZEROS[0], ZEROS[1].transpose(0, 2, 1), ZEROS[2])},
          ValueError, r"dy has shape \(21, 3, 2\).*must be \(21, 2, 3\)"),
-        ({"x": PAIR[1][:, 0], "reference": (PAIR[0], PAIR[1], PAIR[2][:, :, 0])},
+        ({"x": ZEROS[1][:, 0], "reference": (ZEROS[0], ZEROS[1], ZEROS[2][:, :, 0])},
          ValueError, r"d2y has shape \(21, 2, 3\).*must be \(21, 2, 3, 3\)"),
     ],
 )  # fmt: skip
-def test_bad_argument_is_refused_by_the_constructor(change, error, words):
-    with pytest.raises(error, match=words):
+def test_constructor_raises_for_wrong_arguments(change, error, message):
+    with pytest.raises(error, match=message):
         keras_smooth.DerivativeMonitor(**{"x": X, "reference": EXACT, **change})
 
 
@@ -484,9 +488,7 @@ def test_bad_argument_is_refused_by_the_constructor(change, error, words):
     ("outputs", "exact_y"),
     [(2, np.zeros((21, 3))), (1, np.zeros((21, 2))), (2, np.zeros(21))],
 )
-def test_reference_that_does_not_fit_the_model_is_refused_before_training(
-    make_model, outputs, exact_y
-):
+def test_reference_of_wrong_shape_raises_before_training(make_model, outputs, exact_y):
     monitor = keras_smooth.DerivativeMonitor(X, (exact_y,) * 3)
     model = make_model(outputs=outputs)
     before = model.get_weights()[0]
@@ -495,15 +497,15 @@ def test_reference_that_does_not_fit_the_model_is_refused_before_training(
     np.testing.assert_array_equal(model.get_weights()[0], before)
 
 
-def test_same_size_is_not_the_same_shape(make_model):
-    # (2, 21) and (21, 2) have 42 numbers each, but the first has not 21 samples.
+def test_reference_of_equal_size_but_other_shape_raises(make_model):
+    # (21, 2, 3) and (21, 6) have 126 numbers each, but are not the same shape.
     monitor = keras_smooth.DerivativeMonitor(X, [np.zeros((21, 2, 3))] * 3)
     with pytest.raises(ValueError, match=r"\(21, 2, 3\), but .* \(21, 6\)"):
         fit(make_model(outputs=6), (X, np.zeros((21, 6))), [monitor])
 
 
-def measured(model, x, reference, **options):
-    """Returns a monitor that has measured a model once."""
+def measured_monitor(model, x, reference, **options):
+    """Returns a monitor that has measured the model in one epoch."""
     monitor = keras_smooth.DerivativeMonitor(x, reference, **options)
     monitor.set_model(model)
     monitor.on_train_begin()
@@ -511,10 +513,10 @@ def measured(model, x, reference, **options):
     return monitor
 
 
-def test_plot(make_model, tmp_path):
+def test_plot_draws_errors_and_a_column_per_order(make_model, tmp_path):
     with pytest.raises(ValueError, match="measured"):
         keras_smooth.DerivativeMonitor(X, gaussian).plot()
-    figure = measured(make_model(), X, gaussian).plot()
+    figure = measured_monitor(make_model(), X, gaussian).plot()
     figure.savefig(tmp_path / "plot.png")
     # Errors over epochs, and three columns with a curve above its error.
     assert len(figure.axes) == 1 + 2 * 3
@@ -535,8 +537,8 @@ def test_plot_has_a_line_for_each_output(make_model, rng, form):
     split, reference = TWO_OUTPUTS[form]
     inner = make_model(outputs=2)
     model = keras.Model(inner.inputs, split(inner.outputs[0]))
-    # The points are not sorted, and the curves are.
-    _, y, dy, *_ = measured(model, rng.permutation(X), reference).plot().axes
+    # The points are not sorted. The curves are.
+    _, y, dy, *_ = measured_monitor(model, rng.permutation(X), reference).plot().axes
     sin, cos, network_sin, network_cos = (line.get_ydata() for line in y.get_lines())
     # Rounding of sums of a few numbers of order 1.
     np.testing.assert_allclose(sin, np.ravel(np.sin(X)), atol=1e-14)
@@ -548,17 +550,17 @@ def test_plot_has_a_line_for_each_output(make_model, rng, form):
     np.testing.assert_allclose(slope, np.ravel(-2.0 * np.sin(2.0 * X)), atol=1e-14)
 
 
-def test_plot_of_high_orders(make_model):
-    _, *axes = measured(make_model(), X, gaussian, order=4).plot().axes
+def test_plot_titles_high_orders(make_model):
+    _, *axes = measured_monitor(make_model(), X, gaussian, order=4).plot().axes
     assert [axis.get_title() for axis in axes[:5]] == ["y", "y'", "y''", "y'''", "y^(4)"]
     assert [len(axis.get_lines()) for axis in axes[:5]] == [2] * 5
 
 
-def test_plot_of_several_inputs(make_model, rng, monkeypatch):
+def test_plot_of_several_inputs_draws_dots(make_model, rng, monkeypatch):
     monkeypatch.setattr(figures, "MAX_DOTS", 30)
     model, x = make_model(dim=2), rng.normal(size=(11, 2))
     exact = keras_smooth.derivatives(model, x)
-    _, *panels = measured(model, x, exact, also=["laplacian"]).plot().axes
+    _, *panels = measured_monitor(model, x, exact, also=["laplacian"]).plot().axes
     assert [panel.get_title() for panel in panels] == ["y", "dy", "d2y", "laplacian"]
     dots = [panel.get_lines()[1].get_xydata() for panel in panels]
     assert [len(xy) for xy in dots] == [11, 22, 30, 11]
@@ -570,7 +572,7 @@ def test_plot_of_several_inputs(make_model, rng, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_second_fit_with_another_model(make_model, gaussian_data):
+def test_second_fit_measures_another_model(make_model, gaussian_data):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     first, second = make_model(), make_model("sigmoid")
     fit(first, gaussian_data, [monitor])
@@ -581,7 +583,7 @@ def test_a_second_fit_with_another_model(make_model, gaussian_data):
     )
 
 
-# Copies: in this process and in another.
+# Copies in this process, and by pickle.
 
 COPIES = {
     "copy": copy.copy,
@@ -594,7 +596,7 @@ def largest_error(y_true, y_pred):
     return ops.max(ops.abs(y_true - y_pred))
 
 
-WATCHED = {
+OPTIONS = {
     "name": lambda folder: {"metric": "mae"},
     "class": lambda folder: {"metric": keras.metrics.MeanAbsoluteError},
     "object": lambda folder: {"metric": keras.metrics.MeanAbsoluteError()},
@@ -605,28 +607,28 @@ WATCHED = {
 
 
 @pytest.mark.parametrize("way", COPIES)
-@pytest.mark.parametrize("kind", representatives(list(WATCHED), ["function", "log_dir"]))
-def test_copies_after_a_fit(make_model, gaussian_data, tmp_path, way, kind):
+@pytest.mark.parametrize("kind", representatives(list(OPTIONS), ["function", "log_dir"]))
+def test_copy_after_a_fit_is_independent(make_model, gaussian_data, tmp_path, way, kind):
     monitor = keras_smooth.DerivativeMonitor(
-        gaussian_data[0], gaussian, **WATCHED[kind](tmp_path)
+        gaussian_data[0], gaussian, **OPTIONS[kind](tmp_path)
     )
     model = make_model()
     fit(model, gaussian_data, [monitor], epochs=2)
-    other = COPIES[way](monitor)
-    assert repr(other) == repr(monitor)
+    copied = COPIES[way](monitor)
+    assert repr(copied) == repr(monitor)
     with pytest.raises(ValueError, match="no model yet"):
-        other.measure()
-    fit(model, gaussian_data, [other], epochs=1)
-    assert [len(each.history["epoch"]) for each in (monitor, other)] == [2, 3]
-    ours, theirs = other.measure(), monitor.measure()
+        copied.measure()
+    fit(model, gaussian_data, [copied], epochs=1)
+    assert [len(m.history["epoch"]) for m in (monitor, copied)] == [2, 3]
+    values_of_copy, values_of_original = copied.measure(), monitor.measure()
     # A user's metric in float32, in two programs.
-    assert ours == pytest.approx(theirs, rel=1e-6)
+    assert values_of_copy == pytest.approx(values_of_original, rel=1e-6)
 
 
 A, B = np.linspace(-1.0, 1.0, 5)[:, None], np.linspace(0.5, 2.0, 5)[:, None]
 ZERO = np.zeros((5, 1))
-# Functions of two inputs, with some derivatives that are 0: by a and a, a and b, b and b.
-OF_A_DICT = {
+# Functions of two inputs, with second derivatives by aa, ab and bb, of which some are 0.
+FUNCTIONS_OF_A_DICT = {
     "sum": (lambda x: ops.sin(x["a"]) + ops.cos(x["b"]), (-np.sin(A), ZERO, -np.cos(B))),
     "product": (lambda x: ops.sin(x["a"]) * x["b"], (-np.sin(A) * B, np.cos(A), ZERO)),
     "of one": (lambda x: ops.exp(x["b"]), (ZERO, ZERO, np.exp(B))),
@@ -635,13 +637,13 @@ OF_A_DICT = {
 
 
 @pytest.mark.filterwarnings("ignore:There is no jet rule")
-@pytest.mark.parametrize("kind", OF_A_DICT)
-def test_functions_of_a_dict_whose_mixed_derivatives_are_zero(kind):
-    function, (aa, ab, bb) = OF_A_DICT[kind]
-    found = keras_smooth.DerivativeMonitor({"a": A, "b": B}, function).reference[2]
+@pytest.mark.parametrize("kind", FUNCTIONS_OF_A_DICT)
+def test_reference_of_a_dict_has_zero_second_derivatives(kind):
+    function, (aa, ab, bb) = FUNCTIONS_OF_A_DICT[kind]
+    values = keras_smooth.DerivativeMonitor({"a": A, "b": B}, function).reference[2]
     expected = np.concatenate([aa, ab, ab, bb])
     # Computed from derivatives along three directions, with rounding of numbers of size 10.
-    np.testing.assert_allclose(np.reshape(found, (-1, 1)), expected, atol=1e-13)
+    np.testing.assert_allclose(np.reshape(values, (-1, 1)), expected, atol=1e-13)
 
 
 @pytest.mark.filterwarnings("ignore:There is no jet rule")
@@ -655,16 +657,16 @@ def test_functions_of_a_dict_whose_mixed_derivatives_are_zero(kind):
         ),
     ],
 )
-def test_functions_of_a_dict_that_lose_derivatives_are_refused(function):
+def test_reference_of_a_dict_that_loses_derivatives_raises(function):
     with pytest.raises(ValueError, match="`reference`: The derivative of order . is lost"):
         keras_smooth.DerivativeMonitor({"a": A, "b": B}, function)
 
 
-# Several fits, one after another.
+# Several fits with one monitor.
 
 
-def in_several_fits(make_model, gaussian_data, **arguments):
-    """Returns a monitor that has watched Adam, L-BFGS and BFGS."""
+def monitor_of_three_fits(make_model, gaussian_data, **arguments):
+    """Returns a monitor that was a callback of fits by Adam, L-BFGS and BFGS, and the model."""
     monitor, model = keras_smooth.DerivativeMonitor(X, gaussian, **arguments), make_model()
     lbfgs = {"callbacks": [monitor], "verbose": 0, "jit_compile": False}
     fit(model, gaussian_data, [monitor], epochs=3)
@@ -675,11 +677,11 @@ def in_several_fits(make_model, gaussian_data, **arguments):
     return monitor, model
 
 
-def test_epochs_count_on_over_fits(make_model, gaussian_data):
-    monitor, model = in_several_fits(make_model, gaussian_data)
+def test_epochs_continue_over_several_fits(make_model, gaussian_data):
+    monitor, model = monitor_of_three_fits(make_model, gaussian_data)
     assert monitor.fits == [("Adam", 0), ("L-BFGS", 3), ("BFGS", 23)]
     assert list(monitor.history["epoch"]) == [0, 1, 2, 12, 22, 23, 24]
-    # Epochs that a fit continues to count are unchanged, also in a copy.
+    # Epochs of a fit with `initial_epoch` are unchanged, also in a copy.
     fit(model, gaussian_data, [monitor], epochs=42, initial_epoch=40)
     fit(model, gaussian_data, [copy.deepcopy(monitor)], epochs=1)
     assert monitor.fits[3:] == [("Adam", 40)]
@@ -687,11 +689,11 @@ def test_epochs_count_on_over_fits(make_model, gaussian_data):
     assert list(monitor.history["epoch"][7:]) == [40, 41, 42, 43]
     assert len(monitor.fits) == 4
     best = monitor.history["epoch"][monitor.history["d2y_mse"].argmin()]
-    by = "Adam" if best >= 40 else "BFGS" if best >= 23 else "L-BFGS"
-    assert f"of epoch {best} ({by})." in str(monitor)
+    method = "Adam" if best >= 40 else "BFGS" if best >= 23 else "L-BFGS"
+    assert f"of epoch {best} ({method})." in str(monitor)
 
 
-def test_a_run_that_is_resumed_counts_on(make_model, gaussian_data, tmp_path):
+def test_epochs_continue_in_a_resumed_run(make_model, gaussian_data, tmp_path):
     monitor, model = keras_smooth.DerivativeMonitor(X, gaussian), make_model()
     for epochs in (6, 9):
         keras_smooth.fit_lbfgs(
@@ -701,13 +703,13 @@ def test_a_run_that_is_resumed_counts_on(make_model, gaussian_data, tmp_path):
     assert list(monitor.history["epoch"]) == [2, 5, 8]
 
 
-def test_plot_has_a_line_and_a_name_for_each_fit(make_model, gaussian_data):
-    monitor, _ = in_several_fits(make_model, gaussian_data)
+def test_plot_marks_and_names_each_fit(make_model, gaussian_data):
+    monitor, _ = monitor_of_three_fits(make_model, gaussian_data)
     errors = monitor.plot().axes[0]
     assert [text.get_text() for text in errors.texts] == ["Adam", "L-BFGS", "BFGS"]
     lines = [line.get_xdata()[0] for line in errors.get_lines()[3:]]
     assert lines == [2.5, 22.5]
-    assert not list(measured(make_model(), X, gaussian).plot().axes[0].texts)
+    assert not list(measured_monitor(make_model(), X, gaussian).plot().axes[0].texts)
 
 
 # Figures of many inputs.
@@ -718,9 +720,9 @@ def ridge(x):
 
 
 @pytest.fixture(scope="module")
-def of_three_inputs():
+def monitor_of_three_inputs():
     x = np.random.default_rng(0).normal(size=(11, 3))
-    return measured(
+    return measured_monitor(
         keras.layers.Lambda(ridge, dtype="float64"), x, ridge, also=["laplacian"]
     )
 
@@ -729,10 +731,10 @@ ENTRIES = {"y": 0, "dy": [0, (0, 1)], "d2y": (2, 2), "laplacian": 0}
 PANELS = ["y[0]", "dy[0, 0]", "dy[0, 1]", "d2y[0, 2, 2]", "laplacian[0]"]
 
 
-def test_plot_of_chosen_entries(of_three_inputs):
-    panels = of_three_inputs.plot(entries=ENTRIES).axes[1:]
+def test_plot_draws_selected_entries(monitor_of_three_inputs):
+    panels = monitor_of_three_inputs.plot(entries=ENTRIES).axes[1:]
     assert [panel.get_title() for panel in panels] == PANELS
-    x = of_three_inputs.x
+    x = monitor_of_three_inputs.x
     expected = [ridge(x), np.cos(x[:, :1]) * x[:, 1:2], np.sin(x[:, :1])]
     for panel, values in zip(panels, expected):
         np.testing.assert_allclose(
@@ -741,24 +743,24 @@ def test_plot_of_chosen_entries(of_three_inputs):
 
 
 @pytest.mark.parametrize("along", [1, "samples"])
-def test_plot_of_sorted_samples(of_three_inputs, along):
-    axes = of_three_inputs.plot(along=along, entries=ENTRIES).axes[1:]
+def test_plot_along_an_input_sorts_the_samples(monitor_of_three_inputs, along):
+    axes = monitor_of_three_inputs.plot(along=along, entries=ENTRIES).axes[1:]
     assert [axis.get_title() for axis in axes[:5]] == PANELS
-    x, slope = of_three_inputs.x, axes[1].get_lines()
+    x, slope = monitor_of_three_inputs.x, axes[1].get_lines()
     cosines = np.cos(x[:, 0]) * x[:, 1]
     order = np.argsort(cosines if along == "samples" else x[:, 1])
     np.testing.assert_allclose(slope[0].get_ydata(), cosines[order], rtol=1e-12)
-    places = np.arange(11) if along == "samples" else x[order, 1]
-    np.testing.assert_array_equal(slope[1].get_xdata(), places)
+    positions = np.arange(11) if along == "samples" else x[order, 1]
+    np.testing.assert_array_equal(slope[1].get_xdata(), positions)
     # All entries of a quantity can also be drawn together.
-    whole = of_three_inputs.plot(along=along).axes[2].get_lines()
+    whole = monitor_of_three_inputs.plot(along=along).axes[2].get_lines()
     assert sum(line.get_ydata().size for line in whole if line.get_color() == "C3") == 33
 
 
 @pytest.mark.parametrize("at", ["median", [0.5, 0.25, -0.5]], ids=["median", "point"])
-def test_plot_of_a_slice(of_three_inputs, at):
-    axes = of_three_inputs.plot(along=0, at=at).axes[1:4]
-    x = of_three_inputs.x
+def test_plot_along_an_input_at_a_point_draws_a_slice(monitor_of_three_inputs, at):
+    axes = monitor_of_three_inputs.plot(along=0, at=at).axes[1:4]
+    x = monitor_of_three_inputs.x
     second = np.median(x[:, 1]) if at == "median" else at[1]
     for axis, function in zip(axes[1:], (np.cos, lambda x: -np.sin(x))):
         exact, network = axis.get_lines()
@@ -771,7 +773,7 @@ def test_plot_of_a_slice(of_three_inputs, at):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "words"),
+    ("arguments", "error", "message"),
     [
         ({"along": 3}, ValueError, "`along` must be below the number of inputs, 3; received 3"),
         ({"along": "rows"}, TypeError, "`along` must be an integer"),
@@ -785,18 +787,22 @@ def test_plot_of_a_slice(of_three_inputs, at):
         ({"entries": {"dy": "x"}}, ValueError, "'x' is no index"),
     ],
 )  # fmt: skip
-def test_plot_refuses_what_it_cannot_draw(of_three_inputs, arguments, error, words):
-    with pytest.raises(error, match=words):
-        of_three_inputs.plot(**arguments)
+def test_plot_raises_for_wrong_arguments(
+    monitor_of_three_inputs, arguments, error, message
+):
+    with pytest.raises(error, match=message):
+        monitor_of_three_inputs.plot(**arguments)
 
 
-def test_plot_of_a_slice_needs_a_function(make_model):
-    monitor = measured(make_model(dim=2), PAIR[1][:, 0, :2], [np.zeros((21, 1))], order=0)
+def test_plot_of_a_slice_without_a_reference_function_raises(make_model):
+    monitor = measured_monitor(
+        make_model(dim=2), ZEROS[1][:, 0, :2], [np.zeros((21, 1))], order=0
+    )
     with pytest.raises(ValueError, match="pass a function as `reference`"):
         monitor.plot(along=0, at="median")
 
 
-def test_a_figure_that_cannot_be_drawn_ends_no_fit(
+def test_error_in_a_figure_warns_and_the_fit_continues(
     make_model, gaussian_data, tmp_path, monkeypatch
 ):
     def broken(*_):

@@ -1,5 +1,5 @@
-"""Numbers as arguments: one rule for all of them. What is no number of the kind is a
-TypeError, also a truth value; what is out of range is a ValueError."""
+"""Numbers as arguments. A wrong type, also a bool, raises a TypeError, and a number out of
+range a ValueError."""
 
 import functools
 import math
@@ -32,8 +32,8 @@ def compare(**arguments):
     return keras_smooth.compare(**arguments)
 
 
-# A call with the number, and the least number that is allowed.
-WHOLE = {
+# A call with the number, and the smallest number that is allowed.
+INTEGERS = {
     "derivatives order": (lambda n: keras_smooth.derivatives(np.square, X, n), 0),
     "derivatives batch_size": (
         lambda n: keras_smooth.derivatives(model(), X, batch_size=n),
@@ -63,7 +63,7 @@ WHOLE = {
     "compare jobs": (lambda n: compare(jobs=n), 1),
 }
 # A call with the number, one that is too small and one that is right.
-FINITE = {
+FLOATS = {
     "snake a": (lambda v: activations.snake(X, v), 0.0, 0.5),
     "sharp_softplus sharpness": (lambda v: activations.sharp_softplus(X, v), 0.0, 2.0),
     "smelu beta": (lambda v: activations.smelu(X, v), -1.0, 2.0),
@@ -82,62 +82,66 @@ FINITE = {
 
 
 @pytest.mark.parametrize("value", [True, np.True_, 1.5, 1.0, np.float64(1.0), "1", 1j])
-@pytest.mark.parametrize("name", WHOLE)
-def test_no_whole_number_is_a_type_error(name, value):
-    # Slices of a tuple are taken before the check.
+@pytest.mark.parametrize("name", INTEGERS)
+def test_non_integer_raises_type_error(name, value):
+    # Slices of a tuple are computed before the check.
     if name == "monitor order":
         with pytest.raises(TypeError):
             keras_smooth.DerivativeMonitor(X, Y, value)
         return
     with pytest.raises(TypeError, match="must be an integer"):
-        WHOLE[name][0](value)
+        INTEGERS[name][0](value)
 
 
-@pytest.mark.parametrize("name", WHOLE)
-def test_whole_number_below_the_least_is_a_value_error(name):
-    call, least = WHOLE[name]
-    with pytest.raises(ValueError, match=f"must be {least} or more, received {least - 1}"):
-        call(least - 1)
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integer_below_the_minimum_raises_value_error(name):
+    call, smallest = INTEGERS[name]
+    with pytest.raises(
+        ValueError, match=f"must be {smallest} or more, received {smallest - 1}"
+    ):
+        call(smallest - 1)
 
 
 @pytest.mark.parametrize("value", [True, np.False_, "1", 1j, [1.0], np.ones(1)])
-@pytest.mark.parametrize("name", FINITE)
-def test_no_number_is_a_type_error(name, value):
+@pytest.mark.parametrize("name", FLOATS)
+def test_non_number_raises_type_error(name, value):
     with pytest.raises(TypeError, match="must be a number"):
-        FINITE[name][0](value)
+        FLOATS[name][0](value)
 
 
-@pytest.mark.parametrize("name", FINITE)
-def test_number_that_is_too_small_or_not_finite_is_a_value_error(name):
-    call, small, _ = FINITE[name]
+@pytest.mark.parametrize("name", FLOATS)
+def test_number_out_of_range_or_not_finite_raises_value_error(name):
+    call, small, _ = FLOATS[name]
     for value in (small, math.nan, math.inf, -math.inf):
         if value is not None:
             with pytest.raises(ValueError, match="must be (finite|above|.* or more)"):
                 call(value)
 
 
-CHEAP = [name for name in WHOLE if name.split()[0] not in ("compare", "fit_lbfgs", "audit")]
+CHEAP = [
+    name for name in INTEGERS if name.split()[0] not in ("compare", "fit_lbfgs", "audit")
+]
 
 
 @pytest.mark.parametrize("name", CHEAP)
-def test_numpys_integers_are_integers(name):
-    call, least = WHOLE[name]
-    call(np.int64(least))
-    call(np.uint8(least))
+def test_numpy_integers_are_accepted(name):
+    call, smallest = INTEGERS[name]
+    call(np.int64(smallest))
+    call(np.uint8(smallest))
 
 
-@pytest.mark.parametrize("name", [name for name in FINITE if "fit_lbfgs" not in name])
-def test_numpys_numbers_and_integers_are_numbers(name):
-    call, _, right = FINITE[name]
+@pytest.mark.parametrize("name", [name for name in FLOATS if "fit_lbfgs" not in name])
+def test_numpy_floats_and_integers_are_accepted(name):
+    call, _, right = FLOATS[name]
     call(np.float32(right))
     call(2)
 
 
 @pytest.mark.parametrize("value", [7, np.int8(7), np.uint64(7)])
-def test_whole_number_is_an_int(value):
+def test_whole_number_returns_int(value):
     assert type(checks.whole_number("n", value, 0)) is int
 
 
 @pytest.mark.parametrize("value", [7, 7.0, np.float32(7), np.int8(7)])
-def test_finite_number_is_a_float(value):
+def test_finite_number_returns_float(value):
     assert type(checks.finite_number("n", value)) is float

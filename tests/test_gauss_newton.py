@@ -1,4 +1,4 @@
-"""Damped Gauss-Newton: steps against dense algebra, Jacobians against differences, refusals."""
+"""Damped Gauss-Newton: steps against dense algebra, Jacobians against differences, errors."""
 
 import logging
 import math
@@ -23,6 +23,7 @@ from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.residuals import Residuals
 from keras_smooth.lbfgs.objective.sharding import perturbed
 from keras_smooth.lbfgs.objective.terms import ResidualTerms
+from keras_smooth.models.tracing import traced
 
 GAUSS_NEWTON = {"method": "gauss_newton", "jit_compile": False, "verbose": 0}
 
@@ -30,7 +31,7 @@ GAUSS_NEWTON = {"method": "gauss_newton", "jit_compile": False, "verbose": 0}
 # The step.
 
 
-def system(num_residuals, num_weights):
+def random_system(num_residuals, num_weights):
     rng = np.random.default_rng(num_residuals)
     jacobian = rng.normal(size=(num_residuals, num_weights))
     residuals = rng.normal(size=num_residuals)
@@ -43,11 +44,11 @@ def system_of(residuals, jacobian, damping=0.0):
     )
 
 
-# More weights, the dual; more residuals, the normal equations; as many.
+# More weights than residuals (the dual), fewer (the normal equations), and as many.
 @pytest.mark.parametrize("size", [(5, 9), (9, 5), (7, 7)])
 @pytest.mark.parametrize("damping", [1e-6, 1.0, 1e6])
 def test_step_solves_the_damped_least_squares_problem(size, damping):
-    jacobian, residuals = system(*size)
+    jacobian, residuals = random_system(*size)
     below = math.sqrt(damping) * np.eye(size[1])
     expected = np.linalg.lstsq(
         np.concatenate([jacobian, below]),
@@ -80,24 +81,24 @@ def test_gram_matrix_by_halves_is_the_product(num_rows, is_known):
 
 # The smallest singular value, as a fraction of the largest one. In float64 its square is 1e-4 of
 # what rounding changes in J'J, in float32 it is 1e-3 of that.
-SMALLEST = {"float64": 1e-10, "float32": 1e-5}
+SMALLEST_SINGULAR_VALUE = {"float64": 1e-10, "float32": 1e-5}
 
 
-@pytest.mark.parametrize("dtype", SMALLEST)
+@pytest.mark.parametrize("dtype", SMALLEST_SINGULAR_VALUE)
 @pytest.mark.parametrize("size", [(12, 30), (30, 12), (12, 12)])
-def test_small_damping_reaches_small_singular_values(size, dtype):
+def test_small_damping_resolves_small_singular_values(size, dtype):
     rng = np.random.default_rng(0)
     left = np.linalg.qr(rng.normal(size=(size[0], 12)))[0]
     right = np.linalg.qr(rng.normal(size=(size[1], 12)))[0]
-    values = np.geomspace(1.0, SMALLEST[dtype], 12)
+    values = np.geomspace(1.0, SMALLEST_SINGULAR_VALUE[dtype], 12)
     jacobian = ((left * values) @ right.T).astype(dtype)
     # The exact step is -right @ weights, and each of its coordinates has the same size.
     weights = np.resize([1.0, -1.0], 12)
     residuals = ((left * values) @ weights).astype(dtype)
-    damping = 0.01 * SMALLEST[dtype] ** 2
-    system = system_of(residuals, jacobian, damping)
-    assert float(system.smallest_damping) < damping
-    _, step, count = system.solve(
+    damping = 0.01 * SMALLEST_SINGULAR_VALUE[dtype] ** 2
+    damped = system_of(residuals, jacobian, damping)
+    assert float(damped.smallest_damping) < damping
+    _, step, count = damped.solve(
         lambda step: residuals + tf.linalg.matvec(jacobian, step),
         tf.constant(damping, dtype),
     )
@@ -109,9 +110,9 @@ def test_small_damping_reaches_small_singular_values(size, dtype):
 
 @pytest.mark.parametrize("entry", [math.nan, math.inf, 0.0])
 @pytest.mark.parametrize("size", [(3, 5), (5, 3)])
-# Without a step before, and after one whose damping was below the rounding of J'J.
+# Without a previous step, and after one whose damping was below the rounding of J'J.
 @pytest.mark.parametrize("damping", [0.0, 1e-18])
-def test_a_useless_jacobian_is_no_error(entry, size, damping):
+def test_jacobian_of_nan_inf_or_zeros_gives_a_zero_step(entry, size, damping):
     residuals = np.ones(size[0])
     damped = system_of(residuals, np.full(size, entry), damping)
     value, step, _ = damped.solve(
@@ -124,35 +125,37 @@ def test_a_useless_jacobian_is_no_error(entry, size, damping):
 @pytest.mark.parametrize(
     "loss_ratio, sample_ratio, share, expected",
     [
-        # A step that is worth its share of the cost.
+        # A step that lowers the loss by more than its share of the cost.
         (0.3, 1e-6, 0.5, False),
-        # The sample is fitted, the other rows are not.
+        # The sample is fitted. The other rows are not.
         (0.99, 1e-6, 0.1, True),
         # From good weights, a step lowers both by little, but that of the sample by more.
         (0.994, 0.976, 0.028, True),
-        # Both are lowered alike: damping is the limit, and more rows would not help.
+        # Both are lowered equally: damping is the limit, and more rows would not help.
         (0.994, 0.993, 0.028, False),
     ],
 )
-def test_samples_grow_if_they_limit_the_step(loss_ratio, sample_ratio, share, expected):
+def test_sample_grows_if_it_limits_the_step(loss_ratio, sample_ratio, share, expected):
     ratios = (tf.constant(ratio, tf.float64) for ratio in (loss_ratio, sample_ratio))
     assert bool(gauss_newton._is_limited_by_sample(*ratios, share)) is expected
 
 
-def test_corrections_find_what_the_linear_model_misses():
-    jacobian, residuals = system(5, 9)
+def test_corrections_solve_for_nonlinear_residuals():
+    jacobian, residuals = random_system(5, 9)
     damping = tf.constant(1e-6, tf.float64)
 
-    def after(step):
+    def residuals_after(step):
         linear = tf.linalg.matvec(jacobian, step)
         return residuals + linear + 0.03 * linear**2
 
     damped = system_of(residuals, jacobian)
-    value, step, count = damped.solve(after, damping)
-    _, plain, _ = damped.solve(lambda s: residuals + tf.linalg.matvec(jacobian, s), damping)
+    value, step, count = damped.solve(residuals_after, damping)
+    _, uncorrected, _ = damped.solve(
+        lambda s: residuals + tf.linalg.matvec(jacobian, s), damping
+    )
     # With 9 weights, 5 residuals can be 0, except for the damping: 1e-6 squared.
-    assert float(tf.reduce_sum(after(plain) ** 2)) > 1e-4
-    assert float(value) == float(tf.reduce_sum(after(step) ** 2)) < 1e-10
+    assert float(tf.reduce_sum(residuals_after(uncorrected) ** 2)) > 1e-4
+    assert float(value) == float(tf.reduce_sum(residuals_after(step) ** 2)) < 1e-10
     assert 3 < int(count) <= 12
 
 
@@ -178,13 +181,13 @@ def least_squares(function):
     def linearized(position, rows, data):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(position)
-            found = function(position)
-        return found, tape.jacobian(found, position, experimental_use_pfor=False)
+            values = function(position)
+        return values, tape.jacobian(values, position, experimental_use_pfor=False)
 
     return LeastSquares(value_and_gradient, value, draw, residuals, linearized)
 
 
-def end_state(function, start, num_iterations, tolerance=1e-6, dtype="float64"):
+def final_state(function, start, num_iterations, tolerance=1e-6, dtype="float64"):
     minimizer = Minimizer(least_squares(function), "gauss_newton", 1, jit_compile=False)
     state = minimizer.begin(tf.constant(start, dtype), ())
     return minimizer.advance(state, num_iterations, tolerance, ())
@@ -193,8 +196,8 @@ def end_state(function, start, num_iterations, tolerance=1e-6, dtype="float64"):
 @pytest.mark.parametrize(
     "problem", representatives(PROBLEMS, PROBLEMS[::7]), ids=lambda problem: problem.name
 )
-def test_solves_the_problems_of_more_garbow_and_hillstrom(problem):
-    state = end_state(problem.residuals, problem.start, 1000)
+def test_problems_of_more_garbow_and_hillstrom_are_solved(problem):
+    state = final_state(problem.residuals, problem.start, 1000)
     assert problem.is_minimum(float(state.objective_value))
     # Residuals r are rounded by 1e-16 of their terms, and their squares by 2e-16 r.
     value = pytest.approx(float(problem(state.position)), rel=1e-9, abs=1e-22)
@@ -208,11 +211,11 @@ def test_evaluations_are_counted():
         counted.assign_add(1)
         return PROBLEMS[0].residuals(x)
 
-    state = end_state(function, PROBLEMS[0].start, 5, 0.0)
+    state = final_state(function, PROBLEMS[0].start, 5, 0.0)
     assert int(state.num_objective_evaluations) == int(counted) > 5
 
 
-def test_samples_with_strings_are_not_searched_for_inf():
+def test_samples_with_strings_count_as_finite():
     """x contains strings if a model begins with a lookup layer."""
 
     def draw(size, seed, data):
@@ -302,7 +305,7 @@ def two_outputs():
 
 
 # Name: model, objective, data, how each term is differentiated.
-OBJECTIVES = {
+OBJECTIVES_AND_METHODS = {
     "mse": (net, None, (X, Y, None), ["rows"]),
     "targets without an axis": (net, None, (X, Y[:, 0], None), ["rows"]),
     "sample weights": (net, None, (X, Y, WEIGHTS), ["rows"]),
@@ -355,7 +358,8 @@ OBJECTIVES = {
 def linearize(residuals, position, data, rows=None):
     """Returns residuals and Jacobian of the data, or of a sample `rows`, computed in a graph."""
     terms = residuals.layout(data).terms
-    compiled = tf.function(residuals.linearized, autograph=False)
+    # TensorFlow counts retraces by code object; `traced` makes a function that is counted alone.
+    compiled = traced(residuals.linearized)
     return compiled(position, data if rows is None else rows, terms)
 
 
@@ -364,9 +368,9 @@ def as_tensors(data):
 
 
 @pytest.mark.filterwarnings("ignore:The loss does not depend on these trainable weights")
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_jacobian(name):
-    make, function, data, ways = OBJECTIVES[name]
+@pytest.mark.parametrize("name", OBJECTIVES_AND_METHODS)
+def test_jacobian_equals_gradient_and_central_differences(name):
+    make, function, data, methods = OBJECTIVES_AND_METHODS[name]
     model, data = make(), as_tensors(data)
     weights = {"equation": 4.0} if name == "an equation" else None
     terms = None if function is None else ResidualTerms(function, weights)
@@ -374,34 +378,34 @@ def test_jacobian(name):
     residuals, position = Residuals(objective), perturbed(objective.position)
     residuals.examine(position, data)
     terms = residuals.layout(data).terms
-    assert [term.method for term in terms] == ways
+    assert [term.method for term in terms] == methods
     values, jacobian = linearize(residuals, position, data)
     value, gradient = objective.value_and_gradient(position, data)
     assert float(tf.reduce_sum(values**2)) == pytest.approx(float(value), rel=1e-12)
     # Both are sums of some hundred products, which are rounded.
-    found = 2.0 * tf.linalg.matvec(jacobian, values, transpose_a=True)
-    np.testing.assert_allclose(found, gradient, rtol=1e-10, atol=1e-12)
+    product = 2.0 * tf.linalg.matvec(jacobian, values, transpose_a=True)
+    np.testing.assert_allclose(product, gradient, rtol=1e-10, atol=1e-12)
     direction = tf.constant(np.random.default_rng(3).normal(size=len(position)))
-    along = [residuals.values(position + h * direction, data) for h in (1e-6, -1e-6)]
+    shifted = [residuals.values(position + h * direction, data) for h in (1e-6, -1e-6)]
     # Errors of central differences: the third derivative times 1e-12, and rounding 1e-16 / 1e-6.
     np.testing.assert_allclose(
         tf.linalg.matvec(jacobian, direction),
-        (along[0] - along[1]) / 2e-6,
+        (shifted[0] - shifted[1]) / 2e-6,
         rtol=1e-5,
         atol=1e-8,
     )
 
 
 @pytest.mark.filterwarnings("ignore:The loss does not depend on these trainable weights")
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_sample_has_residuals_and_a_jacobian_that_all_rows_have(name):
-    make, function, data, ways = OBJECTIVES[name]
+@pytest.mark.parametrize("name", OBJECTIVES_AND_METHODS)
+def test_residuals_and_jacobian_of_a_sample_are_rows_of_all_data(name):
+    make, function, data, methods = OBJECTIVES_AND_METHODS[name]
     model, data = make(), as_tensors(data)
     objective = Objective(model, function and ResidualTerms(function, None))
     residuals, position = Residuals(objective), perturbed(objective.position)
     residuals.examine(position, data)
     rows, share = residuals.draw(data, tf.constant(3), tf.constant(1))
-    if "entries" in ways:
+    if "entries" in methods:
         assert rows is data and share == 1.0
         return
     assert share < 1.0 == residuals.draw(data, tf.constant(99), tf.constant(1))[1]
@@ -412,33 +416,33 @@ def test_a_sample_has_residuals_and_a_jacobian_that_all_rows_have(name):
         )
     ]  # fmt: skip
     sizes = [
-        [each.shape[0] for each in objective.residuals(objective.variables, part)]
+        [term.shape[0] for term in objective.residuals(objective.variables, part)]
         for part in (data, rows)
     ]
     assert sizes[1] == [min(3, size) for size in sizes[0]]
-    for whole, sample in zip(*map(groups_by_term, whole_and_sample, sizes)):
+    for whole, sample in zip(*map(split_by_term, whole_and_sample, sizes)):
         # Residuals are divided by the root of the number of rows.
         sample = sample * math.sqrt(len(sample) / len(whole))
-        apart = np.abs(whole[:, None] - sample).max(axis=-1).min(axis=0)
+        distances = np.abs(whole[:, None] - sample).max(axis=-1).min(axis=0)
         # The sums are the same, computed in batches of another size.
-        assert apart.max() <= 1e-12 * np.abs(whole).max()
+        assert distances.max() <= 1e-12 * np.abs(whole).max()
         assert len(np.unique(np.round(sample, 9), axis=0)) == len(sample)
 
 
-def groups_by_term(rows, sizes):
+def split_by_term(rows, sizes):
     """Splits rows into groups, one for each term; a term with k units has k rows for each row."""
     ends = np.cumsum(sizes) * (len(rows) // sum(sizes))
     return np.split(np.asarray(rows), ends[:-1])
 
 
-def needs_its_number_of_rows(model, x):
+def objective_of_a_fixed_number_of_rows(model, x):
     u = model(x["inside"])
     return u * np.ones((u.shape[0] + 0, 1)) - 0.3
 
 
-def test_code_for_one_number_of_rows_has_no_samples():
+def test_objective_of_a_fixed_number_of_rows_is_not_sampled():
     model, data = oscillator_net(), as_tensors((POINTS, None, None))
-    objective = Objective(model, ResidualTerms(needs_its_number_of_rows, None))
+    objective = Objective(model, ResidualTerms(objective_of_a_fixed_number_of_rows, None))
     residuals = Residuals(objective)
     residuals.examine(perturbed(objective.position), data)
     layout = residuals.layout(data)
@@ -453,7 +457,7 @@ def jacobian_of(model, data):
     return linearize(residuals, position, data)[1]
 
 
-def test_rows_in_a_loop_have_the_jacobian_of_vectorized_ones_without_a_word():
+def test_jacobian_of_a_loop_equals_that_of_unrolled_rows_without_warnings():
     logged = []
     handler = logging.Handler()
     handler.emit = logged.append
@@ -468,14 +472,14 @@ def test_rows_in_a_loop_have_the_jacobian_of_vectorized_ones_without_a_word():
     assert not logged
 
 
-def test_spectral_normalization():
+def test_jacobian_of_spectral_normalization_equals_gradient():
     inner = dense(3, "tanh", dtype="float64")
     model = net(keras.layers.SpectralNormalization(inner, dtype="float64"))
     objective, data = Objective(model), as_tensors((X, Y, None))
     residuals, position = Residuals(objective), perturbed(objective.position)
     residuals.examine(position, data)
     values, jacobian = linearize(residuals, position, data)
-    # Keras stops the gradient of its power iteration, so that differences cannot be compared with.
+    # Keras stops the gradient of its power iteration, so that differences are no reference.
     np.testing.assert_allclose(
         2.0 * tf.linalg.matvec(jacobian, values, transpose_a=True),
         objective.value_and_gradient(position, data)[1],
@@ -487,7 +491,7 @@ def test_spectral_normalization():
 # The fit.
 
 
-def test_reaches_what_lbfgs_does_in_fewer_iterations():
+def test_loss_is_below_that_of_lbfgs_after_as_many_epochs():
     losses = {}
     for method in ("lbfgs", "gauss_newton"):
         history = fit_lbfgs(
@@ -499,7 +503,7 @@ def test_reaches_what_lbfgs_does_in_fewer_iterations():
 
 # The first sample has a third of 300 rows, so that its solution is not that of all rows.
 @pytest.mark.parametrize("num_rows", [5, 30, 300])
-def test_linear_least_squares_with_weights_end_at_the_solution(num_rows):
+def test_fit_solves_weighted_linear_least_squares(num_rows):
     rng = np.random.default_rng(num_rows)
     x, weights = rng.normal(size=(num_rows, 8)), rng.uniform(0.1, 2.0, num_rows)
     y = x @ np.arange(1.0, 9.0)[:, None] + rng.normal(size=(num_rows, 1))
@@ -518,7 +522,7 @@ def test_linear_least_squares_with_weights_end_at_the_solution(num_rows):
     np.testing.assert_allclose(solution, expected, rtol=1e-8, atol=1e-9)
 
 
-def bell(seed=0):
+def gaussian_fit(seed=0):
     """Returns a net and 600 rows; a sample of the rows determines the weights."""
     layers = [dense(12, "tanh", seed, dtype="float64"), dense(1, seed=9, dtype="float64")]
     model = keras.Sequential([keras.Input((1,), dtype="float64"), *layers])
@@ -527,19 +531,19 @@ def bell(seed=0):
     return model, x, np.exp(-(x**2))
 
 
-def test_samples_reach_what_all_rows_do(monkeypatch):
+def test_fit_of_samples_converges_as_that_of_all_rows(monkeypatch):
     losses = {}
     for first in (20, 600):
         monkeypatch.setattr(gauss_newton, "FIRST_ROWS", first)
-        model, x, y = bell()
+        model, x, y = gaussian_fit()
         losses[first] = fit_lbfgs(model, x, y, epochs=60, **GAUSS_NEWTON).result.fun
     assert max(losses.values()) < 1e-12
 
 
-def test_a_limit_of_rows_is_a_limit_of_the_sample(monkeypatch):
+def test_memory_limit_of_the_jacobian_limits_the_sample(monkeypatch):
     # With 37 weights, a Jacobian of 600 rows is above the limit, and that of a sample of 60 is not.
     monkeypatch.setattr("keras_smooth.lbfgs.objective.residuals.MAX_BYTES", 60 * 37 * 8)
-    model, x, y = bell()
+    model, x, y = gaussian_fit()
     result = fit_lbfgs(model, x, y, epochs=40, **GAUSS_NEWTON).result
     assert result.fun < 1e-6 and result.status in (Status.ITERATION_LIMIT, Status.STALLED)
     mean = np.mean((model.predict(x, verbose=0) - y) ** 2)
@@ -585,7 +589,7 @@ def test_variables_are_trained(kind):
             **arguments, **GAUSS_NEWTON,
         ).result  # fmt: skip
 
-    # A fit at the solution begins and ends at the values of before.
+    # A fit that ends at its start restores the initial values.
     assert fit(target=1e9).nit == 0 and (float(rate), float(capital)) == (0.1, 1.0)
     assert fit().success
     assert (float(rate), float(capital)) == pytest.approx((0.7, 2.0), rel=1e-8)
@@ -618,7 +622,7 @@ def at_rosenbrocks_start():
 
 
 # Name: objective, model, arguments, the expected status.
-ENDS = {
+FINAL_STATUS = {
     "tolerance": (rosenbrock, at_rosenbrocks_start, {}, Status.TOLERANCE),
     "at the minimum already": (rosenbrock, lambda: two_unknowns([1.0, 1.0]), {}, Status.TOLERANCE),
     "iteration limit": (errors_of, at_start, {"epochs": 2}, Status.ITERATION_LIMIT),
@@ -635,9 +639,9 @@ ENDS = {
 
 
 @pytest.mark.filterwarnings("ignore:fit_lbfgs minimizes `objective` alone")
-@pytest.mark.parametrize("name", ENDS)
-def test_status(name):
-    objective, make, arguments, status = ENDS[name]
+@pytest.mark.parametrize("name", FINAL_STATUS)
+def test_fit_ends_with_expected_status(name):
+    objective, make, arguments, status = FINAL_STATUS[name]
     result = fit_lbfgs(
         make(), X, objective=objective, **{"epochs": 200, **arguments, **GAUSS_NEWTON}
     ).result
@@ -652,7 +656,7 @@ def dataset():
     return tf.data.Dataset.from_tensor_slices((X, Y)).batch(5)
 
 
-def own_loss():
+def custom_loss():
     class OwnLoss(keras.Sequential):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):
             return tf.reduce_mean((y - y_pred) ** 2)
@@ -662,7 +666,7 @@ def own_loss():
     return model
 
 
-REFUSALS = {
+WRONG_ARGUMENTS = {
     "another loss": (lambda: net(loss="mae"), {}, "the mean squared error is"),
     "a regularizer": (
         lambda: net(dense(3, dtype="float64", kernel_regularizer="l2")), {},
@@ -697,7 +701,7 @@ REFUSALS = {
         lambda: net(dense(3, dtype="float64", kernel_regularizer=keras.regularizers.L2(1e-12))), {},
         "the model has regularizers",
     ),
-    "a loss of its own": (lambda: own_loss(), {}, "does not see what compute_loss"),
+    "a loss of its own": (lambda: custom_loss(), {}, "does not see what compute_loss"),
     "a negative weight": (
         net, {"y": None, "objective": lambda model, x: {"a": model(x)}, "loss_weights": {"a": -1.0}},
         "`loss_weights` must be 0 or more",
@@ -707,14 +711,14 @@ REFUSALS = {
 
 @pytest.mark.filterwarnings("ignore:fit_lbfgs minimizes `objective` alone")
 @pytest.mark.filterwarnings("ignore:.*negative")
-@pytest.mark.parametrize("name", REFUSALS)
-def test_refusals(name):
-    make, arguments, words = REFUSALS[name]
-    with pytest.raises((TypeError, ValueError), match=words):
+@pytest.mark.parametrize("name", WRONG_ARGUMENTS)
+def test_unsupported_arguments_raise(name):
+    make, arguments, message = WRONG_ARGUMENTS[name]
+    with pytest.raises((TypeError, ValueError), match=message):
         fit_lbfgs(make(), **{"x": X, "y": Y, **arguments, **GAUSS_NEWTON})
 
 
-def test_too_large_a_matrix_is_refused_with_its_size(monkeypatch):
+def test_matrix_above_the_limit_raises_an_error_with_its_size(monkeypatch):
     monkeypatch.setattr("keras_smooth.lbfgs.objective.residuals.MAX_ROWS", 12)
     batch_normalization = keras.layers.BatchNormalization(dtype="float64")
     with pytest.raises(ValueError, match="20 residuals by 19 weights.*matrix of 19 rows"):
@@ -722,7 +726,7 @@ def test_too_large_a_matrix_is_refused_with_its_size(monkeypatch):
 
 
 # Name: objective, words of the warning, the expected status.
-ODD = {
+WARNINGS = {
     "float32": (
         lambda model, x: tf.cast(errors_of(model, x), "float32"), "the loss computes in float32",
         Status.ITERATION_LIMIT,
@@ -735,17 +739,17 @@ ODD = {
 
 
 @pytest.mark.filterwarnings("ignore:fit_lbfgs minimizes `objective` alone")
-@pytest.mark.parametrize("name", ODD)
-def test_warnings(name):
-    objective, words, status = ODD[name]
-    with pytest.warns(UserWarning, match=words):
+@pytest.mark.parametrize("name", WARNINGS)
+def test_float32_and_nan_residuals_warn(name):
+    objective, message, status = WARNINGS[name]
+    with pytest.warns(UserWarning, match=message):
         result = fit_lbfgs(net(), X, objective=objective, epochs=3, **GAUSS_NEWTON).result
     assert result.status == status
 
 
 @pytest.mark.filterwarnings("ignore:fit_lbfgs minimizes `objective` alone")
 @pytest.mark.parametrize("method", ["lbfgs", "bfgs", "tfp_lbfgs"])
-def test_a_random_loss_is_said_to_be_so(method):
+def test_random_loss_ends_with_status_random(method):
     def objective(model, x):
         return tf.reduce_mean(
             (errors_of(model, x) - tf.random.normal((20, 1), dtype=x.dtype)) ** 2

@@ -1,4 +1,4 @@
-"""The gain against closed forms, and what the start does to a deep net."""
+"""The gain against closed forms, and the initial signal of deep nets."""
 
 import math
 
@@ -27,31 +27,31 @@ SMOOTH = ("tanh", "sigmoid", "softplus", "silu", "gelu", "mish", "squareplus", "
         ("exponential", math.exp(-1.0)),
         # E[4 z^2 exp(-2 z^2)] = 4 * 5^(-3/2); the slope at 0 is 0.
         ("gaussian", math.sqrt(5.0**1.5 / 4.0)),
-        # Beside 0 it has the slopes s and s a, in half of the cases each.
+        # Near 0 it has the slopes s and s a, in half of the cases each.
         ("selu", math.sqrt(2 / (1 + 1.6732632423543772**2)) / 1.0507009873554805),
         ("leaky_relu", math.sqrt(2 / (1 + 0.2**2))),
         # The slope is 1 beyond 1/2, and 0 within.
         ("hard_shrink", math.erfc(math.sqrt(1 / 8)) ** -0.5),
         ("soft_shrink", math.erfc(math.sqrt(1 / 8)) ** -0.5),
-        # 1/2 beside 0, and less by the tail beyond 6.
+        # 1/2 near 0, and less by the tail beyond 6.
         ("relu6", math.sqrt(2.0)),
-        # Not element by element: left alone.
+        # Not element by element: the gain is 1.
         ("softmax", 1.0),
         ("glu", 1.0),
     ],
 )
-def test_gain(name, expected):
-    # Four nodes a panel integrate these to rounding; a slope beside 0 is one at 1e-8, and
-    # constants of float32 are in leaky_relu.
+def test_gain_equals_closed_forms(name, expected):
+    # Four nodes a panel integrate these to rounding. Slopes near 0 are taken at 1e-8, and
+    # leaky_relu has constants of float32.
     assert initializers.gain(name) == pytest.approx(expected, rel=2e-8)
 
 
-def test_gain_takes_the_true_slope_at_zero():
+def test_gain_uses_the_true_slope_at_zero():
     # TensorFlow's slope of Keras' CELU is 2 there; E[f'^2] is below 1.
     assert initializers.gain(keras.activations.celu) == pytest.approx(1.0, rel=2e-8)
 
 
-def test_gain_against_plain_quadrature():
+def test_gain_equals_quadrature():
     z = np.linspace(-12.0, 12.0, 100_001)
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     slope = 1 / (1 + np.exp(-z))  # of softplus; its mean square grows with the variance
@@ -77,22 +77,22 @@ ELEMENTWISE = {
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_no_small_change_grows_near_zero_or_at_variance_one(name):
+def test_gain_keeps_small_changes_near_zero_or_at_variance_one(name):
     gain = initializers.gain(ELEMENTWISE[name])
     amplified = [gain**2 * _plain_mean_square(ELEMENTWISE[name], s) for s in (1e-4, 1.0)]
-    # Of the plain rule, at steps of 2.5e-4, and of what a slope changes within 1e-4.
+    # Errors of the trapezoidal rule at steps of 2.5e-4, and changes of the slope within 1e-4.
     assert max(amplified) == pytest.approx(1.0, rel=2e-3)
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_small_changes_keep_their_size_in_a_wide_layer(name, rng):
+def test_wide_layer_does_not_amplify_small_changes(name, rng):
     kernel = np.asarray(initializers.GainScaling(ELEMENTWISE[name], seed=0)((1500, 1500)))
     amplified = []
     for scale in (1e-3, 1.0):
         z, change = scale * rng.normal(size=1500), 1e-7 * rng.normal(size=1500)
         ends = [np.asarray(ELEMENTWISE[name](z + s * change)) for s in (1, -1)]
-        moved = (ends[0] - ends[1]) / 2 @ kernel.astype("float64")
-        amplified.append(np.linalg.norm(moved) / np.linalg.norm(change))
+        change_of_output = (ends[0] - ends[1]) / 2 @ kernel.astype("float64")
+        amplified.append(np.linalg.norm(change_of_output) / np.linalg.norm(change))
     # Sums of 1500 squares scatter by 4 %, of steep functions by more.
     assert max(amplified) < 1.2
 
@@ -104,7 +104,7 @@ def test_small_signals_of_selu_do_not_grow():
         x = np.asarray(keras_smooth.Dense(
             400, "selu", order=0, kernel_initializer=start, dtype="float64"
         )(x))  # fmt: skip
-    # Before, each of 12 layers made it 1.3 times larger.
+    # If the kink at 0 did not count, each of 12 layers would multiply them by 1.3.
     assert np.std(x) < 1e-3
 
 
@@ -117,10 +117,14 @@ def test_small_signals_of_selu_do_not_grow():
         ("ab,bc->ac", (40,), (0,)),
     ],
 )
-def test_kernels_of_einsum_are_centered_over_their_inputs(equation, shape, inputs):
-    out = {"abde": (None, 30, 20), "abe": (None, 30), "ac": (30,)}[equation.split(">")[1]]
+def test_einsum_kernels_are_centered_over_their_inputs(equation, shape, inputs):
+    output_shape = {"abde": (None, 30, 20), "abe": (None, 30), "ac": (30,)}[
+        equation.split(">")[1]
+    ]
     layer = keras.layers.EinsumDense(
-        equation, out, kernel_initializer=initializers.GainScaling("sigmoid", seed=0)
+        equation,
+        output_shape,
+        kernel_initializer=initializers.GainScaling("sigmoid", seed=0),
     )
     layer.build((None, *shape))
     kernel = np.asarray(layer.kernel)
@@ -131,20 +135,20 @@ def test_kernels_of_einsum_are_centered_over_their_inputs(equation, shape, input
     assert kernel.var() == pytest.approx(16 * 2 / fans, rel=0.15)
 
 
-def test_siren_with_frequency_starts_as_sine_without():
+def test_gain_of_sine_is_divided_by_its_frequency():
     siren = keras_smooth.activations.partial("sin", w0=30.0)
     assert initializers.gain(siren) == pytest.approx(1 / 30)
 
 
 @pytest.mark.parametrize("name", ["tanh", "sin", "linear"])
-def test_start_is_glorots_where_the_gain_is_one(name):
+def test_kernel_equals_glorot_if_the_gain_is_one(name):
     kernel = initializers.GainScaling(name, seed=3)((20, 20))
     glorot = keras.initializers.GlorotUniform(seed=3)((20, 20))
     np.testing.assert_allclose(kernel, glorot, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_centered_columns_and_variance(dtype):
+def test_kernel_has_centered_columns_and_scaled_variance(dtype):
     kernel = np.asarray(initializers.GainScaling("sigmoid", seed=0)((400, 300), dtype))
     assert kernel.dtype == dtype
     np.testing.assert_allclose(kernel.sum(axis=0), 0.0, atol=1e-4)
@@ -152,18 +156,18 @@ def test_centered_columns_and_variance(dtype):
     assert kernel.var() == pytest.approx(16 * 2 / 700, rel=0.02)
 
 
-def test_few_inputs_are_not_centered():
+def test_kernel_of_few_inputs_is_not_centered():
     kernel = np.asarray(initializers.GainScaling("sigmoid", seed=0)((2, 50)))
     assert np.abs(kernel.sum(axis=0)).max() > 0.1
 
 
-def test_config_round_trip():
+def test_config_round_trip_gives_equal_kernels():
     siren = keras_smooth.activations.partial("sin", w0=30.0)
     for activation in ("tanh", "snake", siren):
         start = initializers.GainScaling(activation, seed=5)
         saved = keras.saving.serialize_keras_object(start)
-        again = keras.saving.deserialize_keras_object(saved)
-        np.testing.assert_array_equal(start((3, 4)), again((3, 4)))
+        loaded = keras.saving.deserialize_keras_object(saved)
+        np.testing.assert_array_equal(start((3, 4)), loaded((3, 4)))
 
 
 def _hidden_deviations(activation, initializer):
@@ -183,22 +187,22 @@ def _hidden_deviations(activation, initializer):
 
 
 @pytest.mark.parametrize("activation", SMOOTH)
-def test_signal_stays_alive_through_depth(activation):
+def test_signal_keeps_its_size_through_depth(activation):
     default = _hidden_deviations(
         activation, lambda name, seed: initializers.GainScaling(name, seed=seed)
     )
-    # Glorot's start of a sigmoid net shrinks it 26,000 times on the way.
+    # With Glorot's initializer, a sigmoid net divides it by 26,000.
     assert default[-1] > 0.02 * default[0]
 
 
-def test_glorot_kills_the_signal_of_sigmoid():
+def test_glorot_uniform_loses_the_signal_of_sigmoid():
     glorot = _hidden_deviations(
         "sigmoid", lambda _, seed: keras.initializers.GlorotUniform(seed=seed)
     )
     assert glorot[-1] < 1e-3 * glorot[0]
 
 
-def test_a_layer_with_softmax_does_not_warn():
+def test_layer_with_softmax_does_not_warn():
     # Warnings are errors in tests. Keras warns of a softmax over an axis of size 1.
     layer = keras_smooth.Dense(3, "softmax")
     layer.build((None, 16))

@@ -46,7 +46,7 @@ def _loss_models():
             self.add_loss(keras.ops.mean(x**2))
             return x
 
-    class Own(keras.Sequential):
+    class CustomLoss(keras.Sequential):
         def compute_loss(
             self, x=None, y=None, y_pred=None, sample_weight=None, training=True
         ):
@@ -85,8 +85,8 @@ def _loss_models():
         (x, y),
         np.mean(x.sum(axis=1) ** 2),
     )
-    own = np.mean(np.abs(y - x.sum(axis=1, keepdims=True))) + 2 * np.mean(x.sum(axis=1))
-    yield "compute_loss", Own(plain), None, None, (x, y), own
+    custom = np.mean(np.abs(y - x.sum(axis=1, keepdims=True))) + 2 * np.mean(x.sum(axis=1))
+    yield "compute_loss", CustomLoss(plain), None, None, (x, y), custom
     inputs = {name: keras.Input((2,), name=name, dtype="float64") for name in ("a", "b")}
     outputs = {"p": dense()(inputs["a"]), "q": dense()(inputs["b"])}
     both = ({"a": x, "b": x}, {"p": y, "q": y})
@@ -99,7 +99,7 @@ CASES = {name: case for name, *case in _loss_models()}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_objective_is_the_loss_to_the_last_digit(name):
+def test_objective_equals_the_loss_without_float32_rounding(name):
     model, loss, sample_weight, data, expected = CASES[name]
     loss, loss_weights = loss if isinstance(loss, tuple) else (loss, None)
     model.compile(loss=loss, loss_weights=loss_weights, jit_compile=False)
@@ -114,7 +114,7 @@ def test_objective_is_the_loss_to_the_last_digit(name):
     assert keras.config.floatx() == before
 
 
-def test_gradient_against_central_differences(make_model, gaussian_data):
+def test_gradient_equals_central_differences(make_model, gaussian_data):
     objective = Objective(make_model())
     data = (*map(tf.constant, gaussian_data), None)
     position = objective.position
@@ -150,7 +150,7 @@ def slow(*values):
 
 
 # TFP's line search takes seconds to trace.
-OF_TFP = [slow("tfp_lbfgs"), slow("tfp_bfgs")]
+TFP_METHODS = [slow("tfp_lbfgs"), slow("tfp_bfgs")]
 
 
 # Tests below train with TFP's methods without XLA.
@@ -164,7 +164,7 @@ OF_TFP = [slow("tfp_lbfgs"), slow("tfp_bfgs")]
         ("lbfgs", False),
     ],
 )
-def test_trains(make_model, gaussian_data, method, jit_compile):
+def test_fit_reduces_the_loss(make_model, gaussian_data, method, jit_compile):
     model = make_model()
     history = fit(model, gaussian_data, epochs=150, method=method, jit_compile=jit_compile)
     result = history.result
@@ -177,7 +177,7 @@ def test_trains(make_model, gaussian_data, method, jit_compile):
     )
 
 
-@pytest.mark.parametrize("method", ["lbfgs", "bfgs", *OF_TFP])
+@pytest.mark.parametrize("method", ["lbfgs", "bfgs", *TFP_METHODS])
 def test_chunks_do_not_change_the_result(make_model, gaussian_data, method):
     model, results, epochs = make_model(width=3), [], []
     start, options = model.get_weights(), {"epochs": 20, "method": method}
@@ -198,7 +198,7 @@ def test_chunks_do_not_change_the_result(make_model, gaussian_data, method):
 
 
 @pytest.mark.slow
-def test_same_path_as_tfp_alone(make_model, gaussian_data):
+def test_tfp_lbfgs_equals_lbfgs_minimize_of_tfp(make_model, gaussian_data):
     model = make_model(width=3)
     objective = Objective(model)
     data = (*map(tf.constant, gaussian_data), None)
@@ -207,14 +207,14 @@ def test_same_path_as_tfp_alone(make_model, gaussian_data):
     scale = Sizes(1.0, float(tf.reduce_max(tf.abs(gradient)))).scale("float64")
 
     @tf.function(autograph=False)
-    def alone(position):
+    def lbfgs_minimize(position):
         return tfp.optimizer.lbfgs_minimize(
             lambda p: [v / scale for v in objective.value_and_gradient(p, data)], position,
             num_correction_pairs=50, tolerance=1e-10, x_tolerance=-1.0,
             f_relative_tolerance=-1.0, f_absolute_tolerance=-1.0, max_iterations=25,
         )  # fmt: skip
 
-    expected = alone(objective.position)
+    expected = lbfgs_minimize(objective.position)
     result = fit(
         model, gaussian_data, epochs=25, steps_per_execution=5, method="tfp_lbfgs"
     ).result
@@ -224,7 +224,7 @@ def test_same_path_as_tfp_alone(make_model, gaussian_data):
     assert result.nfev == int(expected.num_objective_evaluations) + 1
 
 
-def test_compiles_once_for_all_seeds(make_model, gaussian_data, monkeypatch):
+def test_program_is_compiled_once_for_several_fits(make_model, gaussian_data, monkeypatch):
     traces = []
     original = Objective.value_and_gradient
 
@@ -244,7 +244,7 @@ def test_compiles_once_for_all_seeds(make_model, gaussian_data, monkeypatch):
 
 
 @pytest.mark.slow
-def test_compiles_again_after_compile(make_model, gaussian_data):
+def test_program_is_compiled_again_after_compile(make_model, gaussian_data):
     model = make_model()
     start = model.get_weights()
     fit(model, gaussian_data, epochs=3)
@@ -260,7 +260,7 @@ def test_compiles_again_after_compile(make_model, gaussian_data):
 
 
 @pytest.mark.slow
-def test_keeps_no_model_alive(make_model, gaussian_data):
+def test_model_is_garbage_collected_after_a_fit(make_model, gaussian_data):
     model = make_model()
     fit(model, gaussian_data, epochs=2, callbacks=[])
     reference = weakref.ref(model)
@@ -272,7 +272,7 @@ def test_keeps_no_model_alive(make_model, gaussian_data):
 # The status at the end.
 
 
-class Valley(keras.Model):
+class FunctionModel(keras.Model):
     """A model whose loss is a given function of one vector of weights."""
 
     def __init__(self, function, start):
@@ -290,7 +290,7 @@ class Valley(keras.Model):
 
 
 def minimize(function, start, **arguments):
-    model = Valley(function, start)
+    model = FunctionModel(function, start)
     model.compile()
     history = fit(model, (np.zeros((1, 1)),), **arguments)
     return history.result, model.w.numpy()
@@ -313,7 +313,7 @@ def coarse(w):
 
 
 # Name: function, start, arguments, the expected status.
-ENDS = {
+FINAL_STATUS = {
     "tolerance": (rosenbrock, [-1.2, 1.0], {"epochs": 200}, Status.TOLERANCE),
     "at the minimum already": (quadratic, [3.0, 3.0], {}, Status.TOLERANCE),
     "iteration limit": (rosenbrock, [-1.2, 1.0], {"epochs": 5}, Status.ITERATION_LIMIT),
@@ -322,7 +322,7 @@ ENDS = {
     "kink": (kink, [1.0, 3.0], {"epochs": 3000}, None),
     # With values and slopes in float16, no step is lower long before the minimum.
     "rounding": (coarse, [-1.2, 1.0], {"epochs": 300}, None),
-    # Each step is lower and none is flat. The weights stay where they are, and the message says why.
+    # Each step is lower and none is flat. The weights keep their values. The message says why.
     "no lower bound": (lambda w: tf.reduce_sum(w), [1.0, 2.0], {}, Status.LINE_SEARCH),
     "NaN at the start": (lambda w: tf.reduce_sum(tf.math.log(w)), [-1.0], {}, Status.NON_FINITE),
     "NaN beyond the next step": (
@@ -333,7 +333,7 @@ ENDS = {
 
 
 # TFP's methods compile for seconds, so that each has cases of different kinds only.
-BY_TFP = {
+TFP_CASES = {
     "tfp_lbfgs": ["kink", "NaN at the start", "NaN beyond the next step"],
     "tfp_bfgs": ["tolerance", "rounding", "NaN beyond the next step"],
 }
@@ -342,12 +342,12 @@ BY_TFP = {
 @pytest.mark.parametrize(
     ("name", "method"),
     [
-        *((name, method) for method in ("lbfgs", "bfgs") for name in ENDS),
-        *(slow(name, method) for method, names in BY_TFP.items() for name in names),
+        *((name, method) for method in ("lbfgs", "bfgs") for name in FINAL_STATUS),
+        *(slow(name, method) for method, names in TFP_CASES.items() for name in names),
     ],
 )
-def test_status(name, method):
-    function, start, arguments, status = ENDS[name]
+def test_fit_ends_with_expected_status(name, method):
+    function, start, arguments, status = FINAL_STATUS[name]
     result, w = minimize(function, start, method=method, **arguments)
     # A path may end exactly at the minimum, where the rounded slope is 0.
     if status is None and result.grad_norm > 0.0:
@@ -367,22 +367,22 @@ def test_status(name, method):
 
 
 @pytest.mark.parametrize("status", Status)
-def test_advice_to_take_float64_is_for_less(status):
-    hampered = status in (Status.LINE_SEARCH, Status.STALLED)
+def test_float64_is_advised_only_if_float32_limits_the_fit(status):
+    is_limited_by_rounding = status in (Status.LINE_SEARCH, Status.STALLED)
     assert status.in_dtype("float64") == status.message and "float64" not in status.message
-    assert ("float64" in status.in_dtype("float32")) == hampered
+    assert ("float64" in status.in_dtype("float32")) == is_limited_by_rounding
 
 
 @pytest.mark.parametrize(("method", "starts"), [
     *((method, [1.6, 1e-3, 100.0]) for method in ("lbfgs", "bfgs")),
     slow("tfp_lbfgs", [1.6]), slow("tfp_bfgs", [1.6]),
 ])  # fmt: skip
-def test_a_trial_that_is_nan_shrinks_the_step(method, starts):
+def test_nan_in_a_line_search_shrinks_the_step(method, starts):
     """The function x - 10 log x has its minimum at 10, and is NaN below 0."""
-    seen = tf.Variable(0, trainable=False)
+    num_negative = tf.Variable(0, trainable=False)
 
     def function(w):
-        seen.assign_add(tf.reduce_sum(tf.cast(w < 0.0, tf.int32)))
+        num_negative.assign_add(tf.reduce_sum(tf.cast(w < 0.0, tf.int32)))
         return tf.reduce_sum(w - 10.0 * tf.math.log(w))
 
     # At a start near 0, the gradient is 1e4.
@@ -391,23 +391,23 @@ def test_a_trial_that_is_nan_shrinks_the_step(method, starts):
     np.testing.assert_allclose(w, 10.0, rtol=1e-7)
     assert result.fun < 0.0
     if method in ("lbfgs", "bfgs"):
-        assert result.success and int(seen) > 0
+        assert result.success and int(num_negative) > 0
 
 
 @pytest.mark.slow
-def test_no_change_is_not_convergence():
+def test_fit_that_ends_at_a_kink_does_not_report_success():
     start = tf.constant([-1.2, 1.0], tf.float64)
-    alone = tf.function(tfp.optimizer.lbfgs_minimize, autograph=False)(
+    result_of_tfp = tf.function(tfp.optimizer.lbfgs_minimize, autograph=False)(
         lambda w: tfp.math.value_and_gradient(kink, w), start, max_iterations=300
     )
-    gradient = float(tf.reduce_max(tf.abs(alone.objective_gradient)))
+    gradient = float(tf.reduce_max(tf.abs(result_of_tfp.objective_gradient)))
     result, _ = minimize(kink, start, epochs=300)
     # TFP's defaults would report convergence, or a failure, with a large gradient.
-    assert gradient > 1e-3 and bool(alone.converged | alone.failed)
+    assert gradient > 1e-3 and bool(result_of_tfp.converged | result_of_tfp.failed)
     assert not result.success and result.grad_norm > 1e-3
 
 
-def test_dead_line_search_restarts_a_bounded_number_of_times(monkeypatch):
+def test_failed_line_search_restarts_at_most_max_restarts_times(monkeypatch):
     """Every second line search is made to fail."""
     original = Minimizer.advance
 
@@ -422,19 +422,19 @@ def test_dead_line_search_restarts_a_bounded_number_of_times(monkeypatch):
     assert "died at iteration 2, 4, 6" in result.message
     assert result.nit == 8
     monkeypatch.undo()
-    none, _ = minimize(rosenbrock, [-1.2, 1.0], epochs=100)
-    assert none.success and none.restarts == 0
+    unpatched, _ = minimize(rosenbrock, [-1.2, 1.0], epochs=100)
+    assert unpatched.success and unpatched.restarts == 0
 
 
-def test_a_line_search_that_dies_is_no_iteration():
+def test_failed_line_search_is_not_counted_as_an_iteration():
     # The value increases in every direction, although the slope is negative.
     result, _ = minimize(lambda w: tf.reduce_sum(tf.stop_gradient(2.0 * w) - w), [1.0])
     assert result.failed and result.nit == 0 and result.restarts == 0
 
 
-def test_throw():
+def test_throw_raises_if_the_fit_fails():
     with pytest.raises(RuntimeError, match="inf or NaN"):
-        minimize(*ENDS["NaN at the start"][:2], throw=True)
+        minimize(*FINAL_STATUS["NaN at the start"][:2], throw=True)
     assert minimize(rosenbrock, [-1.2, 1.0], epochs=200, throw=True)[0].success
 
 
@@ -442,7 +442,7 @@ PICKLED = ["result.OptimizeResult", "result.Status", "resample.Resample"]
 
 
 @pytest.mark.parametrize("name", PICKLED)
-def test_what_0_2_0_has_pickled_can_be_loaded(name):
+def test_pickles_of_version_0_2_0_can_be_loaded(name):
     module, kind = name.split(".")
     pickled = f"ckeras_smooth.lbfgs.{module}\n{kind}\n.".encode()
     assert pickle.loads(pickled) is getattr(keras_smooth, kind)

@@ -27,30 +27,30 @@ def test_advice_is_given_once_for_each_subject():
     def check(subject, message):
         return message
 
-    one, other = Subject(), Subject()
-    assert warnings_of(check, one, None) == []
-    assert warnings_of(check, one, "look") == ["look"]
-    assert warnings_of(check, one, "look") == []
-    assert warnings_of(check, other, "look") == ["look"]
+    first, second = Subject(), Subject()
+    assert warnings_of(check, first, None) == []
+    assert warnings_of(check, first, "look") == ["look"]
+    assert warnings_of(check, first, "look") == []
+    assert warnings_of(check, second, "look") == ["look"]
 
 
-def test_what_was_said_is_not_looked_for_again():
-    looks = []
+def test_check_is_not_called_again_after_its_warning():
+    calls = []
 
     @advice
     def check(subject):
-        looks.append(subject)
+        calls.append(subject)
         return "look"
 
     subject = Subject()
     assert [warnings_of(check, subject) for _ in range(3)] == [["look"], [], []]
-    assert len(looks) == 1
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(
     "error", [AttributeError, ValueError, RuntimeError, AssertionError]
 )
-def test_an_error_in_a_check_is_dropped(error):
+def test_error_in_a_check_is_ignored(error):
     @advice
     def check(subject):
         raise error("a mistake")
@@ -59,7 +59,7 @@ def test_an_error_in_a_check_is_dropped(error):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_ends_a_program_is_not(error):
+def test_keyboard_interrupt_and_system_exit_in_a_check_are_raised(error):
     @advice
     def check(subject):
         raise error
@@ -68,7 +68,7 @@ def test_what_ends_a_program_is_not(error):
         check(Subject())
 
 
-def test_warnings_that_are_made_errors_are_raised():
+def test_warning_filtered_as_an_error_is_raised():
     @advice
     def check(subject):
         return "look"
@@ -88,14 +88,14 @@ CALLED_BY_ADVICE = {
 
 
 @pytest.mark.parametrize("name", CALLED_BY_ADVICE)
-def test_a_broken_check_ends_no_fit(name, monkeypatch):
+def test_error_in_a_check_does_not_end_the_fit(name, monkeypatch):
     calls = []
 
-    def fails(*args):
+    def raise_error(*args):
         calls.append(args)
         raise AttributeError("'Add' object has no attribute 'trainable_weights'")
 
-    monkeypatch.setattr(CALLED_BY_ADVICE[name], fails)
+    monkeypatch.setattr(CALLED_BY_ADVICE[name], raise_error)
     losses = fit(net()).history["loss"]
     assert losses[-1] < losses[0] and calls
 
@@ -112,7 +112,7 @@ class Transposed(keras.layers.Dense):
         return self.activation(x @ keras.ops.transpose(self.kernel) + self.bias)
 
 
-def test_a_layer_that_is_not_as_expected_is_fitted():
+def test_dense_subclass_with_a_transposed_kernel_is_fitted():
     layer = Transposed(3, "tanh", **FLOAT64)
     model = keras.Sequential([keras.Input((2,), **FLOAT64), layer, dense(1, **FLOAT64)])
     model.compile(loss="mse", jit_compile=False)
@@ -120,17 +120,17 @@ def test_a_layer_that_is_not_as_expected_is_fitted():
     assert losses[-1] < losses[0]
 
 
-def wide(model):
+def input_warnings(model):
     model.compile(loss="mse", jit_compile=False)
     return [
         w for w in warnings_of(fit, model, 200.0 * X, Y) if "What reaches the layer" in w
     ]
 
 
-def test_the_check_of_inputs_sees_through_operations():
+def test_check_of_inputs_follows_operations_before_the_layer():
     x = keras.Input((2,), **FLOAT64)
     model = keras.Model(x, dense(1, **FLOAT64)(dense(8, "tanh", **FLOAT64)(2.0 * x + 1.0)))
-    assert len(wide(model)) == 1
+    assert len(input_warnings(model)) == 1
     x = keras.Input((2,), **FLOAT64)
     model = keras.Model(x, dense(1, **FLOAT64)(dense(8, "tanh", **FLOAT64)(x / 200.0)))
-    assert len(wide(model)) == 0
+    assert len(input_warnings(model)) == 0

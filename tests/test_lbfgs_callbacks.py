@@ -51,10 +51,10 @@ def train(*callbacks, model=None, **arguments):
 
 
 # The validation loss falls and then rises, as that of an overfitted net.
-RISING = {"x": X[:8], "y": Y[:8], "validation_data": (X[8:], Y[8:]), "epochs": 60}
+OVERFITTED = {"x": X[:8], "y": Y[:8], "validation_data": (X[8:], Y[8:]), "epochs": 60}
 
 
-def test_order_of_the_calls():
+def test_callbacks_are_called_in_order():
     recorder = Recorder()
     _, history = train(recorder, epochs=6, initial_epoch=1, validation_data=(X, Y))
     assert recorder.calls == [
@@ -71,7 +71,7 @@ def net_with_a_metric():
     return net(metrics=["mae"])
 
 
-def test_history():
+def test_history_has_an_entry_for_each_chunk():
     model, history = train(model=at_start(net_with_a_metric))
     assert isinstance(history, keras.callbacks.History)
     assert model.history is history and history.model is model
@@ -79,7 +79,7 @@ def test_history():
     assert history.history["loss"] == sorted(history.history["loss"], reverse=True)
 
 
-def of_two_outputs_with_a_regularizer():
+def regularized_net_of_two_outputs():
     """Keras fails for this model: it adds losses in float32 to those of float64 weights."""
     inputs = keras.Input((2,), dtype="float64")
     hidden = dense(4, "tanh", dtype="float64", kernel_regularizer="l2")(inputs)
@@ -96,32 +96,38 @@ def broken_metric(y_true, y_pred):
 # Name: model, targets, words of the warning.
 NOT_EVALUATED = {
     "two outputs, regularizer": (
-        of_two_outputs_with_a_regularizer, {"a": Y, "b": Y**2}, "set_floatx.'float64'."
+        regularized_net_of_two_outputs, {"a": Y, "b": Y**2}, "set_floatx.'float64'."
     ),
     "broken metric": (lambda: net(metrics=[broken_metric]), Y, "a mistake of the user"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("validated", [False, True])
+@pytest.mark.parametrize("has_validation", [False, True])
 @pytest.mark.parametrize("name", NOT_EVALUATED)
-def test_a_model_that_keras_cannot_evaluate_is_fitted(name, validated):
-    make, y, words = NOT_EVALUATED[name]
+def test_model_that_keras_cannot_evaluate_is_fitted_with_a_warning(name, has_validation):
+    make, y, pattern = NOT_EVALUATED[name]
     model = make()
-    with pytest.warns(UserWarning, match="the logs have the loss alone") as told:
-        history = fit(model, X, y, epochs=4, validation_data=(X, y) if validated else None)
-    (message,) = {str(each.message) for each in told if "alone" in str(each.message)}
-    assert re.search(words, message)
+    with pytest.warns(UserWarning, match="the logs have the loss alone") as warnings:
+        history = fit(
+            model, X, y, epochs=4, validation_data=(X, y) if has_validation else None
+        )
+    (message,) = {str(w.message) for w in warnings if "alone" in str(w.message)}
+    assert re.search(pattern, message)
     assert list(history.history) == ["loss"] and len(history.history["loss"]) == 4
     assert history.history["loss"][-1] < history.history["loss"][0]
 
 
-def test_history_of_the_user():
-    own = keras.callbacks.History()
-    _, history = train(own)
-    assert history is own and own.result.nit == 20 and len(own.history["loss"]) == 5
+def test_history_callback_of_the_user_is_returned():
+    callback = keras.callbacks.History()
+    _, history = train(callback)
+    assert (
+        history is callback
+        and callback.result.nit == 20
+        and len(callback.history["loss"]) == 5
+    )
 
 
-def test_a_run_that_is_over_at_its_start_is_told_once():
+def test_run_that_ends_at_its_start_is_logged_once():
     recorder = Recorder()
     start = net()
     model, history = train(recorder, keras.callbacks.TerminateOnNaN(), tolerance=1e9)
@@ -130,7 +136,7 @@ def test_a_run_that_is_over_at_its_start_is_told_once():
     assert same_weights(model, start)
 
 
-def test_early_stopping():
+def test_early_stopping_ends_with_status_stopped():
     stop = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
     result = train(stop)[1].result
     assert result.status == Status.STOPPED and not result.success and not result.failed
@@ -141,16 +147,16 @@ def test_early_stopping_restores_the_best_weights():
     """The fit does not overwrite weights that the callback has restored at its end."""
     recorder = Recorder()
     stop = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
-    model, history = train(recorder, stop, **RISING)
+    model, history = train(recorder, stop, **OVERFITTED)
     losses = history.history["val_loss"]
     best = int(np.argmin(losses))
     assert len(losses) == best + 4 < 15 and stop.best_epoch == history.epoch[best]
-    for kept, now in zip(recorder.weights[best], model.get_weights()):
-        np.testing.assert_array_equal(kept, now)
+    for expected, weight in zip(recorder.weights[best], model.get_weights()):
+        np.testing.assert_array_equal(expected, weight)
 
 
 class CallAt(keras.callbacks.Callback):
-    """Calls a function of the model at one call: "begin", "before N" or the end of epoch N."""
+    """Calls a function of the model at one event: "begin", "before N" or the end of epoch N."""
 
     def __init__(self, call, function):
         super().__init__()
@@ -180,15 +186,15 @@ def halved_net():
     return model
 
 
-def test_a_fit_begins_at_weights_that_a_callback_sets():
+def test_fit_starts_from_weights_set_in_on_train_begin():
     _, history = train(CallAt("begin", halve_weights))
     _, expected = train(model=halved_net())
     assert history.history["loss"] == expected.history["loss"]
 
 
 @pytest.mark.parametrize("call", [7, "before 11"])
-def test_a_fit_goes_on_from_weights_that_a_callback_sets(call):
-    """The memory is dropped, so that the steps are those of a fit that begins there."""
+def test_fit_continues_from_weights_set_by_a_callback(call):
+    """The memory is reset, so that the steps are those of a fit that starts there."""
     model, expected = train(epochs=8)
     losses = expected.history["loss"]
     halve_weights(model)
@@ -199,7 +205,7 @@ def test_a_fit_goes_on_from_weights_that_a_callback_sets(call):
     assert all(map(np.array_equal, model.get_weights(), weights))
 
 
-def test_weights_of_the_last_call_stay_and_the_result_is_of_them():
+def test_weights_set_in_the_last_call_are_kept_and_in_the_result():
     model, history = train(CallAt(19, halve_weights))
     loss = np.mean((model(X) - Y) ** 2)
     # The sums have another order.
@@ -207,30 +213,32 @@ def test_weights_of_the_last_call_stay_and_the_result_is_of_them():
     assert history.history["loss"][-1] < loss
 
 
-def test_a_fit_that_has_ended_goes_on_from_other_weights():
-    line = keras.Sequential([keras.Input((2,), dtype="float64"), dense(1, dtype="float64")])
-    line.compile(loss="mse", jit_compile=False)
-    alone = fit(line, epochs=40, steps_per_execution=10, tolerance=1e-6)
-    halve_weights(line)
+def test_converged_fit_continues_from_weights_set_by_a_callback():
+    linear_net = keras.Sequential(
+        [keras.Input((2,), dtype="float64"), dense(1, dtype="float64")]
+    )
+    linear_net.compile(loss="mse", jit_compile=False)
+    first_fit = fit(linear_net, epochs=40, steps_per_execution=10, tolerance=1e-6)
+    halve_weights(linear_net)
     history = train(
         CallAt(9, halve_weights),
-        model=line,
+        model=linear_net,
         epochs=40,
         steps_per_execution=10,
         tolerance=1e-6,
     )
-    assert alone.result.nit < 10 and len(alone.epoch) == 1
+    assert first_fit.result.nit < 10 and len(first_fit.epoch) == 1
     assert history[1].result.success and len(history[1].epoch) == 2
 
 
-def test_callbacks_that_set_the_same_weights_change_nothing():
+def test_callback_that_sets_equal_weights_changes_nothing():
     expected = train()[1].history["loss"]
     assert train(CallAt(7, lambda model: model.set_weights(model.get_weights())))[1].history[
         "loss"
     ] == expected  # fmt: skip
 
 
-def test_a_copy_in_float64_goes_on_from_weights_that_a_callback_sets():
+def test_float64_copy_continues_from_weights_set_by_a_callback():
     model, _ = train(CallAt(19, halve_weights), model=net(dtype="float32"), dtype="float64")
     other, _ = train(model=net(dtype="float32"), dtype="float64")
     halve_weights(other)
@@ -246,7 +254,7 @@ def test_a_copy_in_float64_goes_on_from_weights_that_a_callback_sets():
 @pytest.mark.parametrize(
     ("kind", "dtype"), [(keras.Variable, "float64"), (tf.Variable, "int32")]
 )
-def test_a_weight_of_a_loss_that_a_callback_changes(kind, dtype):
+def test_objective_variable_changed_by_a_callback_changes_the_loss(kind, dtype):
     """A callback changes a variable that is not trained: the fit continues with the new loss."""
     target = kind(1, dtype=dtype, trainable=False)
 
@@ -262,11 +270,11 @@ def test_a_weight_of_a_loss_that_a_callback_changes(kind, dtype):
     assert end < 1e-3
 
 
-def error(model):
+def mse_of(model):
     return np.mean((model(X) - Y) ** 2)
 
 
-class Scaled(keras.losses.Loss):
+class ScaledLoss(keras.losses.Loss):
     def __init__(self, factor):
         super().__init__(dtype="float64")
         self.factor = factor
@@ -284,15 +292,15 @@ class Penalty(keras.regularizers.Regularizer):
 
 
 # Name: class of the variable, model that reads it, arguments, the loss if the variable is 2.
-READ = {
+LOSSES_OF_A_VARIABLE = {
     "closure of a loss": (
         tf.Variable,
         lambda factor: net(loss=lambda y, z: factor * keras.ops.mean((y - z) ** 2, -1)),
-        {}, lambda model: 2.0 * error(model),
+        {}, lambda model: 2.0 * mse_of(model),
     ),
     "loss object, in batches": (
-        keras.Variable, lambda factor: net(loss=Scaled(factor)),
-        {"batch_size": 7}, lambda model: 2.0 * error(model),
+        keras.Variable, lambda factor: net(loss=ScaledLoss(factor)),
+        {"batch_size": 7}, lambda model: 2.0 * mse_of(model),
     ),
     "regularizer, float64 copy": (
         keras.Variable,
@@ -300,19 +308,19 @@ READ = {
             head=dense(1, kernel_regularizer=Penalty(factor)), dtype="float32"
         ),
         {"dtype": "float64"},
-        lambda model: error(model) + 2.0 * np.sum(model.layers[-1].kernel.numpy() ** 2),
+        lambda model: mse_of(model) + 2.0 * np.sum(model.layers[-1].kernel.numpy() ** 2),
     ),
     "closure of a layer, gauss_newton": (
         tf.Variable,
         lambda factor: net(keras.layers.Lambda(lambda x: factor * x, dtype="float64")),
-        {"method": "gauss_newton"}, error,
+        {"method": "gauss_newton"}, mse_of,
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", READ)
-def test_a_compiled_loss_reads_a_variable_that_a_callback_changes(name):
-    kind, make, arguments, loss = READ[name]
+@pytest.mark.parametrize("name", LOSSES_OF_A_VARIABLE)
+def test_compiled_loss_reads_a_variable_changed_by_a_callback(name):
+    kind, make, arguments, loss = LOSSES_OF_A_VARIABLE[name]
     factor = kind(0.5, dtype="float64", trainable=False)
     change = CallAt(7, lambda _: factor.assign(2.0))
     model, history = train(change, model=make(factor), **arguments)
@@ -321,8 +329,8 @@ def test_a_compiled_loss_reads_a_variable_that_a_callback_changes(name):
     np.testing.assert_allclose(history.result.fun, loss(model), rtol=rtol)
 
 
-def test_what_the_loss_changes_itself_is_no_change_by_a_callback():
-    """Otherwise each chunk would begin with an empty memory."""
+def test_variable_assigned_by_the_loss_does_not_reset_the_memory():
+    """Otherwise each chunk would start with an empty memory."""
     calls = tf.Variable(0, dtype="int64", trainable=False)
 
     def objective(model, x):
@@ -341,7 +349,7 @@ def test_what_the_loss_changes_itself_is_no_change_by_a_callback():
     assert int(calls) > 24
 
 
-def test_a_frozen_layer_that_a_callback_writes_to():
+def test_frozen_weights_changed_by_a_callback_change_the_loss():
     model = net()
     model.layers[0].trainable = False
     model.compile(loss="mse", jit_compile=False)
@@ -353,7 +361,7 @@ def test_a_frozen_layer_that_a_callback_writes_to():
 
 
 @pytest.mark.slow
-def test_a_broken_run_goes_on_after_a_callback_has_set_weights(tmp_path):
+def test_interrupted_run_resumes_after_a_callback_set_weights(tmp_path):
     _, expected = train(CallAt(7, halve_weights))
     model, _ = train(CallAt(7, halve_weights), epochs=12, checkpoint=tmp_path)
     model.set_weights(net().get_weights())
@@ -361,7 +369,7 @@ def test_a_broken_run_goes_on_after_a_callback_has_set_weights(tmp_path):
     assert history.history["loss"] == expected.history["loss"]
 
 
-def test_stop_training():
+def test_stop_training_ends_only_the_current_fit():
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             self.model.stop_training = True
@@ -373,16 +381,16 @@ def test_stop_training():
 
 
 @pytest.mark.slow
-def test_model_checkpoint(tmp_path):
-    every, best = tmp_path / "{epoch:02d}.keras", tmp_path / "best.weights.h5"
+def test_model_checkpoint_saves_each_chunk_and_the_best(tmp_path):
+    each_epoch, best = tmp_path / "{epoch:02d}.keras", tmp_path / "best.weights.h5"
     recorder = Recorder()
     _, history = train(
         recorder,
-        keras.callbacks.ModelCheckpoint(every),
+        keras.callbacks.ModelCheckpoint(each_epoch),
         keras.callbacks.ModelCheckpoint(
             best, monitor="val_loss", save_best_only=True, save_weights_only=True
         ),
-        **RISING,
+        **OVERFITTED,
     )
     names = [f"{epoch + 1:02d}.keras" for epoch in history.epoch]
     assert sorted(path.name for path in tmp_path.glob("*.keras")) == names
@@ -395,7 +403,7 @@ def test_model_checkpoint(tmp_path):
     assert all(map(np.array_equal, fresh.get_weights(), lowest))
 
 
-def test_csv_logger(tmp_path):
+def test_csv_logger_writes_the_history(tmp_path):
     path = tmp_path / "log.csv"
     _, history = train(keras.callbacks.CSVLogger(path), validation_data=(X, Y))
     with open(path) as file:
@@ -423,12 +431,12 @@ def _value(event):
     return tensor_util.make_ndarray(event.tensor_proto)
 
 
-def test_tensorboard(tmp_path):
+def test_tensorboard_writes_the_history(tmp_path):
     board = keras.callbacks.TensorBoard(tmp_path, histogram_freq=1)
     _, history = train(board, validation_data=(X, Y))
     for part, name in (("train", "loss"), ("validation", "val_loss")):
-        tags, found = scalars(tmp_path / part)
-        steps, values = zip(*found["epoch_loss"])
+        tags, tags_and_values = scalars(tmp_path / part)
+        steps, values = zip(*tags_and_values["epoch_loss"])
         assert list(steps) == history.epoch
         # TensorBoard stores float32.
         np.testing.assert_allclose(values, history.history[name], rtol=1e-6)
@@ -437,7 +445,7 @@ def test_tensorboard(tmp_path):
 
 
 @pytest.mark.slow
-def test_backup_and_restore(tmp_path):
+def test_backup_and_restore_restores_the_weights(tmp_path):
     """BackupAndRestore restores the weights, and epochs are counted from 0 again."""
     directory = tmp_path / "backup"
     recorder = Recorder()
@@ -453,24 +461,24 @@ def test_backup_and_restore(tmp_path):
             keras.callbacks.LambdaCallback(on_epoch_end=fail),
         )
     assert directory.exists()
-    seen = []
+    initial_weights = []
 
-    class See(keras.callbacks.Callback):
+    class Record(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
-            seen.append(self.model.get_weights())
+            initial_weights.append(self.model.get_weights())
 
     # A model of the same architecture with other initial weights.
     model = net()
     model.set_weights([w + 1.0 for w in model.get_weights()])
-    _, history = train(keras.callbacks.BackupAndRestore(directory), See(), model=model)
-    assert all(map(np.array_equal, seen[0], recorder.weights[-1]))
+    _, history = train(keras.callbacks.BackupAndRestore(directory), Record(), model=model)
+    assert all(map(np.array_equal, initial_weights[0], recorder.weights[-1]))
     assert history.epoch == [3, 7, 11, 15, 19]
     assert history.history["loss"][0] < recorder.logs[-1]["loss"]
     # There is no backup after the end of a fit.
     assert not directory.exists()
 
 
-def test_terminate_on_nan():
+def test_terminate_on_nan_ends_a_fit_that_starts_with_nan():
     def logarithm(y_true, y_pred):
         return keras.ops.log(y_pred - 1e9)
 
@@ -482,7 +490,7 @@ def test_terminate_on_nan():
     assert train(keras.callbacks.TerminateOnNaN())[1].result.nit == 20
 
 
-def test_monitor_sees_the_weights_of_the_chunk(make_model, gaussian_data):
+def test_derivative_monitor_measures_the_weights_of_the_chunk(make_model, gaussian_data):
     model = make_model(width=4)
     monitor = keras_smooth.DerivativeMonitor(
         gaussian_data[0], lambda x: keras.ops.exp(-keras.ops.square(x))
@@ -495,7 +503,7 @@ def test_monitor_sees_the_weights_of_the_chunk(make_model, gaussian_data):
     assert history.history["d2y_mse"][-1] < history.history["d2y_mse"][0]
 
 
-def test_callbacks_that_set_the_learning_rate_do_no_harm():
+def test_callbacks_of_the_learning_rate_do_not_change_the_fit():
     """The optimizer of the model is not used."""
     rate = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
     plateau = keras.callbacks.ReduceLROnPlateau("loss", patience=1)
@@ -504,7 +512,7 @@ def test_callbacks_that_set_the_learning_rate_do_no_harm():
     assert len(history.history["learning_rate"]) == 5
 
 
-def test_an_error_of_a_callback_leaves_the_best_weights():
+def test_error_of_a_callback_leaves_the_best_weights():
     def fail(epoch, logs):
         if epoch > 10:
             raise ZeroDivisionError
@@ -512,18 +520,18 @@ def test_an_error_of_a_callback_leaves_the_best_weights():
     model = at_start()
     with pytest.raises(ZeroDivisionError):
         train(keras.callbacks.LambdaCallback(on_epoch_end=fail), model=model)
-    found = float(np.mean((model(X) - Y) ** 2))
-    assert model.history.result.fun == pytest.approx(found, rel=1e-12)
+    loss = float(np.mean((model(X) - Y) ** 2))
+    assert model.history.result.fun == pytest.approx(loss, rel=1e-12)
     assert model.history.result.nit == 12 and len(model.history.epoch) >= 2
 
 
-def test_target():
+def test_target_ends_with_status_target():
     result = train(target=1e-2, relative=False)[1].result
     assert result.status == Status.TARGET and result.success
     assert result.fun <= 1e-2 and result.nit < 20
 
 
-def test_time_limit():
+def test_max_seconds_ends_with_status_time_limit():
     result = fit(at_start(), epochs=500, max_seconds=0.0).result
     assert result.status == Status.TIME_LIMIT and not result.success and not result.failed
     assert result.nit == 5  # one chunk, a hundredth of the epochs
@@ -542,7 +550,7 @@ def test_interrupt_leaves_the_weights_of_the_last_chunk():
     assert float(np.mean((model(X) - Y) ** 2)) < start
 
 
-def test_every_method_has_a_title_of_its_own_in_figures():
+def test_titles_of_methods_in_figures_are_unique():
     titles = {method: minimizer.TITLE for method, minimizer in MINIMIZERS.items()}
     assert len(set(titles.values())) == len(MINIMIZERS)
     recorder = Recorder()

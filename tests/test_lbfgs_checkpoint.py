@@ -68,7 +68,7 @@ class InitialState:
             variable.assign(value)
 
     def restore_with_other_seeds(self):
-        """Restores the weights, and changes seeds and averages, which the checkpoint has."""
+        """Restores the weights, and changes seeds and averages, which a checkpoint has."""
         self.restore()
         for variable in self.model.non_trainable_variables:
             value = np.asarray(variable)
@@ -109,18 +109,15 @@ RUNS = {
 
 
 # Methods that take seconds to trace.
-SECONDS = ("tfp_lbfgs", "tfp_bfgs", "stream", "float32", "float64 copy")
+SLOW = ("tfp_lbfgs", "tfp_bfgs", "stream", "float32", "float64 copy")
 
 
 @pytest.mark.filterwarnings("ignore:fit_lbfgs runs in float32")
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow) if name in SECONDS else name
-        for name in RUNS
-    ],
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in RUNS],
 )
-def test_goes_on_bit_for_bit(name, tmp_path):
+def test_resumed_run_equals_uninterrupted_run_bit_for_bit(name, tmp_path):
     make, arguments = RUNS[name]
     model = make()
     start = InitialState(model)
@@ -135,7 +132,7 @@ def test_goes_on_bit_for_bit(name, tmp_path):
     assert model.history.epoch == [2, 5, 8, 11]
 
 
-def test_goes_on_after_restarts(tmp_path, monkeypatch):
+def test_resumed_run_with_restarts_equals_uninterrupted_run(tmp_path, monkeypatch):
     original = Minimizer.advance
 
     def failing(self, state, num_iterations, tolerance, data):
@@ -180,18 +177,18 @@ def start(shared, uninterrupted):
 
 def test_finished_run_returns_at_once(start, tmp_path):
     fit(start.model, tmp_path)
-    done = outcome(start.model)
+    finished = outcome(start.model)
     fit(start.model, tmp_path, callbacks=[RaiseAtEpoch(11)])
-    assert outcome(start.model) == done
+    assert outcome(start.model) == finished
 
 
 def test_run_at_its_target_returns_at_once(start, tmp_path):
     arguments = {"target": 0.3, "steps_per_execution": 1}
     fit(start.model, tmp_path, **arguments)
-    done = outcome(start.model)
-    assert done[1].status == Status.TARGET and done[1].nit < 12
+    finished = outcome(start.model)
+    assert finished[1].status == Status.TARGET and finished[1].nit < 12
     fit(start.model, tmp_path, **arguments)
-    assert outcome(start.model) == done
+    assert outcome(start.model) == finished
 
 
 STOP = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
@@ -209,7 +206,9 @@ STOP = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
     ],
     ids=lambda value: value.name if isinstance(value, Status) else "",
 )
-def test_ended_run_goes_on_further(arguments, status, start, uninterrupted, tmp_path):
+def test_ended_run_continues_with_other_arguments(
+    arguments, status, start, uninterrupted, tmp_path
+):
     fit(start.model, tmp_path, **{"steps_per_execution": 1, **arguments})
     assert start.model.history.result.status == status
     assert start.model.history.result.nit < 12
@@ -217,7 +216,7 @@ def test_ended_run_goes_on_further(arguments, status, start, uninterrupted, tmp_
     assert outcome(start.model) == uninterrupted
 
 
-GIVEN_BACK = {
+CALLBACKS_THAT_SET_WEIGHTS = {
     "the best of EarlyStopping": lambda model: keras.callbacks.EarlyStopping(
         "loss", mode="max", patience=99, restore_best_weights=True
     ),
@@ -227,11 +226,11 @@ GIVEN_BACK = {
 }
 
 
-@pytest.mark.parametrize("name", GIVEN_BACK)
-def test_weights_that_a_callback_gives_back_at_the_end_are_of_the_run(
+@pytest.mark.parametrize("name", CALLBACKS_THAT_SET_WEIGHTS)
+def test_run_resumes_from_its_state_if_a_callback_sets_other_weights(
     name, start, uninterrupted, tmp_path
 ):
-    callback = GIVEN_BACK[name](start.model)
+    callback = CALLBACKS_THAT_SET_WEIGHTS[name](start.model)
     fit(start.model, tmp_path, epochs=6, steps_per_execution=1, callbacks=[callback])
     # These weights are neither those at the start of the run nor those at its end.
     fit(start.model, tmp_path, steps_per_execution=1)
@@ -239,9 +238,9 @@ def test_weights_that_a_callback_gives_back_at_the_end_are_of_the_run(
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("error")  # A program that XLA refuses is made again without it.
+@pytest.mark.filterwarnings("error")  # A program that XLA cannot compile warns.
 @pytest.mark.parametrize("first", ["arrays", "a stream"])
-def test_a_model_is_fitted_to_arrays_and_to_a_stream_in_turns(start, first):
+def test_fits_of_arrays_and_streams_in_turns_are_equal(start, first):
     data = {"arrays": (X, Y), "a stream": batches()}
     weights = []
     for name in (first, *data, first):
@@ -253,7 +252,7 @@ def test_a_model_is_fitted_to_arrays_and_to_a_stream_in_turns(start, first):
     np.testing.assert_allclose(weights[1:], weights[:1] * 3, rtol=1e-10)
 
 
-def test_pairs_that_a_dense_method_does_not_have_make_no_other_run(start, tmp_path):
+def test_num_correction_pairs_of_bfgs_is_ignored_on_resuming(start, tmp_path):
     fit(start.model, method="bfgs")
     uninterrupted = outcome(start.model)
     start.restore()
@@ -295,7 +294,7 @@ def activation(name):
     return net(keras.layers.Activation(name, dtype="float64"))
 
 
-OTHERS = {
+OTHER_RUNS = {
     "data": (net, net, {"data": (X, Y + 1e-9)}, ": data of it"),
     "rows": (net, net, {"data": (X[:-1], Y[:-1])}, ": data of it"),
     "weights of the rows": (net, net, {"sample_weight": np.ones(20)}, ": data of it"),
@@ -329,21 +328,23 @@ OTHERS = {
 @pytest.mark.filterwarnings("ignore:fit_lbfgs runs in float32")
 @pytest.mark.parametrize(
     "name",
-    representatives(OTHERS, ["data", "layers", "frozen weights", "method", "activation"]),
+    representatives(
+        OTHER_RUNS, ["data", "layers", "frozen weights", "method", "activation"]
+    ),
 )
-def test_checkpoint_of_another_run_is_refused(name, start, tmp_path):
-    make, make_other, arguments, words = OTHERS[name]
+def test_checkpoint_of_another_run_raises(name, start, tmp_path):
+    make, make_other, arguments, message = OTHER_RUNS[name]
     fit(start.model if make is net else make(), tmp_path, epochs=3)
     other = make_other()
     weights = other.get_weights()
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         fit(other, tmp_path, **arguments)
     for before, after in zip(weights, other.get_weights()):
         np.testing.assert_array_equal(before, after)
 
 
-def annealed(number, directory=None, start=1.0, **arguments):
-    """Fits a new model and a new variable, which a callback changes, as a new process would."""
+def fit_with_changed_variables(number, directory=None, start=1.0, **arguments):
+    """Fits a new model and new variables, which a callback changes, as a new process would."""
     factor = keras.Variable(start, dtype="float64", trainable=False, name="factor")
     other = tf.Variable(0.5, dtype="float64", trainable=False)
 
@@ -361,12 +362,12 @@ def annealed(number, directory=None, start=1.0, **arguments):
 
 
 @pytest.mark.filterwarnings("ignore:fit_lbfgs minimizes `objective` alone")
-def test_goes_on_with_a_variable_that_a_callback_changes(tmp_path):
-    uninterrupted = annealed(12)
-    annealed(6, tmp_path)
+def test_resumed_run_restores_variables_changed_by_a_callback(tmp_path):
+    uninterrupted = fit_with_changed_variables(12)
+    fit_with_changed_variables(6, tmp_path)
     with pytest.raises(ValueError, match="another start: .*what its loss reads .*factor"):
-        annealed(12, tmp_path, start=3.0)
-    assert annealed(12, tmp_path) == uninterrupted
+        fit_with_changed_variables(12, tmp_path, start=3.0)
+    assert fit_with_changed_variables(12, tmp_path) == uninterrupted
 
 
 # Damaged files.
@@ -395,7 +396,7 @@ def latest(directory):
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty])
-def test_the_one_before_a_damaged_file_is_used(damage, start, tmp_path):
+def test_damaged_file_falls_back_to_the_one_before(damage, start, tmp_path):
     fit(start.model, tmp_path)
     uninterrupted = outcome(start.model)
     damage(latest(tmp_path))
@@ -404,7 +405,7 @@ def test_the_one_before_a_damaged_file_is_used(damage, start, tmp_path):
     assert outcome(start.model) == uninterrupted
 
 
-def test_every_file_damaged(start, tmp_path):
+def test_damage_of_all_files_raises(start, tmp_path):
     fit(start.model, tmp_path)
     for name in files(tmp_path):
         flip(tmp_path / name)
@@ -413,17 +414,17 @@ def test_every_file_damaged(start, tmp_path):
         fit(start.model, tmp_path)
 
 
-def rewritten(path, change):
+def rewrite(path, change):
     """Writes a file with changed arrays and a correct digest."""
     with np.load(io.BytesIO(path.read_bytes()[32:])) as file:
         arrays = dict(file)
     change(arrays)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    signed(path, buffer.getvalue())
+    write_signed(path, buffer.getvalue())
 
 
-def signed(path, content):
+def write_signed(path, content):
     path.write_bytes(hashlib.sha256(content).digest() + content)
 
 
@@ -431,7 +432,7 @@ def as_bytes(value):
     return np.frombuffer(json.dumps(value).encode(), "u1")
 
 
-# Files that only a person would write. Name: a change of the arrays, words of the error.
+# Files that no crash writes. Name: a change of the arrays, words of the error.
 CRAFTED = {
     "no weights": (lambda arrays: arrays.pop("best_position"), "KeyError"),
     "no state": (lambda arrays: arrays.pop("state_0"), "state_0"),
@@ -451,13 +452,13 @@ CRAFTED = {
 
 
 @pytest.mark.parametrize("name", CRAFTED)
-def test_a_crafted_file_is_refused_in_a_sentence(name, start, tmp_path):
-    change, words = CRAFTED[name]
+def test_crafted_file_raises_a_clear_error(name, start, tmp_path):
+    change, message = CRAFTED[name]
     fit(start.model, tmp_path, epochs=6)
     start.restore_with_other_seeds()
     for file in files(tmp_path):
-        rewritten(tmp_path / file, change)
-    with pytest.raises(ValueError, match=f"The checkpoint in .* is damaged: .*{words}"):
+        rewrite(tmp_path / file, change)
+    with pytest.raises(ValueError, match=f"The checkpoint in .* is damaged: .*{message}"):
         fit(start.model, tmp_path)
 
 
@@ -470,20 +471,20 @@ NO_ARRAYS = {
 
 
 @pytest.mark.parametrize("name", NO_ARRAYS)
-def test_a_file_without_a_run_in_it_is_damaged(name, start, tmp_path):
+def test_file_without_arrays_is_damaged(name, start, tmp_path):
     fit(start.model, tmp_path, epochs=6)
     for file in files(tmp_path):
         if NO_ARRAYS[name] is None:
-            rewritten(tmp_path / file, lambda arrays: arrays.update(identity=as_bytes([1])))
+            rewrite(tmp_path / file, lambda arrays: arrays.update(identity=as_bytes([1])))
         else:
-            signed(tmp_path / file, NO_ARRAYS[name])
+            write_signed(tmp_path / file, NO_ARRAYS[name])
     with pytest.raises(ValueError, match="Every checkpoint in .* is damaged"):
         fit(start.model, tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux")
 @pytest.mark.parametrize("directory", ["/proc/self/fdinfo", "/proc/self/fdinfo/new"])
-def test_a_directory_that_cannot_be_written_is_refused_at_once(directory, monkeypatch):
+def test_unwritable_directory_raises_before_compiling(directory, monkeypatch):
     def begin(*arguments):
         raise AssertionError("compiled before the error")
 
@@ -494,7 +495,7 @@ def test_a_directory_that_cannot_be_written_is_refused_at_once(directory, monkey
         fit(net(), directory)
 
 
-def test_directory_is_a_file(start, tmp_path):
+def test_file_as_directory_raises(start, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(
         ValueError, match="cannot be written to .*file: .*must be a directory"
@@ -502,7 +503,7 @@ def test_directory_is_a_file(start, tmp_path):
         fit(start.model, tmp_path / "file")
 
 
-def test_files_of_others_stay(start, tmp_path):
+def test_files_of_other_names_are_not_removed(start, tmp_path):
     others = ["000000000000.npz", "fit_lbfgs-x.checkpoint", "fit_lbfgs.part", "z.npz"]
     for name in others:
         (tmp_path / name).write_bytes(b"not ours")
@@ -512,48 +513,48 @@ def test_files_of_others_stay(start, tmp_path):
     assert files(tmp_path) == sorted({*others, *ours})
 
 
-def test_values_in_the_history_may_be_arrays(start, tmp_path):
+def test_arrays_in_the_history_are_saved(start, tmp_path):
     class Write(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             self.model.history.history["classes"] = [np.arange(3.0), np.float32(1.5)]
 
     fit(start.model, tmp_path, epochs=3, callbacks=[Write()])
-    again = fit(start.model, tmp_path, epochs=3)
-    assert again.history["classes"] == [[0.0, 1.0, 2.0], 1.5]
+    resumed = fit(start.model, tmp_path, epochs=3)
+    assert resumed.history["classes"] == [[0.0, 1.0, 2.0], 1.5]
 
 
-def test_arrays_come_back_as_they_were(tmp_path):
+def test_saved_arrays_are_loaded_unchanged(tmp_path):
     arrays = {
         "a": np.arange(6.0).reshape(2, 3),
         "b": np.array([], int),
         "c": np.array(True),
     }
     Checkpoint(tmp_path, {"key": [1, None]}).save(7, arrays)
-    found = Checkpoint(tmp_path, {"key": [1, None]}).load()
-    assert found.keys() == arrays.keys()
+    loaded = Checkpoint(tmp_path, {"key": [1, None]}).load()
+    assert loaded.keys() == arrays.keys()
     for name, array in arrays.items():
-        assert found[name].dtype == array.dtype and np.array_equal(found[name], array)
+        assert loaded[name].dtype == array.dtype and np.array_equal(loaded[name], array)
     assert Checkpoint(tmp_path / "new" / "deep", {}).load() is None
 
 
 # Killed processes; see killed.py.
 
 
-def killed(job, number=0, *others):
+def run_killed(job, number=0, *others):
     return printed("killed.py", job, number, *others)
 
 
 @pytest.mark.slow
-def test_killed_in_every_step_of_a_write():
-    found = killed("writes")
-    assert found["killed"] == found["deaths"] == 4 and found["same"]
-    assert found["files"] == [f"fit_lbfgs-{nit:012d}.checkpoint" for nit in (9, 10)]
+def test_run_killed_in_each_step_of_a_write_resumes():
+    report = run_killed("writes")
+    assert report["killed"] == report["deaths"] == 4 and report["same"]
+    assert report["files"] == [f"fit_lbfgs-{nit:012d}.checkpoint" for nit in (9, 10)]
 
 
 @pytest.mark.slow
-def test_interrupt_from_the_keyboard_in_a_chunk():
-    found = killed("interrupt")
-    first, second = found["first"], found["second"]
+def test_sigint_in_a_chunk_interrupts_and_resumes():
+    report = run_killed("interrupt")
+    first, second = report["first"], report["second"]
     assert first["status"] == Status.INTERRUPTED
     assert len(first["losses"]) == 1 and first["fun"] <= first["losses"][-1]
     assert second["status"] == Status.ITERATION_LIMIT
@@ -562,19 +563,19 @@ def test_interrupt_from_the_keyboard_in_a_chunk():
 
 @pytest.mark.study
 @pytest.mark.parametrize("method", ["lbfgs", "bfgs"])
-def test_killed_50_times_at_random(method):
-    found = killed("random", 50, method)
-    assert found["same"] == found["runs"] == 10
-    assert sum(found["kills"].values()) == 50
-    # A random kill rarely meets a rename, which takes microseconds. In
-    # test_killed_in_every_step_of_a_write one does.
-    assert {"start", "compile", "iterate", "write"} <= set(found["kills"])
+def test_run_killed_50_times_at_random_resumes(method):
+    report = run_killed("random", 50, method)
+    assert report["same"] == report["runs"] == 10
+    assert sum(report["kills"].values()) == 50
+    # A random kill rarely comes during a rename, which takes microseconds. In
+    # test_run_killed_in_each_step_of_a_write_resumes one does.
+    assert {"start", "compile", "iterate", "write"} <= set(report["kills"])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of the peak is that of Linux")
 @pytest.mark.parametrize("job", [("lbfgs", 220, 300), ("bfgs", 100, 5)])
-def test_peak_of_memory_is_the_documented_one(job):
-    alone, saved = printed("peak_memory.py", *job)
+def test_peak_memory_equals_the_documented_one(job):
+    plain, with_checkpoint = printed("peak_memory.py", *job)
     # Measured: 2.27 and 3.40, 2.14 and 3.24. The memory that an allocator keeps varies.
-    assert alone < 1.2 * 2.3 and saved < 1.2 * 3.4
+    assert plain < 1.2 * 2.3 and with_checkpoint < 1.2 * 3.4

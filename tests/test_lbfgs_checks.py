@@ -1,4 +1,4 @@
-"""Errors of `fit_lbfgs` for bad input, which come before anything is compiled."""
+"""Errors of `fit_lbfgs` for wrong input, which are raised before anything is compiled."""
 
 import sys
 
@@ -12,21 +12,21 @@ from keras_smooth.lbfgs.minimizers import Minimizer
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_compiled(monkeypatch):
+def raise_if_compiled(monkeypatch):
     def begin(self, position, data):
         raise AssertionError("compiled before the error")
 
     monkeypatch.setattr(Minimizer, "begin", begin)
 
 
-def test_the_fixture_sees_a_minimizer():
+def test_fixture_raises_if_a_minimizer_begins():
     with pytest.raises(AssertionError, match="compiled before"):
         fit(net())
 
 
-def changed(array, place, value):
+def changed(array, index, value):
     array = array.copy()
-    array[place] = value
+    array[index] = value
     return array
 
 
@@ -168,22 +168,22 @@ DATA = {
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_bad_arguments(name):
-    arguments, kind, words = ARGUMENTS[name]
-    with pytest.raises(kind, match=words):
+def test_wrong_arguments_raise_before_compiling(name):
+    arguments, error, message = ARGUMENTS[name]
+    with pytest.raises(error, match=message):
         fit(net(), **arguments)
 
 
 @pytest.mark.parametrize("batch_size", [None, 6])
 @pytest.mark.parametrize("name", DATA)
-def test_bad_data(name, batch_size):
-    data, kind, words = DATA[name]
+def test_wrong_data_raises_before_compiling(name, batch_size):
+    data, error, message = DATA[name]
     x, y, sample_weight = (*data, None, None)[:3]
-    with pytest.raises(kind, match=words):
+    with pytest.raises(error, match=message):
         fit(net(), x, y, sample_weight=sample_weight, batch_size=batch_size)
 
 
-def test_first_place_that_is_not_finite():
+def test_first_non_finite_entry_is_in_the_error():
     x = changed(changed(X, (7, 1), np.nan), (3, 0), -np.inf)
     with pytest.raises(ValueError, match=r"x\[\(3, 0\)\] is -inf"):
         fit(net(), x)
@@ -205,9 +205,9 @@ SEVERAL = {
 
 
 @pytest.mark.parametrize("name", SEVERAL)
-def test_bad_data_of_several_inputs(name):
-    (x, y, sample_weight), words = SEVERAL[name]
-    with pytest.raises(ValueError, match=words):
+def test_wrong_data_of_several_inputs_raises(name):
+    (x, y, sample_weight), message = SEVERAL[name]
+    with pytest.raises(ValueError, match=message):
         fit(two_nets(), x, y, sample_weight=sample_weight)
 
 
@@ -223,7 +223,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("method", ["tfp_lbfgs", "tfp_bfgs"])
 @pytest.mark.parametrize("version", COMMANDS)
-def test_tfp_without_tf_keras_names_the_command(version, method, monkeypatch):
+def test_missing_tf_keras_raises_an_error_with_the_command(version, method, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf_keras", None)
     monkeypatch.setattr(tf, "__version__", version)
     with pytest.raises(ImportError) as caught:
@@ -232,7 +232,7 @@ def test_tfp_without_tf_keras_names_the_command(version, method, monkeypatch):
     assert str(caught.value).endswith(f"{version} with: {COMMANDS[version]}")
 
 
-def test_tfp_with_a_tf_keras_that_fails_names_the_command(monkeypatch):
+def test_failing_tf_keras_raises_an_error_with_the_command(monkeypatch):
     for name in [name for name in sys.modules if name.startswith("tensorflow_probability")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorflow_probability", None)
@@ -347,18 +347,18 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_bad_models(name):
-    make, kind, words = MODELS[name]
-    with pytest.raises(kind, match=words):
+def test_wrong_models_raise(name):
+    make, error, message = MODELS[name]
+    with pytest.raises(error, match=message):
         fit(make())
 
 
-def test_an_integer_that_is_not_trained_does_no_harm(monkeypatch):
+def test_integer_weight_that_is_not_trained_is_accepted(monkeypatch):
     monkeypatch.undo()
     assert fit(net(Counter(False))).result.nit == 5
 
 
-def test_a_failed_check_leaves_the_model_alone():
+def test_failed_check_does_not_change_the_model():
     model = net()
     before = model.get_weights()
     with pytest.raises(ValueError):

@@ -62,7 +62,7 @@ REFERENCES = {
 LISTED = functools.partial(two_nets, as_dicts=False)
 
 # Name: name of the reference, function that makes the model, x with y, sample weights.
-KINDS = {
+DATA_FORMS = {
     "tensors": ("one", net, tensors(X, Y), None),
     "y of rank 1": ("one", net, (X, Y[:, 0]), None),
     "dataset": ("one", net, (dataset(X, Y), None), None),
@@ -90,7 +90,7 @@ def reference(name):
     return fit(at_start(make), *data, sample_weight=sample_weight).result.fun
 
 
-READ_AGAIN = (
+STREAMS = (
     "dataset", "PyDataset", "dataset of tuples", "dataset, dict of weights",
     "PyDataset, list of weights",
 )  # fmt: skip
@@ -104,11 +104,11 @@ FAST = [
 @pytest.mark.parametrize(
     ("name", "batch_size"),
     representatives(
-        [*((name, None) for name in KINDS), *((name, 6) for name in READ_AGAIN)], FAST
+        [*((name, None) for name in DATA_FORMS), *((name, 6) for name in STREAMS)], FAST
     ),
 )
-def test_kinds_of_data(name, batch_size):
-    expected, make, data, sample_weight = KINDS[name]
+def test_all_forms_of_data_give_the_loss_of_arrays(name, batch_size):
+    expected, make, data, sample_weight = DATA_FORMS[name]
     model = at_start(make)
     result = fit(model, *data, sample_weight=sample_weight, batch_size=batch_size).result
     assert result.fun == pytest.approx(reference(expected), rel=ROUNDING)
@@ -119,18 +119,20 @@ class Energy(keras.Sequential):
         return keras.ops.mean((y_pred - keras.ops.sum(x, axis=1, keepdims=True)) ** 2)
 
 
-def energy():
+def model_with_compute_loss():
     model = Energy([keras.Input((2,), dtype="float64"), *net().layers])
     model.compile()
     return model
 
 
-def test_x_alone_where_the_model_has_its_own_loss():
-    expected = fit(at_start(energy), X, None).result.fun
+def test_model_with_compute_loss_is_fitted_without_y():
+    expected = fit(at_start(model_with_compute_loss), X, None).result.fun
     stream = tf.data.Dataset.from_tensor_slices(X).batch(7)
     for data, batch_size in ((stream, None), (stream, 6), (Batches(X), 6)):
-        found = fit(at_start(energy), data, None, batch_size=batch_size).result.fun
-        assert found == pytest.approx(expected, rel=ROUNDING)
+        loss = fit(
+            at_start(model_with_compute_loss), data, None, batch_size=batch_size
+        ).result.fun
+        assert loss == pytest.approx(expected, rel=ROUNDING)
 
 
 # In batches.
@@ -147,7 +149,7 @@ LOSSES = {
 }
 
 
-def minimization(model, data, batch_size):
+def fit_problem(model, data, batch_size):
     return FitProblem(request(model, batch_size=batch_size), data)
 
 
@@ -158,11 +160,11 @@ def minimization(model, data, batch_size):
         [("average", 1), ("average", 6), ("sum", 6), ("sum", 10), ("function", 99)],
     ),
 )
-def test_value_and_gradient_are_those_of_one_batch(loss, batch_size):
-    def evaluate(minimization):
-        function = tf.function(minimization.objective.value_and_gradient, autograph=False)
+def test_value_and_gradient_in_batches_equal_those_of_one_batch(loss, batch_size):
+    def evaluate(fit_problem):
+        function = tf.function(fit_problem.objective.value_and_gradient, autograph=False)
         return micro_batches.evaluate_all_rows(
-            function, minimization.objective.position, minimization.data
+            function, fit_problem.objective.position, fit_problem.data
         )
 
     model = net(loss=LOSSES[loss])
@@ -170,21 +172,21 @@ def test_value_and_gradient_are_those_of_one_batch(loss, batch_size):
     stream = read_data(
         dataset(X, Y, WEIGHTS), None, None, ReadOptions("float64", batch_size)
     )
-    expected = evaluate(minimization(model, arrays, None))
+    expected = evaluate(fit_problem(model, arrays, None))
     for data in (arrays, stream):
-        found = evaluate(minimization(model, data, batch_size))
-        for one, other in zip(expected, found):
+        values = evaluate(fit_problem(model, data, batch_size))
+        for expected_value, value in zip(expected, values):
             # Sums of 20 terms of order one are rounded by a few times 2e-16.
-            np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-14)
+            np.testing.assert_allclose(expected_value, value, rtol=1e-13, atol=1e-14)
 
 
 @pytest.mark.slow
-def test_batches_inside_the_program_of_xla():
-    found = [
+def test_batches_compiled_by_xla_give_the_same_loss():
+    losses = [
         fit(net(), *data, batch_size=6, jit_compile=True).result.fun
         for data in ((X, Y), (dataset(X, Y), None))
     ]
-    assert found == pytest.approx([reference("one")] * 2, rel=ROUNDING)
+    assert losses == pytest.approx([reference("one")] * 2, rel=ROUNDING)
 
 
 def zero_head(layer):
@@ -196,7 +198,7 @@ def zero_head(layer):
 
 BY_WEIGHT = keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
 
-NO_AVERAGES = {
+NOT_AVERAGES = {
     "batch normalization": (lambda: net(keras.layers.BatchNormalization(dtype="float64")), {}),
     "dropout": (lambda: net(keras.layers.Dropout(0.2, seed=1, dtype="float64")), {}),
     "behind a head of zeros": (
@@ -212,9 +214,9 @@ NO_AVERAGES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NO_AVERAGES)
-def test_refuses_batches_of_what_is_no_average(name):
-    make, arguments = NO_AVERAGES[name]
+@pytest.mark.parametrize("name", NOT_AVERAGES)
+def test_batches_of_a_loss_that_is_no_average_raise(name):
+    make, arguments = NOT_AVERAGES[name]
     with pytest.raises(
         ValueError, match="neither an average nor a sum over rows.*leave out `batch_size`"
     ):
@@ -222,16 +224,16 @@ def test_refuses_batches_of_what_is_no_average(name):
 
 
 @pytest.mark.parametrize("weights", [np.zeros(80), np.ones(80)], ids=["zeros", "ones"])
-def test_weights_that_are_alike_in_the_first_rows_hide_nothing(weights):
+def test_equal_weights_in_the_first_rows_do_not_hide_the_reduction(weights):
     """Only the first 64 rows of a dataset are examined."""
     x, y = (np.tile(array, (5, 1)) for array in (X, Y))
     data = dataset(x, y, np.concatenate([weights, np.linspace(0.0, 2.0, 20)]))
     read = read_data(data, None, None, ReadOptions("float64", 13))
     # A total of 0 rows stands for a sum.
-    assert float(minimization(net(loss=LOSSES["sum"]), read, 13).data.total) == 0.0
-    assert float(minimization(net(), read, 13).data.total) == 100.0
+    assert float(fit_problem(net(loss=LOSSES["sum"]), read, 13).data.total) == 0.0
+    assert float(fit_problem(net(), read, 13).data.total) == 100.0
     with pytest.raises(ValueError, match="neither an average"):
-        minimization(net(loss=BY_WEIGHT), read, 13)
+        fit_problem(net(loss=BY_WEIGHT), read, 13)
 
 
 # Validation and metrics.
@@ -243,14 +245,14 @@ def metrics(model, x, y, size=20):
     return model.evaluate(data, verbose=0, return_dict=True)
 
 
-OTHER = (X + 0.5, Y - 0.1)
+HELD_OUT = (X + 0.5, Y - 0.1)
 
 VALIDATIONS = {
-    "arrays": {"validation_data": OTHER},
-    "weights": {"validation_data": (*OTHER, np.ones(20)), "batch_size": 20},
-    "dataset": {"validation_data": dataset(*OTHER)},
-    "PyDataset in batches": {"validation_data": Batches(*OTHER), "batch_size": 6},
-    "instead of the split": {"validation_data": OTHER, "validation_split": 0.5},
+    "arrays": {"validation_data": HELD_OUT},
+    "weights": {"validation_data": (*HELD_OUT, np.ones(20)), "batch_size": 20},
+    "dataset": {"validation_data": dataset(*HELD_OUT)},
+    "PyDataset in batches": {"validation_data": Batches(*HELD_OUT), "batch_size": 6},
+    "instead of the split": {"validation_data": HELD_OUT, "validation_split": 0.5},
 }
 
 
@@ -259,7 +261,7 @@ def net_with_a_metric():
 
 
 @pytest.mark.parametrize("name", representatives(VALIDATIONS, ["weights", "dataset"]))
-def test_validation_and_metrics(name):
+def test_validation_and_metrics_equal_those_of_evaluate(name):
     model = at_start(net_with_a_metric)
     logs = fit(model, epochs=2, **VALIDATIONS[name]).history
     assert set(logs) == {"loss", "mae", "val_loss", "val_mae"}
@@ -267,7 +269,7 @@ def test_validation_and_metrics(name):
     expected = metrics(model, X, Y)
     assert logs["mae"][-1] == pytest.approx(expected["mae"], rel=1e-6)
     assert logs["loss"][-1] == pytest.approx(expected["loss"], rel=1e-6)
-    expected = metrics(model, *OTHER)
+    expected = metrics(model, *HELD_OUT)
     assert logs["val_mae"][-1] == pytest.approx(expected["mae"], rel=1e-6)
     assert logs["val_loss"][-1] == pytest.approx(expected["loss"], rel=1e-6)
 
@@ -275,14 +277,14 @@ def test_validation_and_metrics(name):
 def aligned(array):
     """Returns a copy at an address at which TensorFlow may use NumPy's memory."""
     memory = np.zeros(array.nbytes + 64, np.uint8)
-    place = -memory.ctypes.data % 64
-    copy = memory[place : place + array.nbytes].view(array.dtype).reshape(array.shape)
+    offset = -memory.ctypes.data % 64
+    copy = memory[offset : offset + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[:] = array
     return copy
 
 
 @pytest.mark.slow
-def test_arrays_of_a_stream_stay_as_they_are():
+def test_evaluate_does_not_overwrite_the_arrays_of_a_stream():
     arrays = aligned(X), aligned(Y)
     stream = read_data(Batches(*arrays), None, None, ReadOptions("float64", 6)).parts
     model = net(metrics=["mae"], jit_compile="auto")
@@ -294,7 +296,7 @@ def test_arrays_of_a_stream_stay_as_they_are():
 
 
 @pytest.mark.parametrize("batch_size", [None, 6])
-def test_a_dataset_of_unknown_length_and_many_batches_is_told(batch_size, monkeypatch):
+def test_dataset_of_unknown_length_with_many_batches_warns(batch_size, monkeypatch):
     monkeypatch.setattr(data_reader, "_MANY_BATCHES", 2)
     unknown = dataset(X, Y).filter(lambda x, y: True)
     options = ReadOptions("float64", batch_size)
@@ -312,7 +314,7 @@ def test_split_holds_out_the_last_rows():
 
 
 @pytest.mark.slow
-def test_several_outputs_have_a_loss_each_in_every_epoch():
+def test_logs_have_a_loss_for_each_output():
     logs = fit(two_nets(), *DICTS, sample_weight=DICT_WEIGHTS, epochs=3).history
     assert set(logs) == {"loss", "p_loss", "q_loss"}
     total = np.add(logs["p_loss"], logs["q_loss"])
@@ -356,16 +358,16 @@ print(json.dumps([grown(stream), grown(arrays)]))
 
 
 @pytest.mark.slow
-def test_peak_memory_is_flat():
+def test_peak_memory_does_not_grow_with_the_number_of_rows():
     """Compares the peak memory of 10^6 rows with that of 10^4, in MiB, in batches of 1000 rows."""
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", MEMORY],
         capture_output=True,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    stream, in_memory = json.loads(done.stdout.splitlines()[-1])
+    assert process.returncode == 0, process.stderr[-2000:]
+    stream, in_memory = json.loads(process.stdout.splitlines()[-1])
     # The activations of one layer for all rows need 488 MiB, and the data 23 MiB. Measured: 1 and 61.
     assert stream < 20
     # In memory are the caller's arrays, tensors, stacked batches, and the check for finite numbers.
@@ -387,17 +389,17 @@ RANKS = {
 
 
 @pytest.mark.parametrize("name", RANKS)
-def test_targets_of_validation_may_have_another_rank(name):
+def test_validation_targets_of_another_rank_give_equal_metrics(name):
     """Training and validation data use one compiled `evaluate` of Keras."""
-    y, held_out, kind = RANKS[name]
-    made = kind((X, held_out)) if kind is tuple else kind(X, held_out)
-    history = fit(net(metrics=["mae"]), X, y, validation_data=made, epochs=2).history
+    y, held_out, container = RANKS[name]
+    validation = container((X, held_out)) if container is tuple else container(X, held_out)
+    history = fit(net(metrics=["mae"]), X, y, validation_data=validation, epochs=2).history
     for key in ("loss", "mae"):
         # Keras computes metrics in float32.
         np.testing.assert_allclose(history[f"val_{key}"], history[key], rtol=1e-5)
 
 
-# Ranks of the targets in validation and training, with two targets.
+# Sample weights in validation and in training, for two targets.
 WEIGHTS_OF_TWO = {
     "in validation": (LIST_WEIGHTS, None),
     "in training": (None, LIST_WEIGHTS),
@@ -406,11 +408,11 @@ WEIGHTS_OF_TWO = {
 
 
 @pytest.mark.parametrize("name", WEIGHTS_OF_TWO)
-def test_each_part_of_validation_has_the_ranks_of_that_part(name):
-    """The ranks of targets are adapted, even if only one of both has sample weights."""
-    of_validation, of_training = WEIGHTS_OF_TWO[name]
-    rows = (X, [Y[:, 0], Y[:, 0]], of_validation)
-    columns = (X, [Y, Y], of_training)
+def test_validation_targets_get_the_rank_of_training_targets(name):
+    """The ranks of targets are adapted, even if only one of both parts has sample weights."""
+    validation_weights, training_weights = WEIGHTS_OF_TWO[name]
+    rows = (X, [Y[:, 0], Y[:, 0]], validation_weights)
+    columns = (X, [Y, Y], training_weights)
     held_out, data = (
         TrainingData(micro_batches.map_tensors(tf.constant, parts), 20)
         for parts in (rows, columns)
@@ -420,7 +422,7 @@ def test_each_part_of_validation_has_the_ranks_of_that_part(name):
 
 
 @pytest.mark.parametrize("weighted", ["training", "validation"])
-def test_weights_in_batches_or_in_their_validation_alone(weighted):
+def test_sample_weights_in_training_or_in_validation_alone(weighted):
     weights = {"training": (), "validation": (), weighted: (WEIGHTS,)}
     held_out = (X, Y[:, 0], *weights["validation"])
     batches = dataset(X, Y, *weights["training"])

@@ -11,7 +11,7 @@ def arrays(number):
     return {"number": np.full(1000, number)}
 
 
-def test_several_writers_at_once(tmp_path):
+def test_several_writers_at_once_write_complete_files(tmp_path):
     """No writer fails, and the files are complete in the end."""
     errors = []
 
@@ -30,11 +30,11 @@ def test_several_writers_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert not errors
-    found = Checkpoint(tmp_path, {}).load()["number"]
-    assert np.array_equal(found, np.full(1000, 24))
+    loaded = Checkpoint(tmp_path, {}).load()["number"]
+    assert np.array_equal(loaded, np.full(1000, 24))
 
 
-def test_links_are_not_followed(tmp_path):
+def test_symbolic_links_are_not_followed(tmp_path):
     """A link is not followed, with the name of a file of 0.1.0 or with that of a checkpoint."""
     other = tmp_path / "other"
     other.write_bytes(b"mine")

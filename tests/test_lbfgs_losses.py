@@ -16,7 +16,7 @@ def squared(y_true, y_pred):
     return keras.ops.mean((y_true - y_pred) ** 2, axis=-1)
 
 
-def nested():
+def nested_function():
     def größe(y_true, y_pred):
         return squared(y_true, y_pred)
 
@@ -38,7 +38,7 @@ FUNCTIONS = {
     "a function of Keras": lambda: SQUARE,
     "a lambda": lambda: lambda y, p: (y - p) ** 2,
     "a lambda that takes the mean": lambda: lambda y, p: keras.ops.mean((y - p) ** 2),
-    "a nested function": nested,
+    "a nested function": nested_function,
     "a method": lambda: Losses().squared,
     "a static method": lambda: Losses.fixed,
     "a lambda in a list": lambda: [lambda y, p: (y - p) ** 2],
@@ -46,7 +46,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions_of_all_kinds_are_losses(name):
+def test_loss_functions_and_methods_equal_the_mean_squared_error(name):
     model = net(loss=FUNCTIONS[name]())
     expected = np.mean((Y - np.asarray(model(X))) ** 2)
     assert loss_at_start(model)[0] == pytest.approx(expected, rel=1e-14)
@@ -54,7 +54,7 @@ def test_functions_of_all_kinds_are_losses(name):
 
 CLASSES = np.eye(3)[np.random.default_rng(3).integers(0, 3, 20)]
 NUMBERS = CLASSES.argmax(axis=1)
-IN_3 = (3, "softmax", CLASSES)
+SOFTMAX_OF_3 = (3, "softmax", CLASSES)
 
 # Name of a class of Keras: arguments other than its defaults, units, activation, targets.
 ARGUMENTS = {
@@ -66,13 +66,13 @@ ARGUMENTS = {
     "BinaryFocalCrossentropy": (
         {"apply_class_balancing": True, "alpha": 0.4, "gamma": 1.0}, (1, "sigmoid", Y > 0),
     ),
-    "CategoricalCrossentropy": ({"label_smoothing": 0.1}, IN_3),
-    "CategoricalFocalCrossentropy": ({"alpha": [0.2, 0.3, 0.5], "gamma": 1.0}, IN_3),
+    "CategoricalCrossentropy": ({"label_smoothing": 0.1}, SOFTMAX_OF_3),
+    "CategoricalFocalCrossentropy": ({"alpha": [0.2, 0.3, 0.5], "gamma": 1.0}, SOFTMAX_OF_3),
     "SparseCategoricalCrossentropy": (
         {"from_logits": True, "ignore_class": 1}, (3, None, NUMBERS),
     ),
-    "Dice": ({"axis": (0,)}, IN_3),
-    "Tversky": ({"alpha": 0.2, "beta": 0.7}, IN_3),
+    "Dice": ({"axis": (0,)}, SOFTMAX_OF_3),
+    "Tversky": ({"alpha": 0.2, "beta": 0.7}, SOFTMAX_OF_3),
     "Circle": ({"gamma": 2.0, "margin": 0.3}, (3, None, NUMBERS)),
 }  # fmt: skip
 
@@ -82,9 +82,11 @@ ARGUMENTS = {
 )
 def test_losses_of_keras_keep_their_arguments(name):
     arguments, (units, activation, y) = ARGUMENTS[name]
-    kind = getattr(keras.losses, name)
-    model = net(head=dense(units, activation, 2, dtype="float64"), loss=kind(**arguments))
-    expected = kind(**arguments, dtype="float64")(y, model(X))
+    loss_class = getattr(keras.losses, name)
+    model = net(
+        head=dense(units, activation, 2, dtype="float64"), loss=loss_class(**arguments)
+    )
+    expected = loss_class(**arguments, dtype="float64")(y, model(X))
     value, gradient = loss_at_start(model, X, y)
     assert value == pytest.approx(float(expected), rel=1e-14)
     assert np.any(gradient)
@@ -95,7 +97,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return 0.1
 
 
-# Keras makes no config of these, so that the weights of losses are unknown.
+# Keras cannot make a config of these, so that `loss_weights` cannot be read.
 WITHOUT_CONFIG = {
     "a partial": lambda: {"loss": [functools.partial(SQUARE)]},
     "an object": lambda: {
@@ -108,7 +110,7 @@ WITHOUT_CONFIG = {
 
 
 @pytest.mark.parametrize("name", WITHOUT_CONFIG)
-def test_what_has_no_config_is_taken_without_weights_alone(name):
+def test_compile_without_config_is_accepted_only_without_loss_weights(name):
     model = net(**WITHOUT_CONFIG[name]())
     expected = np.mean((Y - np.asarray(model(X))) ** 2)
     assert loss_at_start(model)[0] == pytest.approx(expected, rel=1e-14)
@@ -118,7 +120,7 @@ def test_what_has_no_config_is_taken_without_weights_alone(name):
         fit(net(**WITHOUT_CONFIG[name](), loss_weights=[2.0]))
 
 
-class OwnCompile(keras.Sequential):
+class CustomCompile(keras.Sequential):
     def compile(self, weight):
         super().compile(loss=["mse"], loss_weights=[weight], jit_compile=False)
 
@@ -126,8 +128,8 @@ class OwnCompile(keras.Sequential):
         return {"weight": 3.0}
 
 
-def own_compile():
-    model = OwnCompile([keras.Input((2,), dtype="float64"), *net().layers])
+def custom_compile():
+    model = CustomCompile([keras.Input((2,), dtype="float64"), *net().layers])
     model.compile(3.0)
     return model
 
@@ -142,7 +144,7 @@ def without_a_loss(**arguments):
 FACTORS = {
     "a number": (lambda: net(loss_weights=3.0), 3.0),
     "of NumPy": (lambda: net(loss=["mse"], loss_weights=[np.float32(3.0)]), 3.0),
-    "a compile of ones own": (own_compile, 3.0),
+    "a compile of ones own": (custom_compile, 3.0),
     "compiled again without a loss": (without_a_loss, 1.0),
     "and with weights": (
         lambda: without_a_loss(loss_weights=[3.0]), "the last call of compile had no loss",
@@ -157,7 +159,7 @@ FACTORS = {
 
 
 @pytest.mark.parametrize("name", FACTORS)
-def test_weights_of_losses(name):
+def test_loss_weights_multiply_the_loss_or_raise(name):
     make, expected = FACTORS[name]
     model = make()
     if isinstance(expected, str):
@@ -168,14 +170,14 @@ def test_weights_of_losses(name):
     assert loss_at_start(model)[0] == pytest.approx(expected * error, rel=1e-14)
 
 
-class Adds(keras.layers.Layer):
+class AddLoss(keras.layers.Layer):
     def call(self, x):
         self.add_loss(keras.ops.mean((x - 1.0) ** 2))
         return x
 
 
-def test_a_loss_that_a_layer_adds_when_it_is_called():
-    model = net(loss=None, head=Adds(dtype="float64"))
+def test_add_loss_of_a_layer_is_minimized():
+    model = net(loss=None, head=AddLoss(dtype="float64"))
     result = fit(model, X, None).result
     expected = np.mean((np.asarray(model(X)) - 1.0) ** 2)
     assert result.fun == pytest.approx(expected, rel=1e-14)
@@ -183,14 +185,14 @@ def test_a_loss_that_a_layer_adds_when_it_is_called():
 
 
 @pytest.mark.parametrize("name", ["compute_loss", "train_step"])
-def test_methods_that_are_set_on_the_model_are_refused(name):
+def test_methods_assigned_to_the_model_raise(name):
     model = net()
     setattr(model, name, lambda *_, **__: keras.ops.mean(model(X) ** 2))
     with pytest.raises(ValueError, match=f"{name} was set on the model itself"):
         fit(model)
 
 
-def test_a_name_of_ones_own_makes_no_other_loss():
+def test_renamed_ctc_loss_accepts_targets_of_another_shape():
     """The targets of CTC have another shape than the outputs."""
     layers = [keras.Input((6, 2), dtype="float64"), dense(4, dtype="float64")]
     model = keras.Sequential(layers)
@@ -210,7 +212,7 @@ def heads(**losses):
     return model
 
 
-PARTS = {
+SOME_LOSSES = {
     "one loss": ({"a": "mse"}, {"a": Y}),
     "one loss, all targets": ({"a": "mse"}, {"a": Y, "b": Y}),
     "one loss, no target": ({"b": "mse"}, {"a": None, "b": Y}),
@@ -219,17 +221,19 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", SOME_LOSSES)
 def test_outputs_without_a_loss_need_no_targets(name):
-    losses, y = PARTS[name]
+    losses, y = SOME_LOSSES[name]
     model = heads(**losses)
     outputs = model(X)
-    named = [each for each, loss in losses.items() if loss is not None]
-    expected = sum(np.mean((y[each] - np.asarray(outputs[each])) ** 2) for each in named)
+    named = [output for output, loss in losses.items() if loss is not None]
+    expected = sum(
+        np.mean((y[output] - np.asarray(outputs[output])) ** 2) for output in named
+    )
     assert loss_at_start(model, X, y)[0] == pytest.approx(expected, rel=1e-14)
 
 
-def nested(loss, **arguments):
+def model_of_nested_outputs(loss, **arguments):
     """Returns a model whose three outputs and losses have the same nested structure."""
     x = keras.Input((2,), dtype="float64")
     heads = [dense(1, seed=seed, dtype="float64")(x) for seed in range(3)]
@@ -238,7 +242,7 @@ def nested(loss, **arguments):
     return model
 
 
-NESTS = {
+STRUCTURES = {
     "lists": ["mse", ["mse", "mse"]],
     "lists and dicts": ["mse", {"k": "mse", "l": "mse"}],
     "tuples": ("mse", ("mse", "mse")),
@@ -249,13 +253,13 @@ NESTS = {
 
 
 @pytest.mark.parametrize("dtype", [None, "float64"])
-@pytest.mark.parametrize("name", representatives(NESTS, ["lists", "tuples and dicts"]))
-def test_nested_losses(name, dtype):
-    loss = NESTS[name]
+@pytest.mark.parametrize("name", representatives(STRUCTURES, ["lists", "tuples and dicts"]))
+def test_nested_losses_equal_the_weighted_sum(name, dtype):
+    loss = STRUCTURES[name]
     weights = keras.tree.pack_sequence_as(loss, [1.0, 2.0, 3.0])
     y = keras.tree.pack_sequence_as(loss, [Y, 2.0 * Y, Y**2])
-    model = nested(loss, loss_weights=weights)
-    flat = [keras.tree.flatten(each) for each in (weights, y, model(X))]
+    model = model_of_nested_outputs(loss, loss_weights=weights)
+    flat = [keras.tree.flatten(structure) for structure in (weights, y, model(X))]
     expected = sum(w * np.mean((t - np.asarray(p)) ** 2) for w, t, p in zip(*flat))
     value, _ = loss_at_start(model, X, y, dtype=dtype)
     assert value == pytest.approx(expected, rel=1e-14)
@@ -276,7 +280,7 @@ def images(loss):
     return model
 
 
-# Losses that reduce another axis: whether they have one number for each row, or words of the error.
+# Losses over other axes, and None if they have one number for each row, or words of the error.
 AXES = {
     "dice": (keras.losses.Dice(axis=(1, 2, 3)), WEIGHTS, None),
     "cosines": (keras.losses.CosineSimilarity(axis=(1, 2, 3)), WEIGHTS, None),
@@ -290,11 +294,11 @@ AXES = {
 
 
 @pytest.mark.parametrize("name", AXES)
-def test_weights_of_losses_with_an_axis_of_their_own(name):
-    loss, weights, words = AXES[name]
+def test_sample_weights_of_losses_with_an_axis(name):
+    loss, weights, message = AXES[name]
     model, y = images(loss), (IMAGES > 0.0).astype("float64")
-    if words:
-        with pytest.raises(ValueError, match=words):
+    if message:
+        with pytest.raises(ValueError, match=message):
             fit(model, IMAGES, y, sample_weight=weights)
         return
     expected = np.mean(weights * np.asarray(loss.call(y, model(IMAGES))))
@@ -302,7 +306,7 @@ def test_weights_of_losses_with_an_axis_of_their_own(name):
     assert value == pytest.approx(expected, rel=1e-13)
 
 
-def test_weights_of_outputs_whose_names_are_not_in_order():
+def test_sample_weights_of_outputs_in_another_order_are_accepted():
     """Losses are given by name; outputs, targets and weights are in different orders."""
     x = keras.Input((4, 4, 1), dtype="float64")
     mean = keras.layers.GlobalAveragePooling2D(name="b", dtype="float64")(x)
@@ -313,12 +317,12 @@ def test_weights_of_outputs_whose_names_are_not_in_order():
     assert fit(model, IMAGES, y, sample_weight=weights).result.nit > 0
 
 
-def test_weights_in_another_structure_than_the_targets_are_told_without_arrays():
+def test_sample_weights_of_another_structure_raise_without_arrays():
     weights, y = {"a": np.ones(20)}, {"a": Y, "b": Y}
     with pytest.raises(ValueError, match=r"y is \{'a': \*, 'b': \*\}.*is \{'a': \*\}\.$"):
         fit(heads(a="mse", b="mse"), X, y, sample_weight=weights)
 
 
-def test_a_target_of_a_part_is_checked_as_all_are():
+def test_targets_of_some_outputs_are_checked():
     with pytest.raises(ValueError, match="output has shape"):
         fit(heads(a="mse"), X, {"a": np.hstack([Y, Y])})

@@ -1,4 +1,4 @@
-"""`fit_lbfgs` changes no global state of Keras, and says in a sentence what is impossible."""
+"""`fit_lbfgs` changes no global state of Keras, and raises clear errors if it cannot fit."""
 
 import functools
 import threading
@@ -16,15 +16,15 @@ from keras_smooth.lbfgs.data.data_reader import with_class_weights
 # Global state of Keras.
 
 
-class Own(keras.Model):
+class PenalizedModel(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         return loss + keras.ops.mean(y_pred**2)
 
 
-def own():
+def penalized_model():
     layers = net()
-    model = Own(layers.inputs, layers.outputs[0])
+    model = PenalizedModel(layers.inputs, layers.outputs[0])
     model.compile(loss="mse")
     return model
 
@@ -37,7 +37,7 @@ def failing(y_true, y_pred):
 FITS = {
     "float64": (net, {}, None),
     "copy": (lambda: net(dtype="float32"), {"dtype": "float64"}, None),
-    "own loss": (own, {}, None),
+    "own loss": (penalized_model, {}, None),
     "instance": (lambda: net(loss=keras.losses.Huber()), {}, None),
     "failing": (lambda: net(loss=failing), {}, MemoryError),
     "bad data": (net, {"y": Y[:3]}, ValueError),
@@ -46,16 +46,16 @@ FITS = {
 
 @pytest.fixture
 def no_global_changes(monkeypatch):
-    def touched(*_):
+    def raise_error(*_):
         raise AssertionError("a global of Keras was set")
 
     for name in ("set_floatx", "set_dtype_policy", "set_epsilon"):
-        monkeypatch.setattr(keras.config, name, touched)
-    monkeypatch.setattr(keras.backend, "set_floatx", touched)
+        monkeypatch.setattr(keras.config, name, raise_error)
+    monkeypatch.setattr(keras.backend, "set_floatx", raise_error)
 
 
 @pytest.mark.parametrize("name", FITS)
-def test_no_global_of_keras_is_touched(name, no_global_changes):
+def test_fit_sets_no_global_state_of_keras(name, no_global_changes):
     make, arguments, error = FITS[name]
     if error is None:
         assert fit(make(), epochs=2, **arguments).result.nit == 2
@@ -65,30 +65,30 @@ def test_no_global_of_keras_is_touched(name, no_global_changes):
 
 
 @pytest.mark.slow
-def test_fits_in_threads(no_global_changes):
-    """Each fit has the same result as alone, to the last digit, and failing ones change nothing."""
+def test_fits_in_threads_equal_single_fits(no_global_changes):
+    """Each fit has the same result as alone, to the last digit, also beside fits that fail."""
     names = [name for name, row in FITS.items() if row[2] is None]
     expected = {name: fit(FITS[name][0](), **FITS[name][1]).result.fun for name in names}
     models = [(name, FITS[name][0]()) for name in [*names, "failing", "bad data"] * 2]
-    found, seen = [], set()
+    results, dtypes = [], set()
 
     def job(name, model):
         try:
-            found.append((name, fit(model, **FITS[name][1]).result.fun))
+            results.append((name, fit(model, **FITS[name][1]).result.fun))
         except (MemoryError, ValueError):
-            found.append((name, None))
-        seen.add(keras.config.floatx())
-        seen.add(keras.layers.Dense(1).dtype)
+            results.append((name, None))
+        dtypes.add(keras.config.floatx())
+        dtypes.add(keras.layers.Dense(1).dtype)
 
     threads = [threading.Thread(target=job, args=pair) for pair in models]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(found, key=str) == sorted(
+    assert sorted(results, key=str) == sorted(
         ((name, expected.get(name)) for name, _ in models), key=str
     )
-    assert seen == {"float32"} == {keras.config.floatx()}
+    assert dtypes == {"float32"} == {keras.config.floatx()}
 
 
 # Models that XLA cannot compile.
@@ -120,7 +120,7 @@ class GrowingList(keras.layers.Layer):
 
 
 class WithoutXla(keras.layers.Layer):
-    """A layer whose attribute says that XLA cannot compile it, as layers of Keras have it."""
+    """A layer with `supports_jit = False`, as some layers of Keras have it."""
 
     def __init__(self, **arguments):
         super().__init__(**arguments)
@@ -142,7 +142,7 @@ def printing(y_true, y_pred):
 
 
 def growing():
-    """The list comes before all weights, since XLA refuses the gradient of one after them."""
+    """The list comes before all weights, since XLA cannot compile its gradient after them."""
     layers = [GrowingList(dtype="float64"), dense(1, dtype="float64")]
     model = keras.Sequential([keras.Input((2,), dtype="float64"), *layers])
     model.compile(loss="mse")
@@ -152,19 +152,18 @@ def growing():
 # Name: model, data; in memory, as a stream of batches, and as points of an objective.
 NOT_FOR_XLA = {
     "Python": lambda: net(ComputedInPython(dtype="float64")),
-    "says no": lambda: net(WithoutXla(dtype="float64")),
-    # The list comes before all weights, since XLA refuses its gradient.
+    "supports_jit=False": lambda: net(WithoutXla(dtype="float64")),
     "a list that grows": growing,
     "spectral": lambda: net(spectral()),
     "loss": lambda: net(loss=printing),
 }
 
 
-# XLA takes seconds to refuse. A layer that says so itself is not compiled.
+# XLA takes seconds to fail. A layer with `supports_jit = False` is not compiled.
 @pytest.mark.parametrize(
-    "name", representatives(NOT_FOR_XLA, ["says no", "a list that grows"])
+    "name", representatives(NOT_FOR_XLA, ["supports_jit=False", "a list that grows"])
 )
-def test_what_xla_cannot_compile_is_run_without_it_with_one_warning(name):
+def test_model_that_xla_cannot_compile_runs_without_it_and_warns_once(name):
     model = NOT_FOR_XLA[name]()
     start = [np.array(v) for v in model.variables]
 
@@ -182,17 +181,17 @@ def test_what_xla_cannot_compile_is_run_without_it_with_one_warning(name):
 
 
 @pytest.mark.slow
-def test_streams_and_objectives_that_xla_cannot_compile():
+def test_streams_and_objectives_that_xla_cannot_compile_warn():
     stream = tf.data.Dataset.from_tensor_slices((X, Y)).batch(7)
     with pytest.warns(UserWarning, match="XLA cannot compile"):
-        found = fit(
+        history = fit(
             net(ComputedInPython(dtype="float64")),
             stream,
             None,
             batch_size=6,
             jit_compile=True,
         )
-    assert found.result.nit == 5
+    assert history.result.nit == 5
 
     def function(model, x):
         return keras.ops.mean(ComputedInPython(dtype="float64")(model(x)) ** 2)
@@ -202,7 +201,7 @@ def test_streams_and_objectives_that_xla_cannot_compile():
         assert fit(model, X, None, objective=function, jit_compile=True).result.nit == 5
 
 
-def test_an_error_of_the_models_own_is_no_refusal():
+def test_runtime_error_of_a_layer_is_raised_without_a_warning():
     class Broken(keras.layers.Layer):
         def call(self, x):
             tf.debugging.assert_less(tf.reduce_max(tf.abs(x)), tf.constant(0.5, x.dtype))
@@ -217,7 +216,7 @@ def test_an_error_of_the_models_own_is_no_refusal():
 # Models that cannot be trained.
 
 
-def positive(**arguments):
+def constrained_net(**arguments):
     return net(dense(3, dtype="float64", **arguments))
 
 
@@ -231,10 +230,10 @@ CONSTRAINTS = {
 
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
-def test_constraints_are_refused(name):
-    arguments, words = CONSTRAINTS[name]
-    model = positive(**arguments)
-    with pytest.raises(ValueError, match=f"{words}.*L-BFGS cannot keep"):
+def test_constraints_raise(name):
+    arguments, message = CONSTRAINTS[name]
+    model = constrained_net(**arguments)
+    with pytest.raises(ValueError, match=f"{message}.*L-BFGS cannot keep"):
         fit(model)
     # The constraint of a frozen weight is no error.
     model.layers[1].trainable = False
@@ -242,14 +241,14 @@ def test_constraints_are_refused(name):
     assert fit(model).result.nit == 5
 
 
-def test_a_constraint_of_a_variable_is_refused():
+def test_constraint_of_a_variable_raises():
     rate = keras.Variable(1.0, dtype="float64")
     rate.constraint = keras.constraints.NonNeg()
     with pytest.raises(ValueError, match="NonNeg.*L-BFGS cannot keep"):
         fit(net(loss=None), X, None, objective=lambda m, x: rate, variables=[rate])
 
 
-# Data that does not fit the model: the error is one sentence.
+# Data that does not match the model: the error is one sentence.
 
 
 def subclassed_model(dtype="float64"):
@@ -298,7 +297,7 @@ WORDS = np.array([["a", "b"]] * 20)
 NO_NUMBERS = "must be arrays of numbers or a dataset"
 
 # Name: model, data, class of the error, words of its message.
-SENTENCES = {
+MISMATCHES = {
     "one input for two": (two_nets, (X, TARGETS), ValueError, "1 array, .* 2 inputs: a, b"),
     "three for two": (LISTED, ([X, X, X], [Y, Y]), ValueError, "3 arrays, .* 2 inputs"),
     "two for one": (net, ([X, X], Y), ValueError, "2 arrays, but the model has 1 input:"),
@@ -343,16 +342,16 @@ SENTENCES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SENTENCES)
-def test_data_that_does_not_fit_is_refused_in_a_sentence(name):
-    make, data, kind, words = SENTENCES[name]
+@pytest.mark.parametrize("name", MISMATCHES)
+def test_data_that_does_not_match_the_model_raises_a_short_error(name):
+    make, data, error, message = MISMATCHES[name]
     x, y, sample_weight = (*data, None)[:3]
-    with pytest.raises(kind, match=words) as caught:
+    with pytest.raises(error, match=message) as caught:
         fit(make(), x, y, sample_weight=sample_weight)
     assert len(str(caught.value)) < 300 and "\n\n" not in str(caught.value)
 
 
-def of_two_widths():
+def inputs_of_two_widths():
     """Returns a model with a list of inputs, which is not in the order of their names."""
     inputs = [
         keras.Input((n,), name=name, dtype="float64") for name, n in (("b", 2), ("a", 1))
@@ -363,13 +362,13 @@ def of_two_widths():
     return model
 
 
-FITTING = {
+MATCHES = {
     "column of weights": (net, (X, Y, np.linspace(0, 1, 20)[:, None])),
     "weights of steps": (steps, (ones(5, 2), ones(5, 1), ones(5))),
     "one weight for all steps": (steps, (ones(5, 2), ones(5, 1), ones(1))),
     "more keys": (two_nets, ({**PAIR, "c": X}, TARGETS)),
     "in a list": (net, ([X], [Y])),
-    "by names, of a list": (of_two_widths, ({"b": X, "a": X[:, :1], "c": X}, Y)),
+    "by names, of a list": (inputs_of_two_widths, ({"b": X, "a": X[:, :1], "c": X}, Y)),
     "no last axis": (images, (ones(4, 4), ones(8))),
 }
 
@@ -377,11 +376,11 @@ FITTING = {
 @pytest.mark.parametrize(
     "name",
     representatives(
-        FITTING, ["weights of steps", "more keys", "in a list", "by names, of a list"]
+        MATCHES, ["weights of steps", "more keys", "in a list", "by names, of a list"]
     ),
 )
-def test_data_that_fits_is_taken(name):
-    make, data = FITTING[name]
+def test_data_that_matches_the_model_is_accepted(name):
+    make, data = MATCHES[name]
     x, y, sample_weight = (*data, None)[:3]
     assert fit(make(), x, y, sample_weight=sample_weight, epochs=1).result.nit == 1
 
@@ -404,7 +403,7 @@ def tf_idf():
 
 
 @pytest.mark.parametrize(
-    ("x", "first"),
+    ("x", "make_layer"),
     [
         (TEXTS, lambda: lookup("StringLookup", vocabulary=["a", "b"])),
         (TEXTS, tf_idf),
@@ -416,9 +415,9 @@ def tf_idf():
     ("dtype", "fitted_in"),
     [("float64", None), ("float64", "float64"), ("float32", "float64")],
 )
-def test_a_model_of_words_or_integers(x, first, dtype, fitted_in):
+def test_model_of_strings_or_integers_is_fitted(x, make_layer, dtype, fitted_in):
     inputs = keras.Input((1,), dtype="string" if x is TEXTS else "int64")
-    model = keras.Sequential([inputs, first(), dense(1, dtype=dtype)])
+    model = keras.Sequential([inputs, make_layer(), dense(1, dtype=dtype)])
     model.compile(loss="mse")
     y = np.arange(4.0)[:, None]
     result = fit(model, x, y, epochs=20, dtype=fitted_in).result
@@ -430,7 +429,7 @@ def test_a_model_of_words_or_integers(x, first, dtype, fitted_in):
 
 CLASSES = (X[:, 0] > 0.0).astype(int) + (X[:, 1] > 0.5)
 BY_CLASS = {0: 0.5, 2: 3.0}
-OF_ROWS = np.array([BY_CLASS.get(label, 1.0) for label in CLASSES])
+ROW_WEIGHTS = np.array([BY_CLASS.get(label, 1.0) for label in CLASSES])
 
 
 def classifier():
@@ -453,25 +452,27 @@ TARGETS = {
 def test_class_weight_is_a_weight_of_each_row(name):
     x, y = map(tf.constant, (X, TARGETS[name]))
     row_weights = with_class_weights((x, y, None), BY_CLASS, "float64")[2]
-    np.testing.assert_array_equal(row_weights, OF_ROWS)
+    np.testing.assert_array_equal(row_weights, ROW_WEIGHTS)
 
 
-def test_class_weight_in_memory_and_in_batches():
-    expected = fit(at_start(classifier), X, CLASSES, sample_weight=OF_ROWS).result
+def test_class_weight_equals_sample_weight_in_memory_and_in_batches():
+    expected = fit(at_start(classifier), X, CLASSES, sample_weight=ROW_WEIGHTS).result
     assert fit(at_start(classifier), X, CLASSES, class_weight=BY_CLASS).result == expected
     stream = tf.data.Dataset.from_tensor_slices((X, CLASSES)).batch(7)
     for batch_size in (None, 6):
-        found = fit(
+        history = fit(
             at_start(classifier), stream, None, batch_size=batch_size, class_weight=BY_CLASS
         )
-        assert found.result.fun == pytest.approx(expected.fun, rel=1e-12)
+        assert history.result.fun == pytest.approx(expected.fun, rel=1e-12)
 
 
 @pytest.mark.slow
-def test_class_weight_is_that_of_keras():
+def test_class_weight_equals_that_of_keras():
     model = classifier()
     start = fit(model, X, CLASSES, class_weight=BY_CLASS, target=1e9).result.fun
-    logs = model.evaluate(X, CLASSES, sample_weight=OF_ROWS, verbose=0, return_dict=True)
+    logs = model.evaluate(
+        X, CLASSES, sample_weight=ROW_WEIGHTS, verbose=0, return_dict=True
+    )
     model.compile(keras.optimizers.SGD(0.0), model.loss, jit_compile=False)
     arguments = {"class_weight": BY_CLASS, "verbose": 0, "batch_size": 20}
     keras_fit = model.fit(X, CLASSES, **arguments).history
@@ -491,17 +492,17 @@ BAD_CLASS_WEIGHTS = {
 
 
 @pytest.mark.parametrize("name", BAD_CLASS_WEIGHTS)
-def test_bad_class_weights(name):
-    class_weight, kind, words = BAD_CLASS_WEIGHTS[name]
-    with pytest.raises(kind, match=words):
+def test_wrong_class_weights_raise(name):
+    class_weight, error, message = BAD_CLASS_WEIGHTS[name]
+    with pytest.raises(error, match=message):
         fit(classifier(), X, CLASSES, class_weight=class_weight)
 
 
-def test_class_weights_that_do_not_go_with_the_rest():
+def test_class_weight_with_sample_weight_or_two_outputs_raises():
     with pytest.raises(
         ValueError, match="`class_weight` and `sample_weight` are given both"
     ):
-        fit(classifier(), X, CLASSES, class_weight=BY_CLASS, sample_weight=OF_ROWS)
+        fit(classifier(), X, CLASSES, class_weight=BY_CLASS, sample_weight=ROW_WEIGHTS)
     with pytest.raises(ValueError, match="`class_weight` needs one array of targets"):
         fit(two_nets(), PAIR, TARGETS, class_weight=BY_CLASS)
 
@@ -509,11 +510,11 @@ def test_class_weights_that_do_not_go_with_the_rest():
 # Advice.
 
 
-def with_weight(dtype, of_layers="float64"):
+def model_with_weight(dtype, dtype_of_layers="float64"):
     class Rated(keras.Model):
         def __init__(self):
-            super().__init__(dtype=of_layers)
-            self.head = dense(1, dtype=of_layers)
+            super().__init__(dtype=dtype_of_layers)
+            self.head = dense(1, dtype=dtype_of_layers)
             self.rate = self.add_weight(initializer="ones", name="rate", dtype=dtype)
 
         def call(self, x):
@@ -529,24 +530,24 @@ def mixed_layers():
     return net(dense(3, dtype="float32"))
 
 
-ODD = {
-    "weight": (lambda: with_weight("float32"), "rate is float32, most are float64"),
+MIXED_DTYPES = {
+    "weight": (lambda: model_with_weight("float32"), "rate is float32, most are float64"),
     "wide weight": (
-        lambda: with_weight("float64", "float32"),
+        lambda: model_with_weight("float64", "float32"),
         "rate is float64, most are f",
     ),
     "layer": (mixed_layers, "kernel is float32, most are float64"),
 }
 
 
-@pytest.mark.parametrize("name", ODD)
-def test_the_odd_one_of_two_dtypes_is_named(name):
-    make, words = ODD[name]
-    with pytest.raises(ValueError, match=f'{words}.*Make all with dtype="float64"'):
+@pytest.mark.parametrize("name", MIXED_DTYPES)
+def test_weights_of_two_dtypes_raise_an_error_that_names_one(name):
+    make, message = MIXED_DTYPES[name]
+    with pytest.raises(ValueError, match=f'{message}.*Make all with dtype="float64"'):
         fit(make())
 
 
-def test_a_loss_that_is_finer_than_the_weights_needs_no_advice():
+def test_float64_loss_of_a_float32_model_does_not_warn():
     class Fine(keras.losses.Loss):
         def call(self, y_true, y_pred):
             return keras.ops.mean((y_true - y_pred) ** 2, axis=-1)

@@ -12,7 +12,7 @@ L = keras.layers
 FLOAT64 = {"dtype": "float64"}
 
 
-def entry(name=None):
+def input_tensor(name=None):
     return keras.Input((2,), name=name, **FLOAT64)
 
 
@@ -24,68 +24,68 @@ def head(seed=2):
     return dense(1, None, seed, **FLOAT64)
 
 
-def scaled_and_moved():
-    x = entry()
+def scaled_and_shifted():
+    x = input_tensor()
     return keras.Model(x, head()(hidden()(2.0 * x - 1.0)))
 
 
 def with_its_input_added():
-    x = entry()
+    x = input_tensor()
     return keras.Model(x, head()(hidden()(x)) + x[:, :1])
 
 
-def an_operation_of_keras():
-    x = entry()
+def keras_operation():
+    x = input_tensor()
     return keras.Model(x, head()(keras.ops.sin(hidden()(x))))
 
 
-def an_operation_first():
-    x = entry()
+def operation_on_the_input():
+    x = input_tensor()
     return keras.Model(x, head()(hidden()(keras.ops.exp(-x))))
 
 
-def joined():
-    x = entry()
+def concatenated():
+    x = input_tensor()
     return keras.Model(x, head()(keras.ops.concatenate([hidden()(x), x**2], axis=-1)))
 
 
 def slices():
-    x = entry()
+    x = input_tensor()
     return keras.Model(x, head()(hidden()(x[:, :1])) * x[:, 1:])
 
 
 def residual_sum():
-    x = entry()
+    x = input_tensor()
     h = hidden()(x)
     return keras.Model(x, head()(h + hidden(3)(h)))
 
 
 def einsum():
-    x = entry()
+    x = input_tensor()
     y = keras.ops.einsum("bi,bi->b", hidden()(x), hidden(3)(x))
     return keras.Model(x, keras.ops.expand_dims(y, -1))
 
 
 def shared_layer():
-    x, layer = entry(), hidden(1, 2)
+    x, layer = input_tensor(), hidden(1, 2)
     return keras.Model(x, head()(layer(layer(x) * 2.0)))
 
 
 def model_in_a_model():
-    x = entry()
+    x = input_tensor()
     return keras.Model(x, with_its_input_added()(0.5 * x) ** 2)
 
 
-def in_a_sequence():
-    return keras.Sequential([entry(), with_its_input_added(), head(4)])
+def model_in_a_sequential():
+    return keras.Sequential([input_tensor(), with_its_input_added(), head(4)])
 
 
 def lambda_and_sum():
-    x = entry()
+    x = input_tensor()
     return keras.Model(x, head()(L.Lambda(tf.sin, **FLOAT64)(x)) + 1.0)
 
 
-class Own(keras.Model):
+class Subclass(keras.Model):
     def __init__(self):
         super().__init__(**FLOAT64)
         self.first, self.inner = hidden(), with_its_input_added()
@@ -94,25 +94,25 @@ class Own(keras.Model):
         return keras.ops.sum(self.first(2.0 * x), axis=-1, keepdims=True) + self.inner(x)
 
 
-def own_class():
-    model = Own()
+def subclass():
+    model = Subclass()
     model(X)
     return model
 
 
-class OwnGraph(keras.Model):
+class FunctionalSubclass(keras.Model):
     pass
 
 
-def own_class_of_a_graph():
-    x = entry()
-    return OwnGraph(x, head()(hidden()(x / 2.0)))
+def functional_subclass():
+    x = input_tensor()
+    return FunctionalSubclass(x, head()(hidden()(x / 2.0)))
 
 
 ONE_OUTPUT = [
-    scaled_and_moved, with_its_input_added, an_operation_of_keras, an_operation_first,
-    joined, slices, residual_sum, einsum, shared_layer, model_in_a_model, in_a_sequence,
-    lambda_and_sum, own_class, own_class_of_a_graph,
+    scaled_and_shifted, with_its_input_added, keras_operation, operation_on_the_input,
+    concatenated, slices, residual_sum, einsum, shared_layer, model_in_a_model,
+    model_in_a_sequential, lambda_and_sum, subclass, functional_subclass,
 ]  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def mean_square(outputs, targets):
     return sum(np.mean((np.asarray(output) - target) ** 2) for output, target in pairs)
 
 
-def check(model, x, y):
+def check_fit(model, x, y):
     start = mean_square(model(x), y)
     history = fit(model, x, y, epochs=3)
     end = mean_square(model(x), y)
@@ -131,7 +131,7 @@ def check(model, x, y):
 
 
 @pytest.mark.parametrize("make", ONE_OUTPUT)
-def test_a_compiled_loss(make):
+def test_loss_and_gradient_equal_those_of_a_tape(make):
     model = make()
     model.compile(loss="mse", jit_compile=False)
     value, gradient = loss_at_start(model)
@@ -144,34 +144,34 @@ def test_a_compiled_loss(make):
     np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize("make", [joined, own_class])
-def test_a_compiled_loss_is_fitted(make):
+@pytest.mark.parametrize("make", [concatenated, subclass])
+def test_fit_reduces_a_compiled_loss(make):
     model = make()
     model.compile(loss="mse", jit_compile=False)
-    check(model, X, Y)
+    check_fit(model, X, Y)
 
 
 def product_of_two(names=(None, None)):
-    a, b = map(entry, names)
+    a, b = map(input_tensor, names)
     h = hidden()(a) * hidden(3)(b)
     return [a, b], [head()(h), keras.ops.exp(head(4)(h))]
 
 
-def test_several_inputs_and_outputs():
+def test_fit_of_lists_of_inputs_and_outputs_reduces_the_loss():
     model = keras.Model(*product_of_two())
     model.compile(loss=["mse", "mse"], jit_compile=False)
-    check(model, [X, 2.0 * X], [Y, Y**2])
+    check_fit(model, [X, 2.0 * X], [Y, Y**2])
 
 
-def test_dicts_of_inputs_and_outputs():
+def test_fit_of_dicts_of_inputs_and_outputs_reduces_the_loss():
     inputs, outputs = product_of_two("ab")
     model = keras.Model(dict(zip("ab", inputs)), dict(zip("pq", outputs)))
     model.compile(loss={"p": "mse", "q": "mse"}, jit_compile=False)
-    check(model, {"a": X, "b": 2.0 * X}, {"p": Y, "q": Y**2})
+    check_fit(model, {"a": X, "b": 2.0 * X}, {"p": Y, "q": Y**2})
 
 
 def two_outputs(as_dicts):
-    x = entry()
+    x = input_tensor()
     h = hidden()(x)
     outputs = [
         dense(1, None, seed, name=name, **FLOAT64)(h) for seed, name in enumerate("pq")
@@ -193,7 +193,7 @@ SOME_LOSSES = {
 
 
 @pytest.mark.parametrize("name", SOME_LOSSES)
-def test_a_loss_on_one_of_two_outputs(name):
+def test_output_without_a_loss_keeps_its_weights(name):
     as_dicts, loss, y, other = SOME_LOSSES[name]
     model = two_outputs(as_dicts)
     model.compile(loss=loss, jit_compile=False)
@@ -203,14 +203,14 @@ def test_a_loss_on_one_of_two_outputs(name):
         UserWarning, match=f"keep their values: {other}/kernel, {other}/bias"
     ):
         history = fit(model, X, y, epochs=3)
-    found = model.evaluate(X, y, batch_size=20, verbose=0)
-    found = found[0] if isinstance(found, list) else found
+    evaluated = model.evaluate(X, y, batch_size=20, verbose=0)
+    evaluated = evaluated[0] if isinstance(evaluated, list) else evaluated
     # Keras' own evaluate sums in float32.
-    np.testing.assert_allclose(history.history["loss"][-1], found, rtol=1e-5)
+    np.testing.assert_allclose(history.history["loss"][-1], evaluated, rtol=1e-5)
     assert all(map(np.array_equal, head.get_weights(), weights))
 
 
-def test_negative_weights_of_losses_are_said_once():
+def test_negative_loss_weights_warn():
     model = two_outputs(True)
     losses = {"p": "mse", "q": "mse"}
     model.compile(loss=losses, loss_weights={"p": 1.0, "q": -0.1}, jit_compile=False)
@@ -219,7 +219,7 @@ def test_negative_weights_of_losses_are_said_once():
 
 
 @pytest.mark.slow
-def test_derivatives_of_a_graph():
+def test_derivative_model_of_a_functional_model_is_fitted():
     x = keras.Input((1,), **FLOAT64)
     net = keras.Model(x, head()(hidden()(2.0 * x)) + x)
     model = keras_smooth.DerivativeModel(net)
@@ -235,7 +235,7 @@ def test_derivatives_of_a_graph():
     assert end < (start[0] if isinstance(start, list) else start)
 
 
-def test_in_float64_on_a_copy():
+def test_functional_model_is_fitted_in_float64():
     x = keras.Input((2,))
     model = keras.Model(x, dense(1, None, 2)(dense(3, "tanh", 1)(2.0 * x)) + x[:, 1:])
     model.compile(loss="mse", jit_compile=False)
@@ -278,15 +278,15 @@ LAYERS = {
 }
 
 
-# A bias on which the second derivative does not depend.
-UNUSED = pytest.mark.filterwarnings(
+# The second derivative does not depend on the last bias.
+IGNORE_UNUSED_BIAS = pytest.mark.filterwarnings(
     "ignore:The loss does not depend on these trainable weights"
 )
 
 
-@UNUSED
+@IGNORE_UNUSED_BIAS
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_is_fitted_by_an_objective(name, tmp_path):
+def test_layer_is_fitted_with_an_objective(name, tmp_path):
     make, objective, arguments = LAYERS[name]
     layer = make()
     inputs = X[:, :, None] if objective is mean_of_outputs else X
@@ -296,25 +296,24 @@ def test_a_layer_is_fitted_by_an_objective(name, tmp_path):
     losses = history.history["loss"]
     assert losses[-1] < losses[0] and layer.history is history
     points = tf.constant(X, layer.compute_dtype)
-    found = sum(keras.tree.flatten(objective(layer, points)))
+    loss = sum(keras.tree.flatten(objective(layer, points)))
     # In float32 the weights of the copy are rounded.
     rtol = 1e-4 if layer.compute_dtype == "float32" else 1e-12
-    np.testing.assert_allclose(losses[-1], float(found), rtol=rtol)
+    np.testing.assert_allclose(losses[-1], float(loss), rtol=rtol)
 
 
-@UNUSED
-def test_a_layer_has_the_steps_of_a_model_of_it():
+@IGNORE_UNUSED_BIAS
+def test_layer_has_the_steps_of_a_model_with_that_layer():
     layer, other = Pair(), Pair()
     layer(X), other(X)
-    model = keras.Sequential([entry(), other])
+    model = keras.Sequential([input_tensor(), other])
     losses = [
-        fit(each, X, None, objective=poisson, epochs=4).history["loss"]
-        for each in (layer, model)
+        fit(m, X, None, objective=poisson, epochs=4).history["loss"] for m in (layer, model)
     ]
     np.testing.assert_allclose(*losses, rtol=1e-9)
 
 
-NO_FITS = {
+WRONG_ARGUMENTS = {
     "not built": (Pair, {"objective": poisson}, ValueError, "has no weights yet"),
     "without an objective": (Pair, {}, TypeError, "is a layer, Pair, .* Pass `objective`"),
     "a function": (
@@ -328,8 +327,8 @@ NO_FITS = {
 }
 
 
-@pytest.mark.parametrize("name", NO_FITS)
-def test_refuses_what_is_no_built_layer(name):
-    make, arguments, kind, words = NO_FITS[name]
-    with pytest.raises(kind, match=words):
+@pytest.mark.parametrize("name", WRONG_ARGUMENTS)
+def test_unbuilt_layers_and_other_objects_raise(name):
+    make, arguments, error, message = WRONG_ARGUMENTS[name]
+    with pytest.raises(error, match=message):
         fit(make(), X, None, **arguments)

@@ -10,12 +10,12 @@ from lbfgs_nets import X, Y, dense, fit, net
 from keras_smooth.lbfgs import Status
 
 
-def floats(model):
+def dtypes_of(model):
     return {variable.dtype for variable in model.variables}
 
 
 class Net(keras.Model):
-    """A model with a loss of its own and no config."""
+    """A model without `get_config`."""
 
     def __init__(self, width):
         super().__init__()
@@ -59,7 +59,7 @@ def built(kind, loss=None):
     return model
 
 
-def mixed(policy):
+def mixed_net(policy):
     model = keras.Sequential(
         [
             keras.Input((2,)),
@@ -72,7 +72,7 @@ def mixed(policy):
 
 
 @pytest.mark.slow
-def test_float64_goes_where_float32_stalls():
+def test_float64_converges_where_float32_stalls():
     """The targets are outputs of the same net, so that the minimum of the loss is 0."""
     teacher = net(dtype="float32")
     teacher.set_weights([1.5 * w + 0.1 for w in teacher.get_weights()])
@@ -83,17 +83,17 @@ def test_float64_goes_where_float32_stalls():
     # Measured: 4e-15 and 1e-15, from rounded targets.
     assert fine.success and coarse.fun > fine.fun
     assert coarse.status in (Status.LINE_SEARCH, Status.STALLED)
-    assert floats(model) == {"float32"}
+    assert dtypes_of(model) == {"float32"}
     # Rounding the weights changes outputs of order one by 1e-7. Measured: 8e-15.
     assert float(np.mean((model(X) - y) ** 2)) < 1e-12
 
 
-def test_the_copy_takes_the_steps_of_a_float64_model():
+def test_float64_copy_has_the_steps_of_a_float64_model():
     model, other = net(dtype="float32"), net()
     other.set_weights(model.get_weights())
     assert fit(model, dtype="float64").result.fun == fit(other).result.fun
-    for one, two in zip(model.get_weights(), other.get_weights()):
-        np.testing.assert_array_equal(one, two.astype("float32"))
+    for weight, expected in zip(model.get_weights(), other.get_weights()):
+        np.testing.assert_array_equal(weight, expected.astype("float32"))
     # A float64 model needs no copy.
     start = [w.astype("float64") for w in model.get_weights()]
     results = []
@@ -103,55 +103,55 @@ def test_the_copy_takes_the_steps_of_a_float64_model():
     assert results[0] == results[1]
 
 
-HALF = ["mixed_float16", "mixed_bfloat16", "float16"]
+HALF_PRECISION = ["mixed_float16", "mixed_bfloat16", "float16"]
 
 
-@pytest.mark.parametrize("policy", HALF)
-def test_half_precision_is_refused_with_the_remedy(policy):
+@pytest.mark.parametrize("policy", HALF_PRECISION)
+def test_half_precision_raises_an_error_with_the_remedy(policy):
     with pytest.raises(ValueError, match=r'computes in b?float16.*dtype="float64"'):
-        fit(mixed(policy))
+        fit(mixed_net(policy))
 
 
 @pytest.mark.slow
-def test_mixed_precision_in_float64():
-    model, other = mixed("mixed_float16"), net(dtype="float32")
+def test_mixed_precision_model_is_fitted_in_float64():
+    model, other = mixed_net("mixed_float16"), net(dtype="float32")
     result = fit(model, dtype="float64").result
     assert result.fun == fit(other, dtype="float64").result.fun
-    assert floats(model) == {"float32"}
+    assert dtypes_of(model) == {"float32"}
     assert model.layers[0].compute_dtype == "float16"
-    for one, two in zip(model.get_weights(), other.get_weights()):
-        np.testing.assert_array_equal(one, two)
+    for weight, expected in zip(model.get_weights(), other.get_weights()):
+        np.testing.assert_array_equal(weight, expected)
 
 
-def test_weights_of_two_dtypes():
+def test_weights_of_two_dtypes_are_fitted_in_float64_only():
     model = keras.Sequential([keras.Input((2,)), dense(3, "tanh", 1, dtype="float64")])
     model.add(dense(1, seed=2, dtype="float32"))
     model.compile(loss="mse")
     with pytest.raises(ValueError, match='float32, float64.*dtype="float64"'):
         fit(model)
     result = fit(model, dtype="float64").result
-    assert floats(model) == {"float32", "float64"}
+    assert dtypes_of(model) == {"float32", "float64"}
     assert float(np.mean((model(X) - Y) ** 2)) == pytest.approx(result.fun, rel=1e-5)
 
 
-def test_subclassed_model_with_its_own_loss():
+def test_subclassed_model_with_compute_loss_is_fitted_in_float64():
     model = built(Configured)
     result = fit(model, epochs=20, dtype="float64").result
     y_pred = np.asarray(model(X.astype("float32")), "float64")
     expected = np.mean((Y - y_pred) ** 2) + 1e-3 * np.mean(y_pred**2)
     assert result.fun == pytest.approx(expected, rel=1e-5)
-    assert floats(model) == {"float32"}
+    assert dtypes_of(model) == {"float32"}
 
 
 @pytest.mark.parametrize(("kind", "loss"), [(Net, "mse"), (OwnLoss, None)])
-def test_model_without_a_config(kind, loss):
+def test_model_without_get_config_raises_in_float64(kind, loss):
     with pytest.raises(ValueError, match="needs a copy of (Net|OwnLoss).*get_config"):
         fit(built(kind, loss), dtype="float64")
     assert fit(built(kind, loss)).result.nit == 5
 
 
 @pytest.mark.slow
-def test_frozen_layers_stay_and_may_thaw():
+def test_frozen_layers_keep_their_weights_until_unfrozen():
     model = net(dtype="float32")
     start = model.get_weights()
     for trainable in (False, True, False):
@@ -159,15 +159,15 @@ def test_frozen_layers_stay_and_may_thaw():
         model.layers[0].trainable = trainable
         model.compile(loss="mse")
         fit(model, dtype="float64")
-        kept = np.array_equal(start[0], model.get_weights()[0])
-        assert kept != trainable
+        is_unchanged = np.array_equal(start[0], model.get_weights()[0])
+        assert is_unchanged != trainable
         assert not np.array_equal(start[2], model.get_weights()[2])
 
 
 # Warnings and errors.
 
 
-def test_warns_under_float32_once():
+def test_float32_warns_once():
     model = net(dtype="float32")
     with pytest.warns(UserWarning, match="float32: line searches stall") as caught:
         for _ in range(2):
@@ -175,7 +175,7 @@ def test_warns_under_float32_once():
     assert len([w for w in caught if "stall" in str(w.message)]) == 1
 
 
-QUIET = {
+LOSSES = {
     "name": "mse",
     "instance": keras.losses.MeanSquaredError(),
     "with arguments": keras.losses.Huber(delta=0.5),
@@ -183,13 +183,13 @@ QUIET = {
 }
 
 
-@pytest.mark.parametrize("name", QUIET)
-def test_losses_of_keras_compute_in_float64_without_a_word(name):
-    model = net(loss=QUIET[name])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_keras_compute_in_float64_without_a_warning(name):
+    model = net(loss=LOSSES[name])
     with warnings.catch_warnings():
         warnings.filterwarnings("error", category=UserWarning, message=".*float32")
         result = fit(model, epochs=2).result
-    function = keras.losses.get(QUIET[name])
+    function = keras.losses.get(LOSSES[name])
     kind = type(function) if isinstance(function, keras.losses.Loss) else None
     config = function.get_config() if kind else {}
     exact = kind.from_config({**config, "dtype": "float64"}) if kind else function
@@ -203,7 +203,7 @@ class Rounded(keras.losses.Loss):
 
 
 @pytest.mark.slow
-def test_warns_of_a_loss_of_ones_own_that_was_made_in_float32():
+def test_custom_loss_object_of_float32_warns():
     with pytest.warns(UserWarning, match="loss computes in float32"):
         fit(net(loss=Rounded()), epochs=2)
     with warnings.catch_warnings():
@@ -227,7 +227,7 @@ class PlusMore(PlusSuper):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("kind", "factor"), [(PlusSuper, 1.0), (PlusMore, 2.0)])
-def test_super_gives_the_compiled_loss_in_float64(kind, factor, dtype):
+def test_super_compute_loss_returns_the_loss_in_float64(kind, factor, dtype):
     layers = net(dtype=dtype)
     model = kind(layers.inputs, layers.outputs[0])
     model.compile(loss="mse")
@@ -242,8 +242,8 @@ def test_super_gives_the_compiled_loss_in_float64(kind, factor, dtype):
 
 
 @pytest.mark.slow
-def test_compute_loss_that_calls_the_one_of_keras():
-    """The advice of the warning works."""
+def test_compute_loss_of_keras_model_warns_until_floatx_is_float64():
+    """With `set_floatx`, as the warning advises, the loss is computed in float64."""
 
     def model():
         model = PlusPenalty(3, dtype="float64")

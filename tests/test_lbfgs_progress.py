@@ -24,8 +24,8 @@ def net_with_a_metric():
 
 def train(**arguments):
     """Returns the history of a fit with 40 calls of the callbacks."""
-    given = {"epochs": 40, "steps_per_execution": 1, "tolerance": 0.0, **arguments}
-    return fit(at_start(net_with_a_metric), **given)
+    options = {"epochs": 40, "steps_per_execution": 1, "tolerance": 0.0, **arguments}
+    return fit(at_start(net_with_a_metric), **options)
 
 
 def iterations(lines):
@@ -51,12 +51,12 @@ class Terminal:
 
 
 class Notebook:
-    """IPython with a kernel, which records its displays and their places."""
+    """IPython with a kernel, which records the contents of its displays."""
 
     version_info = (9, 0)
 
     def __init__(self):
-        self.places = []
+        self.displays = []
         self.display = types.SimpleNamespace(display=self._display)
 
     def get_ipython(self):
@@ -64,29 +64,29 @@ class Notebook:
 
     def _display(self, shown, raw, display_id):
         assert raw and display_id
-        place = [shown]
-        self.places.append(place)
-        return types.SimpleNamespace(update=lambda shown, raw: place.append(shown))
+        contents = [shown]
+        self.displays.append(contents)
+        return types.SimpleNamespace(update=lambda shown, raw: contents.append(shown))
 
 
 @pytest.mark.parametrize(
     ("verbose", "expected"),
     [(0, []), (1, [1, *range(4, 44, 4)]), ("auto", [1, *range(4, 44, 4)]), (2, [*range(1, 41)])],
 )  # fmt: skip
-def test_lines_of_a_log(verbose, expected, capsys):
+def test_log_has_a_limited_number_of_lines(verbose, expected, capsys):
     train(verbose=verbose)
     *lines, end = capsys.readouterr().out.splitlines() or [LIMIT]
     assert iterations(lines) == expected and end == LIMIT
 
 
-def test_a_run_that_ends_early_shows_its_last_line(capsys):
+def test_run_that_ends_early_prints_its_last_line(capsys):
     stop = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=5)
     history = train(verbose=1, callbacks=[stop])
     *lines, end = capsys.readouterr().out.splitlines()
     assert iterations(lines) == [1, 4, 6] and end == history.result.message
 
 
-def test_a_terminal_has_one_line(monkeypatch):
+def test_terminal_shows_one_updated_line(monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setenv("COLUMNS", "60")
     train(verbose=1)
@@ -99,19 +99,19 @@ def test_a_terminal_has_one_line(monkeypatch):
     assert " left" in sys.stdout.text and " left" not in last
 
 
-def test_a_notebook_has_one_place(monkeypatch, capsys):
+def test_notebook_shows_one_updated_display(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "IPython", notebook := Notebook())
     train(verbose=1)
-    ((*shown, last),) = notebook.places
+    ((*shown, last),) = notebook.displays
     assert capsys.readouterr().out == ""
-    assert iterations(each["text/plain"] for each in shown) == [*range(1, 41)]
+    assert iterations(d["text/plain"] for d in shown) == [*range(1, 41)]
     line, message = last["text/plain"].splitlines()
     assert iterations([line]) == [40] and message == LIMIT
     assert "<script" not in last["text/html"] and LIMIT in last["text/html"]
 
 
 @pytest.mark.parametrize("fault", ["output", "logs"])
-def test_what_cannot_be_shown_ends_no_fit(monkeypatch, fault):
+def test_error_in_the_progress_does_not_end_the_fit(monkeypatch, fault):
     broken = Terminal(is_terminal=False)
     if fault == "output":
         broken.write = lambda text: (_ for _ in ()).throw(BrokenPipeError())
@@ -121,18 +121,18 @@ def test_what_cannot_be_shown_ends_no_fit(monkeypatch, fault):
     assert train(verbose=1, epochs=3).result.nit == 3
 
 
-def test_no_output_at_all(monkeypatch):
+def test_fit_runs_without_stdout(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     assert train(verbose=1, epochs=3).result.nit == 3
 
 
-def test_the_own_bar_of_a_user_is_the_only_one(capsys):
+def test_progbar_logger_of_the_user_replaces_the_progress(capsys):
     train(verbose=2, epochs=2, callbacks=[keras.callbacks.ProgbarLogger()])
     printed = capsys.readouterr().out
     assert "Epoch 2/2" in printed and "gradient" not in printed
 
 
-def test_what_is_left(monkeypatch):
+def test_remaining_time_is_estimated_without_the_first_call(monkeypatch):
     """The first call compiles, so that its time is not used for the estimate."""
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])

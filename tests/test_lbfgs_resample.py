@@ -1,4 +1,4 @@
-"""`fit_lbfgs(resample=...)`: points that are drawn anew, and `choose_by_residual`."""
+"""`fit_lbfgs(resample=...)`: points that are drawn again, and `choose_by_residual`."""
 
 import warnings
 
@@ -69,10 +69,10 @@ def uninterrupted():
     return fit_with_resampling(steps_per_execution=1)
 
 
-def fits_for_each_draw(**arguments):
+def resampled_and_separate_fits(**arguments):
     """Returns weights and result of a resampled fit, and those of separate fits on its points."""
     draw = Draw()
-    found, history = fit_with_resampling(draw, **arguments)
+    resampled_weights, history = fit_with_resampling(draw, **arguments)
     assert history.result.nit == EPOCHS and len(draw.returned) == 3
     rounds = [X, *({**X, "inside": inside} for inside in draw.returned)]
     model = at_start(net)
@@ -86,7 +86,7 @@ def fits_for_each_draw(**arguments):
             verbose=0,
             **arguments,
         )
-    return (found, history.result), (weights(model), history_of_round.result)
+    return (resampled_weights, history.result), (weights(model), history_of_round.result)
 
 
 @pytest.fixture
@@ -95,61 +95,63 @@ def same_units(monkeypatch):
     monkeypatch.setattr(Sizes, "scale", lambda sizes, dtype: 1.0)
 
 
-def test_pairs_take_the_steps_of_a_fit_for_each_draw(same_units):
-    (found, result), (expected, last) = fits_for_each_draw(num_correction_pairs=5)
-    assert found == expected and result.fun == last.fun
+def test_pairs_are_reset_at_each_draw(same_units):
+    (resampled, result), (expected, last) = resampled_and_separate_fits(
+        num_correction_pairs=5
+    )
+    assert resampled == expected and result.fun == last.fun
 
 
 @pytest.mark.parametrize("arguments", [{}, {"method": "bfgs"}], ids=["default", "bfgs"])
-def test_a_matrix_stays_over_draws(arguments, monkeypatch, same_units):
-    """The matrix is kept; if it is dropped, the steps are those of a fit for each draw."""
-    kept, (separate, _) = fits_for_each_draw(**arguments)
+def test_matrix_is_kept_over_draws(arguments, monkeypatch, same_units):
+    """The matrix is kept. If it is reset, the steps are those of a fit for each draw."""
+    kept, (separate, _) = resampled_and_separate_fits(**arguments)
     assert kept[0] != separate and kept[1].restarts == 0
     monkeypatch.setattr(quasi_newton, "MIN_COSINE", {"float64": 2.0})
-    dropped, (separate, _) = fits_for_each_draw(**arguments)
+    dropped, (separate, _) = resampled_and_separate_fits(**arguments)
     assert dropped[0] == separate
     # In both cases, iterations are counted over all draws.
     assert kept[1].nit == dropped[1].nit == EPOCHS
     assert min(kept[1].nfev, dropped[1].nfev) > EPOCHS + 3
 
 
-@pytest.mark.parametrize(("every", "is_said"), [(EPOCHS, True), (EPOCHS - 1, False)])
-def test_a_fit_that_draws_no_points_says_so_once(every, is_said):
+@pytest.mark.parametrize(("every", "warns"), [(EPOCHS, True), (EPOCHS - 1, False)])
+def test_fit_that_draws_no_points_warns_once(every, warns):
     draw = Draw()
-    for told in (is_said, False):
+    for expected in (warns, False):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             fit_with_resampling(draw, every)
-        words = [w for w in caught if "draws no points" in str(w.message)]
-        assert len(words) == told
-    assert len(draw.returned) == (0 if is_said else 2)
+        messages = [w for w in caught if "draws no points" in str(w.message)]
+        assert len(messages) == expected
+    assert len(draw.returned) == (0 if warns else 2)
 
 
-def test_draws_see_the_points_of_before_and_other_random_numbers():
+def test_draw_gets_the_previous_points_and_new_random_numbers():
     draw = Draw()
     fit_with_resampling(draw)
-    for given, before in zip(draw.given, [X["inside"], *draw.returned]):
-        np.testing.assert_array_equal(given, before)
+    for received, before in zip(draw.given, [X["inside"], *draw.returned]):
+        np.testing.assert_array_equal(received, before)
     assert len({chosen.tobytes() for chosen in draw.returned}) == 3
 
 
-def test_logs_are_of_the_points_of_the_time():
+def test_logs_are_of_the_current_points():
     draw = Draw()
     history = fit_with_resampling(draw)[1]
     logs, model = history.history, history.model
     points = {**X, "inside": draw.returned[-1]}
-    found = {name: float(term) for name, term in terms(model, points).items()}
+    values = {name: float(term) for name, term in terms(model, points).items()}
     # The terms are computed in a graph, and eagerly here.
-    assert logs["equation"][-1] == pytest.approx(found["equation"], rel=1e-14)
-    assert logs["loss"][-1] == pytest.approx(sum(found.values()), rel=1e-14)
+    assert logs["equation"][-1] == pytest.approx(values["equation"], rel=1e-14)
+    assert logs["loss"][-1] == pytest.approx(sum(values.values()), rel=1e-14)
 
 
-def test_seeds_differ(uninterrupted):
+def test_seeds_give_different_fits(uninterrupted):
     assert fit_with_resampling(seed=1)[0] != uninterrupted[0]
 
 
 @pytest.mark.parametrize("chunk", [4, 50])
-def test_chunks_of_callbacks_do_not_move_the_draws(chunk, uninterrupted):
+def test_chunks_do_not_change_the_draws(chunk, uninterrupted):
     assert fit_with_resampling(steps_per_execution=chunk)[0] == uninterrupted[0]
 
 
@@ -165,13 +167,13 @@ class RaiseAtEpoch(keras.callbacks.Callback):
 
 # The saved iteration of an interrupted run: before a draw, at a draw and after it.
 @pytest.mark.parametrize("saved", [3, 5, 6, 10, 13])
-def test_a_broken_run_goes_on_bit_for_bit(saved, uninterrupted, tmp_path):
+def test_resumed_run_equals_uninterrupted_run_bit_for_bit(saved, uninterrupted, tmp_path):
     arguments = {"steps_per_execution": 1, "checkpoint": tmp_path}
     with pytest.raises(MemoryError):
         fit_with_resampling(callbacks=[RaiseAtEpoch(saved)], **arguments)
     draw = Draw()
-    found, history = fit_with_resampling(draw, **arguments)
-    assert found == uninterrupted[0]
+    final_weights, history = fit_with_resampling(draw, **arguments)
+    assert final_weights == uninterrupted[0]
     assert (
         history.history == uninterrupted[1].history
         and history.result == uninterrupted[1].result
@@ -180,19 +182,19 @@ def test_a_broken_run_goes_on_bit_for_bit(saved, uninterrupted, tmp_path):
     assert len(draw.returned) == 3 - (saved - 1) // EVERY
 
 
-def test_a_run_goes_on_to_more_epochs(uninterrupted, tmp_path):
+def test_run_resumes_with_more_epochs(uninterrupted, tmp_path):
     fit_with_resampling(epochs=10, checkpoint=tmp_path)
     assert fit_with_resampling(checkpoint=tmp_path)[0] == uninterrupted[0]
 
 
 @pytest.mark.parametrize("other", [{"every": 6}, {"seed": 1}])
-def test_a_checkpoint_of_other_draws_is_refused(other, tmp_path):
+def test_checkpoint_of_other_draws_raises(other, tmp_path):
     fit_with_resampling(checkpoint=tmp_path)
     with pytest.raises(ValueError, match="resample of it is not the same"):
         fit_with_resampling(checkpoint=tmp_path, **other)
 
 
-def test_a_float32_model_draws_by_its_copy_in_float64():
+def test_float32_model_draws_with_its_float64_copy():
     dtypes = []
 
     def draw(model, x, generator):
@@ -209,7 +211,7 @@ def test_a_float32_model_draws_by_its_copy_in_float64():
 
 # Errors.
 
-BAD_DRAWS = {
+WRONG_DRAWS = {
     "fewer rows": (lambda m, x, g: {**x, "inside": x["inside"][:5]}, "one form"),
     "another nest": (lambda m, x, g: [x["inside"], x["edge"]], "one form"),
     "integers": (lambda m, x, g: {**x, "inside": np.ones((12, 1), int)}, "one form"),
@@ -218,9 +220,9 @@ BAD_DRAWS = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_DRAWS)
-def test_bad_draws(name):
-    draw, message = BAD_DRAWS[name]
+@pytest.mark.parametrize("name", WRONG_DRAWS)
+def test_wrong_draws_raise(name):
+    draw, message = WRONG_DRAWS[name]
     with pytest.raises(ValueError, match=message):
         fit_with_resampling(draw)
 
@@ -238,12 +240,12 @@ def _draw(model, x, generator):
         ({"draw": _draw, "seed": -1}, ValueError, "`seed`"),
     ],
 )
-def test_bad_arguments(arguments, error, message):
+def test_wrong_arguments_of_resample_raise(arguments, error, message):
     with pytest.raises(error, match=message):
         keras_smooth.Resample(**arguments)
 
 
-def test_needs_an_objective_and_a_resample():
+def test_resample_without_objective_or_of_wrong_type_raises():
     model = net()
     model.compile(loss="mse")
     resample = keras_smooth.Resample(_draw)
@@ -264,10 +266,10 @@ POOL = np.linspace(0.0, 1.0, 200)[:, None]
     # For residuals 3 and 1 with mean 2, the ratio is 3/2 + c to 1/2 + c; for squares 9/5 + c to 1/5 + c.
     [(1.0, 1.0, 2.5 / 1.5), (1.0, 0.0, 3.0), (2.0, 0.0, 9.0), (0.0, 0.0, 1.0)],
 )
-def test_probabilities(power, offset, ratio):
+def test_choice_probabilities_equal_the_formula(power, offset, ratio):
     generator = np.random.default_rng(0)
     residual = np.where(POOL < 0.5, -3.0, 1.0)
-    left = sum(
+    num_left = sum(
         float(chosen[0, 0] < 0.5)
         for chosen in (
             keras_smooth.choose_by_residual(
@@ -278,24 +280,24 @@ def test_probabilities(power, offset, ratio):
     )
     # Four standard deviations of the fraction in 4000 draws.
     share = ratio / (1.0 + ratio)
-    assert left / 4000 == pytest.approx(
+    assert num_left / 4000 == pytest.approx(
         share, abs=4.0 * np.sqrt(share * (1 - share) / 4000)
     )
 
 
-def test_no_point_twice_and_all_of_them():
+def test_points_are_chosen_without_repetition():
     generator = np.random.default_rng(0)
     chosen = keras_smooth.choose_by_residual(POOL, POOL, 150, generator)
     assert len(np.unique(chosen)) == 150
-    every = keras_smooth.choose_by_residual(POOL, 0.0 * POOL, 200, generator)
-    np.testing.assert_array_equal(np.sort(every, axis=0), POOL)
+    all_points = keras_smooth.choose_by_residual(POOL, 0.0 * POOL, 200, generator)
+    np.testing.assert_array_equal(np.sort(all_points, axis=0), POOL)
 
 
-def test_rows_of_a_residual_count_with_their_norm():
-    several = np.stack([0.6 * POOL[:, 0], -0.8 * POOL[:, 0]], axis=1)
+def test_rows_of_a_residual_are_weighted_by_their_norm():
+    columns = np.stack([0.6 * POOL[:, 0], -0.8 * POOL[:, 0]], axis=1)
     chosen, expected = (
         keras_smooth.choose_by_residual(POOL, residual, 20, np.random.default_rng(0))
-        for residual in (several, tf.constant(POOL))
+        for residual in (columns, tf.constant(POOL))
     )
     np.testing.assert_array_equal(chosen, expected)
 
@@ -309,6 +311,6 @@ def test_rows_of_a_residual_count_with_their_norm():
         ((POOL, POOL, 0), "num_points"),
     ],
 )
-def test_bad_choices(arguments, message):
+def test_wrong_arguments_of_choose_by_residual_raise(arguments, message):
     with pytest.raises(ValueError, match=message):
         keras_smooth.choose_by_residual(*arguments, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""Warnings about inputs, targets and terms of a size that a network does not learn from."""
+"""Warnings about inputs, targets and terms of a size at which a network does not learn."""
 
 import functools
 import re
@@ -94,36 +94,36 @@ NEAR_TARGETS = {
 }
 
 
-def warnings_of(model, y, x=X, words="targets have mean", **arguments):
+def warnings_of(model, y, x=X, message="targets have mean", **arguments):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         problem(model, x, y, **arguments)
-    return [text for w in caught if words in (text := str(w.message))]
+    return [text for w in caught if message in (text := str(w.message))]
 
 
 @pytest.mark.parametrize("name", FAR_TARGETS)
-def test_targets_that_are_far_from_the_outputs_are_said_once(name):
+def test_targets_far_from_outputs_warn_once(name):
     make, y = FAR_TARGETS[name]
     model = make()
     assert len(warnings_of(model, y)) == 1
     assert not warnings_of(model, y)
 
 
-def test_what_is_said_of_targets_is_of_their_column():
+def test_warning_about_targets_describes_their_column():
     y = np.hstack([Y, 1e-6 * Y])
-    (words,) = warnings_of(net(2), y)
+    (message,) = warnings_of(net(2), y)
     mean, deviation = y[:, 1].mean(), y[:, 1].std()
-    assert f"mean {mean:.3g} and standard deviation {deviation:.3g}, the" in words
-    assert "Fit keras_smooth.standardized(model, x, y)" in words
+    assert f"mean {mean:.3g} and standard deviation {deviation:.3g}, the" in message
+    assert "Fit keras_smooth.standardized(model, x, y)" in message
 
 
 @pytest.mark.parametrize("name", NEAR_TARGETS)
-def test_other_targets_are_no_cause_for_a_word(name):
+def test_targets_near_outputs_do_not_warn(name):
     make, y = NEAR_TARGETS[name]
     assert not warnings_of(make(), y)
 
 
-def test_a_copy_in_float64_is_the_same_model():
+def test_float64_copy_warns_once_for_its_model():
     x = keras.Input((1,))
     model = keras.Model(x, L.Dense(1)(x))
     model.compile(loss="mse")
@@ -134,29 +134,29 @@ def test_a_copy_in_float64_is_the_same_model():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The targets have mean")
 @pytest.mark.parametrize("name", ["tiny", "huge", "far off"])
-def test_the_advice_helps(name):
-    """The fit without scales has no second derivative, and the fit of the advice has it."""
+def test_standardized_model_fits_the_second_derivative(name):
+    """Without scales the second derivative is wrong. As advised it is right."""
     y = FAR_TARGETS[name][1]
     exact = (4.0 * X**2 - 2.0) * Y * (y.max() - y.min()) / (Y.max() - Y.min())
     model = keras_smooth.standardized(net(), X, y)
     model.compile(loss="mse")
     assert not warnings_of(model, y)
     keras_smooth.fit_lbfgs(model, X, y, epochs=300, jit_compile=False, verbose=0)
-    found = np.asarray(keras_smooth.derivatives(model, X)[2])
-    assert np.sqrt(np.mean((found - exact) ** 2)) < 0.01 * np.abs(exact).max()
+    values = np.asarray(keras_smooth.derivatives(model, X)[2])
+    assert np.sqrt(np.mean((values - exact) ** 2)) < 0.01 * np.abs(exact).max()
     keras_smooth.fit_lbfgs(plain := net(), X, y, epochs=300, jit_compile=False, verbose=0)
-    found = np.asarray(keras_smooth.derivatives(plain, X)[2])
-    assert np.sqrt(np.mean((found - exact) ** 2)) > 0.1 * np.abs(exact).max()
+    values = np.asarray(keras_smooth.derivatives(plain, X)[2])
+    assert np.sqrt(np.mean((values - exact) ** 2)) > 0.1 * np.abs(exact).max()
 
 
-ABOUT_INPUTS = "What reaches the layer"
+INPUT_WARNING = "What reaches the layer"
 
 
-def deep():
+def nested_net():
     return keras.Sequential([keras.Input((1,), **FLOAT64), net()])
 
 
-def of_two():
+def net_of_two_inputs():
     a, b = (keras.Input((1,), name=name, **FLOAT64) for name in "ab")
     hidden = L.Dense(8, "tanh", kernel_initializer=initializer(1), **FLOAT64)
     y = L.Dense(1, kernel_initializer=initializer(2), **FLOAT64)(
@@ -185,52 +185,52 @@ def normalized(x):
     return keras.Sequential([keras.Input((1,), **FLOAT64), layer, net()])
 
 
-def straight():
+def linear_net():
     return keras.Sequential([keras.Input((1,), **FLOAT64), L.Dense(1, **FLOAT64)])
 
 
-def derived():
+def uncompiled_derivative_net():
     return keras_smooth.DerivativeModel(net())
 
 
-def adapted():
+def net_with_small_kernel():
     model = net()
     model.layers[0].kernel.assign(0.01 * model.layers[0].kernel)
     return model
 
 
-WIDE, OFF = 200.0 * X, 300.0 + X
+WIDE, SHIFTED = 200.0 * X, 300.0 + X
 # Name: model, inputs.
 FAR_INPUTS = {
     "wide": (net, WIDE),
-    "far off": (net, OFF),
-    "a model in a model": (deep, WIDE),
-    "one of two": (of_two, {"a": X, "b": OFF}),
+    "far off": (net, SHIFTED),
+    "a model in a model": (nested_net, WIDE),
+    "one of two": (net_of_two_inputs, {"a": X, "b": SHIFTED}),
     "subclassed": (subclassed, WIDE),
-    "with derivatives": (derived, WIDE),
+    "with derivatives": (uncompiled_derivative_net, WIDE),
 }
 NEAR_INPUTS = {
     "their own size": (net, X),
     "tenfold": (net, 10.0 * X),
-    "normalized": (functools.partial(normalized, OFF), OFF),
+    "normalized": (functools.partial(normalized, SHIFTED), SHIFTED),
     "standardized": (lambda: keras_smooth.standardized(net(), WIDE), WIDE),
-    "a straight layer": (straight, WIDE),
-    "weights that suit them": (adapted, WIDE),
-    "two": (of_two, {"a": X, "b": X}),
+    "a straight layer": (linear_net, WIDE),
+    "weights that suit them": (net_with_small_kernel, WIDE),
+    "two": (net_of_two_inputs, {"a": X, "b": X}),
 }
 
 
 @pytest.mark.parametrize("name", FAR_INPUTS)
-def test_inputs_that_saturate_the_first_activation_are_said_once(name):
+def test_inputs_that_saturate_the_first_activation_warn_once(name):
     make, x = FAR_INPUTS[name]
     model = make()
     model.compile(loss="mse")
-    y = derivative_targets(1.0) if make is derived else Y
-    assert len(warnings_of(model, y, x, ABOUT_INPUTS)) == 1
-    assert not warnings_of(model, y, x, ABOUT_INPUTS)
+    y = derivative_targets(1.0) if make is uncompiled_derivative_net else Y
+    assert len(warnings_of(model, y, x, INPUT_WARNING)) == 1
+    assert not warnings_of(model, y, x, INPUT_WARNING)
 
 
-def test_what_is_said_of_inputs_is_of_their_columns():
+def test_warning_about_inputs_describes_their_columns():
     """One column has a large mean and one a large deviation; the layer is called by keyword."""
 
     class Net(keras.Model):
@@ -248,34 +248,34 @@ def test_what_is_said_of_inputs_is_of_their_columns():
     kernel = np.array([[0.1, 0.2, 0.0], [0.0, 0.0, 0.01]])
     model.inner.kernel.assign(kernel)
     model.compile(loss="mse")
-    (words,) = warnings_of(model, np.ones((4, 1)), x, ABOUT_INPUTS)
+    (message,) = warnings_of(model, np.ones((4, 1)), x, INPUT_WARNING)
     # The arguments of the three units are 30, 60 and 1 in size, with the median 30.
     expected = "means up to 300 and standard deviations up to 100, .* arguments of 30 "
-    assert re.search(expected, words)
+    assert re.search(expected, message)
 
 
 @pytest.mark.parametrize("name", NEAR_INPUTS)
-def test_other_inputs_are_no_cause_for_a_word(name):
+def test_inputs_that_do_not_saturate_do_not_warn(name):
     make, x = NEAR_INPUTS[name]
     model = make()
     model.compile(loss="mse")
-    assert not warnings_of(model, Y, x, ABOUT_INPUTS)
+    assert not warnings_of(model, Y, x, INPUT_WARNING)
 
 
-def test_a_standardized_model_is_not_told_to_become_one():
-    """The Rescaling layers of the model are for other data."""
-    for y, x, words in [(Y, WIDE, ABOUT_INPUTS), (1e6 * Y, X, "targets have mean")]:
+def test_standardized_model_is_not_advised_to_standardize():
+    """The Rescaling layers of the model were made for other data."""
+    for y, x, message in [(Y, WIDE, INPUT_WARNING), (1e6 * Y, X, "targets have mean")]:
         model = keras_smooth.standardized(net(), X, Y)
         model.compile(loss="mse")
-        (found,) = warnings_of(model, y, x, words)
-        assert "for other data" in found and "standardized(model" not in found
+        (warning,) = warnings_of(model, y, x, message)
+        assert "for other data" in warning and "standardized(model" not in warning
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:What reaches the layer")
 @pytest.mark.parametrize("name", ["wide", "far off"])
-def test_normalized_inputs_help(name):
-    """After a Normalization, the fit has a second derivative; without, none or a far worse one."""
+def test_normalized_inputs_fit_the_second_derivative(name):
+    """With a Normalization the second derivative is right. Without, it is far worse."""
     x = FAR_INPUTS[name][1]
     unit = (x.max() - x.min()) / (X.max() - X.min())
     exact = (4.0 * X**2 - 2.0) * Y / unit**2
@@ -283,12 +283,12 @@ def test_normalized_inputs_help(name):
     for model in (normalized(x), net()):
         model.compile(loss="mse")
         keras_smooth.fit_lbfgs(model, x, Y, epochs=300, jit_compile=False, verbose=0)
-        found = np.asarray(keras_smooth.derivatives(model, x)[2])
-        errors.append(np.sqrt(np.mean((found - exact) ** 2)) / np.abs(exact).max())
+        values = np.asarray(keras_smooth.derivatives(model, x)[2])
+        errors.append(np.sqrt(np.mean((values - exact) ** 2)) / np.abs(exact).max())
     assert errors[0] < 0.01 and errors[1] > 5 * errors[0]
 
 
-def terms(**sizes):
+def objective_of_sizes(**sizes):
     """Returns an objective whose terms have given sizes at the start."""
 
     def objective(model, x):
@@ -314,22 +314,22 @@ TERMS = {
 
 
 @pytest.mark.parametrize("name", TERMS)
-def test_a_term_that_hides_the_others_is_named_once(name):
-    sizes, weights, words = TERMS[name]
+def test_term_much_larger_than_the_others_warns_once(name):
+    sizes, weights, message = TERMS[name]
     # The sum has no lower bound, so that it is not minimized here.
-    model, objective = net(), terms(**sizes)
-    found = warnings_of(
-        model, None, words="The term", objective=objective, loss_weights=weights
+    model, objective = net(), objective_of_sizes(**sizes)
+    messages = warnings_of(
+        model, None, message="The term", objective=objective, loss_weights=weights
     )
-    assert len(found) == (words is not None)
-    if words:
-        assert re.search(words, found[0])
-        assert not warnings_of(model, None, words="The term", objective=objective)
+    assert len(messages) == (message is not None)
+    if message:
+        assert re.search(message, messages[0])
+        assert not warnings_of(model, None, message="The term", objective=objective)
 
 
-def test_a_scalar_objective_has_no_terms():
-    objective = terms(a=1e9)
-    found = warnings_of(
-        net(), None, words="The term", objective=lambda m, x: objective(m, x)["a"]
+def test_scalar_objective_does_not_warn_about_terms():
+    objective = objective_of_sizes(a=1e9)
+    messages = warnings_of(
+        net(), None, message="The term", objective=lambda m, x: objective(m, x)["a"]
     )
-    assert not found
+    assert not messages

@@ -63,26 +63,26 @@ STARTS = {
 @pytest.mark.parametrize(
     "name", representatives(STARTS, ["a digit", "in the float64 copy"])
 )
-def test_run_from_another_start_is_refused(name, tmp_path):
+def test_run_from_another_start_raises(name, tmp_path):
     arguments = {}
-    make, other = at_start, STARTS[name]
+    make, make_other = at_start, STARTS[name]
     if name == "in the float64 copy":
         make, arguments = (lambda: net(dtype="float32")), {"dtype": "float64"}
 
-        def other():
+        def make_other():
             model = make()
             model.layers[1].bias.assign([1e-6])
             return model
 
     run(make(), tmp_path, epochs=3, **arguments)
-    model = other()
+    model = make_other()
     weights = model.get_weights()
     with pytest.raises(ValueError, match="from another start.*each seed of a loop"):
         run(model, tmp_path, **arguments)
     assert all(map(np.array_equal, weights, model.get_weights()))
 
 
-def test_loop_over_seeds_with_a_directory_each(tmp_path):
+def test_seeds_with_a_directory_each_are_separate_runs(tmp_path):
     results = {}
     for seed in (3, 4):
         run(from_seed(seed), tmp_path / str(seed), epochs=3)
@@ -91,7 +91,7 @@ def test_loop_over_seeds_with_a_directory_each(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", representatives(["float64", "float32"], ["float64"]))
-def test_run_goes_on_from_its_start_its_end_and_where_it_broke_off(dtype, tmp_path):
+def test_run_resumes_from_its_start_its_end_and_its_interruption(dtype, tmp_path):
     def make():
         return net(dtype=dtype)
 
@@ -101,7 +101,7 @@ def test_run_goes_on_from_its_start_its_end_and_where_it_broke_off(dtype, tmp_pa
     model = make()
     with pytest.raises(MemoryError):
         run(model, tmp_path, callbacks=[RaiseAtEpoch(8)], **arguments)
-    run(model, tmp_path, epochs=9, **arguments)  # where it broke off
+    run(model, tmp_path, epochs=9, **arguments)  # at the interruption
     run(model, tmp_path, epochs=10, **arguments)  # at its end
     other = make()
     other.set_weights(model.get_weights())
@@ -113,7 +113,7 @@ def test_run_goes_on_from_its_start_its_end_and_where_it_broke_off(dtype, tmp_pa
 
 # Checkpoints of version 0.1.0.
 
-OLD = Path(__file__).parent / "data" / "checkpoints_0.1.0"
+OLD_CHECKPOINTS = Path(__file__).parent / "data" / "checkpoints_0.1.0"
 # The results of the three iterations of version 0.1.0.
 OLD_LOSSES = {
     "lbfgs": [0.040162668825701665, 0.02593285829578316, 0.015060642645842903],
@@ -123,7 +123,7 @@ OLD_LOSSES = {
 
 
 @pytest.mark.parametrize(
-    ("method", "now"),
+    ("method", "current"),
     [
         ("lbfgs", "lbfgs"),
         pytest.param("tfp_lbfgs", "tfp_lbfgs", marks=pytest.mark.slow),
@@ -132,11 +132,11 @@ OLD_LOSSES = {
         pytest.param("bfgs", "tfp_bfgs", marks=pytest.mark.slow),
     ],
 )
-def test_checkpoint_of_an_old_version_goes_on_with_empty_memory(method, now, tmp_path):
-    shutil.copytree(OLD / method, tmp_path / method)
+def test_checkpoint_of_version_0_1_0_resumes_with_empty_memory(method, current, tmp_path):
+    shutil.copytree(OLD_CHECKPOINTS / method, tmp_path / method)
     model = net()
     arguments = {"epochs": 6, "steps_per_execution": 1, "checkpoint": tmp_path / method}
-    arguments["method"] = now
+    arguments["method"] = current
     with pytest.warns(UserWarning, match="of an older version.*empty memory"):
         history = fit(model, **arguments)
     losses = history.history["loss"]
@@ -144,13 +144,13 @@ def test_checkpoint_of_an_old_version_goes_on_with_empty_memory(method, now, tmp
     assert losses[:3] == pytest.approx(OLD_LOSSES[method], rel=1e-12)
     assert losses[5] < losses[2]
     # The new checkpoint has the current format, and its start.
-    again = fit(model, **arguments)
-    assert again.history == history.history
+    resumed = fit(model, **arguments)
+    assert resumed.history == history.history
     with pytest.raises(ValueError, match=": data of it"):
         fit(net(), y=Y + 1.0, **arguments)
 
 
-def test_checkpoint_of_another_memory_goes_on_with_empty_memory(tmp_path, monkeypatch):
+def test_checkpoint_of_format_2_resumes_with_empty_memory(tmp_path, monkeypatch):
     """Weights and history are restored from format 2, whose matrix had no separate updates."""
     monkeypatch.setattr(checkpoint, "FORMAT", 2)
     arguments = {"steps_per_execution": 1, "checkpoint": tmp_path}

@@ -30,7 +30,7 @@ DATA = {
         [(0.0, "arrays"), (0.99, "arrays"), (0.9, "dataset")], [(0.99, "arrays")]
     ),
 )
-def test_normalization_infers_as_it_trained(momentum, data):
+def test_moving_averages_equal_statistics_of_all_rows(momentum, data):
     """The moving averages are those of all rows at the final weights, after 8 iterations."""
     model = net(normalization(momentum=momentum))
     result = fit(model, *DATA[data](), epochs=8).result
@@ -43,7 +43,7 @@ def test_normalization_infers_as_it_trained(momentum, data):
 
 
 @pytest.mark.slow
-def test_normalization_of_a_float32_model_in_float64():
+def test_moving_averages_of_a_float32_model_fitted_in_float64():
     model = net(normalization(dtype="float32"), dtype="float32")
     result = fit(model, epochs=8, dtype="float64").result
     # Weights and averages are rounded to float32. Measured: 4e-7.
@@ -52,7 +52,7 @@ def test_normalization_of_a_float32_model_in_float64():
 
 
 @pytest.mark.slow
-def test_frozen_normalization_stays_and_is_used_as_it_is():
+def test_frozen_normalization_is_used_in_inference_mode():
     layer = normalization()
     model = net(layer)
     layer.trainable = False
@@ -62,7 +62,7 @@ def test_frozen_normalization_stays_and_is_used_as_it_is():
     result = fit(model).result
     assert all(map(np.array_equal, before, layer.get_weights()))
     assert mse(model, training=False) == pytest.approx(result.fun, rel=1e-12)
-    # In inference mode the loss is an average over rows, so that batches give the same.
+    # In inference mode the loss is an average over rows, so that batches give the same loss.
     other = net(normalization())
     other.layers[1].set_weights(before)
     other.layers[1].trainable = False
@@ -71,7 +71,7 @@ def test_frozen_normalization_stays_and_is_used_as_it_is():
 
 
 @pytest.mark.slow
-def test_a_layer_frozen_between_two_fits():
+def test_layer_frozen_between_two_fits_is_used_in_inference_mode():
     """The layer has no trainable weights, so that the change needs a new call of `compile`."""
     model = net(normalization(center=False, scale=False))
     fit(model, epochs=2)
@@ -81,7 +81,7 @@ def test_a_layer_frozen_between_two_fits():
     assert mse(model, training=False) == pytest.approx(result.fun, rel=1e-12)
 
 
-def test_frozen_layers_stay():
+def test_frozen_layers_keep_their_weights():
     model = net()
     model.layers[0].trainable = False
     model.compile(loss="mse")
@@ -113,7 +113,7 @@ class Memory(keras.layers.Layer):
         return x
 
 
-def cycle(means):
+def limit_over_batches(means):
     """Returns the limit of an average with momentum 0.9 over repeated batches."""
     factors = 0.1 * 0.9 ** np.arange(len(means))[::-1]
     return factors @ np.array(means) / (1.0 - 0.9 ** len(means))
@@ -126,22 +126,22 @@ def cycle(means):
         [("arrays", None), ("dataset", 6)],
     ),
 )
-def test_state_of_a_layer_of_ones_own(data, batch_size):
+def test_averages_of_a_custom_layer_converge_and_counters_are_kept(data, batch_size):
     memory = Memory()
-    fit(_with(memory), *DATA[data](), batch_size=batch_size)
+    fit(_net_after(memory), *DATA[data](), batch_size=batch_size)
     ends = [0, 20] if batch_size is None else [0, 6, 12, 18, 20]
     means = [X[a:b].mean(axis=0) for a, b in zip(ends, ends[1:])]
-    np.testing.assert_allclose(memory.average, cycle(means), rtol=1e-9)
+    np.testing.assert_allclose(memory.average, limit_over_batches(means), rtol=1e-9)
     assert int(memory.count) == 0
 
 
-def _with(layer):
+def _net_after(layer):
     model = keras.Sequential([keras.Input((2,), dtype="float64"), layer, *net().layers])
     model.compile(loss="mse")
     return model
 
 
-def test_seeds_stay_where_they_are():
+def test_seed_generators_keep_their_state():
     class Noise(keras.layers.Layer):
         def __init__(self):
             super().__init__(dtype="float64")
@@ -152,14 +152,14 @@ def test_seeds_stay_where_they_are():
             return x + 0.1 * noise
 
     noise, dropout = Noise(), keras.layers.Dropout(0.2, seed=3, dtype="float64")
-    model = _with(noise)
+    model = _net_after(noise)
     model.add(dropout)
     model.compile(loss="mse")
     seeds = [noise.seeds.state, dropout.seed_generator.state]
     before = [np.array(state) for state in seeds]
     assert fit(model).result.nit == 5
-    for one, other in zip(before, seeds):
-        np.testing.assert_array_equal(one, other)
+    for expected, seed in zip(before, seeds):
+        np.testing.assert_array_equal(expected, seed)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.1, 0.9, 0.999])
@@ -171,7 +171,7 @@ def test_limit_of_an_exponential_average(momentum):
     np.testing.assert_allclose(limit_of_average(*values), [5.0, -1.0], rtol=1e-9)
 
 
-def test_limit_of_what_is_no_average_is_the_first_step():
+def test_limit_of_other_sequences_is_the_first_step():
     counted = limit_of_average(np.array(3.0), np.array(4.0), np.array(5.0))
     grown = limit_of_average(np.array(1.0), np.array(2.0), np.array(4.0))
     assert (counted, grown) == (4.0, 2.0)
@@ -185,16 +185,16 @@ def regularized(*more):
 
 
 @pytest.mark.parametrize("arguments", [{}, {"batch_size": 7}, {"dtype": "float64"}])
-def test_an_activity_regularizer_has_the_value_of_keras(arguments):
+def test_activity_regularizer_equals_that_of_keras(arguments):
     model = regularized()
     history = fit(model, epochs=2, **arguments)
     size = arguments.get("batch_size", 20)
-    found = model.evaluate(X, Y, batch_size=size, verbose=0)
-    # Of float32.
-    assert history.history["loss"][-1] == pytest.approx(found, rel=1e-5)
+    expected = model.evaluate(X, Y, batch_size=size, verbose=0)
+    # Keras computes in float32.
+    assert history.history["loss"][-1] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_fit_leaves_no_loss_and_no_seed_behind():
+def test_fit_does_not_change_losses_and_seeds_of_the_model():
     dropout = keras.layers.Dropout(0.5, seed=3)
     model = regularized(dropout)
     model(X)
@@ -203,5 +203,5 @@ def test_a_fit_leaves_no_loss_and_no_seed_behind():
     fit(model, epochs=2)
     model(X)
     assert len(model.losses) == 1
-    now = np.asarray(dropout.seed_generator.state.value), np.random.get_state()[1]
-    assert all(map(np.array_equal, seeds, now))
+    seeds_after = np.asarray(dropout.seed_generator.state.value), np.random.get_state()[1]
+    assert all(map(np.array_equal, seeds, seeds_after))

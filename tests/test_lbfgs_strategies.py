@@ -35,7 +35,7 @@ def mirrored():
 
 
 @pytest.mark.slow
-def test_value_and_gradient_are_those_of_one_device(mirrored):
+def test_value_and_gradient_equal_those_of_one_device(mirrored):
     # Sums of 37 numbers in another order. Measured: at most 4e-16.
     assert len(mirrored["values"]) == 8
     assert max(mirrored["values"].values()) < 1e-12, mirrored["values"]
@@ -50,26 +50,26 @@ def test_value_and_gradient_are_those_of_one_device(mirrored):
         ("dense matrix", {"loss", "val_loss"}),
     ],
 )
-def test_histories_are_those_of_one_device(mirrored, name, keys):
-    found = mirrored["fits"][name]
-    assert found.keys() == keys
+def test_histories_equal_those_of_one_device(mirrored, name, keys):
+    differences = mirrored["fits"][name]
+    assert differences.keys() == keys
     # Measured: 1e-13 after 8 iterations. Metrics are rounded to float32, by 6e-8, and Keras' evaluate
     # sums in another order.
-    assert found["loss"] < 1e-10
-    assert max(found.values()) < 1e-6, found
+    assert differences["loss"] < 1e-10
+    assert max(differences.values()) < 1e-6, differences
 
 
 @pytest.mark.slow
-def test_an_objective_is_shared_evenly_or_refused(mirrored):
-    found = mirrored["objectives"]
+def test_points_of_an_objective_are_split_evenly_or_raise(mirrored):
+    report = mirrored["objectives"]
     # Sums in another order. Measured: 9e-14 after 8 iterations.
-    assert max(found[name] for name in ("loss", "slope", "edge")) < 1e-10, found
-    assert "has 3, 36 rows: pass multiples of 2" in found["terms"]
-    assert "neither an average nor a sum over rows" in found["product"]
+    assert max(report[name] for name in ("loss", "slope", "edge")) < 1e-10, report
+    assert "has 3, 36 rows: pass multiples of 2" in report["terms"]
+    assert "neither an average nor a sum over rows" in report["product"]
 
 
 @pytest.mark.slow
-def test_errors(mirrored):
+def test_unsupported_fits_under_a_strategy_raise(mirrored):
     errors = mirrored["errors"]
     assert errors["fewer rows"] == "2 replicas need as many rows, received 1."
     assert "neither an average nor a sum over rows" in errors["normalization"]
@@ -78,7 +78,7 @@ def test_errors(mirrored):
 
 
 @pytest.mark.slow
-def test_checkpoint_goes_on_also_on_another_number_of_devices(mirrored):
+def test_checkpoint_resumes_on_another_number_of_devices(mirrored):
     assert mirrored["resumed"] == [True, 8]
 
 
@@ -94,7 +94,7 @@ def free_ports(count):
 
 
 @pytest.mark.slow
-def test_two_workers(tmp_path):
+def test_two_workers_have_equal_results(tmp_path):
     """Runs the script of docs/several_devices.md, and decisions of one worker."""
     addresses = [f"localhost:{port}" for port in free_ports(2)]
     processes = []

@@ -1,4 +1,4 @@
-"""verify=True where x is large or small beside the length on which a function changes."""
+"""verify=True if x is large or small relative to the length on which a function changes."""
 
 import math
 
@@ -15,9 +15,9 @@ def net(u):
 
 
 FUNCTIONS = {"sin": ops.sin, "tanh": ops.tanh, "exp": ops.exp, "net": net}
-# Points that differ by half of the length on which the function changes, and by much less.
+# Points at distances of half the length on which the function changes, and a single point.
 UNITS = {"a length": np.linspace(-1.1, 1.3, 5)[:, None], "one point": np.array([[0.3]])}
-# Shift and length where so many spacings of numbers are in a length.
+# Shifts and lengths, if a length has at least 1e5 numbers of float64.
 SCALES = [
     (shift, length)
     for shift in (0.0, 1e3, 1e5, 1e6)
@@ -27,7 +27,7 @@ SCALES = [
 
 
 def scaled(function, scale):
-    """Returns a function of x by one of lengths, with a path of all orders for tapes."""
+    """Returns a function of the scaled x, with derivatives of all orders for tapes."""
     shift, length = scale
     return lambda x: function((x - shift) / length) + 0.0 * x**4
 
@@ -45,8 +45,8 @@ def outcome(function, x, order=2, **options):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("units", UNITS)
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_right_derivatives_pass(name, units, dtype):
-    """All orders to the third at once."""
+def test_correct_derivatives_are_verified_at_all_scales(name, units, dtype):
+    """All orders up to 3 at once."""
     outcomes = {
         scale: outcome(
             scaled(FUNCTIONS[name], scale),
@@ -61,22 +61,22 @@ def test_right_derivatives_pass(name, units, dtype):
 
 
 @tf.custom_gradient
-def off(u):
+def wrong_by_ten_percent(u):
     """All derivatives are off by 10 %."""
     return tf.tanh(u), lambda upstream: 1.1 * upstream * (1 - tf.tanh(u) ** 2)
 
 
 @tf.custom_gradient
-def lost(u):
-    """Those from order 2 on are 0."""
+def lost_from_order_2(u):
+    """The derivatives from order 2 on are 0."""
     return tf.tanh(u), lambda upstream: upstream * tf.stop_gradient(1 - tf.tanh(u) ** 2)
 
 
 @pytest.mark.filterwarnings("ignore:.*stopped, replaced or at some points wrong")
 @pytest.mark.filterwarnings("ignore:.*declares another gradient")
 @pytest.mark.parametrize("units", UNITS)
-@pytest.mark.parametrize("wrong", [off, lost])
-def test_wrong_derivatives_are_refused(wrong, units):
+@pytest.mark.parametrize("wrong", [wrong_by_ten_percent, lost_from_order_2])
+def test_wrong_derivatives_raise_at_all_scales(wrong, units):
     outcomes = {
         (shift, length): outcome(
             scaled(wrong, (shift, length)), shift + length * UNITS[units], engine="tape"
@@ -93,7 +93,7 @@ UNRESOLVED = {
 
 
 @pytest.mark.parametrize("name", UNRESOLVED)
-def test_what_changes_within_a_few_spacings_cannot_be_told(name):
+def test_function_that_changes_within_a_few_spacings_is_unknown(name):
     assert outcome(*UNRESOLVED[name]) == "unknown"
 
 
@@ -103,10 +103,10 @@ COLUMNS = [(1.0, 1e-6), (1e3, 1e-3), (1e6, 1.0), (350.0, 1e-6), (1.0, 1e5)]
 @pytest.mark.filterwarnings("ignore:.*stopped, replaced or at some points wrong")
 @pytest.mark.filterwarnings("ignore:.*declares another gradient")
 @pytest.mark.parametrize("lengths", COLUMNS, ids=str)
-def test_columns_of_unlike_scale(lengths, rng):
+def test_columns_of_different_scales_are_verified(lengths, rng):
     x = rng.uniform(-1, 1, (6, 2)) * lengths
 
-    def of(function):
+    def of_columns(function):
         return lambda x: (
             function(
                 ops.sum(x / np.array(lengths) * [1.0, 0.7], axis=1, keepdims=True) + 0.1
@@ -114,27 +114,27 @@ def test_columns_of_unlike_scale(lengths, rng):
             + 0.0 * ops.sum(x, axis=1, keepdims=True) ** 4
         )
 
-    assert outcome(of(ops.tanh), x) == "verified"
-    keras_smooth.laplacian(of(ops.tanh), x, verify=True)
-    for wrong in (off, lost):
-        assert outcome(of(wrong), x, engine="tape") == "wrong"
+    assert outcome(of_columns(ops.tanh), x) == "verified"
+    keras_smooth.laplacian(of_columns(ops.tanh), x, verify=True)
+    for wrong in (wrong_by_ten_percent, lost_from_order_2):
+        assert outcome(of_columns(wrong), x, engine="tape") == "wrong"
 
 
 @pytest.mark.filterwarnings("ignore:.*stopped, replaced or at some points wrong")
 @pytest.mark.filterwarnings("ignore:.*declares another gradient")
 @pytest.mark.parametrize("lengths", COLUMNS, ids=str)
-def test_a_small_derivative_beside_large_ones_has_its_own_limit(lengths, rng):
+def test_small_wrong_derivative_among_large_ones_raises(lengths, rng):
     x = np.sort(rng.uniform(0.2, 1.0, (6, 2)), axis=0) * lengths
 
     def function(x):
-        y = lost(x[:, :1] / lengths[0]) + ops.tanh(x[:, 1:] / lengths[1])
+        y = lost_from_order_2(x[:, :1] / lengths[0]) + ops.tanh(x[:, 1:] / lengths[1])
         return y + 0.0 * ops.sum(x, axis=1, keepdims=True) ** 4
 
     assert outcome(function, x, engine="tape") == "wrong"
 
 
-def test_columns_that_change_nothing_beside_steep_ones(rng):
-    """Vectorized functions round by place, so that what is constant moves by a rounding."""
+def test_flat_columns_among_steep_ones_are_verified(rng):
+    """Vectorized functions round by position, so that constants change by a rounding."""
     lengths = np.array([1.0, 1.0, 1e-6])
 
     def function(x):
@@ -156,7 +156,7 @@ DATA = {
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_standardized_models(make_model, name):
+def test_standardized_models_are_verified(make_model, name):
     shift, length = DATA[name]
     u = np.linspace(0.0, 1.0, 9)[:, None]
     x = shift + length * u
@@ -164,8 +164,8 @@ def test_standardized_models(make_model, name):
     assert outcome(model, x) == "verified"
 
 
-class Decides(layers.Layer):
-    """Not to be traced, and of one length."""
+class NeedsValues(layers.Layer):
+    """A layer that cannot be traced, and changes on one length."""
 
     def __init__(self, shift, length):
         super().__init__(dtype="float64")
@@ -178,9 +178,9 @@ class Decides(layers.Layer):
 
 
 @pytest.mark.parametrize(("shift", "length"), [(1e5, 1.0), (0.0, 1e-7), (0.0, 1e6)])
-def test_audits_of_what_cannot_be_traced(shift, length):
+def test_audit_of_a_layer_that_cannot_be_traced_is_checked(shift, length):
     x = shift + length * np.linspace(-1.0, 1.0, 9)[:, None]
-    layer = Decides(shift, length)
+    layer = NeedsValues(shift, length)
     layer(tf.constant(x))
     row = keras_smooth.audit(layer, x).rows[0]
     assert row.inference == row.training == "checked"
@@ -188,8 +188,8 @@ def test_audits_of_what_cannot_be_traced(shift, length):
 
 @pytest.mark.filterwarnings("ignore:.*has kinks")
 @pytest.mark.filterwarnings("ignore:.*operations with kinks:UserWarning")
-def test_rounding_within_is_not_the_function():
-    """Steps below a rounding to 2^-20 see straight pieces, which tell nothing of the slope."""
+def test_rounding_inside_a_function_does_not_hide_its_slope():
+    """Steps below a rounding to 2^-20 see straight pieces, which do not show the slope."""
 
     def rounded(x):
         y = tf.sin(x)

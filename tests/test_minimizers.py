@@ -86,7 +86,7 @@ def random_pairs(num_stored, size):
 def memory_of_pairs(steps, changes, ratios, gradient, num_pairs, dtype="float64"):
     """Returns an L-BFGS memory with these pairs; `gradient` is that after the last pair."""
     memory = inverse_hessian.empty(num_pairs, tf.zeros(steps.shape[1], dtype))
-    return with_pairs_stored(inverse_hessian, memory, steps, changes, ratios, gradient)
+    return store_pairs(inverse_hessian, memory, steps, changes, ratios, gradient)
 
 
 BFGS, BROYDEN = map(DenseInverseHessian, (updates.bfgs, updates.broyden))
@@ -95,10 +95,10 @@ BFGS, BROYDEN = map(DenseInverseHessian, (updates.bfgs, updates.broyden))
 def matrix_of_pairs(steps, changes, ratios, gradient, dtype="float64", kind=BFGS):
     """Returns a dense memory with these pairs; `gradient` is that after the last pair."""
     memory = dense_inverse_hessian.empty(tf.zeros(steps.shape[1], dtype))
-    return with_pairs_stored(kind, memory, steps, changes, ratios, gradient)
+    return store_pairs(kind, memory, steps, changes, ratios, gradient)
 
 
-def with_pairs_stored(kind, memory, steps, changes, ratios, gradient):
+def store_pairs(kind, memory, steps, changes, ratios, gradient):
     gradients = gradient - changes.sum(0) + np.cumsum(changes, axis=0)
     dtype = memory[0].dtype
     store = traced_store(
@@ -123,7 +123,7 @@ def traced_store(kind, *constants):
 @pytest.mark.parametrize("num_stored", [1, 3, 5, 6, 13])
 @pytest.mark.parametrize("scaled", [True, False], ids=["self-scaled", "plain"])
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-8), ("float32", 1e-2)])
-def test_memory_is_the_dense_matrix(num_stored, scaled, dtype, rtol):
+def test_memory_equals_dense_matrix(num_stored, scaled, dtype, rtol):
     num_pairs, size = 5, 20
     steps, changes, ratios, gradient = random_pairs(num_stored, size)
     if not scaled:
@@ -131,9 +131,9 @@ def test_memory_is_the_dense_matrix(num_stored, scaled, dtype, rtol):
     memory = memory_of_pairs(steps, changes, ratios, gradient, num_pairs, dtype)
     latest = slice(-num_pairs, None)
     expected = dense_matrix(steps[latest], changes[latest], ratios[latest]) @ gradient
-    found = inverse_hessian.times_gradient(memory, tf.constant(gradient, dtype))
+    product = inverse_hessian.times_gradient(memory, tf.constant(gradient, dtype))
     # Rounding times a few hundred operations, since the condition number of R is about 10.
-    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(product, expected, rtol=rtol, atol=rtol)
 
 
 # Few weights, since a case costs a trace for each block size.
@@ -149,7 +149,7 @@ NUM_WEIGHTS = 8
     ("kind", "update"), [(BFGS, update_by_bfgs), (BROYDEN, update_by_broyden)]
 )
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-8), ("float32", 1e-2)])
-def test_matrix_in_blocks_is_the_dense_matrix(
+def test_matrix_in_blocks_equals_dense_matrix(
     block_rows, num_stored, num_separate, kind, update, dtype, rtol, monkeypatch
 ):
     monkeypatch.setattr(dense_inverse_hessian, "BLOCK_ROWS", block_rows)
@@ -158,13 +158,13 @@ def test_matrix_in_blocks_is_the_dense_matrix(
     ratios = curvature_ratios(steps, changes, update)
     memory = matrix_of_pairs(steps, changes, ratios, gradient, dtype, kind)
     expected = dense_matrix(steps, changes, ratios, update) @ gradient
-    found = kind.times_gradient(memory, tf.constant(gradient, dtype))
+    product = kind.times_gradient(memory, tf.constant(gradient, dtype))
     # Rounding as for the pairs. Here the product is updated with the matrix.
-    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(product, expected, rtol=rtol, atol=rtol)
     # Here the product is computed from blocks and separate updates.
-    multiplied_anew = kind.with_gradient(memory, tf.constant(2.0 * gradient, dtype))
-    found = kind.times_gradient(multiplied_anew, tf.constant(2.0 * gradient, dtype))
-    np.testing.assert_allclose(found, 2.0 * expected, rtol=rtol, atol=rtol)
+    recomputed = kind.with_gradient(memory, tf.constant(2.0 * gradient, dtype))
+    product = kind.times_gradient(recomputed, tf.constant(2.0 * gradient, dtype))
+    np.testing.assert_allclose(product, 2.0 * expected, rtol=rtol, atol=rtol)
     num_blocks, size, _ = memory.blocks.shape
     # Half of the matrix, and the numbers above the diagonal in diagonal blocks.
     assert (
@@ -172,16 +172,16 @@ def test_matrix_in_blocks_is_the_dense_matrix(
     )
 
 
-def test_factors_that_multiply_do_not_spoil_a_matrix():
-    """60 pairs have a factor of 2 each, 1e18 in all, so that nothing of the identity is left."""
+def test_matrix_stays_accurate_with_many_factors_of_two():
+    """60 pairs have a factor of 2 each, 1e18 in all, so that the identity is negligible."""
     steps, changes, _, gradient = random_pairs(60, 6)
     ratios = np.full(60, 2.0)
     memory = matrix_of_pairs(steps, changes, ratios, gradient)
     expected = dense_matrix(steps, changes, ratios) @ gradient
-    found = BFGS.times_gradient(memory, tf.constant(gradient))
+    product = BFGS.times_gradient(memory, tf.constant(gradient))
     # Measured: 1e-12 of the largest entry. With a remaining identity, the error would be as large
     # as the entries.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * abs(expected).max())
+    np.testing.assert_allclose(product, expected, rtol=0, atol=1e-6 * abs(expected).max())
     assert int(memory.num_pairs) == 60 and float(memory.shift) == 0.0
 
 
@@ -189,17 +189,19 @@ def test_factors_that_multiply_do_not_spoil_a_matrix():
 @pytest.mark.parametrize(
     ("num_weights", "dtype"), [(23_000, "float64"), (33_000, "float32")]
 )
-def test_matrix_that_does_not_fit_is_refused(num_weights, dtype):
+def test_matrix_above_the_memory_limit_raises(num_weights, dtype):
     with pytest.raises(
         ValueError, match=f"{num_weights} weights .* and at most 2 GiB are used.*lbfgs"
     ):
         dense_inverse_hessian.empty(tf.zeros(num_weights, dtype))
 
 
-# Bytes of a block, of 2, 4 or all rows, and the rows of the whole blocks that hold 5 pairs.
+# Bytes of a block of 2, 4 or all rows, and the rows of the blocks that hold 5 pairs.
 @pytest.mark.parametrize(("block_bytes", "num_rows"), [(320, 10), (640, 12), (960, 10)])
 @pytest.mark.parametrize("num_stored", [1, 2, 3, 4, 13])
-def test_blocks_are_the_whole_matrix(block_bytes, num_rows, num_stored, monkeypatch):
+def test_pairs_in_blocks_equal_pairs_in_one_block(
+    block_bytes, num_rows, num_stored, monkeypatch
+):
     num_pairs, size = 5, 20
     steps, changes, ratios, gradient = random_pairs(num_stored, size)
     vector = tf.constant(gradient)
@@ -208,9 +210,9 @@ def test_blocks_are_the_whole_matrix(block_bytes, num_rows, num_stored, monkeypa
     monkeypatch.setattr(pairs, "MIN_BLOCKS", 2)
     memory = memory_of_pairs(steps, changes, ratios, gradient, num_pairs)
     assert memory.pairs.shape == (num_rows, size)
-    found, expected = (inverse_hessian.times_gradient(m, vector) for m in (memory, whole))
+    product, expected = (inverse_hessian.times_gradient(m, vector) for m in (memory, whole))
     # The sums have another order.
-    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(product, expected, rtol=1e-11, atol=1e-11)
 
 
 def test_empty_memory_is_the_identity():
@@ -220,14 +222,14 @@ def test_empty_memory_is_the_identity():
 
 
 # Components of the change of the gradient, parallel and orthogonal to the step.
-LOST_CURVATURES = {
+CURVATURES_BELOW_ROUNDING = {
     "no change": (0.0, 0.0),
     "negative": (-1.0, 0.5),
     "rounding": (1e-17, 1.0),
 }
 
 
-@pytest.mark.parametrize("name", LOST_CURVATURES)
+@pytest.mark.parametrize("name", CURVATURES_BELOW_ROUNDING)
 @pytest.mark.parametrize("num_stored", [0, 2, 3, 4])
 @pytest.mark.parametrize(
     ("kind", "make_memory", "num_kept"),
@@ -237,11 +239,11 @@ LOST_CURVATURES = {
     ],
     ids=["pairs", "matrix"],
 )
-def test_curvature_that_is_rounding_is_not_stored(
+def test_pair_with_curvature_below_rounding_is_not_stored(
     name, num_stored, kind, make_memory, num_kept
 ):
     """The matrix is unchanged, and is multiplied by the new gradient."""
-    parallel, orthogonal = LOST_CURVATURES[name]
+    parallel, orthogonal = CURVATURES_BELOW_ROUNDING[name]
     pairs = random_pairs(num_stored, 6)[:3]
     step, change = np.eye(6)[0], np.array([parallel, orthogonal, 0.0, 0.0, 0.0, 0.0])
     gradient = np.arange(6.0)
@@ -251,21 +253,21 @@ def test_curvature_that_is_rounding_is_not_stored(
     expected = gradient
     if num_stored:
         expected = dense_matrix(*(part[-num_kept:] for part in pairs)) @ gradient
-    found = kind.times_gradient(after, tf.constant(gradient))
-    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+    product = kind.times_gradient(after, tf.constant(gradient))
+    np.testing.assert_allclose(product, expected, rtol=1e-10, atol=1e-10)
     assert int(after.num_pairs) == num_stored
 
 
-def test_as_many_pairs_as_weights_are_the_dense_matrix():
+def test_lbfgs_with_as_many_pairs_as_weights_equals_broyden():
     """The numbers are those of "broyden" to the last bit; with one pair less they differ."""
-    ends = []
+    final = []
     for method, num_pairs in (("lbfgs", 6), ("lbfgs", 50), ("broyden", 1), ("lbfgs", 5)):
         state = quartic_minimizer(method, num_pairs).begin(tf.fill([6], FAR), UNWEIGHTED)
         # The program accepts both kinds of memory of "lbfgs".
         state = quartic_minimizer(method, 5).advance(state, 9, 0.0, UNWEIGHTED)
-        ends.append(state.position.numpy())
-    assert np.array_equal(ends[0], ends[1]) and np.array_equal(ends[0], ends[2])
-    assert not np.array_equal(ends[0], ends[3])
+        final.append(state.position.numpy())
+    assert np.array_equal(final[0], final[1]) and np.array_equal(final[0], final[2])
+    assert not np.array_equal(final[0], final[3])
 
 
 def quartic(x):
@@ -318,7 +320,7 @@ def quartic_minimizer(method, num_pairs=5):
         ("broyden", 10, update_by_broyden),
     ],
 )
-def test_path_is_that_of_a_dense_matrix(method, num_kept, update):
+def test_directions_equal_those_of_a_dense_matrix(method, num_kept, update):
     """Compares s.B s from the line search with that of an inverted dense matrix."""
     minimizer = quartic_minimizer(method)
     start = tf.constant([3.0, -2.0, 1.0, 4.0, -1.0, 2.0], tf.float64)
@@ -345,7 +347,7 @@ def test_path_is_that_of_a_dense_matrix(method, num_kept, update):
     assert max(ratios) > 1.1 and min(ratios) < 1.0
 
 
-def state_on_other_data(method, change=lambda memory: memory):
+def states_before_and_after_a_move(method, change=lambda memory: memory):
     """Returns the state after 20 iterations, that on other data, and the gradient there."""
     minimizer = quartic_minimizer(method)
     weights = tf.cast(tf.range(6.0), tf.float64)
@@ -358,8 +360,8 @@ def state_on_other_data(method, change=lambda memory: memory):
 
 
 @pytest.mark.parametrize("method", ["lbfgs", "broyden", "bfgs"])
-def test_a_matrix_stays_on_other_data(method):
-    state, after, gradient = state_on_other_data(method)
+def test_move_to_other_data_keeps_the_matrix(method):
+    state, after, gradient = states_before_and_after_a_move(method)
     columns = [
         BFGS.with_gradient(state.memory, row).product for row in tf.eye(6, dtype="float64")
     ]
@@ -392,7 +394,7 @@ def with_negated_matrix(memory):
 
 def with_almost_orthogonal_direction(memory):
     """Returns a memory that turns the new gradient by a right angle, up to a cosine of 1e-9."""
-    gradient = state_on_other_data("broyden")[2].numpy()
+    gradient = states_before_and_after_a_move("broyden")[2].numpy()
     other = np.roll(gradient, 1)
     other -= (other @ gradient) / (gradient @ gradient) * gradient
     return with_rank_one_matrix(
@@ -407,16 +409,16 @@ def with_nan(memory):
 @pytest.mark.parametrize(
     "spoil", [with_negated_matrix, with_almost_orthogonal_direction, with_nan]
 )
-def test_a_matrix_that_gives_no_descent_on_other_data_is_dropped(spoil):
-    _, after, gradient = state_on_other_data("broyden", spoil)
+def test_move_resets_a_matrix_without_a_descent_direction(spoil):
+    _, after, gradient = states_before_and_after_a_move("broyden", spoil)
     np.testing.assert_allclose(after.objective_gradient, gradient, atol=1e-13)
     np.testing.assert_array_equal(after.direction, -after.objective_gradient)
     assert int(after.num_iterations) == 0 and int(after.memory.num_pairs) == 0
     assert not bool(after.is_newton)
 
 
-def test_a_matrix_that_is_not_positive_begins_anew():
-    """Afterwards the memory has only the pair that has shown it."""
+def test_matrix_that_is_not_positive_definite_is_reset():
+    """Afterwards the memory has only the last pair."""
     steps, changes, ratios, gradient = random_pairs(4, 6)
     memory = with_negated_matrix(
         matrix_of_pairs(steps[:3], changes[:3], ratios[:3], gradient - changes[3])
@@ -460,9 +462,9 @@ NUM_PAIRS = {
 def test_default_number_of_pairs(name):
     method, *size, expected = NUM_PAIRS[name]
     assert num_pairs_of(method, None, *size) == expected
-    # A given number is used by methods with pairs only.
-    given = num_pairs_of(method, 7, *size)
-    assert given == (7 if method in ("lbfgs", "tfp_lbfgs") else expected)
+    # A number in the argument is used by methods with pairs only.
+    num_pairs = num_pairs_of(method, 7, *size)
+    assert num_pairs == (7 if method in ("lbfgs", "tfp_lbfgs") else expected)
 
 
 # TFP's line search takes seconds to trace.
@@ -473,8 +475,8 @@ def test_default_number_of_pairs(name):
         ["lbfgs", "broyden", "bfgs"],
     ),
 )
-def test_every_method_minimizes(method):
-    """`Minimizer` can use each row of the table: its states have the seven names."""
+def test_methods_minimize_a_quartic(method):
+    """`Minimizer` can use each row of the table: its states have the seven fields."""
     minimizer = quartic_minimizer(method)
     state = minimizer.begin(tf.ones(6, tf.float64), UNWEIGHTED)
     first = float(state.objective_value)
@@ -496,7 +498,7 @@ def test_evaluations_are_counted(method):
     assert int(state.num_objective_evaluations) == int(NUM_EVALUATIONS) > 7
 
 
-def test_cubic_is_exact_for_cubics():
+def test_minimum_of_cubic_is_exact_for_cubics():
     a, b = -0.5, 3.0
     points = [tf.constant([t, t**3 - 3 * t, 3 * t**2 - 3], tf.float64) for t in (a, b)]
     # t^3 - 3t has its minimum at 1.
@@ -534,29 +536,29 @@ SEARCHES = {
 # Slopes before and after a kink at 1.
 @pytest.mark.parametrize("slopes", [(-1.0, 1.0), (-1.0, 0.6), (-0.1, 5.0)])
 @pytest.mark.parametrize("length", [1e-3, 0.9, 1.5, 700.0])
-def test_line_search_passes_a_kink(slopes, length):
+def test_line_search_accepts_a_step_beyond_a_kink(slopes, length):
     """No slope is flat: a step is accepted if it is lower and no longer steep downhill."""
-    before, behind = slopes
+    before, after = slopes
 
     def kink(t):
-        return tf.where(t < 1.0, before * t, before + behind * (t - 1.0))
+        return tf.where(t < 1.0, before * t, before + after * (t - 1.0))
 
-    start, found = search_along(kink, length)
-    assert bool(found.is_good)
-    assert float(found.latest.value) < float(start.value) and float(found.length) >= 1.0
-    assert float(found.latest.gradient[0]) == behind
+    start, result = search_along(kink, length)
+    assert bool(result.is_good)
+    assert float(result.latest.value) < float(start.value) and float(result.length) >= 1.0
+    assert float(result.latest.gradient[0]) == after
 
 
 @pytest.mark.parametrize("name", SEARCHES)
-def test_line_search_finds_a_flat_lower_step_or_says_that_there_is_none(name):
+def test_line_search_returns_a_lower_and_flatter_step_or_fails(name):
     function, lengths = SEARCHES[name]
     for length in lengths or [1e-3, 1.0]:
-        start, found = search_along(function, length)
-        assert bool(found.is_good) == (lengths is not None)
+        start, result = search_along(function, length)
+        assert bool(result.is_good) == (lengths is not None)
         if lengths is not None:
-            assert float(found.latest.position[0]) == float(found.length)
-            assert float(found.latest.value) < float(start.value)
-            assert abs(found.latest.gradient[0]) <= 0.5 * abs(start.gradient[0])
+            assert float(result.latest.position[0]) == float(result.length)
+            assert float(result.latest.value) < float(start.value)
+            assert abs(result.latest.gradient[0]) <= 0.5 * abs(start.gradient[0])
 
 
 # First steps along (t - 1)^2, and the trials up to the exact cubic step. A trial is at most 10 times
@@ -570,15 +572,15 @@ EXPECTED_TRIALS = {
 
 
 @pytest.mark.parametrize("length", EXPECTED_TRIALS)
-def test_steps_that_are_tried(length):
+def test_line_search_tries_expected_steps(length):
     tried = []
 
     def function(t):
         tried.append(float(t))
         return (t - 1.0) ** 2
 
-    _, found = search_along(function, length)
-    assert bool(found.is_good)
+    _, result = search_along(function, length)
+    assert bool(result.is_good)
     np.testing.assert_allclose(tried[1:], EXPECTED_TRIALS[length], rtol=1e-12)
 
 
@@ -592,31 +594,33 @@ ROUNDING_NOISE = {
 
 @pytest.mark.parametrize("name", ROUNDING_NOISE)
 @pytest.mark.parametrize("value", [1.0, -3e8])
-def test_slopes_tell_where_rounding_hides_the_decrease(name, value):
+def test_line_search_uses_slopes_if_rounding_hides_the_decrease(name, value):
     """The slope is 1e-12 at the start and 0 at the end of the unit step."""
-    noise, taken = ROUNDING_NOISE[name]
+    noise, is_accepted = ROUNDING_NOISE[name]
 
     def function(t):
         hidden = noise * abs(value) * tf.cast(t > 0, t.dtype)
         return value + hidden + 0.5e-12 * (t - 1.0) ** 2
 
-    _, found = search_along(function, 1.0)
-    assert bool(found.is_good) == taken
-    if taken:
-        assert float(found.length) == 1.0 and int(found.num_trials) == 1
+    _, result = search_along(function, 1.0)
+    assert bool(result.is_good) == is_accepted
+    if is_accepted:
+        assert float(result.length) == 1.0 and int(result.num_trials) == 1
 
 
 # The slope after a kink, relative to that before it. A step is accepted if it is not steeper uphill.
-@pytest.mark.parametrize(("behind", "taken"), [(-0.9, True), (-1.1, False), (-5.0, False)])
-def test_where_rounding_hides_the_decrease_no_step_is_steeper_uphill(behind, taken):
+@pytest.mark.parametrize(
+    ("ratio", "is_accepted"), [(-0.9, True), (-1.1, False), (-5.0, False)]
+)
+def test_line_search_rejects_steeper_slope_if_rounding_hides_decrease(ratio, is_accepted):
     slope = -1e-12
 
     def function(t):
         hidden = 1e-9 * tf.cast(t > 0, t.dtype)
-        return 1.0 + hidden + slope * tf.where(t < 0.3, t, 0.3 + behind * (t - 0.3))
+        return 1.0 + hidden + slope * tf.where(t < 0.3, t, 0.3 + ratio * (t - 0.3))
 
-    _, found = search_along(function, 1.0)
-    assert bool(found.is_good) == taken
+    _, result = search_along(function, 1.0)
+    assert bool(result.is_good) == is_accepted
 
 
 SIZES = sorted({len(problem.start) for problem in PROBLEMS})
@@ -684,7 +688,7 @@ def value_and_gradient(problem, x):
 
 
 @each("problem", PROBLEMS)
-def test_start_of_the_table(problem):
+def test_gradients_of_problems_equal_central_differences(problem):
     """Compares the gradient of each problem near its start with central differences."""
     x = np.array(problem.start) + 0.01
     value, gradient = value_and_gradient(problem, x)
@@ -701,7 +705,7 @@ def test_start_of_the_table(problem):
 
 # Each size has a program of its own, which takes a second to trace.
 @pytest.mark.parametrize("size", representatives(SIZES, [2, 5]))
-def test_fit_solves_in_float64(size):
+def test_fit_solves_problems_in_float64(size):
     @each("problem", model_of_problems(size, "float64").problems)
     def solves(problem):
         result, solution = solve(problem, "float64", 500)
@@ -720,13 +724,13 @@ def test_fit_solves_in_float64(size):
 @pytest.mark.parametrize("size", [2, 4])
 def test_fit_has_no_false_success_in_float32(size):
     @each("problem", model_of_problems(size, "float32").problems)
-    def tells(problem):
+    def reports_success(problem):
         result, _ = solve(problem, "float32", 1000)
         assert result.success == (result.grad_norm <= TOLERANCE["float32"])
         assert result.success == (result.status == Status.TOLERANCE)
         assert result.fun <= float(problem(tf.constant(problem.start, tf.float32)))
 
-    tells()
+    reports_success()
 
 
 # Minimizers without a fit. Each has one program for problems of all sizes.
@@ -750,7 +754,7 @@ def minimizer_of_all_problems(method):
     return Minimizer(problem_by_number, method, 10, jit_compile=False)
 
 
-def end_state(problem, method, dtype, num_iterations):
+def final_state(problem, method, dtype, num_iterations):
     """Returns the final state, after up to five restarts, as many as a fit has by default."""
     minimizer = minimizer_of_all_problems(method)
     number = tf.constant(PROBLEMS.index(problem))
@@ -771,20 +775,20 @@ METHODS = ["lbfgs", "broyden", "bfgs"]
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "num_iterations"), [("float64", 500), ("float32", 200)])
 @pytest.mark.parametrize("method", METHODS)
-def test_minimizers_solve_and_have_no_false_success(method, dtype, num_iterations):
+def test_minimizers_solve_problems_without_false_success(method, dtype, num_iterations):
     @each("problem", PROBLEMS)
-    def ends_well(problem):
-        state = end_state(problem, method, dtype, num_iterations)
+    def solves(problem):
+        state = final_state(problem, method, dtype, num_iterations)
         solution = state.position[: len(problem.start)].numpy()
         value, gradient = map(np.asarray, value_and_gradient(problem, solution))
         assert bool(state.converged) == (np.abs(gradient).max() <= TOLERANCE[dtype])
         start = float(problem(tf.constant(problem.start, dtype)))
         assert float(state.objective_value) <= start
-        # In float32 some problems are not solved, and the state says so.
+        # In float32 some problems are not solved, and the state is not converged.
         if dtype == "float64":
             # The tolerances are those of the fits above.
             reported = float(state.objective_value)
             assert reported == pytest.approx(float(value), rel=1e-9, abs=1e-22)
             assert problem.is_minimum(float(value))
 
-    ends_well()
+    solves()

@@ -1,4 +1,4 @@
-"""standardized: a network between scales of its data, exact and saved with the model."""
+"""`standardized`: a network between scales of its data, which are saved with the model."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ import keras_smooth
 
 L, FLOAT64 = keras.layers, {"dtype": "float64"}
 Z = np.linspace(-2.0, 2.0, 21)[:, None]
-KINDS = (np.arange(21) % 3)[:, None]
+LABELS = (np.arange(21) % 3)[:, None]
 
 
 def dense(units, activation=None, seed=0, **arguments):
@@ -51,7 +51,7 @@ def subclassed():
 
 MODELS = {"sequential": sequential, "functional": functional, "subclassed": subclassed}
 # Scale and mean of x, and of y.
-SIZES = {
+SCALES = {
     "large": (1e3, 1e6, 1e8, -1e9),
     "small": (1e-9, 1e-3, 1e-30, 1e-29),
     "out of range of squares": (1e200, 0.0, 1e-200, 0.0),
@@ -59,20 +59,22 @@ SIZES = {
 }
 
 
-def of_size(name):
-    scale, mean, of_y, mean_of_y = SIZES[name]
+def data_of_scale(name):
+    scale, mean, of_y, mean_of_y = SCALES[name]
     return mean + scale * Z, mean_of_y + of_y * np.exp(-(Z**2))
 
 
 @pytest.mark.parametrize("engine", ["tape", "jet", "auto"])
 @pytest.mark.parametrize("name", MODELS)
-def test_derivatives_are_those_of_the_network_in_other_units(name, engine):
+def test_derivatives_equal_scaled_derivatives_of_the_network(name, engine):
     network = MODELS[name]()
-    x, y = of_size("large")
+    x, y = data_of_scale("large")
     model = keras_smooth.standardized(network, x, y)
-    found = keras_smooth.derivatives(model, x, engine=engine)
-    inner = keras_smooth.derivatives(network, (x - x.mean()) / x.std(), engine="tape")
-    for order, (value, of_network) in enumerate(zip(found, inner)):
+    values = keras_smooth.derivatives(model, x, engine=engine)
+    network_values = keras_smooth.derivatives(
+        network, (x - x.mean()) / x.std(), engine="tape"
+    )
+    for order, (value, of_network) in enumerate(zip(values, network_values)):
         expected = np.asarray(of_network) * y.std() / x.std() ** order
         expected += y.mean() if order == 0 else 0.0
         # Rounding of some ten operations, and of means of 21 numbers.
@@ -80,9 +82,9 @@ def test_derivatives_are_those_of_the_network_in_other_units(name, engine):
         np.testing.assert_allclose(value, expected, rtol=0, atol=1e-12 * scale)
 
 
-@pytest.mark.parametrize("name", SIZES)
-def test_the_network_sees_and_returns_numbers_of_size_1(name):
-    x, y = of_size(name)
+@pytest.mark.parametrize("name", SCALES)
+def test_network_gets_and_returns_values_of_order_one(name):
+    x, y = data_of_scale(name)
     network = sequential()
     model = keras_smooth.standardized(network, x, y)
     inner = np.asarray(network((x - x.mean()) / spread_of(x)))
@@ -100,25 +102,25 @@ def spread_of(y):
     return largest * ((y - y.mean()) / largest).std() if np.ptp(y) else 1.0
 
 
-def test_audit_proves_it():
-    x, y = of_size("large")
+def test_audit_of_a_standardized_model_is_proven():
+    x, y = data_of_scale("large")
     audit = keras_smooth.audit(keras_smooth.standardized(sequential(), x, y), x)
     assert audit.ok and "inference: proven and training: proven" in str(audit)
 
 
-def test_partials_of_columns_of_other_sizes():
+def test_partials_are_divided_by_the_scale_of_each_column():
     """Each column has its own scale: a mixed derivative has both."""
     rng = np.random.default_rng(0)
     x = np.array([1e3, -5.0]) + rng.normal(size=(20, 2)) * [10.0, 1e-3]
     network = sequential(inputs=2)
     model = keras_smooth.standardized(network, x)
-    found = keras_smooth.partials(model, x, ["xt", "tt"], names="xt")
+    values = keras_smooth.partials(model, x, ["xt", "tt"], names="xt")
     scales = x.std(axis=0)
-    inner = keras_smooth.partials(
+    network_values = keras_smooth.partials(
         network, (x - x.mean(axis=0)) / scales, ["xt", "tt"], names="xt"
     )
     factors = (1.0, scales[0] * scales[1], scales[1] ** 2)
-    for value, of_network, factor in zip(found, inner, factors):
+    for value, of_network, factor in zip(values, network_values, factors):
         np.testing.assert_allclose(value, of_network / factor, rtol=1e-9)
 
 
@@ -134,9 +136,9 @@ def two_inputs(as_dict):
 
 
 @pytest.mark.parametrize("as_dict", [True, False])
-def test_several_inputs_and_outputs(as_dict):
-    """Those of integers get them as they are."""
-    a, b, k = 1e3 + Z, 1e-3 * Z, KINDS
+def test_each_input_and_output_has_its_own_scale(as_dict):
+    """Integer inputs are not scaled."""
+    a, b, k = 1e3 + Z, 1e-3 * Z, LABELS
     p, q = 1e6 * np.sin(Z), 5.0 + Z**2
     x, y = [a, b, k], [p, q]
     inner = [(a - a.mean()) / a.std(), (b - b.mean()) / b.std(), k]
@@ -144,14 +146,14 @@ def test_several_inputs_and_outputs(as_dict):
         x, inner, y = dict(zip("abk", x)), dict(zip("abk", inner)), dict(zip("pq", y))
     network = two_inputs(as_dict)
     model = keras_smooth.standardized(network, x, y)
-    found, expected = map(keras.tree.flatten, (model(x), network(inner)))
-    for value, of_network, target in zip(found, expected, (p, q)):
+    values, expected = map(keras.tree.flatten, (model(x), network(inner)))
+    for value, of_network, target in zip(values, expected, (p, q)):
         of_network = target.mean() + target.std() * np.asarray(of_network)
         np.testing.assert_allclose(value, of_network, rtol=1e-10)
 
 
-# Padded sequences: mask value, data of the steps. The mean of the second is a number of it, where
-# what the network gets is the mask value.
+# Padded sequences: mask value, data of the steps. The mean of the second is one of its values,
+# which is scaled to the mask value.
 rng = np.random.default_rng(0)
 STEPS = {
     "two features": (0.0, rng.normal(5.0, 2.0, (20, 6, 2))),
@@ -174,7 +176,7 @@ def masked(value=0.0, features=2, dtype="float64"):
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_padded_steps_stay_padded_and_do_not_count(name):
+def test_padded_steps_stay_padded_and_do_not_change_the_scale(name):
     x, data, is_data = padded(name)
     network = masked(STEPS[name][0], x.shape[-1])
     y = x.sum((1, 2))[:, None]
@@ -184,7 +186,7 @@ def test_padded_steps_stay_padded_and_do_not_count(name):
         alone = model(x[row : row + 1, :length])
         np.testing.assert_allclose(values[row], alone[0], rtol=1e-13)
     inner = (x - data.mean(axis=0)) / data.std(axis=0)
-    # The network sees a step that has the mask value at a distance of rounding from it.
+    # The network gets values equal to the mask value shifted by a rounding.
     inner = np.where(is_data[..., None], inner + (inner == STEPS[name][0]) * 1e-12, x)
     inner[~is_data] = STEPS[name][0]
     expected = y.mean() + y.std() * np.asarray(network(inner))
@@ -195,8 +197,8 @@ def test_padded_steps_stay_padded_and_do_not_count(name):
 
 
 @pytest.mark.parametrize("engine", ["tape", "jet", "auto"])
-def test_derivatives_of_padded_sequences(engine):
-    """Of padding they are 0; of data those of the sequence without it."""
+def test_derivatives_of_padded_sequences_equal_those_without_padding(engine):
+    """Derivatives by padding are 0."""
     x, _, is_data = padded("steps at the mean")
     model = keras_smooth.standardized(masked(features=1), x)
     seed = np.where(is_data[..., None], 1.0, 5.0)
@@ -225,7 +227,7 @@ def embedding(**arguments):
 
 INDICES = rng.integers(0, 5, (9, 3))
 YEARS = np.arange(1950, 2020)[:, None]
-# Integers for a network: whether it gets them in standardized numbers.
+# Integers for a network, and whether they are standardized.
 INTEGERS = {
     "years": (sequential, YEARS, True),
     "images": (images, rng.integers(0, 255, (9, 4, 4, 2)).astype("uint8"), True),
@@ -237,16 +239,16 @@ INTEGERS = {
 
 
 @pytest.mark.parametrize("name", INTEGERS)
-def test_integers_are_scaled_if_the_network_takes_floats(name):
+def test_integers_are_scaled_if_the_network_has_float_inputs(name):
     make, x, is_scaled = INTEGERS[name]
     network = make()
     columns = x.reshape(-1, x.shape[-1]).astype("float64")
     inner = (x - columns.mean(axis=0)) / columns.std(axis=0) if is_scaled else x
-    found = keras_smooth.standardized(network, x)(x)
-    np.testing.assert_allclose(found, network(inner), rtol=1e-12, atol=1e-12)
+    values = keras_smooth.standardized(network, x)(x)
+    np.testing.assert_allclose(values, network(inner), rtol=1e-12, atol=1e-12)
 
 
-def test_what_python_computes_is_scaled():
+def test_input_of_a_numpy_function_is_scaled():
     class Outside(L.Layer):
         def call(self, x):
             y = tf.numpy_function(np.tanh, [x], tf.float64) if tf.is_tensor(x) else x
@@ -258,7 +260,7 @@ def test_what_python_computes_is_scaled():
     np.testing.assert_allclose(model(x), np.tanh((x - x.mean()) / x.std()), rtol=1e-12)
 
 
-def passes_on(**arguments):
+def layer_with_compute_mask(**arguments):
     class Layer(L.Layer):
         def call(self, x):
             return x
@@ -269,9 +271,9 @@ def passes_on(**arguments):
     return Layer(**arguments)
 
 
-def test_a_layer_that_makes_no_mask_is_no_obstacle():
+def test_layer_with_compute_mask_but_without_a_mask_is_accepted():
     network = keras.Sequential(
-        [keras.Input((1,), **FLOAT64), passes_on(**FLOAT64), *layers()]
+        [keras.Input((1,), **FLOAT64), layer_with_compute_mask(**FLOAT64), *layers()]
     )
     keras_smooth.standardized(network, Z)
 
@@ -285,18 +287,18 @@ SOME_TARGETS = {
 
 
 @pytest.mark.parametrize("name", SOME_TARGETS)
-def test_outputs_without_targets_stay_as_they_are(name):
+def test_outputs_without_targets_are_not_scaled(name):
     as_dict, y, scaled = SOME_TARGETS[name]
     network = two_inputs(as_dict)
-    x = [Z, Z, KINDS]
+    x = [Z, Z, LABELS]
     x = dict(zip("abk", x)) if as_dict else x
     outputs = keras.tree.flatten(keras_smooth.standardized(network, x, y)(x))
     plain = keras.tree.flatten(keras_smooth.standardized(network, x)(x))
-    for key, found, before in zip("pq", outputs, plain):
-        assert (key in scaled) != np.array_equal(found, before)
+    for key, output, unscaled in zip("pq", outputs, plain):
+        assert (key in scaled) != np.array_equal(output, unscaled)
 
 
-# Scale and mean of x and of y, and what is said to be rounded in float32.
+# Scale and mean of x and of y, and the warning about rounding in float32.
 ROUNDED = {
     "x": (1.0, 1e5, 1.0, 0.0, "x is rounded to float32"),
     "y": (1.0, 0.0, 0.01, 1e5, "`y` is rounded to float32"),
@@ -304,16 +306,16 @@ ROUNDED = {
 
 
 @pytest.mark.parametrize("name", ROUNDED)
-def test_digits_that_float32_loses_are_said(name):
-    scale, mean, of_y, mean_of_y, words = ROUNDED[name]
-    x, y = mean + scale * Z, mean_of_y + of_y * Z
-    with pytest.warns(UserWarning, match=words):
+def test_digits_lost_in_float32_warn(name):
+    scale, mean, scale_of_y, mean_of_y, message = ROUNDED[name]
+    x, y = mean + scale * Z, mean_of_y + scale_of_y * Z
+    with pytest.warns(UserWarning, match=message):
         keras_smooth.standardized(sequential("float32"), x, y)
-    # An error in the tests.
+    # Warnings are errors in the tests: float64 does not warn.
     keras_smooth.standardized(sequential(), x, y)
 
 
-LOADED = """
+SCRIPT = """
 import keras, keras_smooth, numpy as np
 for name in "dense", "masked":
     model = keras.saving.load_model(name + ".keras")
@@ -322,11 +324,11 @@ for name in "dense", "masked":
 """
 
 
-def test_another_process_loads_it(tmp_path):
+def test_saved_model_has_equal_derivatives_in_another_process(tmp_path):
     expected = []
     sequences = padded("two features")[0]
     for name, network, (x, y) in [
-        ("dense", sequential(), of_size("large")),
+        ("dense", sequential(), data_of_scale("large")),
         ("masked", masked(), (sequences, sequences.sum((1, 2))[:, None])),
     ]:
         model = keras_smooth.standardized(network, x, y)
@@ -335,13 +337,13 @@ def test_another_process_loads_it(tmp_path):
         derivatives = keras_smooth.directional(model, x, np.ones_like(x), 2)
         expected += [np.asarray(d).tobytes().hex() for d in derivatives]
     output = subprocess.run(
-        [sys.executable, "-c", LOADED], cwd=tmp_path, check=True, text=True,
+        [sys.executable, "-c", SCRIPT], cwd=tmp_path, check=True, text=True,
         stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ).stdout  # fmt: skip
     assert output.split()[-6:] == expected
 
 
-def test_float32_and_its_copy_in_float64():
+def test_float32_model_is_fitted_with_dtype_float64():
     x, y = 300.0 + Z, 1e3 + Z**2
     network = sequential("float32")
     model = keras_smooth.standardized(network, x, y)
@@ -351,17 +353,17 @@ def test_float32_and_its_copy_in_float64():
         model, x, y, dtype="float64", epochs=50, jit_compile=False, verbose=0
     )
     losses = history.history["loss"]
-    # A start in units of y: the loss is about its variance.
+    # At the start, the loss is about the variance of y.
     assert losses[0] < 20.0 * y.var() and losses[-1] < 1e-3 * y.var()
 
 
-def test_the_weights_are_shared():
+def test_weights_are_shared_with_the_network():
     network = sequential()
     model = keras_smooth.standardized(network, Z, 5.0 * Z)
     assert all(a is b for a, b in zip(model.weights, network.weights, strict=True))
 
 
-def mask_of_own():
+def custom_mask():
     class Own(L.Layer):
         def call(self, x):
             return x
@@ -385,7 +387,7 @@ def unbuilt():
 
 
 SEQUENCES = np.ones((3, 6, 1))
-REFUSED = {
+WRONG_ARGUMENTS = {
     "a function": (lambda: np.sin, Z, None, TypeError, "must be a Keras model or layer"),
     "not built": (unbuilt, Z, None, ValueError, "has no weights yet"),
     "other columns": (sequential, np.ones((3, 2)), None, ValueError, "x"),
@@ -393,16 +395,16 @@ REFUSED = {
     "NaN in y": (sequential, Z, np.full((3, 1), np.nan), ValueError, "`y` must be finite"),
     "words": (sequential, Z, [["a"]], TypeError, "`y` must hold real numbers"),
     "too many targets": (sequential, Z, [Z, Z], ValueError, "2 arrays, .* 1 outputs"),
-    "a mask of its own": (mask_of_own, SEQUENCES, None, ValueError, "'own' makes a mask from"),
+    "a mask of its own": (custom_mask, SEQUENCES, None, ValueError, "'own' makes a mask from"),
     "a mask inside": (mask_inside, SEQUENCES, None, ValueError, "'inside' makes a mask from"),
     "only padding": (lambda: masked(features=1), 0.0 * SEQUENCES, None, ValueError, "x has padded"),
-    "no targets": (lambda: two_inputs(False), [Z, Z, KINDS], [None, None], ValueError, "no targets"),
+    "no targets": (lambda: two_inputs(False), [Z, Z, LABELS], [None, None], ValueError, "no targets"),
     "columns of y": (lambda: sequential(width=2), Z, np.ones((3, 3)), ValueError, r"\(None, 2\), as"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_refuses(name):
-    make, x, y, kind, words = REFUSED[name]
-    with pytest.raises(kind, match=words):
+@pytest.mark.parametrize("name", WRONG_ARGUMENTS)
+def test_wrong_arguments_raise(name):
+    make, x, y, error, message = WRONG_ARGUMENTS[name]
+    with pytest.raises(error, match=message):
         keras_smooth.standardized(make(), x, y)

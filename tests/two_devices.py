@@ -1,4 +1,4 @@
-"""Compares fits under MirroredStrategy on two logical CPUs with one device; prints a JSON line."""
+"""Compares fits under MirroredStrategy on two logical CPUs with one device, as a JSON line."""
 
 import contextlib
 import json
@@ -52,8 +52,8 @@ def batches():
     return (tf.data.Dataset.from_tensor_slices((X, Y)).batch(4),)
 
 
-class Own(keras.Model):
-    """A model with a loss of its own that adds to the compiled one."""
+class PenalizedModel(keras.Model):
+    """A model whose `compute_loss` adds to the compiled loss."""
 
     def __init__(self):
         super().__init__()
@@ -67,8 +67,8 @@ class Own(keras.Model):
         return compiled + keras.ops.mean(self.inner(2.0 * x) ** 2)
 
 
-def own():
-    model = Own()
+def penalized_model():
+    model = PenalizedModel()
     model(X)
     model.compile(loss="mse")
     return model
@@ -82,7 +82,7 @@ VALUES = {
     "short stream": (net, batches(), 36, False),
     "sum": (lambda: net(SUM), (X, Y), 5, False),
     "penalty": (lambda: net(penalty=keras.regularizers.L2(0.1)), (X, Y), None, False),
-    "own loss": (own, (X, Y), None, False),
+    "own loss": (penalized_model, (X, Y), None, False),
     "frozen": (lambda: normalization(False), (X, Y), 5, True),
 }
 # Name: model, arguments of fit_lbfgs.
@@ -104,7 +104,7 @@ ERRORS = {
 }
 
 
-def both(make, strategy):
+def both_models(make, strategy):
     for scope in (contextlib.nullcontext, strategy.scope):
         with scope():
             model = make()
@@ -113,17 +113,17 @@ def both(make, strategy):
 
 def value_and_gradient(model, data, batch_size, jit_compile):
     data = read_data(*data, *(3 - len(data)) * [None], ReadOptions("float64", batch_size))
-    asked = request(model, batch_size=batch_size, jit_compile=jit_compile)
-    found = FitProblem(asked, data)
-    scaled = ScaledData(found.data, tf.ones((), "float64"))
-    state = found.program.minimize("begin", found.start(), scaled)
+    fit_request = request(model, batch_size=batch_size, jit_compile=jit_compile)
+    problem = FitProblem(fit_request, data)
+    scaled = ScaledData(problem.data, tf.ones((), "float64"))
+    state = problem.program.minimize("begin", problem.start(), scaled)
     return np.append(state.objective_gradient, state.objective_value)
 
 
-def difference(one, two):
+def difference(a, b):
     """Returns the largest difference of arrays, relative to the largest entry."""
-    one, two = np.asarray(one), np.asarray(two)
-    return float(np.abs(one - two).max() / np.abs(one).max())
+    a, b = np.asarray(a), np.asarray(b)
+    return float(np.abs(a - b).max() / np.abs(a).max())
 
 
 def fit(model, data=(X, Y), **arguments):
@@ -132,8 +132,10 @@ def fit(model, data=(X, Y), **arguments):
 
 
 def histories(make, arguments, strategy):
-    one, two = (fit(model, **arguments).history for model in both(make, strategy))
-    return {name: difference(one[name], two[name]) for name in one}
+    single, mirrored = (
+        fit(model, **arguments).history for model in both_models(make, strategy)
+    )
+    return {name: difference(single[name], mirrored[name]) for name in single}
 
 
 def terms(model, x):
@@ -159,31 +161,33 @@ def fit_terms(model, x=POINTS, objective=terms):
 
 
 def objectives(strategy):
-    """Returns the differences of histories, and the error for points that cannot be shared."""
-    one, two = (fit_terms(model).history for model in both(lambda: net(None), strategy))
-    found = {name: difference(one[name], two[name]) for name in one}
+    """Returns the differences of histories, and the error for points that cannot be split."""
+    single, mirrored = (
+        fit_terms(model).history for model in both_models(lambda: net(None), strategy)
+    )
+    results = {name: difference(single[name], mirrored[name]) for name in single}
     for x, objective in (({**POINTS, "edge": X[:3]}, terms), (POINTS, product)):
         with strategy.scope():
             model = net(None)
         try:
             fit_terms(model, x, objective)
-        except ValueError as error:
-            found[objective.__name__] = str(error)
-    return found
+        except ValueError as exception:
+            results[objective.__name__] = str(exception)
+    return results
 
 
-def error(make, data, strategy):
+def error_message(make, data, strategy):
     with strategy.scope():
         model = make()
     try:
         return fit(model, data).result.message
-    except ValueError as found:
-        return str(found)
+    except ValueError as exception:
+        return str(exception)
 
 
 def inside(strategy):
     with strategy.scope():
-        return error(net, (X, Y), strategy)
+        return error_message(net, (X, Y), strategy)
 
 
 def resumed(strategy):
@@ -191,33 +195,35 @@ def resumed(strategy):
     with strategy.scope():
         model = net()
     start = model.get_weights()
-    whole = fit(model)
+    uninterrupted = fit(model)
     weights = model.get_weights()
     model.set_weights(start)
     with tempfile.TemporaryDirectory() as directory:
         fit(model, epochs=4, checkpoint=directory)
         model.set_weights(start)
-        again = fit(model, checkpoint=directory)
-        alone = fit(net(), checkpoint=directory)
+        continued = fit(model, checkpoint=directory)
+        single = fit(net(), checkpoint=directory)
     same = all(np.array_equal(*pair) for pair in zip(weights, model.get_weights()))
-    return same and again.history == whole.history, alone.result.nit
+    return same and continued.history == uninterrupted.history, single.result.nit
 
 
 def main():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     values = {
-        name: difference(*(value_and_gradient(m, *rest) for m in both(make, strategy)))
+        name: difference(
+            *(value_and_gradient(m, *rest) for m in both_models(make, strategy))
+        )
         for name, (make, *rest) in VALUES.items()
     }
-    found = {
+    report = {
         "values": values,
         "fits": {name: histories(*row, strategy) for name, row in FITS.items()},
-        "errors": {name: error(*row, strategy) for name, row in ERRORS.items()},
+        "errors": {name: error_message(*row, strategy) for name, row in ERRORS.items()},
         "objectives": objectives(strategy),
         "inside": inside(strategy),
         "resumed": resumed(strategy),
     }
-    print(json.dumps(found))
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

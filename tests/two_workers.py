@@ -34,15 +34,15 @@ def weights():
 def error(*data, **arguments):
     try:
         fit(*data, **arguments)
-    except ValueError as found:
-        return str(found)
+    except ValueError as exception:
+        return str(exception)
 
 
 def stop(epoch, logs):
     model.stop_training = worker == 1
 
 
-found = {"fun": history.result.fun, "weights": weights()}
+report = {"fun": history.result.fun, "weights": weights()}
 start = [
     weight
     for layer in model.layers
@@ -53,17 +53,17 @@ start = [
 ]
 model.set_weights(start)
 again = fit(epochs=100, steps_per_execution=None, checkpoint="checkpoints")
-found["again"] = weights() == found["weights"] and again.history == history.history
-found["late"] = fit(max_seconds=0.0 if worker == 1 else None).result.status
+report["again"] = weights() == report["weights"] and again.history == history.history
+report["late"] = fit(max_seconds=0.0 if worker == 1 else None).result.status
 stopping = keras.callbacks.LambdaCallback(on_epoch_end=stop)
 stopped = fit(callbacks=[stopping]).result
-found["stopped"] = [stopped.status, stopped.nit]
-found["other data"] = error(x, y + worker)
-found["other checkpoint"] = error(checkpoint=f"checkpoints{worker or ''}", epochs=100)
+report["stopped"] = [stopped.status, stopped.nit]
+report["other data"] = error(x, y + worker)
+report["other checkpoint"] = error(checkpoint=f"checkpoints{worker or ''}", epochs=100)
 with strategy.scope():
     model.compile(loss="mse", metrics=["mae"])
 stream = tf.data.Dataset.from_tensor_slices((x, y)).batch(100)
 logs = fit(stream, batch_size=300, validation_data=(x[:5], y[:5])).history
-found["logs"] = {name: values[-1] for name, values in logs.items()}
-found["at the end"] = weights()
-Path(sys.argv[1], f"{worker}.json").write_text(json.dumps(found))
+report["logs"] = {name: values[-1] for name, values in logs.items()}
+report["at the end"] = weights()
+Path(sys.argv[1], f"{worker}.json").write_text(json.dumps(report))
