@@ -112,6 +112,12 @@ def test_operations_say_where_they_are_rough():
     assert "Abs has a kink" in reasons["Absolute"]
 
 
+def test_kinks_of_a_pooling_are_not_those_of_activations_elsewhere():
+    layers = L.Conv2D(4, 3, activation="relu"), L.MaxPooling2D()
+    row = keras_smooth.audit(keras.Sequential([keras.Input((8, 8, 3)), *layers])).rows[1]
+    assert row.cause == "rough" and row.reason == "MaxPool has a kink"
+
+
 # Right in every order, with sharp bends, large weights or tiny scales.
 RIGHT = {
     "dense": lambda: L.Dense(5, "tanh", kernel_initializer=keras.initializers.RandomNormal(stddev=5.0)),

@@ -1,9 +1,10 @@
 """audit: which layers of a model lose or falsify derivatives."""
 
+import collections
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -157,6 +158,11 @@ def _traces(subject: Subject) -> dict[str, "traced.ModelTrace | _UntracedMode"]:
     return by_mode
 
 
+def _key(layer: keras.Operation | None) -> int | None:
+    """Returns the key of a layer, or of the model's own code if `layer` is None."""
+    return None if layer is None else id(layer)
+
+
 class _TracedMode:
     """A model in one mode that TensorFlow has traced, judged by its operations.
 
@@ -173,18 +179,21 @@ class _TracedMode:
         self.called = trace.called
         self.plan = plan.plan(trace, subject.order, subject.samples_only)
         self.judge = Judge(self.plan, subject)
+        self._findings = self._by_layer(self.plan.findings)
+        self._reasons = self._by_layer(self.plan.measured)
+        self._classes = self._by_layer(self.plan.classes)
+        self._steps = self._by_layer((s.layer_numbers, s) for s in self.plan.steps)
 
     def findings(self, layer: keras.Operation | None) -> Finding:
         """Returns the worst finding of a layer, or of the model's own code if `layer` is None."""
-        belongs = functools.partial(self._belongs, layer)
-        findings = [finding for numbers, finding in self.plan.findings if belongs(numbers)]
-        findings += self.judge.findings(belongs)
+        findings = [*self._findings[_key(layer)]]
+        findings += self.judge.findings(self._steps[_key(layer)])
         if all(finding.cause.verdict != Verdict.FAULTY for finding in findings):
-            findings += self._measured(layer, belongs)
+            findings += self._measured(layer)
         return worst(findings)
 
-    def _measured(self, layer: keras.Operation | None, belongs: Callable) -> list[Finding]:
-        reasons = [reason for numbers, reason in self.plan.measured if belongs(numbers)]
+    def _measured(self, layer: keras.Operation | None) -> list[Finding]:
+        reasons = self._reasons[_key(layer)]
         if not reasons:
             return []
         target = self.subject.model if layer is None else layer
@@ -197,22 +206,27 @@ class _TracedMode:
             for f in findings
         ]
 
-    def _belongs(self, layer: keras.Operation | None, numbers: Sequence[int]) -> bool:
-        """Returns whether an operation is in a layer, or in none with a row if `layer` is None.
+    def _by_layer(self, notes: Iterable[tuple[Sequence[int], Any]]) -> dict[Any, list]:
+        """Returns the notes on operations by `_key` of the layers that they are in.
 
-        An operation of a layer in a layer, such as an activation, belongs to both.
+        An operation of a layer in a layer, such as an activation, belongs to both. One in no
+        layer with a row belongs to the model's own code as well.
         """
-        around = {id(self.trace.layers[number]) for number in numbers}
-        return around.isdisjoint(self.places) if layer is None else id(layer) in around
+        by_layer: dict[Any, list] = collections.defaultdict(list)
+        for numbers, note in notes:
+            keys: set = {_key(self.trace.layers[number]) for number in numbers}
+            if keys.isdisjoint(self.places):
+                keys.add(_key(None))
+            for key in keys:
+                by_layer[key].append(note)
+        return by_layer
 
     def smoothness(self, layer: keras.Operation | None) -> float | None:
         """Returns the class C^k of a layer, or of the model's own code if `layer` is None."""
         known = None if layer is None else plan.known_class(layer)
         if known is not None:
             return known
-        return smallest_class(
-            k for numbers, k in self.plan.classes if self._belongs(layer, numbers)
-        )
+        return smallest_class(self._classes[_key(layer)])
 
     def is_reached(self, layer: keras.Operation) -> bool:
         """Returns whether a layer receives a tensor that depends on a floating-point input."""

@@ -177,7 +177,7 @@ def are_finite(values: Iterable) -> bool:
     """Returns whether all floating-point numbers in some tensors or weights are finite."""
     tensors = map(tf.convert_to_tensor, values)
     floats = (tensor for tensor in tensors if tensor.dtype.is_floating)
-    return all(bool(tf.reduce_all(tf.math.is_finite(tensor))) for tensor in floats)
+    return all(np.isfinite(tensor.numpy()).all() for tensor in floats)
 
 
 def _first_line(error: Exception) -> str:

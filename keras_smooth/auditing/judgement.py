@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -41,14 +41,8 @@ class Judge:
         )
         self._num_examined = 0
 
-    def findings(self, belongs: Callable[[Sequence[int]], bool]) -> Iterator[Finding]:
-        """Yields the findings on the operations of a layer.
-
-        Args:
-            belongs: Returns whether an operation belongs to the layer, from the numbers of the
-                layers that it is in.
-        """
-        steps = [step for step in self.plan.steps if belongs(step.layer_numbers)]
+    def findings(self, steps: Sequence[LayerStep]) -> Iterator[Finding]:
+        """Yields the findings on operations that the plan leaves to samples."""
         for role, judged in (
             (Role.SETTLED, self._judge_by_class),
             (Role.PIECES, self._judge_pieces),

@@ -102,8 +102,13 @@ class Plan:
 
     def known_class_around(self, step: LayerStep) -> float | None:
         """Returns the class of the innermost layer around an operation whose class is known."""
-        layers = (self.traced.layers[number] for number in reversed(step.layer_numbers))
-        return next((k for k in map(known_class, layers) if k is not None), None)
+        known = (self._known_classes[number] for number in reversed(step.layer_numbers))
+        return next((k for k in known if k is not None), None)
+
+    @functools.cached_property
+    def _known_classes(self) -> list[float | None]:
+        """The known class of each layer, by number."""
+        return list(map(known_class, self.traced.layers))
 
 
 def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
@@ -122,7 +127,7 @@ def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
     new_plan = Plan(traced, program, order, samples_only)
     new_plan.has_masks = any(map(graph.makes_masks, traced.layers))
     every = walk.all_operations(program)
-    new_plan.is_random = any(op.op_def.is_stateful and "Random" in op.type for op in every)
+    new_plan.is_random = any("Random" in op.type and op.op_def.is_stateful for op in every)
     reader = _PlanWalk(new_plan)
     reader.follow(program, walk.initial_states(traced.moving))
     moving, given = reader.moving, traced.arguments.items()
@@ -289,9 +294,12 @@ def known_class(layer: keras.Operation) -> float | None:
 
 
 def words_on_activations(layer: keras.Operation, order: int) -> str:
-    """Returns where the activations of a layer are not smooth enough, as their rows say."""
+    """Returns where the activations of a layer are not smooth enough, as their rows say.
+
+    Those of the layers in it are not its own: an operation in one of these has its number too.
+    """
     activation = registry.as_activation(layer) or (None,)
-    functions = [*references.functions(layer, "activation"), activation[0]]
+    functions = [*references.own_functions(layer, "activation"), activation[0]]
     functions.append(registry.function_of(layer))
     known = [(registry.row(f), registry.registered_smoothness(f)) for f in functions if f]
     return "; ".join(

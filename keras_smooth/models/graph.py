@@ -29,7 +29,8 @@ def is_graph(layer: object) -> bool:
 def inner(model: keras.Model) -> list:
     """Returns the layers and operations that a model is composed of."""
     is_sequential = graph_class(model) is keras.Sequential
-    layers = model.layers if is_sequential else getattr(model, "operations", model.layers)
+    has_operations = not is_sequential and hasattr(model, "operations")
+    layers = model.operations if has_operations else model.layers
     return [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
 
 

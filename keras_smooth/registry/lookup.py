@@ -126,7 +126,7 @@ def tapes_right_to(obj: object) -> float:
 def has_derivatives(obj: object, order: float) -> bool:
     """Returns whether a function or layer is known to have derivatives, which tapes compute."""
     k = smoothness(obj)
-    return k is not None and min(k, tapes_right_to(obj)) >= order
+    return k is not None and k >= order and tapes_right_to(obj) >= order
 
 
 def recommended(order: float = 2) -> list[str]:
