@@ -234,7 +234,7 @@ def test_float32_agrees_with_float64(make_model, points):
 
 
 @pytest.mark.parametrize("engine", ["tape", "jet"])
-@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("one_per_sample", [True, False])
 def test_directional_equals_jacobian_and_hessian(make_model, engine, one_per_sample, rng):
     model = make_model(dim=3, outputs=2, width=4)
     x, v = rng.normal(size=(5, 3)), rng.normal(size=(5, 3))
@@ -335,7 +335,7 @@ def test_laplacian_through_layers_narrower_than_x(name, rng):
     np.testing.assert_array_equal(keras_smooth.laplacian(model, x), d2y)
 
 
-@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("singular", [False, True])
 def test_gradients_by_weights_of_wide_laplacian(singular, rng):
     """Also if the first kernel is singular, where a factorization would fail."""
     model, x = (
@@ -557,7 +557,7 @@ def test_training_argument_reaches_layers(rng):
 
 
 @pytest.mark.parametrize(
-    ("dim", "outputs", "order", "right_to", "engine"),
+    ("dim", "outputs", "order", "tapes_right_to", "engine"),
     [
         (1, 1, 2, np.inf, "jet"),
         (1, 1, 6, np.inf, "jet"),
