@@ -350,7 +350,7 @@ VOLUMES = dict(ksize=[1, 2, 2, 1, 1], strides=[1, 2, 2, 1, 1], padding="SAME")
 TIED = np.array([0.3, 0.7, 0.7, -0.2])
 SEPARATING = np.array([0.1, 1.0, -1.0, 0.2])
 SIXTH = np.arange(6.0)
-PIECEWISE = {
+PIECES = {
     **{
         kind: (lambda x, kind=kind: getattr(RAW, kind)(features=x), [0.0], [1.0])
         for kind in "Relu Relu6 Elu Selu Softsign LeakyRelu".split()
@@ -413,7 +413,7 @@ PIECEWISE = {
     ),
 }  # fmt: skip
 
-DOMAIN_EDGES = {
+EDGES = {
     **{
         kind: (lambda x, kind=kind: getattr(RAW, kind)(x=x), [at], [side])
         for kind, at, side in (
@@ -507,16 +507,16 @@ def assert_each_row_has_a_case(rows, cases):
 ROUNDING_FACTORS = {"MaxPool3D": 1e7}
 
 
-@pytest.mark.parametrize("name", PIECEWISE)
+@pytest.mark.parametrize("name", PIECES)
 def test_declared_class_where_pieces_meet(name):
-    *_, values = line_through_case(PIECEWISE[name])
+    *_, values = line_through_case(PIECES[name])
     noise = ROUNDING_FACTORS.get(name, 1.0)
     # In float32, differences of higher order are only rounding.
     measured = one_sided.smoothness(values, [0.0], 3 if noise == 1.0 else 1, noise)
     limit = one_sided.limits(values, 0.0, 1, 0)[0]
     if abs(values(0.0)[0] - limit) > noise * one_sided.TOLERANCE[0]:
         measured = -1
-    assert measured == declared_class(PIECEWISE[name])
+    assert measured == declared_class(PIECES[name])
 
 
 # Their breakpoint function is a gap between two numbers, positive on both sides.
@@ -534,9 +534,9 @@ GAP_KINDS = (
 )
 
 
-@pytest.mark.parametrize("name", PIECEWISE)
+@pytest.mark.parametrize("name", PIECES)
 def test_breakpoint_function_vanishes_where_pieces_meet(name):
-    before, at, after = column_around_zero(name, PIECEWISE[name], "breakpoints")
+    before, at, after = column_around_zero(name, PIECES[name], "breakpoints")
     is_breakpoint = np.abs(at) < 1e-12
     assert is_breakpoint.any()
     if name.startswith(GAP_KINDS) and not name.startswith(("Maximum", "Minimum")):
@@ -567,7 +567,7 @@ def test_every_piecewise_row_has_a_case():
         if row.breakpoints or row.smoothness in (-1, 0, 1)
         if row.kind not in WITHOUT_CASE
     ]  # fmt: skip
-    assert_each_row_has_a_case(rows, PIECEWISE)
+    assert_each_row_has_a_case(rows, PIECES)
 
 
 WIDTHS = 2.0 ** -np.arange(3, 9)
@@ -603,19 +603,19 @@ def _class_from_one_side(values, side) -> float:
     return math.inf
 
 
-@pytest.mark.parametrize("name", DOMAIN_EDGES)
+@pytest.mark.parametrize("name", EDGES)
 def test_declared_class_at_edge_of_domain(name):
-    *_, values = line_through_case(DOMAIN_EDGES[name])
-    declared = declared_class(DOMAIN_EDGES[name], at_edges=True)
+    *_, values = line_through_case(EDGES[name])
+    declared = declared_class(EDGES[name], at_edges=True)
     # Step functions are tested where their pieces meet.
-    assert class_at_edge(values) == declared or declared_class(DOMAIN_EDGES[name]) == -1
+    assert class_at_edge(values) == declared or declared_class(EDGES[name]) == -1
 
 
-@pytest.mark.parametrize("name", DOMAIN_EDGES)
+@pytest.mark.parametrize("name", EDGES)
 def test_domain_function_is_positive_inside_the_domain(name):
-    before, at, after = column_around_zero(name, DOMAIN_EDGES[name], "domain")
+    before, at, after = column_around_zero(name, EDGES[name], "domain")
     assert (after > 0).all() and (at <= 1e-12).any()
-    *_, values = line_through_case(DOMAIN_EDGES[name])
+    *_, values = line_through_case(EDGES[name])
     assert np.isfinite(values(STEP)).all()
     # It is negative where the function is not defined on the other side.
     assert np.isfinite(values(-STEP)).all() == (before > 0).all()
@@ -623,7 +623,7 @@ def test_domain_function_is_positive_inside_the_domain(name):
 
 def test_every_row_with_domain_has_a_case():
     rows = [row for row in operations.all_rows() if row.domain or row.at_edge != math.inf]
-    assert_each_row_has_a_case(rows, DOMAIN_EDGES)
+    assert_each_row_has_a_case(rows, EDGES)
 
 
 # Functions, their class without and with the edges of the domain.
