@@ -151,7 +151,7 @@ def test_biharmonic_equals_laplacian_of_laplacian(make_model, rng):
 WRONG_ARGUMENTS = {
     "not a dict": (["xx"], TypeError, "must be a dict"),
     "empty": ({}, ValueError, "must have a partial derivative"),
-    "y alone": ({"": 1.0}, ValueError, "must have a partial derivative"),
+    "only y": ({"": 1.0}, ValueError, "must have a partial derivative"),
     "an unknown name": (
         {"xz": 1.0},
         ValueError,

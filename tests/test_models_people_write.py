@@ -622,7 +622,7 @@ def segments(h):
 
 
 def neighbors(h):
-    """Messages along a ring of atoms in each molecule."""
+    """Adds messages along a ring of atoms in each molecule."""
     index = tf.range(tf.shape(h)[0])
     return h + tf.gather(h, index - index % ATOMS + (index + 1) % ATOMS) ** 2
 

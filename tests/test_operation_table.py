@@ -1,4 +1,4 @@
-"""The table of operations: jets of each kind against differences of values, in float64."""
+"""The table of operations: jets, classes, domains and tapes of each kind, in float64."""
 
 import contextlib
 import dataclasses
@@ -128,7 +128,7 @@ FUNCTIONS = {
     "clip": (lambda x: tf.clip_by_value(x, -0.3, 0.3) * x, (2, 3)),
     "where": (lambda x: tf.where(x > 0.1, tf.sin(x), x[:, :1]) + tf.where(x > 0, tf.ones_like(x), x), (2, 3)),
     "floor mod": (lambda x: tf.math.floormod(x, 0.7) * x, (2, 3)),
-    "rounding beside": (lambda x: tf.round(3 * x) * x + tf.floor(x) + tf.sign(x) * x, (2, 3)),
+    "rounding of a factor": (lambda x: tf.round(3 * x) * x + tf.floor(x) + tf.sign(x) * x, (2, 3)),
     "top_k": (lambda x: tf.math.top_k(tf.sin(x), 2).values, (3, 4)),
     "sort": (lambda x: tf.sort(tf.sin(x), axis=-1), (3, 4)),
     "sums": (lambda x: tf.reduce_sum(x * x, 0) + tf.reduce_mean(tf.sin(x)), (2, 3)),
@@ -312,7 +312,7 @@ def test_jets_in_graph_equal_eager_jets(name, jit_compile):
 
 
 def test_growing_tensor_array_raises_in_xla():
-    # XLA would return 0 for elements written behind the end of the array.
+    # XLA would return 0 for elements written after the end of the array.
     @tf.function
     def growing(x):
         rows = tf.TensorArray(x.dtype, size=0, dynamic_size=True)
@@ -883,7 +883,7 @@ def images_of(x):
 
 
 def times_batch_statistics(x, output):
-    """Returns x times the mean or the variance that a batch normalization returns beside y."""
+    """Returns x times the mean or the variance that a batch normalization returns besides y."""
     statistics = fused_batch_norm(True)(images_of(x))[output]
     return x * tf.cast(statistics, x.dtype)[:, None]
 
@@ -1319,7 +1319,7 @@ UNKNOWN_BATCH_SIZES = {
         tf.math.segment_sum(tf.transpose(x**3), [0, 0, 1])
     ),
     "cross": lambda x: keras.ops.cross(x, x**2),
-    "axes from behind": lambda x: tf.transpose(tf.transpose(x**3, [-1, -2]), [-1, 0]),
+    "negative axes": lambda x: tf.transpose(tf.transpose(x**3, [-1, -2]), [-1, 0]),
     "softmax": lambda x: tf.nn.softmax(x * x),
     "loop": lambda x: tf.while_loop(
         lambda i, y: i < 2, lambda i, y: (i + 1, y * x), [0, x]

@@ -296,7 +296,7 @@ NOT_TRACED = {
 }  # fmt: skip
 
 
-def read_smoothness(row):
+def read(row):
     """Returns the smoothness of the traced operations of a function."""
     symbols = [tf.TensorSpec(slot.shape, "float64") for slot in row.sample.places()]
     args, kwargs = row.sample.filled(symbols)
@@ -306,7 +306,7 @@ def read_smoothness(row):
 @pytest.mark.parametrize("name", [n for n in DIFFERENTIABLE if n not in NOT_TRACED])
 def test_class_of_traced_operations(name):
     row = DIFFERENTIABLE[name]
-    assert read_smoothness(row).smoothness == TRACED_CLASSES.get(name, row.smoothness)
+    assert read(row).smoothness == TRACED_CLASSES.get(name, row.smoothness)
 
 
 def test_every_function_of_keras_ops_has_a_sample():

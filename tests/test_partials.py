@@ -40,7 +40,7 @@ def exact_wave(word, x):
 EQUATIONS = {
     "advection": ["t", "x"],
     "heat": ["t", "x", "xx"],
-    "mixed alone": ["xt"],
+    "only mixed": ["xt"],
     "all of order 2": ["", "t", "x", "xx", "tx", "tt"],
     "Korteweg-de Vries": ["t", "x", "xxx"],
     "stream function": ["x", "t", "xxx", "xxt", "xtt", "ttt"],
@@ -340,7 +340,7 @@ WRONG_ARGUMENTS = {
     "without names": (["x"], None, ValueError, "x has no names"),
     "one word": ("xt", "xt", TypeError, "must be a list"),
     "empty": ([], "xt", ValueError, "must have a partial derivative"),
-    "y alone": ([""], "xt", ValueError, "must have a partial derivative"),
+    "only y": ([""], "xt", ValueError, "must have a partial derivative"),
     "a number": ([3], "xt", TypeError, "words or tuples"),
     "a position out of range": ([(0, 2)], "xt", ValueError, "places from 0 to 1"),
     "a negative position": ([(-1,)], "xt", ValueError, "places from 0 to 1"),
@@ -383,7 +383,7 @@ def test_function_that_mixes_samples_raises(rng):
 DIRECTIONS = {
     "pure": ([(0, 0), (1, 1), (2, 2, 2)], 3),
     "mixed": ([(0, 1)], 2),
-    "mixed beside pure": ([(0, 0), (0, 1), (1, 1)], 3),
+    "mixed and pure": ([(0, 0), (0, 1), (1, 1)], 3),
     "all of order 3 in two": (
         [*itertools.combinations_with_replacement(range(2), 3)],
         4,
@@ -391,7 +391,7 @@ DIRECTIONS = {
     "three different": ([(0, 1, 2)], 4),
     "xxt": ([(0, 0, 1)], 3),
     "xxtt": ([(0, 0, 1, 1)], 4),
-    "xxtt beside pure": ([(0, 0, 0, 0), (1, 1, 1, 1), (0, 0, 1, 1)], 4),
+    "xxtt and pure": ([(0, 0, 0, 0), (1, 1, 1, 1), (0, 0, 1, 1)], 4),
     "xxxt": ([(0, 0, 0, 1)], 4),
     "xxyz": ([(0, 0, 1, 2)], 6),
     "four different": ([(0, 1, 2, 3)], 8),

@@ -237,7 +237,7 @@ WRONG_ARGUMENTS = {
         lambda: keras.layers.Dense(1, name="d"), [ONE_COLUMN, ONE_COLUMN], None, ValueError, "'d' takes one input"
     ),
     "missing": (wave_model, {"x": TWO_COLUMNS}, None, ValueError, "none may be missing"),
-    "only one of two": (wave_model, TWO_COLUMNS, None, ValueError, "takes 2 inputs .*received 1"),
+    "one of two": (wave_model, TWO_COLUMNS, None, ValueError, "takes 2 inputs .*received 1"),
     "ragged": (one_input_model, [[1.0, 2.0], [1.0]], None, TypeError, "x is no array"),
     "objects": (one_input_model, np.array([[1.0]], object), None, TypeError, "dtype is object. Convert it"),
     "more digits": (one_input_model, np.ones((2, 1), np.longdouble), None, TypeError, "Convert it to float64"),
