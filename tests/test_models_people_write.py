@@ -138,31 +138,31 @@ def lambda_(function):
 
 
 @tf.custom_gradient
-def sin_with_constant_gradient(x):
+def sin_with_stopped_upstream(x):
     return tf.sin(x), lambda upstream: tf.stop_gradient(upstream) * tf.cos(x)
 
 
 def centered(x):
-    """Sums to 0, and so does its derivative: a sum of slopes does not show that it is missing."""
+    """Sums to 0, and so does its derivative: sums of slopes do not show that it is missing."""
     y = tf.image.resize(x, x.shape[1:3])
     return y - tf.reduce_mean(y, axis=(1, 2, 3), keepdims=True)
 
 
 IMAGE = (6, 6, 1)
-TWICE_LOST = {
+NOT_TWICE_DIFFERENTIABLE = {
     "Resizing": lambda x: L.Resizing(6, 6, **F64)(L.Cropping2D(1, **F64)(x)),
     "UpSampling2D": lambda x: L.UpSampling2D(2, interpolation="bilinear", **F64)(
         L.AveragePooling2D(2, **F64)(x)
     ),
-    "a custom gradient": lambda x: lambda_(sin_with_constant_gradient)(x),
+    "a custom gradient": lambda x: lambda_(sin_with_stopped_upstream)(x),
     "terms that cancel in a sum": lambda x: lambda_(
         lambda x: centered(tf.nn.avg_pool2d(x, 3, 1, "SAME"))
     )(x),
     "in one layer": lambda x: lambda_(
         lambda x: (
             tf.square(x)
-            + sin_with_constant_gradient(x)
-            + 2 * sin_with_constant_gradient(2 * x)
+            + sin_with_stopped_upstream(x)
+            + 2 * sin_with_stopped_upstream(2 * x)
         )
     )(x),
 }
@@ -170,10 +170,11 @@ TWICE_LOST = {
 
 @EAGER_AND_GRAPH
 @AUTO_AND_TAPE
-@pytest.mark.parametrize("name", TWICE_LOST)
+@pytest.mark.parametrize("name", NOT_TWICE_DIFFERENTIABLE)
 def test_path_whose_gradient_has_no_gradient_keeps_its_slope(name, engine, compiled):
     model = functional(
-        lambda x: L.Add(**F64)([TWICE_LOST[name](x), lambda_(tf.sin)(x)]), IMAGE
+        lambda x: L.Add(**F64)([NOT_TWICE_DIFFERENTIABLE[name](x), lambda_(tf.sin)(x)]),
+        IMAGE,
     )
     x, v = RNG.normal(size=(2, 2, *IMAGE))
     _, dy = call_function(
@@ -644,9 +645,13 @@ def dense(units):
 
 
 MOLECULES = {
-    "a sum over segments": lambda: [lambda_(to_atoms), dense(3), lambda_(segment_sums), dense(1)],
+    "a sum over segments": lambda: [
+        lambda_(to_atoms), dense(3), lambda_(segment_sums), dense(1)
+    ],
     "a sum at the end": lambda: [lambda_(to_atoms), dense(2), lambda_(segment_sums)],
-    "a sum over unsorted segments": lambda: [lambda_(to_atoms), dense(2), lambda_(unsorted_segment_sums)],
+    "a sum over unsorted segments": lambda: [
+        lambda_(to_atoms), dense(2), lambda_(unsorted_segment_sums)
+    ],
     "messages": lambda: [
         lambda_(to_atoms), dense(2), lambda_(neighbors), dense(2), lambda_(segment_sums)
     ],

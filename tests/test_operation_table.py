@@ -577,7 +577,7 @@ def class_at_edge(values) -> float:
     """Returns how many derivatives have a limit at t = 0, from both sides if there are two.
 
     Differences of order k over smaller and smaller steps converge if there are k derivatives
-    and grow if not. At the smallest step, third ones round to 3e-6. Poles are not in the domain.
+    and grow if not. At the smallest step, third ones round to 3e-6. Poles are excluded.
     """
     with np.errstate(all="ignore"):
         if not abs(values(0.0)[0]) < 1e12:
@@ -1160,7 +1160,8 @@ FILLED = {
         "extrapolation_value": 0.5,
     },
     "ImageProjectiveTransformV3": {
-        **TRANSFORMED, "transforms": [[1.0, 0.1, 2.3, 0.0, 1.0, 0.2, 0.0, 0.0]], "fill_value": 0.5
+        **TRANSFORMED, "transforms": [[1.0, 0.1, 2.3, 0.0, 1.0, 0.2, 0.0, 0.0]],
+        "fill_value": 0.5,
     },
 }  # fmt: skip
 

@@ -120,7 +120,7 @@ def class_from_one_side(function, end, side) -> float:
     """Returns how many derivatives have a limit at a point, from one side.
 
     Differences of order k over smaller and smaller steps converge if there are k derivatives
-    and grow if not. At the smallest step, third ones round to 3e-6. Poles are not in the domain.
+    and grow if not. At the smallest step, third ones round to 3e-6. Poles are excluded.
     """
     with np.errstate(all="ignore"):
         if not np.isfinite(function(np.array([end]))).all():

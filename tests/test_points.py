@@ -18,15 +18,15 @@ def data():
     return {"t": rng.normal(size=(6, 1)), "x": rng.normal(size=(6, 2))}
 
 
-def wave_model():
+def wave():
     """Returns a model of exp(t) sin(x0) x1, with its inputs in a dict."""
     x, t = keras.Input((2,), name="x", **FLOAT64), keras.Input((1,), name="t", **FLOAT64)
     y = ops.exp(t) * ops.sin(x[:, :1]) * x[:, 1:]
     return keras.Model({"x": x, "t": t}, y, name="wave")
 
 
-def wave_model_of_list():
-    model = wave_model()
+def wave_of_list():
+    model = wave()
     return keras.Model(list(model.inputs), model.output, name="wave")
 
 
@@ -54,7 +54,7 @@ def assert_near(actual, expected):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_all_operators_accept_dict(data, engine):
-    model, (y, gradient, hessian) = wave_model(), exact_derivatives(data)
+    model, (y, gradient, hessian) = wave(), exact_derivatives(data)
     values = keras_smooth.derivatives(model, data, engine=engine)
     gradients = keras_smooth.gradient(model, data, engine=engine)
     jacobian = keras_smooth.jacobian(model, data, engine=engine)
@@ -81,10 +81,10 @@ def batch_trace(hessian):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["x", "t"])
-@pytest.mark.parametrize("make", [wave_model, wave_model_of_list])
+@pytest.mark.parametrize("make", [wave, wave_of_list])
 def test_wrt_one_input_returns_no_structure(data, make, name, engine):
     model, rows, (_, gradient, hessian) = make(), SLICES[name], exact_derivatives(data)
-    x = data if make is wave_model else [data["t"], data["x"]]
+    x = data if make is wave else [data["t"], data["x"]]
     block = hessian[:, rows, rows]
     options = {"engine": engine, "wrt": name}
     for wrt in (name, 0 if name == "t" else 1):
@@ -102,11 +102,11 @@ def test_wrt_one_input_returns_no_structure(data, make, name, engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_wrt_list_returns_structure_of_named_inputs(data, engine):
     _, gradient, hessian = exact_derivatives(data)
-    values = keras_smooth.jacobian(wave_model(), data, wrt=["t"], engine=engine)
+    values = keras_smooth.jacobian(wave(), data, wrt=["t"], engine=engine)
     assert list(values) == ["t"]
     assert_near(values["t"], gradient[:, 2:])
     values = keras_smooth.hessian(
-        wave_model_of_list(), [data["t"], data["x"]], wrt=[1], engine=engine
+        wave_of_list(), [data["t"], data["x"]], wrt=[1], engine=engine
     )
     assert isinstance(values, list) and isinstance(values[0], list)
     assert_near(values[0][0], hessian[:, :2, :2])
@@ -117,9 +117,7 @@ def test_direction_for_several_inputs(data, engine):
     _, gradient, hessian = exact_derivatives(data)
     v = {"x": np.array([1.0, -2.0]), "t": np.array([0.5])}
     joined = np.array([1.0, -2.0, 0.5])
-    _, dy, d2y = keras_smooth.directional(
-        wave_model(), data, v, 2, engine=engine, batch_size=4
-    )
+    _, dy, d2y = keras_smooth.directional(wave(), data, v, 2, engine=engine, batch_size=4)
     assert_near(dy[:, 0], gradient @ joined)
     assert_near(d2y[:, 0], np.einsum("bij,i,j->b", hessian, joined, joined))
 
@@ -196,13 +194,11 @@ def test_inputs_without_floats_are_held(make, held, engine, batch_size):
 
 
 def test_laplacian_of_dict_in_tf_function(data):
-    compiled = tf.function(
-        lambda x: keras_smooth.laplacian(wave_model(), x), autograph=False
-    )
+    compiled = tf.function(lambda x: keras_smooth.laplacian(wave(), x), autograph=False)
     assert_near(compiled(data)[:, 0], batch_trace(exact_derivatives(data)[2]))
 
 
-def one_input_model():
+def one_input():
     return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)], name="one")
 
 
@@ -212,53 +208,53 @@ def text_model():
     return keras.Sequential([first, lookup, keras.layers.Dense(1)])
 
 
-TWO_COLUMNS, ONE_COLUMN = np.ones((4, 2)), np.ones((4, 1))
+X, T = np.ones((4, 2)), np.ones((4, 1))
 COMPLEX = np.ones((4, 1), complex)
 WITH_NAN = np.array([[1.0], [np.nan], [0.0], [1.0]])
 # Model, x, wrt, error, words.
 WRONG_ARGUMENTS = {
-    "complex": (one_input_model, COMPLEX, None, TypeError, "x holds complex128.*real numbers"),
+    "complex": (one_input, COMPLEX, None, TypeError, "x holds complex128.*real numbers"),
     "complex of two": (
-        wave_model, {"x": TWO_COLUMNS, "t": COMPLEX}, None, TypeError, r"x\['t'\] holds complex128"
+        wave, {"x": X, "t": COMPLEX}, None, TypeError, r"x\['t'\] holds complex128"
     ),
     "complex of a function": (lambda: tf.abs, COMPLEX, None, TypeError, "complex128"),
-    "None": (one_input_model, None, None, TypeError, "x is no array.*None"),
-    "None of two": (wave_model, {"x": TWO_COLUMNS, "t": None}, None, TypeError, r"x\['t'\] is no array"),
-    "None in a list": (wave_model_of_list, [ONE_COLUMN, None], None, TypeError, r"x\['x'\] is no array"),
-    "NaN": (one_input_model, WITH_NAN, None, ValueError, r"x must be finite, but is nan at \[1, 0\]"),
-    "infinite": (one_input_model, np.where(np.isnan(WITH_NAN), np.inf, WITH_NAN), None, ValueError, "x must be finite, but is inf"),
-    "NaN of two": (wave_model, {"x": TWO_COLUMNS, "t": WITH_NAN}, None, ValueError, r"x\['t'\] must be finite"),
-    "surplus in a tuple": (one_input_model, (ONE_COLUMN, ONE_COLUMN), None, ValueError, "takes 1 input .*received 2"),
+    "None": (one_input, None, None, TypeError, "x is no array.*None"),
+    "None of two": (wave, {"x": X, "t": None}, None, TypeError, r"x\['t'\] is no array"),
+    "None in a list": (wave_of_list, [T, None], None, TypeError, r"x\['x'\] is no array"),
+    "NaN": (one_input, WITH_NAN, None, ValueError, r"x must be finite, but is nan at \[1, 0\]"),
+    "infinite": (one_input, np.where(np.isnan(WITH_NAN), np.inf, WITH_NAN), None, ValueError, "x must be finite, but is inf"),
+    "NaN of two": (wave, {"x": X, "t": WITH_NAN}, None, ValueError, r"x\['t'\] must be finite"),
+    "surplus in a tuple": (one_input, (T, T), None, ValueError, "takes 1 input .*received 2"),
     "surplus in a dict": (
-        wave_model, {"x": TWO_COLUMNS, "t": ONE_COLUMN, "z": ONE_COLUMN}, None, ValueError, "none left over"
+        wave, {"x": X, "t": T, "z": T}, None, ValueError, "none left over"
     ),
-    "surplus in a list": (wave_model_of_list, [ONE_COLUMN, TWO_COLUMNS, ONE_COLUMN], None, ValueError, "takes 2 .*received 3"),
+    "surplus in a list": (wave_of_list, [T, X, T], None, ValueError, "takes 2 .*received 3"),
     "surplus of a layer": (
-        lambda: keras.layers.Dense(1, name="d"), [ONE_COLUMN, ONE_COLUMN], None, ValueError, "'d' takes one input"
+        lambda: keras.layers.Dense(1, name="d"), [T, T], None, ValueError, "'d' takes one input"
     ),
-    "missing": (wave_model, {"x": TWO_COLUMNS}, None, ValueError, "none may be missing"),
-    "one of two": (wave_model, TWO_COLUMNS, None, ValueError, "takes 2 inputs .*received 1"),
-    "ragged": (one_input_model, [[1.0, 2.0], [1.0]], None, TypeError, "x is no array"),
-    "objects": (one_input_model, np.array([[1.0]], object), None, TypeError, "dtype is object. Convert it"),
-    "more digits": (one_input_model, np.ones((2, 1), np.longdouble), None, TypeError, "Convert it to float64"),
-    "text": (one_input_model, np.array([["a"]]), None, TypeError, "expects numbers for .*received x of text"),
+    "missing": (wave, {"x": X}, None, ValueError, "none may be missing"),
+    "one of two": (wave, X, None, ValueError, "takes 2 inputs .*received 1"),
+    "ragged": (one_input, [[1.0, 2.0], [1.0]], None, TypeError, "x is no array"),
+    "objects": (one_input, np.array([[1.0]], object), None, TypeError, "dtype is object. Convert it"),
+    "more digits": (one_input, np.ones((2, 1), np.longdouble), None, TypeError, "Convert it to float64"),
+    "text": (one_input, np.array([["a"]]), None, TypeError, "expects numbers for .*received x of text"),
     "text where it is expected": (
         text_model, tf.constant([["a"]]), None, TypeError, r"x holds text\. Name the inputs"
     ),
-    "integers": (one_input_model, np.ones((4, 1), int), None, TypeError, "must be floats.*int64"),
+    "integers": (one_input, np.ones((4, 1), int), None, TypeError, "must be floats.*int64"),
     "integers for floats": (
-        wave_model, {"x": TWO_COLUMNS, "t": np.ones((4, 1), int)}, None, TypeError, r"x\['t'\] holds int64"
+        wave, {"x": X, "t": np.ones((4, 1), int)}, None, TypeError, r"x\['t'\] holds int64"
     ),
-    "rows": (wave_model, {"x": TWO_COLUMNS, "t": ONE_COLUMN[:3]}, None, ValueError, "same number of samples.*3"),
-    "width": (wave_model, {"x": ONE_COLUMN, "t": ONE_COLUMN}, None, ValueError, r"'wave' expects points.*for 'x'"),
-    "wrt unknown": (wave_model, {"x": TWO_COLUMNS, "t": ONE_COLUMN}, "u", ValueError, "names no input.*'u'.*'t', 'x'"),
-    "wrt out of range": (wave_model_of_list, [ONE_COLUMN, TWO_COLUMNS], 2, ValueError, "names no input: received 2"),
-    "wrt below 0": (wave_model_of_list, [ONE_COLUMN, TWO_COLUMNS], -1, ValueError, "names no input"),
-    "wrt twice": (wave_model_of_list, [ONE_COLUMN, TWO_COLUMNS], [0, "t"], ValueError, "each input once"),
-    "wrt empty": (wave_model_of_list, [ONE_COLUMN, TWO_COLUMNS], [], ValueError, "at least one"),
-    "wrt a float": (wave_model_of_list, [ONE_COLUMN, TWO_COLUMNS], 1.0, TypeError, "names or places"),
+    "rows": (wave, {"x": X, "t": T[:3]}, None, ValueError, "same number of samples.*3"),
+    "width": (wave, {"x": T, "t": T}, None, ValueError, r"'wave' expects points.*for 'x'"),
+    "wrt unknown": (wave, {"x": X, "t": T}, "u", ValueError, "names no input.*'u'.*'t', 'x'"),
+    "wrt out of range": (wave_of_list, [T, X], 2, ValueError, "names no input: received 2"),
+    "wrt below 0": (wave_of_list, [T, X], -1, ValueError, "names no input"),
+    "wrt twice": (wave_of_list, [T, X], [0, "t"], ValueError, "each input once"),
+    "wrt empty": (wave_of_list, [T, X], [], ValueError, "at least one"),
+    "wrt a float": (wave_of_list, [T, X], 1.0, TypeError, "names or places"),
     "wrt a held input": (
-        model_with_integers, {"x": ONE_COLUMN, "i": np.zeros(4, int)}, "i", TypeError, r"x\['i'\] holds int64"
+        model_with_integers, {"x": T, "i": np.zeros(4, int)}, "i", TypeError, r"x\['i'\] holds int64"
     ),
 }  # fmt: skip
 OPERATORS = {
@@ -321,7 +317,7 @@ OPERATORS_AND_OPTIONS = {
 def test_complex_and_ragged_outputs_raise(name, operator):
     make, words = UNSUPPORTED_OUTPUTS[name]
     with pytest.raises(TypeError, match=words):
-        OPERATORS_AND_OPTIONS[operator](make(), ONE_COLUMN)
+        OPERATORS_AND_OPTIONS[operator](make(), T)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +332,7 @@ def test_complex_and_ragged_outputs_raise(name, operator):
 )
 def test_wrong_direction_raises(data, direction, error, words):
     with pytest.raises(error, match=words):
-        keras_smooth.directional(wave_model(), data, direction)
+        keras_smooth.directional(wave(), data, direction)
 
 
 @pytest.mark.parametrize("operator", ["jacobian", "partials"])

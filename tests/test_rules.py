@@ -134,7 +134,7 @@ def derivatives_by_tapes(function, xs, order=ORDER):
 
 
 class _TrueZero:
-    """Replaces the checks of tapes where they are right: no gradient means a derivative of 0."""
+    """Replaces the checks of tapes where they are right: no gradient means 0."""
 
     @staticmethod
     def are_right(order):
@@ -146,7 +146,7 @@ class _TrueZero:
 
 
 def derivatives_by_component(function, t, order):
-    """Returns the entries by one gradient for each component, slowly and without this package."""
+    """Returns the entries by one gradient for each component, without this package."""
     if order == 0:
         return [function(t)]
     with tf.GradientTape(persistent=True) as tape:
