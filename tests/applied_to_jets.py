@@ -1,4 +1,4 @@
-"""Functions, layers and models that are applied to jets, as in Taylor mode."""
+"""Applies functions, layers and models to jets, as Taylor mode does."""
 
 import tensorflow as tf
 
@@ -9,7 +9,7 @@ from keras_smooth.operations.trace import chosen_leaves
 
 
 def apply(function, *args, **kwargs):
-    """Returns what a function of tensors returns, with jets in the place of some of them."""
+    """Returns the result of a function of tensors for arguments that may contain jets."""
     values, filled = chosen_leaves(
         (args, kwargs), lambda leaf: isinstance(leaf, Jet) or tf.is_tensor(leaf)
     )

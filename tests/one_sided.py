@@ -1,4 +1,4 @@
-"""One-sided limits of derivatives from values alone: the slow reference of the classes."""
+"""One-sided limits of derivatives from values alone: the slow reference for classes C^k."""
 
 import numpy as np
 from numpy.polynomial import Chebyshev
@@ -27,7 +27,7 @@ def limits(function, joint: float, side: int, max_order: int) -> list[float]:
 def jumps(function, joint: float, max_order: int, noise: float = 1.0) -> list[bool]:
     """Returns for each order whether the limits from both sides differ.
 
-    `noise` is how much coarser the function rounds than float64.
+    `noise` is the factor by which the function rounds more coarsely than float64.
     """
     left, right = (limits(function, joint, side, max_order) for side in (-1, 1))
     scale = 1.0 + max(map(abs, left + right))
@@ -38,7 +38,7 @@ def jumps(function, joint: float, max_order: int, noise: float = 1.0) -> list[bo
 
 
 def smoothness(function, joints, max_order: int = 3, noise: float = 1.0) -> float:
-    """Returns k of the class C^k as far as the joints and `max_order` tell."""
+    """Returns k of the class C^k at the joints, or infinity if it exceeds `max_order`."""
     broken = [jumps(function, joint, max_order, noise) for joint in joints]
     orders = [row.index(True) for row in broken if True in row]
     return min(orders) - 1 if orders else float("inf")

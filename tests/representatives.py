@@ -1,4 +1,4 @@
-"""Many cases of one kind: some of them for every change, all of them for the whole suite."""
+"""Marks most of many similar cases as slow, so that fast runs have only a few of them."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 """Derivatives of a model by Richardson's extrapolation of differences of its values.
 
-No derivative of TensorFlow or of the package is in it: what their numbers are held against.
+A reference for tests that uses no derivative of TensorFlow or of this package.
 """
 
 import dataclasses
@@ -19,13 +19,13 @@ LEVELS = 4
 
 @dataclasses.dataclass(frozen=True)
 class Derivatives:
-    """y, y' and y'' of a model, for each output and each input that holds floats.
+    """y, y' and y'' of a model, for each output and each input of floats.
 
     Args:
         y: Each output, `(batch, ...)`.
-        first: For each output `(batch, outputs, d)`, with d over all inputs together.
+        first: For each output `(batch, outputs, d)`, d numbers of all inputs together.
         second: `(batch, outputs, d, d)`.
-        inputs: The samples' shapes of the inputs that hold floats.
+        inputs: The shape of a sample of each input of floats.
     """
 
     y: list[np.ndarray]
@@ -35,7 +35,7 @@ class Derivatives:
 
     @property
     def places(self) -> list[slice]:
-        """Where each input is among the numbers of all inputs."""
+        """The slice of each input in the concatenation of all inputs."""
         ends = list(itertools.accumulate(map(math.prod, self.inputs), initial=0))
         return [slice(*pair) for pair in itertools.pairwise(ends)]
 
@@ -58,8 +58,8 @@ class Derivatives:
 
     def along(self, v: np.ndarray) -> tuple[list, list, list]:
         """Returns y, y' and y'' along a direction of shape `(batch, d)`."""
-        first = [np.einsum("nmi,ni->nm", each, v) for each in self.first]
-        second = [np.einsum("nmij,ni,nj->nm", each, v, v) for each in self.second]
+        first = [np.einsum("nmi,ni->nm", dy, v) for dy in self.first]
+        second = [np.einsum("nmij,ni,nj->nm", d2y, v, v) for d2y in self.second]
         return self.y, first, second
 
 
@@ -70,10 +70,10 @@ def differences(
 
     Args:
         model: Model, layer or function.
-        x: Inputs, arrays in any nest; those that hold no floats are held.
-        step: The largest step; three more, each half of the one before, follow.
+        x: Inputs, arrays in any structure; those without floats are constants.
+        step: The largest of four steps, each half of the one before.
         order: 2, or 1 without the second derivatives.
-        variables: Those that a call may move: each call begins with what they are now.
+        variables: Variables that a call may assign, which are restored before and after each.
     """
     flat = tree.flatten(x)
     moving = [i for i, part in enumerate(flat) if part.dtype.kind == "f"]
@@ -144,16 +144,16 @@ def _extrapolated(estimates: list[np.ndarray]) -> np.ndarray:
 
 
 def derivative(function, order, largest_step=0.4, halvings=9):
-    """Returns the derivative at 0 of a function of a number, and how wrong it may be.
+    """Returns the derivative at 0 of a function of a number, and an estimate of its error.
 
-    Central differences of smaller and smaller steps, extrapolated to the step 0
-    (Richardson, 1911): the two that agree best are taken.
+    Central differences of smaller and smaller steps are extrapolated to the step 0
+    (Richardson, 1911). The result is the one of the two extrapolations that agree best.
 
     Args:
-        function: Of a number, gives an array of float64.
-        order: Which derivative.
+        function: Maps a number to an array of float64.
+        order: The order of the derivative.
         largest_step: The first step.
-        halvings: How often it is halved.
+        halvings: The number of steps, each half of the one before.
     """
     rows, best = [], (math.inf, None)
     for level in range(halvings):

@@ -19,27 +19,31 @@ def targets(x):
 
 @pytest.mark.parametrize("engine", ["jet", "tape"])
 @pytest.mark.parametrize("order", [1, 2, 3])
-def test_outputs_are_the_derivatives(make_model, points, engine, order):
+def test_outputs_equal_derivatives(make_model, points, engine, order):
     inner = make_model()
-    found = keras_smooth.DerivativeModel(inner, order, engine=engine)(points)
-    assert list(found) == ["y", "dy", "d2y", "d3y"][: order + 1]
-    for value, exact in zip(found.values(), keras_smooth.derivatives(inner, points, order)):
-        # Measured: 4.4e-16, rounding of two engines.
-        np.testing.assert_allclose(value, exact, rtol=1e-13, atol=1e-13)
+    outputs = keras_smooth.DerivativeModel(inner, order, engine=engine)(points)
+    assert list(outputs) == ["y", "dy", "d2y", "d3y"][: order + 1]
+    for value, expected in zip(
+        outputs.values(), keras_smooth.derivatives(inner, points, order)
+    ):
+        # Rounding of two engines, measured as 4.4e-16.
+        np.testing.assert_allclose(value, expected, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("engine", ["jet", "tape"])
-def test_laplacian_in_the_place_of_the_hessian(make_model, engine, rng):
+def test_second_laplacian_returns_laplacian_as_d2y(make_model, engine, rng):
     inner, x = make_model(dim=3), rng.normal(size=(4, 3))
-    found = keras_smooth.DerivativeModel(inner, engine=engine, second="laplacian")(x)
-    assert [value.shape for value in found.values()] == [(4, 1), (4, 1, 3), (4, 1)]
-    # Measured: 2.2e-16, rounding of two engines.
-    near = {"rtol": 1e-13, "atol": 1e-13}
-    np.testing.assert_allclose(found["d2y"], keras_smooth.laplacian(inner, x), **near)
-    np.testing.assert_allclose(found["dy"], keras_smooth.jacobian(inner, x), **near)
+    outputs = keras_smooth.DerivativeModel(inner, engine=engine, second="laplacian")(x)
+    assert [value.shape for value in outputs.values()] == [(4, 1), (4, 1, 3), (4, 1)]
+    # Rounding of two engines, measured as 2.2e-16.
+    tolerances = {"rtol": 1e-13, "atol": 1e-13}
+    np.testing.assert_allclose(
+        outputs["d2y"], keras_smooth.laplacian(inner, x), **tolerances
+    )
+    np.testing.assert_allclose(outputs["dy"], keras_smooth.jacobian(inner, x), **tolerances)
 
 
-def test_fit_evaluate_predict_share_the_weights(make_model, points):
+def test_fit_evaluate_and_predict_share_weights(make_model, points):
     inner = make_model()
     model = keras_smooth.DerivativeModel(inner)
     model.compile(
@@ -54,23 +58,23 @@ def test_fit_evaluate_predict_share_the_weights(make_model, points):
     assert history["loss"][-1] < history["loss"][0]
     assert {"y_loss", "dy_loss", "d2y_loss", "y_mae", "d2y_mae"} <= set(history)
     assert any(np.any(a != b) for a, b in zip(before, inner.get_weights()))
-    found = model.evaluate(points, targets(points), return_dict=True, verbose=0)
+    logs = model.evaluate(points, targets(points), return_dict=True, verbose=0)
     values = model.predict(points, verbose=0)
     error = np.mean(np.abs(values["d2y"] - targets(points)["d2y"]))
-    # Measured: 3.3e-8. Keras averages metrics in float32.
-    assert found["d2y_mae"] == pytest.approx(error, rel=1e-6)
+    # Keras averages metrics in float32; measured: 3.3e-8.
+    assert logs["d2y_mae"] == pytest.approx(error, rel=1e-6)
 
 
-def test_loss_on_some_of_the_outputs(make_model, points):
+def test_fit_with_loss_on_some_outputs(make_model, points):
     model = keras_smooth.DerivativeModel(make_model(), order=1)
     model.compile(loss={"y": "mse", "dy": None}, jit_compile=False)
-    both = targets(points)
-    history = model.fit(points, {"y": both["y"], "dy": both["dy"]}, verbose=0).history
+    values = targets(points)
+    history = model.fit(points, {"y": values["y"], "dy": values["dy"]}, verbose=0).history
     assert np.isfinite(history["loss"]).all()
 
 
 @pytest.mark.slow
-def test_fit_lbfgs_learns_from_derivatives(make_model, points):
+def test_fit_lbfgs_fits_derivatives(make_model, points):
     inner = make_model(width=10)
     model = keras_smooth.DerivativeModel(inner)
     model.compile(loss={"y": "mse", "dy": "mse", "d2y": "mse"})
@@ -78,11 +82,11 @@ def test_fit_lbfgs_learns_from_derivatives(make_model, points):
         model, points, targets(points), epochs=200, verbose=0, jit_compile=False
     )
     d2y = keras_smooth.derivatives(inner, points)[2]
-    # Measured: 1.1e-7; with y alone in the loss it is 6.7e-4.
+    # Measured: 1.1e-7; with only y in the loss, 6.7e-4.
     assert np.mean(np.square(d2y - targets(points)["d2y"])) < 1e-5
 
 
-LOAD = """
+LOAD_SCRIPT = """
 import sys, keras, keras_smooth, numpy as np
 model = keras.models.load_model(sys.argv[1])
 x = np.linspace(-2.0, 2.0, 21)[:, None]
@@ -91,18 +95,24 @@ np.savez(sys.argv[2], **{k: np.asarray(v) for k, v in model(x).items()}, order=m
 
 
 @pytest.mark.slow
-def test_save_and_load_in_another_process(make_model, points, tmp_path):
+def test_model_loaded_in_another_process_has_equal_outputs(make_model, points, tmp_path):
     model = keras_smooth.DerivativeModel(make_model(), order=3, engine="tape")
     expected = model(points)
     model.save(tmp_path / "model.keras")
-    code = [sys.executable, "-c", LOAD, tmp_path / "model.keras", tmp_path / "found.npz"]
+    code = [
+        sys.executable,
+        "-c",
+        LOAD_SCRIPT,
+        tmp_path / "model.keras",
+        tmp_path / "found.npz",
+    ]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     subprocess.run([str(part) for part in code], check=True, env=environment)
-    found = np.load(tmp_path / "found.npz")
-    assert found["order"] == 3
+    outputs = np.load(tmp_path / "found.npz")
+    assert outputs["order"] == 3
     for key, value in expected.items():
-        # Measured: 0; another process may round otherwise.
-        np.testing.assert_allclose(found[key], value, rtol=1e-13, atol=1e-13)
+        # Measured: 0; another process may round differently.
+        np.testing.assert_allclose(outputs[key], value, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("eager", representatives([False, True], [True]))
@@ -115,41 +125,42 @@ def test_save_and_load_in_another_process(make_model, points, tmp_path):
         ("y", lambda y: np.concatenate([y, y], axis=1)),
     ],
 )
-def test_targets_that_would_be_broadcast_are_refused(make_model, eager, name, reshape):
+def test_targets_that_would_be_broadcast_raise(make_model, eager, name, reshape):
     x = np.linspace(-1.0, 1.0, 15).reshape(5, 3)
     model = keras_smooth.DerivativeModel(make_model(dim=3))
-    fitting = {key: np.asarray(value) for key, value in model(x).items()}
-    model.compile(loss=dict.fromkeys(fitting, "mse"), run_eagerly=eager, jit_compile=False)
-    # Measured: 5e-16. Keras rounds targets to float32.
-    assert model.evaluate(x, fitting, verbose=0, return_dict=True)["loss"] < 1e-13
-    wrong = {**fitting, name: reshape(fitting[name])}
-    # Keras has generalized over shapes by now, up to an unknown rank.
+    targets = {key: np.asarray(value) for key, value in model(x).items()}
+    model.compile(loss=dict.fromkeys(targets, "mse"), run_eagerly=eager, jit_compile=False)
+    # Keras rounds targets to float32; measured: 5e-16.
+    assert model.evaluate(x, targets, verbose=0, return_dict=True)["loss"] < 1e-13
+    broadcast_targets = {**targets, name: reshape(targets[name])}
+    # After the second shape, Keras traces the targets with unknown shape or rank.
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="shape"):
-        model.evaluate(x, wrong, verbose=0)
-    model.compile(loss=dict.fromkeys(fitting, "mse"), run_eagerly=eager, jit_compile=False)
+        model.evaluate(x, broadcast_targets, verbose=0)
+    model.compile(loss=dict.fromkeys(targets, "mse"), run_eagerly=eager, jit_compile=False)
     for method in (model.evaluate, model.fit):
         with pytest.raises(ValueError, match=f"targets of '{name}' have shape"):
-            method(x, wrong, verbose=0)
+            method(x, broadcast_targets, verbose=0)
     with pytest.raises(ValueError, match="shape"):
-        keras_smooth.fit_lbfgs(model, x, wrong, epochs=1, verbose=0)
+        keras_smooth.fit_lbfgs(model, x, broadcast_targets, epochs=1, verbose=0)
 
 
-def test_flat_targets_of_one_number_fit(make_model, points):
+def test_flat_targets_are_accepted(make_model, points):
     model = keras_smooth.DerivativeModel(make_model(), order=1)
     model.compile(loss={"y": "mse", "dy": "mse"}, jit_compile=False)
     values = {key: np.ravel(value) for key, value in model(points).items()}
-    # Measured: 3e-16. Keras rounds targets to float32; broadcast, it would be 0.1.
+    # Keras rounds targets to float32; measured: 3e-16. If they were broadcast: 0.1.
     assert model.evaluate(points, values, verbose=0, return_dict=True)["loss"] < 1e-13
 
 
-# Far apart, so that each order of losses and weights has another sum.
-APART = (0.1, 1.0, 10.0)
+# So different that each order of the losses and weights has another sum.
+OFFSETS = (0.1, 1.0, 10.0)
 
 
-def shifted(model, x):
-    """Returns targets by name that the outputs miss by 0.1, 1 and 10."""
+def shifted_targets(model, x):
+    """Returns targets by name that differ from the outputs by 0.1, 1 and 10."""
     return {
-        name: np.asarray(value) + by for (name, value), by in zip(model(x).items(), APART)
+        name: np.asarray(value) + offset
+        for (name, value), offset in zip(model(x).items(), OFFSETS)
     }
 
 
@@ -163,8 +174,8 @@ FORMS = {
     "list": lambda x, y: (x, list(y.values())),
     "dataset": lambda x, y: as_dataset(x, tuple(y.values())),
 }
-# Arguments of compile, and the loss for targets that are 0.1, 1 and 10 away.
-COMPILED = {
+# Arguments of compile, and the loss for targets with the offsets above.
+COMPILE_ARGUMENTS = {
     "one for all": ({"loss": "mse"}, 101.01),
     "one for all, weights": ({"loss": "mse", "loss_weights": [1, 0, 0]}, 0.01),
     "list": ({"loss": ["mae", "mse", None]}, 1.1),
@@ -179,31 +190,33 @@ COMPILED = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("kind", COMPILED)
-def test_lists_are_in_the_order_of_the_derivatives(make_model, points, form, kind):
-    arguments, expected = COMPILED[kind]
+@pytest.mark.parametrize("kind", COMPILE_ARGUMENTS)
+def test_lists_of_losses_and_weights_follow_order_of_outputs(
+    make_model, points, form, kind
+):
+    arguments, expected = COMPILE_ARGUMENTS[kind]
     model = keras_smooth.DerivativeModel(make_model())
     model.compile(**arguments, run_eagerly=True)
-    data = FORMS[form](points, shifted(model, points))
-    found = model.evaluate(*data, batch_size=None, verbose=0, return_dict=True)
-    # Keras averages in float32, here numbers of up to 100.
-    assert found["loss"] == pytest.approx(expected, rel=1e-6)
+    data = FORMS[form](points, shifted_targets(model, points))
+    logs = model.evaluate(*data, batch_size=None, verbose=0, return_dict=True)
+    # Keras averages in float32.
+    assert logs["loss"] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("metric", ["metrics", "weighted_metrics"])
-def test_metrics_are_in_the_order_of_the_derivatives(make_model, points, metric):
+def test_lists_of_metrics_follow_order_of_outputs(make_model, points, metric):
     model = keras_smooth.DerivativeModel(make_model())
     model.compile(loss="mse", **{metric: ["mae", "mse", ["mae", "mse"]]}, run_eagerly=True)
-    targets = tuple(shifted(model, points).values())
-    found = model.evaluate(points, targets, batch_size=21, verbose=0, return_dict=True)
-    by_hand = {"y_mae": 0.1, "dy_mse": 1.0, "d2y_mae": 10.0, "d2y_mse": 100.0}
+    targets = tuple(shifted_targets(model, points).values())
+    logs = model.evaluate(points, targets, batch_size=21, verbose=0, return_dict=True)
+    expected = {"y_mae": 0.1, "dy_mse": 1.0, "d2y_mae": 10.0, "d2y_mse": 100.0}
     # Keras averages in float32.
-    assert {name: found[name] for name in by_hand} == pytest.approx(by_hand, rel=1e-6)
+    assert {name: logs[name] for name in expected} == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
-def test_fits_learn_from_lists(make_model, points, form):
+def test_fit_with_lists_has_expected_logs(make_model, points, form):
     model = keras_smooth.DerivativeModel(make_model(), order=1)
     model.compile(
         keras.optimizers.SGD(0.0),
@@ -211,7 +224,7 @@ def test_fits_learn_from_lists(make_model, points, form):
         loss_weights=[1, 0],
         jit_compile=False,
     )
-    data = FORMS[form](points, shifted(model, points))
+    data = FORMS[form](points, shifted_targets(model, points))
     logs = model.fit(*data, validation_data=data if len(data) == 2 else data[0], verbose=0)
     logs = {key: values[0] for key, values in logs.history.items()}
     # Keras averages in float32.
@@ -221,14 +234,14 @@ def test_fits_learn_from_lists(make_model, points, form):
     history = keras_smooth.fit_lbfgs(
         model, *data, tolerance=1e9, verbose=0, jit_compile=False
     )
-    # In float64: rounding of 21 numbers of size 1.
+    # Rounding of 21 numbers of size 1 in float64.
     assert history.history["loss"][0] == pytest.approx(0.01, rel=1e-12)
 
 
 @pytest.mark.parametrize(
     "argument", ["loss", "loss_weights", "metrics", "weighted_metrics", "y"]
 )
-def test_lists_of_another_length_are_refused(make_model, points, argument):
+def test_lists_of_wrong_length_raise(make_model, points, argument):
     model = keras_smooth.DerivativeModel(make_model())
     with pytest.raises(ValueError, match=f"`{argument}` has 2 .*outputs are y, dy, d2y"):
         if argument == "y":
@@ -246,8 +259,8 @@ def by_row(y_true, y_pred):
     return keras.ops.mean(squares, axis=tuple(range(1, len(y_pred.shape))))
 
 
-# As many rows as outputs, and as inputs: weights may go over neither.
-WEIGHTED = {
+# As many samples as outputs, or as inputs: weights must not be broadcast over these axes.
+WEIGHTED_MODELS = {
     "one input": ((1,), 1, "mse"),
     "as many inputs": ((4,), 1, "mse"),
     "as many outputs": ((2,), 4, "mse"),
@@ -259,9 +272,11 @@ WEIGHTED = {
 }
 
 
-@pytest.mark.parametrize("kind", representatives(list(WEIGHTED), ["both", "two axes"]))
-def test_weights_are_of_rows(kind, rng):
-    shape, outputs, loss = WEIGHTED[kind]
+@pytest.mark.parametrize(
+    "kind", representatives(list(WEIGHTED_MODELS), ["both", "two axes"])
+)
+def test_sample_weights_apply_to_samples(kind, rng):
+    shape, outputs, loss = WEIGHTED_MODELS[kind]
     inner = keras.Sequential([keras.Input(shape, dtype="float64")])
     inner.add(keras.layers.Flatten(dtype="float64"))
     inner.add(keras.layers.Dense(outputs, "tanh", dtype="float64"))
@@ -270,8 +285,8 @@ def test_weights_are_of_rows(kind, rng):
     y = {key: rng.normal(size=value.shape) for key, value in model(x).items()}
     expected = 0.0
     for key, value in model(x).items():
-        by_rows = np.mean(np.square(value - y[key]).reshape(4, -1), axis=1)
-        expected += np.mean(weights * by_rows)
+        sample_losses = np.mean(np.square(value - y[key]).reshape(4, -1), axis=1)
+        expected += np.mean(weights * sample_losses)
     model.compile(loss=loss, run_eagerly=True)
     forms = {
         "array": (x, y, weights),
@@ -279,24 +294,24 @@ def test_weights_are_of_rows(kind, rng):
         "each": (x, y, dict.fromkeys(y, weights)),
         "tuples": (x, tuple(y.values()), (weights,) * 3),
     }
-    found = {
+    losses = {
         form: model.evaluate(data[0], data[1], sample_weight=data[2], verbose=0)[0]
         for form, data in forms.items()
     }
-    found["dataset"] = model.evaluate(*as_dataset(*forms["tuples"]), verbose=0)[0]
+    losses["dataset"] = model.evaluate(*as_dataset(*forms["tuples"]), verbose=0)[0]
     # Keras averages in float32.
-    assert found == pytest.approx(dict.fromkeys(found, expected), rel=1e-6)
+    assert losses == pytest.approx(dict.fromkeys(losses, expected), rel=1e-6)
     history = keras_smooth.fit_lbfgs(
         model, x, y, sample_weight=weights, tolerance=1e9, verbose=0, jit_compile=False
     )
-    # In float64: sums of up to 600 numbers.
+    # Rounding of sums of up to 600 numbers in float64.
     assert history.history["loss"][0] == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dims", ["1", "3", "4 3", "1 3"])
 @pytest.mark.parametrize("eager", [False, True])
-def test_targets_may_have_the_shapes_of_gradient(dims, eager, rng):
+def test_targets_may_have_shapes_of_gradient_and_hessian(dims, eager, rng):
     shape = tuple(map(int, dims.split()))
     inner = keras.Sequential([keras.Input(shape, dtype="float64")])
     inner.add(keras.layers.Flatten(dtype="float64"))
@@ -309,7 +324,7 @@ def test_targets_may_have_the_shapes_of_gradient(dims, eager, rng):
         np.reshape(keras_smooth.hessian(inner, x), (5, *shape, *shape)),
     )
     model.compile(loss="mse", run_eagerly=eager, jit_compile=False)
-    # Keras rounds targets to float32; where they were broadcast it would be 0.1.
+    # Keras rounds targets to float32; if they were broadcast, the loss would be 0.1.
     assert model.evaluate(x, targets, verbose=0)[0] < 1e-13
     history = keras_smooth.fit_lbfgs(model, x, targets, verbose=0, jit_compile=False)
     assert history.history["loss"][0] < 1e-25
@@ -326,7 +341,7 @@ def test_targets_may_have_the_shapes_of_gradient(dims, eager, rng):
         ((5, 4, 1), r"\(None, 1, 4, 3\).*\(batch, 4, 3\).*derivatives returns"),
     ],
 )
-def test_what_targets_have_to_be_is_said(shape, words):
+def test_error_for_target_shape_names_expected_shapes(shape, words):
     inner = keras.Sequential([keras.Input((4, 3)), keras.layers.Flatten()])
     inner.add(keras.layers.Dense(1, "tanh"))
     model = keras_smooth.DerivativeModel(inner, order=1)
@@ -335,28 +350,28 @@ def test_what_targets_have_to_be_is_said(shape, words):
         model.evaluate(np.zeros((5, 4, 3)), (np.zeros(5), np.zeros(shape)), verbose=0)
 
 
-def test_what_was_compiled_with_lists_is_loaded(make_model, points, tmp_path):
+def test_model_compiled_with_lists_is_loaded(make_model, points, tmp_path):
     model = keras_smooth.DerivativeModel(make_model())
     model.compile(loss=["mse", "mae", None], loss_weights=[2, 1, 0], jit_compile=False)
-    targets = tuple(shifted(model, points).values())
+    targets = tuple(shifted_targets(model, points).values())
     model.fit(points, targets, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert int(loaded.optimizer.iterations) == int(model.optimizer.iterations) == 1
-    ours, theirs = (
-        each.evaluate(points, targets, verbose=0, return_dict=True)["loss"]
-        for each in (loaded, model)
+    loss_of_loaded, loss_of_saved = (
+        compiled.evaluate(points, targets, verbose=0, return_dict=True)["loss"]
+        for compiled in (loaded, model)
     )
-    assert ours == pytest.approx(theirs, rel=1e-6)  # float32
+    assert loss_of_loaded == pytest.approx(loss_of_saved, rel=1e-6)  # float32
     loaded.fit(points, targets, verbose=0)
 
 
-def of_operations(x):
+def network_of_operations(x):
     hidden = keras.layers.Dense(4, "tanh")(2.0 * x)
     return keras.layers.Dense(1)(hidden + keras.ops.sin(hidden)) + x[:, :1]
 
 
-def policy(name):
+def network_with_policy(name):
     def outputs(x):
         hidden = keras.layers.Dense(4, "tanh", dtype=name)(x)
         return keras.layers.Dense(1, dtype=name)(hidden)
@@ -364,20 +379,22 @@ def policy(name):
     return outputs
 
 
-# Inputs as the model takes them, and its outputs.
-INNER = {
-    "operations": (lambda x: x, of_operations),
-    "a dict of one input": (lambda x: {"u": x}, of_operations),
-    "a dict of one output": (lambda x: x, lambda x: {"v": of_operations(x)}),
-    "mixed_float16": (lambda x: x, policy("mixed_float16")),
-    "mixed_bfloat16": (lambda x: x, policy("mixed_bfloat16")),
+# The structure of the inputs, and the outputs of the model.
+INNER_MODELS = {
+    "operations": (lambda x: x, network_of_operations),
+    "a dict of one input": (lambda x: {"u": x}, network_of_operations),
+    "a dict of one output": (lambda x: x, lambda x: {"v": network_of_operations(x)}),
+    "mixed_float16": (lambda x: x, network_with_policy("mixed_float16")),
+    "mixed_bfloat16": (lambda x: x, network_with_policy("mixed_bfloat16")),
 }
 
 
-@pytest.mark.parametrize("kind", representatives(list(INNER), ["a dict of one input"]))
+@pytest.mark.parametrize(
+    "kind", representatives(list(INNER_MODELS), ["a dict of one input"])
+)
 @pytest.mark.parametrize("second", ["hessian", "laplacian"])
-def test_models_of_many_kinds_are_trained_and_saved(kind, second, rng, tmp_path):
-    structure, outputs = INNER[kind]
+def test_inner_models_of_many_kinds_are_trained_and_saved(kind, second, rng, tmp_path):
+    structure, outputs = INNER_MODELS[kind]
     inputs = keras.Input((2,), name="u")
     inner = keras.Model(structure(inputs), outputs(inputs))
     model = keras_smooth.DerivativeModel(inner, second=second)
@@ -386,7 +403,7 @@ def test_models_of_many_kinds_are_trained_and_saved(kind, second, rng, tmp_path)
     y = tuple(np.asarray(value, "float32") for value in model(x).values())
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
     logs = model.fit(dataset, validation_data=(x, y), verbose=0).history
-    # Rounding of float16 and bfloat16 differs from program to program.
+    # Rounding in float16 and bfloat16 differs between programs.
     assert logs["loss"][0] < (1e-3 if "mixed" in kind else 1e-10)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -409,7 +426,7 @@ class Subclassed(keras.Model):
     ),
 )
 @pytest.mark.parametrize("called", representatives([False, True], [False]))
-def test_export(make_model, tmp_path, kind, called):
+def test_exported_model_has_equal_outputs(make_model, tmp_path, kind, called):
     x = np.linspace(-1.0, 1.0, 10).reshape(5, 2)
     inner = make_model(dim=2) if kind == "sequential" else Subclassed()
     if kind == "functional":
@@ -420,14 +437,14 @@ def test_export(make_model, tmp_path, kind, called):
     if called:
         model(x)
     model.export(tmp_path / "model", verbose=False)
-    exported = tf.saved_model.load(tmp_path / "model")  # It owns the variables.
+    exported = tf.saved_model.load(tmp_path / "model")  # owns the variables
     served = exported.serve(tf.constant(x[:3]))
     for key, value in model(x[:3]).items():
-        # Measured: 0; another program may round otherwise.
+        # Measured: 0; another program may round differently.
         np.testing.assert_allclose(served[key], value, rtol=1e-13, atol=1e-13)
 
 
-def two(outputs: int) -> keras.Model:
+def model_with_two_inputs_or_outputs(outputs: int) -> keras.Model:
     a, b = keras.Input((1,)), keras.Input((1,))
     return keras.Model([a, b], a + b) if outputs == 1 else keras.Model(a, [a, 2 * a])
 
@@ -437,8 +454,8 @@ def two(outputs: int) -> keras.Model:
     [
         (lambda x: x, {}, TypeError, "must be a Keras model"),
         (keras.Sequential([keras.layers.Dense(1)]), {}, ValueError, "not built"),
-        (two(1), {}, ValueError, "one input.*with 2"),
-        (two(2), {}, ValueError, "one output.*with 2"),
+        (model_with_two_inputs_or_outputs(1), {}, ValueError, "one input.*with 2"),
+        (model_with_two_inputs_or_outputs(2), {}, ValueError, "one output.*with 2"),
         (None, {"order": 0}, ValueError, "1 or more"),
         (None, {"order": 7, "engine": "jet"}, ValueError, "up to 6"),
         (None, {"engine": "forward"}, ValueError, "`engine` must be one of .*'forward'"),
@@ -446,13 +463,13 @@ def two(outputs: int) -> keras.Model:
         (None, {"second": "laplacian", "order": 3}, ValueError, "order=2"),
     ],
 )
-def test_bad_arguments(make_model, model, arguments, error, words):
+def test_wrong_arguments_raise(make_model, model, arguments, error, words):
     with pytest.raises(error, match=words):
         keras_smooth.DerivativeModel(model or make_model(), **arguments)
 
 
 class Structured(keras.Model):
-    """Of any structure of inputs, and of outputs as a function says."""
+    """A model with inputs of any structure and outputs in the structure of a function."""
 
     def __init__(self, structure=lambda y: y):
         super().__init__()
@@ -463,7 +480,7 @@ class Structured(keras.Model):
 
 
 POINTS = np.ones((3, 2), "float32")
-SEVERAL = {
+SEVERAL_INPUTS_OR_OUTPUTS = {
     "a tuple": (Structured(lambda y: (y, 2 * y)), POINTS, "one output.* 2"),
     "a dict": (Structured(lambda y: {"u": y, "p": y}), POINTS, "one output.* 2"),
     "inputs in a dict": (Structured(), {"a": POINTS, "b": POINTS}, "one input.* 2"),
@@ -472,9 +489,9 @@ SEVERAL = {
 
 
 @pytest.mark.parametrize("second", ["hessian", "laplacian"])
-@pytest.mark.parametrize("name", SEVERAL)
-def test_ends_of_a_subclassed_model_are_counted_when_it_is_called(name, second):
-    inner, x, words = SEVERAL[name]
+@pytest.mark.parametrize("name", SEVERAL_INPUTS_OR_OUTPUTS)
+def test_subclassed_model_with_several_inputs_or_outputs_raises(name, second):
+    inner, x, words = SEVERAL_INPUTS_OR_OUTPUTS[name]
     inner(x)
     model = keras_smooth.DerivativeModel(inner, second=second)
     with pytest.raises(ValueError, match=words):
@@ -482,18 +499,18 @@ def test_ends_of_a_subclassed_model_are_counted_when_it_is_called(name, second):
 
 
 @pytest.fixture
-def surface():
-    """A derivative model of two numbers a sample, its points and exact targets."""
+def surface_model():
+    """A derivative model of order 1 with two inputs, its points and exact targets."""
     keras.utils.set_random_seed(0)
     inner = keras.Sequential(
         [keras.Input((2,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)]
     )
     x = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
-    exact = {"y": x[:, :1] * x[:, 1:], "dy": x[:, ::-1]}
-    return keras_smooth.DerivativeModel(inner, 1), x, exact
+    targets = {"y": x[:, :1] * x[:, 1:], "dy": x[:, ::-1]}
+    return keras_smooth.DerivativeModel(inner, 1), x, targets
 
 
-UNKNOWN = {
+UNKNOWN_KEYS = {
     "loss": {"loss": {"y": "mse", "forces": "mse"}},
     "loss_weights": {"loss": "mse", "loss_weights": {"y": 1.0, "zforces": 9.0}},
     "metrics": {"loss": "mse", "metrics": {"d2y": ["mae"]}},
@@ -501,13 +518,15 @@ UNKNOWN = {
 }
 
 
-@pytest.mark.parametrize("what", UNKNOWN)
-def test_a_key_that_is_no_output_is_an_error(surface, what):
-    with pytest.raises(ValueError, match=f"`{what}` has the keys .* the outputs are y, dy"):
-        surface[0].compile(**UNKNOWN[what])
+@pytest.mark.parametrize("argument", UNKNOWN_KEYS)
+def test_unknown_output_name_in_compile_raises(surface_model, argument):
+    with pytest.raises(
+        ValueError, match=f"`{argument}` has the keys .* the outputs are y, dy"
+    ):
+        surface_model[0].compile(**UNKNOWN_KEYS[argument])
 
 
-WEIGHTS = {
+LOSS_WEIGHTS = {
     "both": ({"y": 2.0, "dy": 3.0}, 2.0, 3.0),
     "in another order": ({"dy": 3.0, "y": 2.0}, 2.0, 3.0),
     "one of them": ({"dy": 3.0}, 1.0, 3.0),
@@ -518,44 +537,46 @@ WEIGHTS = {
 @pytest.mark.parametrize(
     "loss", ["mse", {"dy": "mse", "y": "mse"}], ids=["one loss", "losses"]
 )
-@pytest.mark.parametrize("name", WEIGHTS)
-def test_loss_weights_go_to_the_outputs_of_their_names(surface, name, loss):
-    model, x, exact = surface
-    weights, of_y, of_dy = WEIGHTS[name]
+@pytest.mark.parametrize("name", LOSS_WEIGHTS)
+def test_loss_weights_are_matched_by_output_name(surface_model, name, loss):
+    model, x, targets = surface_model
+    weights, y_weight, dy_weight = LOSS_WEIGHTS[name]
     model.compile(loss=loss, loss_weights=weights, jit_compile=False)
-    found = model.evaluate(x, exact, return_dict=True, verbose=0)
+    logs = model.evaluate(x, targets, return_dict=True, verbose=0)
     y, dy = keras_smooth.derivatives(model.model, x, 1)
-    squares = np.mean((y - exact["y"]) ** 2), np.mean((dy[:, 0] - exact["dy"]) ** 2)
+    squares = np.mean((y - targets["y"]) ** 2), np.mean((dy[:, 0] - targets["dy"]) ** 2)
     # Rounding of float32.
-    assert found["loss"] == pytest.approx(of_y * squares[0] + of_dy * squares[1], rel=1e-5)
+    assert logs["loss"] == pytest.approx(
+        y_weight * squares[0] + dy_weight * squares[1], rel=1e-5
+    )
 
 
-TOO_FEW = {
+WRONG_TARGETS = {
     "no y": lambda exact: {"dy": exact["dy"]},
     "one array": lambda exact: exact["y"],
     "an unknown key": lambda exact: {**exact, "forces": exact["dy"]},
 }
 
 
-@pytest.mark.parametrize("name", TOO_FEW)
-def test_targets_that_do_not_fit_the_outputs_are_told(surface, name):
-    model, x, exact = surface
+@pytest.mark.parametrize("name", WRONG_TARGETS)
+def test_targets_that_do_not_match_outputs_raise(surface_model, name):
+    model, x, targets = surface_model
     model.compile(loss="mse")
     with pytest.raises(ValueError, match="the outputs"):
-        model.fit(x, TOO_FEW[name](exact), verbose=0)
+        model.fit(x, WRONG_TARGETS[name](targets), verbose=0)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("column_first", [False, True])
-def test_targets_may_come_with_and_without_axes_of_length_1(
-    surface, jit_compile, column_first
+def test_targets_with_and_without_axes_of_length_one(
+    surface_model, jit_compile, column_first
 ):
-    model, x, exact = surface
+    model, x, targets = surface_model
     model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=jit_compile)
-    forms = [exact, {"y": exact["y"][:, 0], "dy": exact["dy"][:, None]}]
+    forms = [targets, {"y": targets["y"][:, 0], "dy": targets["dy"][:, None]}]
     losses = [
-        model.fit(x, targets, verbose=0).history["loss"]
-        for targets in (forms if column_first else forms[::-1])
+        model.fit(x, y, verbose=0).history["loss"]
+        for y in (forms if column_first else forms[::-1])
     ]
     dataset = tf.data.Dataset.from_tensor_slices((x, forms[0])).batch(8)
     losses.append([model.evaluate(dataset, verbose=0, return_dict=True)["loss"]])
@@ -563,12 +584,12 @@ def test_targets_may_come_with_and_without_axes_of_length_1(
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_wrong_targets_after_several_shapes_are_an_error_or_nan(surface, jit_compile):
-    model, x, exact = surface
+def test_wrong_targets_after_several_shapes_raise_or_return_nan(surface_model, jit_compile):
+    model, x, targets = surface_model
     model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=jit_compile)
-    model.fit(x, exact, verbose=0)
-    model.fit(x, {**exact, "y": exact["y"][:, 0]}, verbose=0)
-    wrong = {**exact, "y": np.ones((4, 2), "float32").repeat(2, 0)[:, :, None]}
+    model.fit(x, targets, verbose=0)
+    model.fit(x, {**targets, "y": targets["y"][:, 0]}, verbose=0)
+    wrong = {**targets, "y": np.ones((4, 2), "float32").repeat(2, 0)[:, :, None]}
     try:
         loss = model.fit(x, wrong, verbose=0).history["loss"]
     except (ValueError, tf.errors.OpError):

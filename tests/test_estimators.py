@@ -1,4 +1,4 @@
-"""Estimates from random directions: unbiased, as far off as they say, the same by one seed."""
+"""Estimates from random directions: bias, standard errors, seeds, exact cases, arguments."""
 
 import keras
 import numpy as np
@@ -11,8 +11,8 @@ import keras_smooth
 DIM = 12
 
 
-def rough(x):
-    """Of which no Hessian is diagonal, and no two samples are alike."""
+def coupled(x):
+    """Its Hessians are not diagonal and differ between samples."""
     return ops.sum(ops.sin(x * ops.roll(x, 1, axis=1)), axis=1, keepdims=True)
 
 
@@ -22,21 +22,21 @@ def field(x):
 
 OPERATOR = {(i, i): 1.0 + i for i in range(DIM)} | {(0,): 2.0, (): 3.0, (1, 4): 0.5}
 ESTIMATES = {
-    "laplacian": lambda x, **more: keras_smooth.laplacian(rough, x, **more),
-    "biharmonic": lambda x, **more: keras_smooth.biharmonic(rough, x, **more),
-    "divergence": lambda x, **more: keras_smooth.divergence(field, x, **more),
-    "linear_operator": lambda x, **more: keras_smooth.linear_operator(
-        rough, x, OPERATOR, **more
+    "laplacian": lambda x, **options: keras_smooth.laplacian(coupled, x, **options),
+    "biharmonic": lambda x, **options: keras_smooth.biharmonic(coupled, x, **options),
+    "divergence": lambda x, **options: keras_smooth.divergence(field, x, **options),
+    "linear_operator": lambda x, **options: keras_smooth.linear_operator(
+        coupled, x, OPERATOR, **options
     ),
-    "pointwise": lambda x, **more: keras_smooth.linear_operator(
-        rough, x, {(i, i): lambda x, i=i: x[:, i] for i in range(DIM)}, **more
+    "pointwise": lambda x, **options: keras_smooth.linear_operator(
+        coupled, x, {(i, i): lambda x, i=i: x[:, i] for i in range(DIM)}, **options
     ),
 }
 
 
 @pytest.mark.parametrize("name", ESTIMATES)
-def test_unbiased_and_as_far_off_as_the_standard_error_says(name, rng):
-    """Of 60 seeds, errors over standard errors have the mean 0 and the size 1."""
+def test_estimates_are_unbiased_with_right_standard_error(name, rng):
+    """Over 60 seeds, errors divided by standard errors have mean 0 and deviation 1."""
     x, estimate = rng.normal(size=(3, DIM)), ESTIMATES[name]
     exact = np.asarray(estimate(x))
     run = tf.function(
@@ -46,34 +46,34 @@ def test_unbiased_and_as_far_off_as_the_standard_error_says(name, rng):
     generator = keras.random.SeedGenerator(1)
     values, errors = zip(*(run(tf.constant(x), generator) for _ in range(60)))
     values, errors = np.stack(values), np.stack(errors)
-    # Means of 60 draws: 5 standard errors of them.
+    # Five standard errors of a mean of 60 draws.
     deviation = values.std(axis=0, ddof=1)
     assert (np.abs(values.mean(axis=0) - exact) < 5 * deviation / np.sqrt(60)).all()
-    # Root mean squares of 60 draws of 6 directions each; fourth moments are large.
+    # 60 draws of 6 directions each, with large fourth moments.
     ratio = np.sqrt(np.mean(errors**2, axis=0)) / deviation
     assert (ratio > 0.6).all() and (ratio < 1.6).all()
 
 
 @pytest.mark.parametrize("engine", ["jet", "tape"])
 @pytest.mark.parametrize("name", ESTIMATES)
-def test_one_seed_gives_the_same_with_both_engines_and_in_batches(name, engine, rng):
+def test_same_seed_gives_same_estimate_with_engines_and_batches(name, engine, rng):
     x, estimate = rng.normal(size=(5, DIM)), ESTIMATES[name]
     if name == "biharmonic" and engine == "tape":
         x = x[:, :3]
     first = estimate(x, probes=3, seed=7)
-    again = estimate(x, probes=3, seed=7, engine=engine, batch_size=2)
-    # Rounding of the engines, of terms of some 1000.
-    np.testing.assert_allclose(again, first, rtol=1e-9, atol=1e-9)
+    repeated = estimate(x, probes=3, seed=7, engine=engine, batch_size=2)
+    # Rounding of the engines in terms of about 1000.
+    np.testing.assert_allclose(repeated, first, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(
-        again.standard_error, first.standard_error, rtol=1e-6, atol=1e-9
+        repeated.standard_error, first.standard_error, rtol=1e-6, atol=1e-9
     )
     assert np.abs(first - estimate(x, probes=3, seed=8)).max() > 0
 
 
-def test_a_generator_draws_anew_also_compiled(rng):
+def test_seed_generator_draws_new_directions_when_compiled(rng):
     generator = keras.random.SeedGenerator(1)
     run = tf.function(
-        lambda x: keras_smooth.laplacian(rough, x, probes=2, seed=generator),
+        lambda x: keras_smooth.laplacian(coupled, x, probes=2, seed=generator),
         jit_compile=True,
         autograph=False,
     )
@@ -81,16 +81,16 @@ def test_a_generator_draws_anew_also_compiled(rng):
     assert np.abs(run(x) - run(x)).max() > 0
 
 
-def test_all_directions_are_exact(rng):
+def test_estimate_from_all_directions_is_exact(rng):
     x = rng.normal(size=(3, DIM))
-    exact = keras_smooth.linear_operator(rough, x, OPERATOR)
-    estimate = keras_smooth.linear_operator(rough, x, OPERATOR, probes=DIM + 2, seed=0)
-    np.testing.assert_allclose(estimate, exact, rtol=1e-12)
+    expected = keras_smooth.linear_operator(coupled, x, OPERATOR)
+    estimate = keras_smooth.linear_operator(coupled, x, OPERATOR, probes=DIM + 2, seed=0)
+    np.testing.assert_allclose(estimate, expected, rtol=1e-12)
     np.testing.assert_array_equal(estimate.standard_error, np.zeros((3, 1)))
 
 
-def test_a_diagonal_hessian_needs_two_directions(rng):
-    """Directions of 1 and -1 have no error where nothing is mixed."""
+def test_estimate_for_diagonal_hessian_is_exact(rng):
+    """Directions of 1 and -1 have no error if there are no mixed derivatives."""
     x = rng.normal(size=(3, 50))
     value = keras_smooth.laplacian(
         lambda x: ops.sum(ops.sin(x), axis=1), x, probes=2, seed=0
@@ -100,16 +100,16 @@ def test_a_diagonal_hessian_needs_two_directions(rng):
     assert np.abs(value.standard_error).max() < 1e-12
 
 
-def test_ten_thousand_dimensions(rng):
+def test_estimate_in_ten_thousand_dimensions(rng):
     x = rng.normal(size=(2, 10_000)) / 100
     value = keras_smooth.laplacian(
         lambda x: ops.sum(x**4, axis=1) + ops.sum(x, axis=1) ** 2, x, probes=64, seed=0
     )
-    exact = np.sum(12 * x**2, axis=1) + 20_000
-    assert (np.abs(value - exact) < 5 * np.asarray(value.standard_error)).all()
+    expected = np.sum(12 * x**2, axis=1) + 20_000
+    assert (np.abs(value - expected) < 5 * np.asarray(value.standard_error)).all()
 
 
-def test_trained_by_lbfgs_with_one_seed(rng):
+def test_fit_lbfgs_of_estimate_with_fixed_seed(rng):
     """Poisson's equation in ten dimensions, of |x|^2 / 2 with the Laplacian 10."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
@@ -130,9 +130,9 @@ def test_trained_by_lbfgs_with_one_seed(rng):
     assert loss[-1] < 1e-3 * loss[0]
 
 
-WRONG = {
-    "no seed": ({"probes": 3}, ValueError, "`seed` must be given with probes="),
-    "no probes": ({"seed": 3}, ValueError, "`seed` needs `probes`"),
+WRONG_ARGUMENTS = {
+    "without seed": ({"probes": 3}, ValueError, "`seed` must be given with probes="),
+    "without probes": ({"seed": 3}, ValueError, "`seed` needs `probes`"),
     "one probe": ({"probes": 1, "seed": 0}, ValueError, "`probes` must be 2 or more"),
     "half a probe": ({"probes": 2.5, "seed": 0}, TypeError, "`probes` must be an integer"),
     "a word": ({"probes": 2, "seed": "a"}, TypeError, "`seed` must be .*whole number"),
@@ -141,7 +141,7 @@ WRONG = {
         ValueError,
         "`seed` must be .* 63 bits",
     ),
-    "a truth": ({"probes": 2, "seed": True}, TypeError, "`seed` must be .*whole number"),
+    "a boolean": ({"probes": 2, "seed": True}, TypeError, "`seed` must be .*whole number"),
     "verified": (
         {"probes": 2, "seed": 0, "verify": True},
         ValueError,
@@ -150,17 +150,17 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("name", WRONG_ARGUMENTS)
 @pytest.mark.parametrize("estimate", ESTIMATES)
-def test_refused(estimate, name, rng):
-    options, kind, words = WRONG[name]
+def test_wrong_arguments_raise(estimate, name, rng):
+    options, kind, words = WRONG_ARGUMENTS[name]
     with pytest.raises(kind, match=words):
         ESTIMATES[estimate](rng.normal(size=(3, DIM)), **options)
 
 
 @pytest.mark.parametrize("dim", [2, 5, 30])
-def test_a_radial_quartic_needs_two_directions_of_a_sphere(dim, rng):
-    """|x|^4 is bent alike in all directions: lap lap = 8 d (d + 2)."""
+def test_biharmonic_estimate_of_radial_quartic_is_exact(dim, rng):
+    """|x|^4 has the same fourth derivative in all directions: lap lap = 8 d (d + 2)."""
     value = keras_smooth.biharmonic(
         lambda x: ops.sum(x**2, axis=1) ** 2, rng.normal(size=(3, dim)), probes=2, seed=0
     )

@@ -11,7 +11,7 @@ from keras_smooth.jet import Jet
 
 ORDER = 6
 # Function of jets, and the derivative of order k of the function of numbers.
-CLOSED = {
+CLOSED_FORMS = {
     "exp": (jet.exp, lambda x, k: np.exp(x)),
     "expm1": (jet.expm1, lambda x, k: np.exp(x)),
     "sin": (jet.sin, lambda x, k: np.sin(x + k * np.pi / 2)),
@@ -41,7 +41,7 @@ CLOSED = {
 }
 
 # The same function of jets and of tensors.
-PAIRS = {
+JET_AND_TENSOR_FUNCTIONS = {
     "tanh": (jet.tanh, tf.tanh),
     "sigmoid": (jet.sigmoid, tf.sigmoid),
     "softplus": (jet.softplus, tf.nn.softplus),
@@ -53,32 +53,32 @@ PAIRS = {
 }
 
 
-def tapes(function, t, order):
+def derivatives_by_tapes(function, t, order):
     """Returns [f, f', ...] of an elementwise function."""
     if order == 0:
         return [function(t)]
     with tf.GradientTape() as tape:
         tape.watch(t)
-        entries = tapes(function, t, order - 1)
+        entries = derivatives_by_tapes(function, t, order - 1)
     slope = tape.gradient(entries[-1], t)
     return [*entries, tf.zeros_like(t) if slope is None else slope]
 
 
-def curve(rng, size=7, order=ORDER, directions=1):
+def random_jet(rng, size=7, order=ORDER, directions=1):
     """Returns a jet with random entries around points in [0.5, 2]."""
     x = tf.constant(rng.uniform(0.5, 2.0, size))
     return Jet(x, [tf.constant(rng.normal(size=(directions, size))) for _ in range(order)])
 
 
-def along(x: Jet, direction: int = 0):
+def curve_of(x: Jet, direction: int = 0):
     """Returns the curve of a jet as a function of tensors t."""
     terms = [x.primal] + [entry[direction] for entry in x.series]
     return lambda t: sum(term * t**k / math.factorial(k) for k, term in enumerate(terms))
 
 
-@pytest.mark.parametrize("name", CLOSED)
-def test_closed_form_along_a_line(name):
-    function, exact = CLOSED[name]
+@pytest.mark.parametrize("name", CLOSED_FORMS)
+def test_derivatives_along_line_equal_closed_form(name):
+    function, exact = CLOSED_FORMS[name]
     x = tf.constant(np.linspace(0.5, 2.0, 9))
     y = function(Jet(x, [tf.ones((1, 9), x.dtype), *[None] * (ORDER - 1)]))
     for k in range(1, ORDER + 1):
@@ -88,56 +88,61 @@ def test_closed_form_along_a_line(name):
         )
 
 
-# Each order costs twice the last: closed forms go to order 6 in every run.
+# Each order takes twice as long as the one before; closed forms test order 6 in every run.
 @pytest.mark.parametrize("order", [4, pytest.param(ORDER, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", PAIRS)
-def test_agrees_with_nested_tapes_along_curves(name, order, rng):
-    function, reference = PAIRS[name]
-    x = curve(rng, order=order)
-    path = along(x)
-    exact = tapes(lambda t: reference(path(t)), tf.zeros_like(x.primal), order)
+@pytest.mark.parametrize("name", JET_AND_TENSOR_FUNCTIONS)
+def test_derivatives_along_curve_equal_nested_tapes(name, order, rng):
+    function, reference = JET_AND_TENSOR_FUNCTIONS[name]
+    x = random_jet(rng, order=order)
+    curve = curve_of(x)
+    expected = derivatives_by_tapes(
+        lambda t: reference(curve(t)), tf.zeros_like(x.primal), order
+    )
     y = function(x)
-    # One rounding: a quotient divides once, its reference may multiply by the inverse.
-    np.testing.assert_allclose(y.primal, exact[0], rtol=4e-16)
+    # One rounding: a quotient divides, its reference may multiply by the inverse.
+    np.testing.assert_allclose(y.primal, expected[0], rtol=4e-16)
     for k in range(1, order + 1):
-        scale = np.abs(exact[k]).max() + 1.0
-        # The two sum the same terms in another order: the issue's bound is 1e-10.
-        np.testing.assert_allclose(y.entry(k)[0] / scale, exact[k] / scale, atol=1e-10)
+        scale = np.abs(expected[k]).max() + 1.0
+        # Rounding: both sum the same terms in another order.
+        np.testing.assert_allclose(y.entry(k)[0] / scale, expected[k] / scale, atol=1e-10)
 
 
 @pytest.mark.parametrize("order", [2, 3, 4])
-@pytest.mark.parametrize("name", PAIRS)
-def test_collapsed_jet_is_the_sum_over_directions(name, order, rng):
-    function, _ = PAIRS[name]
-    x = curve(rng, order=order, directions=3)
+@pytest.mark.parametrize("name", JET_AND_TENSOR_FUNCTIONS)
+def test_collapsed_jet_is_sum_over_directions(name, order, rng):
+    function, _ = JET_AND_TENSOR_FUNCTIONS[name]
+    x = random_jet(rng, order=order, directions=3)
     total = tf.reduce_sum(x.series[-1], axis=0, keepdims=True)
     collapsed = function(Jet(x.primal, [*x.series[:-1], total], collapsed=True))
-    full = function(x)
+    separate = function(x)
     np.testing.assert_allclose(
-        collapsed.entry(order)[0], np.sum(full.entry(order), axis=0), rtol=1e-10, atol=1e-10
+        collapsed.entry(order)[0],
+        np.sum(separate.entry(order), axis=0),
+        rtol=1e-10,
+        atol=1e-10,
     )
     for k in range(1, order):
-        np.testing.assert_allclose(collapsed.entry(k), full.entry(k), rtol=1e-14)
+        np.testing.assert_allclose(collapsed.entry(k), separate.entry(k), rtol=1e-14)
 
 
 @pytest.mark.parametrize("order", range(1, ORDER + 1))
-@pytest.mark.parametrize("name", PAIRS)
-def test_elementwise_is_the_function_itself(name, order, rng):
-    function, _ = PAIRS[name]
-    x = curve(rng, order=order, directions=3)
+@pytest.mark.parametrize("name", JET_AND_TENSOR_FUNCTIONS)
+def test_elementwise_equals_direct_composition(name, order, rng):
+    function, _ = JET_AND_TENSOR_FUNCTIONS[name]
+    x = random_jet(rng, order=order, directions=3)
     composed, direct = jet.elementwise(function, x), function(x)
     total = tf.reduce_sum(x.series[-1], axis=0, keepdims=True)
     collapsed = jet.elementwise(function, Jet(x.primal, [*x.series[:-1], total], True))
     for k in range(1, order + 1):
-        exact = direct.entry(k).numpy()
-        scale = np.abs(exact).max() + 1.0
-        # The same terms in another order: a few roundings of the largest term.
-        np.testing.assert_allclose(composed.entry(k) / scale, exact / scale, atol=1e-12)
-        exact = exact if k < order else exact.sum(axis=0, keepdims=True)
-        np.testing.assert_allclose(collapsed.entry(k) / scale, exact / scale, atol=1e-11)
+        expected = direct.entry(k).numpy()
+        scale = np.abs(expected).max() + 1.0
+        # Rounding: the same terms in another order.
+        np.testing.assert_allclose(composed.entry(k) / scale, expected / scale, atol=1e-12)
+        expected = expected if k < order else expected.sum(axis=0, keepdims=True)
+        np.testing.assert_allclose(collapsed.entry(k) / scale, expected / scale, atol=1e-11)
 
 
-def test_frame_gives_the_sums_over_its_directions(rng):
+def test_framed_jet_equals_jet_without_frame(rng):
     matrix = tf.constant(rng.normal(size=(9, 3)))
     primal = tf.constant(rng.uniform(0.5, 2.0, (2, 3)))
     lines = Jet(primal, [matrix[:, None], None], collapsed=True)
@@ -149,71 +154,75 @@ def test_frame_gives_the_sums_over_its_directions(rng):
         lambda x: jet.sin(x) * jet.exp(x) / x,
         lambda x: jet.sqrt(x) + jet.power(x, 3),
     ):
-        found, exact = function(framed), function(lines)
+        actual, expected = function(framed), function(lines)
         for k in (1, 2):
-            np.testing.assert_allclose(found.entry(k), exact.entry(k), rtol=1e-12)
+            np.testing.assert_allclose(actual.entry(k), expected.entry(k), rtol=1e-12)
 
 
-def test_frames_of_different_jets_are_left(rng):
+def test_operations_on_jets_with_different_frames(rng):
     primal = tf.constant(rng.uniform(0.5, 2.0, (2, 3)))
     xs = [
         Jet(primal, [tf.constant(rng.normal(size=(9, 1, 3))), None], True) for _ in range(2)
     ]
-    mixed = (xs[0].framed(), xs[1].framed())
+    framed = (xs[0].framed(), xs[1].framed())
     for function in (
         lambda x, y: x * y,
         lambda x, y: jet.exp(x) + y,
         lambda x, y: jet.joint(lambda a, b: tf.concat([a, b], axis=-1), x, jet.sin(y)),
         lambda x, y: jet.where(primal > 1.0, jet.exp(x), jet.sin(y)),
     ):
-        found, exact = function(*mixed), function(*xs)
+        actual, expected = function(*framed), function(*xs)
         for k in (1, 2):
-            np.testing.assert_allclose(found.entry(k), exact.entry(k), rtol=1e-12)
+            np.testing.assert_allclose(actual.entry(k), expected.entry(k), rtol=1e-12)
 
 
-def test_few_directions_need_no_frame():
-    for rows, dtype_order in ((6, 2), (9, 3)):
-        series = [tf.ones((rows, 1, 3), tf.float64), *[None] * (dtype_order - 1)]
+def test_few_directions_are_not_framed():
+    for rows, order in ((6, 2), (9, 3)):
+        series = [tf.ones((rows, 1, 3), tf.float64), *[None] * (order - 1)]
         x = Jet(tf.ones((2, 3), tf.float64), series, collapsed=True)
         assert x.framed() is x
 
 
-def test_none_is_zero(rng):
-    x = curve(rng, order=3)
+def test_entry_none_is_zero(rng):
+    x = random_jet(rng, order=3)
     sparse = Jet(x.primal, [x.series[0], None, None])
     dense = Jet(x.primal, [x.series[0], *[tf.zeros_like(x.series[0])] * 2])
-    for function, _ in PAIRS.values():
+    for function, _ in JET_AND_TENSOR_FUNCTIONS.values():
         for k in range(1, 4):
             np.testing.assert_array_equal(
                 function(sparse).entry(k), function(dense).entry(k)
             )
 
 
-def test_one_batch_row_stands_for_all(rng):
-    x = curve(rng, order=2, directions=2)
-    row = Jet(x.primal, [tf.constant([[1.0], [2.0]], x.dtype), None])
-    whole = Jet(x.primal, [tf.broadcast_to(row.series[0], (2, 7)), None])
+def test_entry_of_batch_size_one_is_broadcast(rng):
+    x = random_jet(rng, order=2, directions=2)
+    broadcast_jet = Jet(x.primal, [tf.constant([[1.0], [2.0]], x.dtype), None])
+    full_jet = Jet(x.primal, [tf.broadcast_to(broadcast_jet.series[0], (2, 7)), None])
     for k in (1, 2):
-        np.testing.assert_array_equal(jet.tanh(row).entry(k), jet.tanh(whole).entry(k))
+        np.testing.assert_array_equal(
+            jet.tanh(broadcast_jet).entry(k), jet.tanh(full_jet).entry(k)
+        )
 
 
-def test_where_selects_entry_by_entry(rng):
-    x = curve(rng, order=2)
+def test_where_selects_each_entry(rng):
+    x = random_jet(rng, order=2)
     y = jet.where(x.primal > 1.0, jet.square(x), 3.0)
-    chosen = x.primal.numpy() > 1.0
+    condition = x.primal.numpy() > 1.0
     # A power and a product may differ in the last digit.
-    np.testing.assert_allclose(y.primal, np.where(chosen, x.primal**2, 3.0), rtol=1e-15)
-    np.testing.assert_array_equal(y.entry(2), np.where(chosen, jet.square(x).entry(2), 0.0))
+    np.testing.assert_allclose(y.primal, np.where(condition, x.primal**2, 3.0), rtol=1e-15)
+    np.testing.assert_array_equal(
+        y.entry(2), np.where(condition, jet.square(x).entry(2), 0.0)
+    )
 
 
-def test_sum_broadcasts_the_series():
+def test_addition_broadcasts_series():
     x = Jet(tf.ones((4, 1), tf.float64), [tf.ones((1, 1, 1), tf.float64)])
     y = x + np.zeros((4, 3))
     assert y.shape == (4, 3) and y.entry(1).shape == (1, 4, 3)
 
 
-def test_cast_keeps_the_curves(rng):
-    x = curve(rng, order=2).cast("float32")
+def test_cast_converts_all_entries(rng):
+    x = random_jet(rng, order=2).cast("float32")
     assert x.dtype == tf.float32 and x.series[1].dtype == tf.float32
 
 
@@ -225,6 +234,6 @@ def test_cast_keeps_the_curves(rng):
         lambda: jet.joint(tf.add, 1.0, np.ones(2)),
     ],
 )
-def test_functions_of_several_jets_need_one(call):
+def test_functions_of_several_jets_without_jet_raise(call):
     with pytest.raises(TypeError, match="must be a Jet, received float, ndarray"):
         call()

@@ -1,6 +1,6 @@
-"""What users do and may do: for each kind of use that once failed, other instances of it.
+"""Legitimate use: for each kind of use that once failed, other instances of it.
 
-See also STRAIGHT in test_operations.py, FITS in test_lbfgs_manners.py and the tables of
+See also AFFINE in test_operations.py, FITS in test_lbfgs_manners.py and the tables of
 test_points.py, test_comparison_problems.py and test_auditing_reach.py.
 """
 
@@ -16,14 +16,14 @@ from lbfgs_nets import X, Y, fit, net
 import keras_smooth
 from keras_smooth.comparison import problems
 
-# Each class has a short form beside the code that it is about.
+# Each class has a shorter test in the file of the code that it is about.
 pytestmark = pytest.mark.slow
 
 L = keras.layers
 FLOAT64 = {"dtype": "float64"}
 
 
-def _graph(function, size=2):
+def _functional(function, size=2):
     x = keras.Input((size,), **FLOAT64)
     return keras.Model(x, function(x))
 
@@ -32,28 +32,28 @@ def _dense(units=2, activation="tanh"):
     return L.Dense(units, activation, **FLOAT64)
 
 
-# Derivatives that are truly 0.
+# Derivatives that are exactly 0.
 
-ZERO = {
+AFFINE = {
     "a contraction": lambda x: ops.einsum(
         "bi,ij->bj", x, np.array([[1.0, 2.0], [0.5, 3.0]])
     ),
-    "moved about": lambda x: ops.roll(ops.flip(x, axis=-1), 1, axis=-1) - 3.0,
+    "rolled and flipped": lambda x: ops.roll(ops.flip(x, axis=-1), 1, axis=-1) - 3.0,
     "an average of views": lambda x: ops.mean(ops.stack([x, 2 * x], axis=1), axis=1),
     "running sums": lambda x: ops.cumsum(x, axis=-1) / 2.0,
     "padded": lambda x: ops.pad(x, [[0, 0], [1, 0]]),
 }
 
 
-@pytest.mark.parametrize("name", ZERO)
-def test_a_second_derivative_that_is_0(name):
-    model, x = _graph(ZERO[name]), np.random.default_rng(0).normal(size=(3, 2))
+@pytest.mark.parametrize("name", AFFINE)
+def test_affine_models_have_second_derivative_zero(name):
+    model, x = _functional(AFFINE[name]), np.random.default_rng(0).normal(size=(3, 2))
     for engine in ("jet", "tape"):
         hessian = keras_smooth.hessian(model, x, engine=engine)
         np.testing.assert_allclose(hessian, 0.0, atol=1e-14)
 
 
-def test_between_two_curves():
+def test_interpolation_has_second_derivative_zero_by_its_parameter():
     t, a = (keras.Input((1,), name=name, **FLOAT64) for name in "ta")
     y = (1 - t) * _dense(1)(a) + t * ops.cos(a)
     model = keras.Model({"t": t, "a": a}, y)
@@ -62,13 +62,13 @@ def test_between_two_curves():
     assert not np.any(second["t"]["t"]) and np.all(second["a"]["a"])
 
 
-# Calls with flags, constants and comparisons inside a graph.
+# Calls with arguments, constants and comparisons in Functional models.
 
 CALLS = {
     "frozen normalization": lambda x: (
         L.BatchNormalization(**FLOAT64)(x, training=False) ** 2
     ),
-    "noise that is off": lambda x: L.GaussianNoise(1.0, **FLOAT64)(
+    "noise outside of training": lambda x: L.GaussianNoise(1.0, **FLOAT64)(
         ops.sin(x), training=False
     ),
     "a frozen model": lambda x: keras.Sequential(
@@ -79,7 +79,7 @@ CALLS = {
     "a constant branch": lambda x: ops.where(
         np.array([[True, False]]), ops.sin(x), ops.square(x)
     ),
-    "a comparison that decides nothing": lambda x: ops.where(
+    "a comparison that is always false": lambda x: ops.where(
         x > 1e6, ops.zeros_like(x), ops.cos(x)
     ),
     "attention to others": lambda x: ops.reshape(
@@ -92,42 +92,48 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_jets_go_through_calls_of_any_form(name):
-    model, x = _graph(CALLS[name]), np.random.default_rng(1).normal(size=(3, 2))
-    fast, slow = (
+def test_jets_equal_tapes_for_calls_with_arguments(name):
+    model, x = _functional(CALLS[name]), np.random.default_rng(1).normal(size=(3, 2))
+    by_jets, by_tapes = (
         keras_smooth.directional(model, x, [1.0, 0.5], 2, engine=engine)
         for engine in ("jet", "tape")
     )
-    for one, other in zip(fast, slow, strict=True):
+    for value, expected in zip(by_jets, by_tapes, strict=True):
         # Rounding of float64 in a dozen operations.
-        np.testing.assert_allclose(one, other, atol=1e-12)
+        np.testing.assert_allclose(value, expected, atol=1e-12)
 
 
-# Inputs that hold no floats, and several inputs, for all operators.
+# Several inputs, some of them without floats, for all operators.
 
 
-def _beside(second, function):
+def _model_with_held_input(held_input, function):
     x = keras.Input((2,), name="x", **FLOAT64)
-    y = ops.sum(ops.sin(x), axis=-1, keepdims=True) * function(second)
-    return keras.Model({"x": x, second.name: second}, y)
+    y = ops.sum(ops.sin(x), axis=-1, keepdims=True) * function(held_input)
+    return keras.Model({"x": x, held_input.name: held_input}, y)
 
 
-def _switched():
-    on = keras.Input((1,), name="held", dtype="bool")
-    return _beside(on, lambda on: 1.0 + ops.cast(on, "float64")), np.ones((4, 1), bool)
+def _model_with_boolean_input():
+    flag = keras.Input((1,), name="held", dtype="bool")
+    return _model_with_held_input(
+        flag, lambda flag: 1.0 + ops.cast(flag, "float64")
+    ), np.ones((4, 1), bool)
 
 
-def _counted():
+def _model_with_integer_input():
     count = keras.Input((1,), name="held", dtype="int32")
     embedding = L.Embedding(5, 1, **FLOAT64)
-    return _beside(count, lambda n: embedding(n)[:, 0] + 1.0), np.arange(4)[:, None]
+    return _model_with_held_input(count, lambda n: embedding(n)[:, 0] + 1.0), np.arange(4)[
+        :, None
+    ]
 
 
-def _worded():
+def _model_with_text_input():
     word = keras.Input((1,), name="held", dtype="string")
     look_up = L.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
     return (
-        _beside(word, lambda w: 1.0 + ops.cast(look_up(w), "float64")[:, :1]),
+        _model_with_held_input(
+            word, lambda w: 1.0 + ops.cast(look_up(w), "float64")[:, :1]
+        ),
         np.array([["a"], ["b"], ["a"], ["c"]]),
     )
 
@@ -142,17 +148,21 @@ OPERATORS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("make", [_switched, _counted, _worded])
-def test_inputs_without_floats_are_held_by_all_operators(make):
+@pytest.mark.parametrize(
+    "make", [_model_with_boolean_input, _model_with_integer_input, _model_with_text_input]
+)
+def test_all_operators_hold_inputs_without_floats(make):
     model, held = make()
     x = {"x": np.random.default_rng(2).normal(size=(4, 2)), "held": tf.constant(held)}
     for operator in OPERATORS.values():
-        free, named = operator(model, x), operator(model, x, wrt="x")
-        pairs = zip(keras.tree.flatten(free), keras.tree.flatten(named), strict=True)
+        without_wrt, with_wrt = operator(model, x), operator(model, x, wrt="x")
+        pairs = zip(
+            keras.tree.flatten(without_wrt), keras.tree.flatten(with_wrt), strict=True
+        )
         assert all(np.allclose(*pair) and np.any(pair[0]) for pair in pairs)
 
 
-# Sets of points of any sizes.
+# Sets of points of different sizes.
 
 SETS = {
     "a dict": {"inside": X, "edge": X[:7], "start": X[:1]},
@@ -162,19 +172,19 @@ SETS = {
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_sets_of_points_of_different_sizes(name):
+def test_fit_lbfgs_with_sets_of_points_of_different_sizes(name):
     def objective(model, points):
         sets = [leaf for leaf in keras.tree.flatten(points) if leaf.shape[1] == 2]
         return sum(ops.mean((model(leaf) - 1.0) ** 2) for leaf in sets)
 
-    found = fit(net(), SETS[name], None, objective=objective, epochs=10)
-    assert found.result.fun < found.history["loss"][0]
+    history = fit(net(), SETS[name], None, objective=objective, epochs=10)
+    assert history.result.fun < history.history["loss"][0]
 
 
-# What XLA cannot compile.
+# Operations that XLA cannot compile.
 
 
-class Outside(L.Layer):
+class FunctionLayer(L.Layer):
     def __init__(self, function, **kwargs):
         super().__init__(**kwargs)
         self.function = function
@@ -195,21 +205,23 @@ def _dilated(x):
     return tf.nn.dilation2d(image, filters, (1,) * 4, "SAME", "NHWC", (1,) * 4)[:, 0, :, 0]
 
 
-FOREIGN = {
-    "Python": lambda: Outside(lambda x: tf.py_function(tf.sin, [x], x.dtype), **FLOAT64),
-    "NumPy": lambda: Outside(_of_numpy, **FLOAT64),
-    "a morphology": lambda: Outside(_dilated, **FLOAT64),
+WITHOUT_XLA = {
+    "Python": lambda: FunctionLayer(
+        lambda x: tf.py_function(tf.sin, [x], x.dtype), **FLOAT64
+    ),
+    "NumPy": lambda: FunctionLayer(_of_numpy, **FLOAT64),
+    "a dilation": lambda: FunctionLayer(_dilated, **FLOAT64),
 }
 
 
-@pytest.mark.parametrize("name", FOREIGN)
-def test_what_xla_refuses_is_fitted_without_it(name):
+@pytest.mark.parametrize("name", WITHOUT_XLA)
+def test_fit_lbfgs_without_xla_if_it_cannot_compile(name):
     with pytest.warns(UserWarning, match="XLA"):
-        found = fit(net(FOREIGN[name]()), epochs=2, jit_compile=True)
-    assert found.result.nit == 2
+        history = fit(net(WITHOUT_XLA[name]()), epochs=2, jit_compile=True)
+    assert history.result.nit == 2
 
 
-# Layers and functions of any kind as activations.
+# Layers and callables of any kind as activations.
 
 
 class Wave:
@@ -222,7 +234,7 @@ class Wave:
 
 ACTIVATIONS = {
     "PReLU": lambda: L.PReLU(),
-    "a leaky one": lambda: L.LeakyReLU(0.2),
+    "LeakyReLU": lambda: L.LeakyReLU(0.2),
     "Softmax": lambda: L.Softmax(),
     "a lambda": lambda: lambda x: ops.sin(x) + x,
     "a partial function": lambda: functools.partial(
@@ -233,16 +245,16 @@ ACTIVATIONS = {
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_anything_callable_is_an_activation(name):
+def test_any_callable_is_accepted_as_activation(name):
     model = keras.Sequential([keras.Input((3,)), L.Dense(3, ACTIVATIONS[name]())])
     x = np.random.default_rng(3).normal(size=(4, 3)).astype("float32")
     smooth = keras_smooth.smoothen(model, x)
-    # log(2) / sharpness at most for each of the functions of pieces.
+    # At most log(2) / sharpness for each piecewise function.
     assert smooth.output_change.largest < 0.1
     assert keras_smooth.audit(smooth, x).outcome == "proven"
 
 
-# The data of a comparison.
+# Data of comparisons.
 
 LINE = np.linspace(0.0, 2.0, 15)
 DATA = {
@@ -254,40 +266,40 @@ DATA = {
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_data_of_a_comparison_in_any_form(name):
+def test_data_of_comparison_in_different_forms(name):
     problem = problems.load_problem(DATA[name])
     assert len(problem.x) == 3  # every fifth is held out
 
 
-def test_functions_of_the_user_are_compared(tmp_path, without_xla):
+def test_functions_of_users_are_compared(tmp_path, without_xla):
     def tanh(x):
         return 2 * ops.tanh(x / 2)
 
     wave = lambda x: ops.sin(2 * x)  # noqa: E731
     wave.__name__ = "wave"
-    given = [tanh, wave, keras_smooth.activations.partial("sin", w0=2.0)]
-    found = keras_smooth.compare(
-        given, problem=(LINE, LINE**2), seeds=1, epochs=2, architecture="1x2"
+    functions = [tanh, wave, keras_smooth.activations.partial("sin", w0=2.0)]
+    comparison = keras_smooth.compare(
+        functions, problem=(LINE, LINE**2), seeds=1, epochs=2, architecture="1x2"
     )
-    assert len({run.activation for run in found.runs}) == 3
-    assert (found.save(tmp_path / "out") / "results.json").exists()
+    assert len({run.activation for run in comparison.runs}) == 3
+    assert (comparison.save(tmp_path / "out") / "results.json").exists()
 
 
-# Audits of models that are not built, of mixed inputs, in one mode, and after smoothen.
+# Audits of unbuilt models, of inputs without floats, and after smoothen.
 
 
 class Unbuilt(keras.Model):
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
         self.units = units
-        self.all = [L.Dense(units, "gelu"), L.Dense(1)]
+        self.dense_layers = [L.Dense(units, "gelu"), L.Dense(1)]
 
     def get_config(self):
         return {**super().get_config(), "units": self.units}
 
     def call(self, x):
         x = ops.concatenate(list(x.values()), axis=-1) if isinstance(x, dict) else x
-        for layer in self.all:
+        for layer in self.dense_layers:
             x = layer(x)
         return x
 
@@ -301,13 +313,15 @@ UNBUILT = {
 
 
 @pytest.mark.parametrize("name", UNBUILT)
-def test_what_is_not_built_is_audited(name):
+def test_unbuilt_models_are_audited(name):
     model, x = UNBUILT[name]()
     assert keras_smooth.audit(model, x).inference == "proven"
 
 
-@pytest.mark.parametrize("make", [_switched, _counted, _worded])
-def test_inputs_without_floats_are_no_fault(make):
+@pytest.mark.parametrize(
+    "make", [_model_with_boolean_input, _model_with_integer_input, _model_with_text_input]
+)
+def test_inputs_without_floats_are_not_a_fault(make):
     model, held = make()
     x = {"x": np.random.default_rng(2).normal(size=(4, 2)), "held": tf.constant(held)}
     assert keras_smooth.audit(model, x).outcome == "proven"
@@ -328,23 +342,25 @@ SMOOTHENED = {
 
 
 @pytest.mark.parametrize("name", SMOOTHENED)
-def test_blocks_are_proven_after_smoothen(name):
+def test_smoothened_blocks_are_proven(name):
     x = keras.Input((4, 4, 2))
     model = keras.Model(x, SMOOTHENED[name](x))
     assert keras_smooth.audit(model).outcome == "faulty"
     assert keras_smooth.audit(keras_smooth.smoothen(model)).outcome == "proven"
 
 
-# Inputs of another dtype than the model's.
+# Inputs whose dtype is not that of the model.
 
 WITH_ORDERS = {
-    "derivatives": lambda model, x, **how: keras_smooth.derivatives(model, x, 2, **how),
+    "derivatives": lambda model, x, **options: keras_smooth.derivatives(
+        model, x, 2, **options
+    ),
     "gradient": keras_smooth.gradient,
     "jacobian": keras_smooth.jacobian,
     "hessian": keras_smooth.hessian,
     "laplacian": keras_smooth.laplacian,
-    "directional": lambda model, x, **how: keras_smooth.directional(
-        model, x, np.ones_like(x), 2, **how
+    "directional": lambda model, x, **options: keras_smooth.directional(
+        model, x, np.ones_like(x), 2, **options
     ),
 }
 
@@ -352,11 +368,11 @@ WITH_ORDERS = {
 @pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
 @pytest.mark.parametrize("name", WITH_ORDERS)
 @pytest.mark.parametrize(
-    ("of_model", "of_x"), [("float64", "float32"), ("float32", "float64")]
+    ("model_dtype", "x_dtype"), [("float64", "float32"), ("float32", "float64")]
 )
-def test_inputs_of_another_dtype_than_the_models(name, engine, of_model, of_x):
+def test_inputs_with_dtype_other_than_that_of_model(name, engine, model_dtype, x_dtype):
     keras.utils.set_random_seed(0)
-    model, double = (
+    model, model_in_float64 = (
         keras.Sequential(
             [
                 keras.Input((2,), dtype=dtype),
@@ -366,18 +382,20 @@ def test_inputs_of_another_dtype_than_the_models(name, engine, of_model, of_x):
         )
         for dtype in ("float32", "float64")
     )
-    double.set_weights(model.get_weights())
+    model_in_float64.set_weights(model.get_weights())
     x = np.random.default_rng(0).normal(size=(3, 2)).astype("float32")
-    expected = WITH_ORDERS[name](double, x.astype("float64"), engine=engine)
-    model = double if of_model == "float64" else model
-    found = WITH_ORDERS[name](model, x.astype(of_x), engine=engine)
-    for one, other in zip(keras.tree.flatten(found), keras.tree.flatten(expected)):
-        # A few hundred roundings of float32.
-        np.testing.assert_allclose(one, other, atol=3e-5)
+    expected = WITH_ORDERS[name](model_in_float64, x.astype("float64"), engine=engine)
+    model = model_in_float64 if model_dtype == "float64" else model
+    values = WITH_ORDERS[name](model, x.astype(x_dtype), engine=engine)
+    for value, expected_value in zip(
+        keras.tree.flatten(values), keras.tree.flatten(expected)
+    ):
+        # Rounding of a few hundred operations in float32.
+        np.testing.assert_allclose(value, expected_value, atol=3e-5)
 
 
-class OwnCall(keras.Model):
-    """As code for older versions has it: Keras neither builds it nor runs its `call`."""
+class OverridesDunderCall(keras.Model):
+    """As in code for older versions: Keras neither builds it nor runs its `call`."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -387,8 +405,8 @@ class OwnCall(keras.Model):
         return self.last(self.hidden(x))
 
 
-class Doubling(OwnCall):
-    """It has both."""
+class OverridesBoth(OverridesDunderCall):
+    """It has `call` and `__call__`."""
 
     def call(self, x):
         return self.last(self.hidden(x))
@@ -397,7 +415,7 @@ class Doubling(OwnCall):
         return keras.Model.__call__(self, 2.0 * x, training=training)
 
 
-class OwnLayer(keras.layers.Layer):
+class LayerOverridesDunderCall(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.dense = keras.layers.Dense(8, "tanh")
@@ -406,12 +424,12 @@ class OwnLayer(keras.layers.Layer):
         return self.dense(x)
 
 
-class Around(keras.Model):
-    """A layer in it has its own."""
+class ContainsSuchLayer(keras.Model):
+    """A layer in it has its own `__call__`."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.hidden, self.last = OwnLayer(), keras.layers.Dense(1)
+        self.hidden, self.last = LayerOverridesDunderCall(), keras.layers.Dense(1)
 
     def build(self, shape):
         self.built = True
@@ -420,41 +438,41 @@ class Around(keras.Model):
         return self.last(self.hidden(x))
 
 
-def _by_hand(model, x):
+def _by_numpy(model, x):
     """Returns y and y' in NumPy."""
-    factor = 2.0 if isinstance(model, Doubling) else 1.0
+    factor = 2.0 if isinstance(model, OverridesBoth) else 1.0
     hidden = getattr(model.hidden, "dense", model.hidden)
     (kernel, bias), (last, offset) = hidden.get_weights(), model.last.get_weights()
     h = np.tanh(factor * x @ kernel + bias)
     return h @ last + offset, factor * ((1 - h**2) * last[:, 0]) @ kernel.T
 
 
-@pytest.mark.parametrize("kind", [OwnCall, Doubling, Around])
-def test_models_with_a_call_operator_of_their_own(kind, rng):
+@pytest.mark.parametrize("kind", [OverridesDunderCall, OverridesBoth, ContainsSuchLayer])
+def test_models_that_override_dunder_call(kind, rng):
     model, x = kind(), rng.normal(size=(5, 3)).astype("float32")
-    if kind is not Around:
+    if kind is not ContainsSuchLayer:
         with pytest.raises(ValueError, match="has no weights yet"):
             keras_smooth.derivatives(model, x, 1)
     model(x)
-    y, dy = _by_hand(model, x)
-    found = keras_smooth.derivatives(model, x, 1)
-    # A dozen roundings of float32 of numbers of size 1.
-    np.testing.assert_allclose(found[0], y, rtol=0, atol=2e-6)
-    np.testing.assert_allclose(found[1][:, 0], dy, rtol=0, atol=2e-6)
+    y, dy = _by_numpy(model, x)
+    values = keras_smooth.derivatives(model, x, 1)
+    # Rounding of a dozen operations of numbers of size 1 in float32.
+    np.testing.assert_allclose(values[0], y, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(values[1][:, 0], dy, rtol=0, atol=2e-6)
     audit = keras_smooth.audit(model, x)
     assert audit.ok and [row.verdict for row in audit.rows] == ["proven", "proven"]
-    # Nothing is left of the recording.
+    # The recording of the calls leaves nothing on the model.
     assert type(model) is kind and "call" not in vars(model)
     model.compile(loss="mse")
     losses = keras_smooth.fit_lbfgs(
         model, x, x[:, :1], epochs=3, verbose=0, jit_compile=False
     ).history["loss"]
-    y, _ = _by_hand(model, x)
+    y, _ = _by_numpy(model, x)
     assert losses[-1] == pytest.approx(np.mean((y - x[:, :1]) ** 2), rel=1e-4)
 
 
-def test_a_kink_in_a_layer_with_a_call_operator_of_its_own_is_found(rng):
-    layer = OwnLayer()
+def test_audit_finds_kink_in_layer_that_overrides_dunder_call(rng):
+    layer = LayerOverridesDunderCall()
     layer.dense = keras.layers.Dense(8, "relu")
     row = keras_smooth.audit(layer, rng.normal(size=(5, 3)).astype("float32")).rows[0]
     assert (row.cause, row.smoothness) == ("rough", 0)

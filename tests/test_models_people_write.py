@@ -1,6 +1,6 @@
-"""Models in the many ways that people write them, against differences of the model itself.
+"""Models in the many ways that people write them, against differences of their values.
 
-Whatever engine is inside: each operator gives these numbers, or refuses in one sentence.
+With each engine, each operator returns these numbers or raises one clear error.
 """
 
 import functools
@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
 STEP, TOLERANCE = 1e-2, 1e-7
 
 
-def moved(x, v, t):
+def shifted(x, v, t):
     return keras.tree.map_structure(lambda a, b: a + t * b, x, v)
 
 
@@ -30,7 +30,7 @@ def by_differences(model, x, v):
 
     def values(t):
         with keras.StatelessScope():
-            y = model(moved(x, v, t))
+            y = model(shifted(x, v, t))
         return [np.asarray(leaf, "float64") for leaf in keras.tree.flatten(y)]
 
     def extrapolated(of_step):
@@ -40,18 +40,18 @@ def by_differences(model, x, v):
         return table[0]
 
     pairs = {STEP * 2**k: (values(STEP * 2**k), values(-STEP * 2**k)) for k in range(3)}
-    found = []
+    results = []
     for number, y in enumerate(values(0.0)):
         sides = {h: (up[number], down[number]) for h, (up, down) in pairs.items()}
-        found.append((
+        results.append((
             extrapolated(lambda h, s=sides: (s[h][0] - s[h][1]) / (2 * h)),
             extrapolated(lambda h, s=sides, y=y: (s[h][0] - 2 * y + s[h][1]) / h**2),
         ))  # fmt: skip
-    return [list(entry) for entry in zip(*found, strict=True)]
+    return [list(entry) for entry in zip(*results, strict=True)]
 
 
-def along_each(model, x, directions):
-    """Returns `by_differences` of each direction, by a batch of all of them."""
+def differences_along_each(model, x, directions):
+    """Yields `by_differences` of each direction, from one batch with all of them."""
     size = len(keras.tree.flatten(x)[0])
 
     def joined(*parts):
@@ -65,31 +65,31 @@ def along_each(model, x, directions):
         yield [y[rows] for y in first], [y[rows] for y in second]
 
 
-def axes_of(x):
+def unit_directions(x):
     """Yields a direction for each number of a sample."""
     leaves = keras.tree.flatten(x)
-    for number, leaf in enumerate(leaves):
-        for place in np.ndindex(*leaf.shape[1:]):
-            zeros = [np.zeros_like(each) for each in leaves]
-            zeros[number][(slice(None), *place)] = 1.0
+    for index, leaf in enumerate(leaves):
+        for position in np.ndindex(*leaf.shape[1:]):
+            zeros = [np.zeros_like(part) for part in leaves]
+            zeros[index][(slice(None), *position)] = 1.0
             yield keras.tree.pack_sequence_as(x, zeros)
 
 
-def near(found, exact, tolerance=TOLERANCE):
-    for value, true in zip(keras.tree.flatten(found), exact, strict=True):
-        scale = 1.0 + np.abs(true).max()
-        np.testing.assert_allclose(value, true, rtol=0, atol=tolerance * scale)
+def assert_near(actual, expected, tolerance=TOLERANCE):
+    for value, expected_value in zip(keras.tree.flatten(actual), expected, strict=True):
+        scale = 1.0 + np.abs(expected_value).max()
+        np.testing.assert_allclose(value, expected_value, rtol=0, atol=tolerance * scale)
 
 
-def called(function, x, compiled):
+def call_function(function, x, compiled):
     tensors = keras.tree.map_structure(tf.constant, x)
     if not compiled:
         return function(tensors)
     return tf.function(function, autograph=False)(tensors)
 
 
-def check(model, x, engine="auto", compiled=False):
-    """Holds directional, laplacian and jacobian to differences."""
+def check_operators(model, x, engine="auto", compiled=False):
+    """Checks directional, laplacian and jacobian against differences."""
     v = keras.tree.map_structure(lambda leaf: RNG.normal(size=leaf.shape), x)
 
     def derivatives(x):
@@ -99,18 +99,18 @@ def check(model, x, engine="auto", compiled=False):
             keras_smooth.jacobian(model, x, engine=engine),
         )
 
-    (_, dy, d2y), laplacian, slopes = called(derivatives, x, compiled)
-    (first, second), *lines = along_each(model, x, [v, *axes_of(x)])
-    near(dy, first)
-    near(d2y, second)
-    exact = [sum(each) for each in zip(*(second for _, second in lines), strict=True)]
-    near(laplacian, exact)
-    for number, leaf in enumerate(keras.tree.flatten(first)):
+    (_, dy, d2y), laplacian, jacobians = call_function(derivatives, x, compiled)
+    (first, second), *lines = differences_along_each(model, x, [v, *unit_directions(x)])
+    assert_near(dy, first)
+    assert_near(d2y, second)
+    expected = [sum(terms) for terms in zip(*(second for _, second in lines), strict=True)]
+    assert_near(laplacian, expected)
+    for index, leaf in enumerate(keras.tree.flatten(first)):
         number_of_inputs = len(keras.tree.flatten(x))
-        rows = keras.tree.flatten(slopes)[number * number_of_inputs :][:number_of_inputs]
+        rows = keras.tree.flatten(jacobians)[index * number_of_inputs :][:number_of_inputs]
         flat = [np.reshape(row, (*leaf.shape, -1)) for row in rows]
-        columns = [line[0][number] for line in lines]
-        near([np.concatenate(flat, axis=-1)], [np.stack(columns, axis=-1)])
+        columns = [line[0][index] for line in lines]
+        assert_near([np.concatenate(flat, axis=-1)], [np.stack(columns, axis=-1)])
 
 
 SLOW = pytest.mark.slow
@@ -134,57 +134,64 @@ def lambda_(function):
     return L.Lambda(function, **F64)
 
 
-# A gradient that has itself no gradient, beside a path that has one.
+# A path whose gradient has no gradient, added to one that can be differentiated twice.
 
 
 @tf.custom_gradient
-def once(x):
+def sin_with_stopped_upstream(x):
     return tf.sin(x), lambda upstream: tf.stop_gradient(upstream) * tf.cos(x)
 
 
 def centered(x):
-    """Sums to 0, and so does its derivative: no sum of slopes shows that it is missing."""
+    """Sums to 0, and so does its derivative: sums of slopes do not show that it is missing."""
     y = tf.image.resize(x, x.shape[1:3])
     return y - tf.reduce_mean(y, axis=(1, 2, 3), keepdims=True)
 
 
 IMAGE = (6, 6, 1)
-BESIDE = {
+NOT_TWICE_DIFFERENTIABLE = {
     "Resizing": lambda x: L.Resizing(6, 6, **F64)(L.Cropping2D(1, **F64)(x)),
     "UpSampling2D": lambda x: L.UpSampling2D(2, interpolation="bilinear", **F64)(
         L.AveragePooling2D(2, **F64)(x)
     ),
-    "a gradient of one's own": lambda x: lambda_(once)(x),
-    "what cancels in a sum": lambda x: lambda_(
+    "a custom gradient": lambda x: lambda_(sin_with_stopped_upstream)(x),
+    "terms that cancel in a sum": lambda x: lambda_(
         lambda x: centered(tf.nn.avg_pool2d(x, 3, 1, "SAME"))
     )(x),
-    "in one layer": lambda x: lambda_(lambda x: tf.square(x) + once(x) + 2 * once(2 * x))(
-        x
-    ),
+    "in one layer": lambda x: lambda_(
+        lambda x: (
+            tf.square(x)
+            + sin_with_stopped_upstream(x)
+            + 2 * sin_with_stopped_upstream(2 * x)
+        )
+    )(x),
 }
 
 
 @EAGER_AND_GRAPH
 @AUTO_AND_TAPE
-@pytest.mark.parametrize("name", BESIDE)
-def test_a_path_whose_gradient_has_none_does_not_vanish(name, engine, compiled):
-    model = functional(lambda x: L.Add(**F64)([BESIDE[name](x), lambda_(tf.sin)(x)]), IMAGE)
+@pytest.mark.parametrize("name", NOT_TWICE_DIFFERENTIABLE)
+def test_path_whose_gradient_has_no_gradient_keeps_its_slope(name, engine, compiled):
+    model = functional(
+        lambda x: L.Add(**F64)([NOT_TWICE_DIFFERENTIABLE[name](x), lambda_(tf.sin)(x)]),
+        IMAGE,
+    )
     x, v = RNG.normal(size=(2, 2, *IMAGE))
-    _, found = called(
+    _, dy = call_function(
         lambda x: keras_smooth.directional(model, x, v, engine=engine), x, compiled
     )
     # TensorFlow interpolates in float32.
-    near(found, by_differences(model, x, v)[0], tolerance=1e-3)
+    assert_near(dy, by_differences(model, x, v)[0], tolerance=1e-3)
 
 
-# What the batch is normalized by.
+# Normalization by the statistics of the batch.
 
 
-class Renamed(L.BatchNormalization):
-    """A subclass may be anything: it is measured."""
+class BatchNormalizationSubclass(L.BatchNormalization):
+    """A subclass may compute anything, so that its mixing of samples is measured."""
 
 
-class Calls(keras.Model):
+class CallsInTrainingMode(keras.Model):
     def __init__(self, layer):
         super().__init__(**F64)
         self.layer = layer
@@ -202,23 +209,25 @@ def norm(kind=L.BatchNormalization):
     return kind(name="norm", **F64)
 
 
-def nest(part):
+def as_inner_model(part):
     return keras.Sequential([keras.Input((3,), **F64), part])
 
 
-IN_TRAINING = {
+CALLED_IN_TRAINING_MODE = {
     "in a graph": lambda: functional(lambda x: norm()(ops.sin(x), training=True), (3,)),
     "in a model within": lambda: functional(
-        lambda x: nest(norm())(ops.sin(x), training=True), (3,)
+        lambda x: as_inner_model(norm())(ops.sin(x), training=True), (3,)
     ),
     "in a wrapper": lambda: functional(
         lambda x: L.TimeDistributed(norm(), **F64)(x[..., None], training=True), (3,)
     ),
 }
-MEASURED = {
-    "a subclass": lambda: built(Calls(norm(Renamed)), 3),
-    "a subclassed model": lambda: built(Calls(norm()), 3),
-    "inside a graph": lambda: functional(lambda x: built(Calls(norm()), 3)(x), (3,)),
+MIXING = {
+    "a subclass": lambda: built(CallsInTrainingMode(norm(BatchNormalizationSubclass)), 3),
+    "a subclassed model": lambda: built(CallsInTrainingMode(norm()), 3),
+    "inside a graph": lambda: functional(
+        lambda x: built(CallsInTrainingMode(norm()), 3)(x), (3,)
+    ),
 }
 OPERATORS = {
     "derivatives": keras_smooth.derivatives,
@@ -226,27 +235,29 @@ OPERATORS = {
     "jacobian": keras_smooth.jacobian,
     "hessian": keras_smooth.hessian,
     "laplacian": keras_smooth.laplacian,
-    "directional": lambda model, x, **how: keras_smooth.directional(
-        model, x, np.ones(3), **how
+    "directional": lambda model, x, **options: keras_smooth.directional(
+        model, x, np.ones(3), **options
     ),
 }
 
 
 @ENGINES
-@pytest.mark.parametrize("name", IN_TRAINING)
-def test_a_layer_that_a_graph_calls_in_training_mode_is_in_that_of_the_call(name, engine):
-    model, x = IN_TRAINING[name](), RNG.normal(size=(5, 3))
-    # As Keras has it: `predict` and `model(x, training=False)` use the moving statistics.
+@pytest.mark.parametrize("name", CALLED_IN_TRAINING_MODE)
+def test_layers_called_with_training_true_use_mode_of_outer_call(name, engine):
+    model, x = CALLED_IN_TRAINING_MODE[name](), RNG.normal(size=(5, 3))
+    # As in Keras, `predict` and `model(x, training=False)` use the moving statistics.
     y, dy = keras_smooth.derivatives(model, x, 1, engine=engine)
     np.testing.assert_allclose(y, model(x, training=False), rtol=1e-12)
-    # Those of each sample alone, which the statistics of a batch would make 0.
-    alone = [keras_smooth.derivatives(model, row[None], 1, engine=engine)[1] for row in x]
-    np.testing.assert_allclose(dy, np.concatenate(alone), rtol=1e-12)
+    # Derivatives of each sample alone, which the statistics of a batch would make 0.
+    separate = [
+        keras_smooth.derivatives(model, row[None], 1, engine=engine)[1] for row in x
+    ]
+    np.testing.assert_allclose(dy, np.concatenate(separate), rtol=1e-12)
     for compiled in (False, True):
         with pytest.raises(
             ValueError, match="mixes samples in training mode.*(norm|time_distributed)"
         ):
-            called(
+            call_function(
                 lambda x: keras_smooth.derivatives(
                     model, x, 1, engine=engine, training=True
                 ),
@@ -256,9 +267,9 @@ def test_a_layer_that_a_graph_calls_in_training_mode_is_in_that_of_the_call(name
 
 
 @ENGINES
-@pytest.mark.parametrize("name", MEASURED)
-def test_normalization_by_the_batch_in_code_of_ones_own_is_refused(name, engine):
-    model, x = MEASURED[name](), RNG.normal(size=(5, 3))
+@pytest.mark.parametrize("name", MIXING)
+def test_batch_statistics_in_custom_code_raise_mixes_samples(name, engine):
+    model, x = MIXING[name](), RNG.normal(size=(5, 3))
     before = [variable.numpy() for variable in model.variables]
     for operator in OPERATORS.values():
         with pytest.raises(ValueError, match="mixes samples"):
@@ -267,21 +278,23 @@ def test_normalization_by_the_batch_in_code_of_ones_own_is_refused(name, engine)
         np.testing.assert_array_equal(variable, value)
 
 
-def test_the_mode_is_that_in_which_the_model_is_called():
+def test_training_argument_selects_mode_and_frozen_layers_do_not_mix():
     x = RNG.normal(size=(5, 3))
     model = functional(lambda x: norm()(ops.sin(x)), (3,))
-    check(model, x)
+    check_operators(model, x)
     with pytest.raises(ValueError, match="mixes samples.*norm"):
         keras_smooth.derivatives(model, x, training=True)
     frozen = norm()
     frozen.trainable = False
-    check(functional(lambda x: frozen(ops.sin(x), training=True), (3,)), x, "tape")
+    check_operators(
+        functional(lambda x: frozen(ops.sin(x), training=True), (3,)), x, "tape"
+    )
 
 
-# What is changed after the first call.
+# Attributes that change after the first call.
 
 
-class Switched(L.Layer):
+class MutableLayer(L.Layer):
     mix, scale = False, 1.0
 
     def call(self, x):
@@ -290,41 +303,43 @@ class Switched(L.Layer):
 
 class Holder:
     def __init__(self):
-        self.part = Switched(**F64)
+        self.part = MutableLayer(**F64)
 
     def __call__(self, x):
         return self.part(x)
 
 
-def in_a_model():
-    part = Switched(**F64)
+def layer_in_model():
+    part = MutableLayer(**F64)
     return functional(part, (3,)), part
 
 
-def in_a_function():
-    part = Switched(**F64)
+def layer_in_function():
+    part = MutableLayer(**F64)
     return (lambda x: part(x) * 1.0), part
 
 
-def in_an_object():
+def layer_in_object():
     holder = Holder()
     return holder, holder.part
 
 
-def alone():
-    part = Switched(**F64)
+def bare_layer():
+    part = MutableLayer(**F64)
     return part, part
 
 
 @ENGINES
-@pytest.mark.parametrize("make", [alone, in_a_model, in_a_function, in_an_object])
-def test_an_attribute_that_changes_is_seen(make, engine):
+@pytest.mark.parametrize(
+    "make", [bare_layer, layer_in_model, layer_in_function, layer_in_object]
+)
+def test_changed_layer_attribute_is_used_in_next_call(make, engine):
     (model, part), x = make(), RNG.normal(size=(5, 3))
     for _ in range(2):
         for scale in (1.0, 3.0):
             part.scale = scale
-            found = keras_smooth.laplacian(model, x, engine=engine)
-            near(found, [-scale * np.sin(x)])
+            laplacian = keras_smooth.laplacian(model, x, engine=engine)
+            assert_near(laplacian, [-scale * np.sin(x)])
         part.mix = True
         for operator in OPERATORS.values():
             with pytest.raises(ValueError, match="mixes samples"):
@@ -335,8 +350,8 @@ def test_an_attribute_that_changes_is_seen(make, engine):
 # Names of inputs.
 
 
-def swapped(first="a", second="b"):
-    """Keys of the inputs, and tensors of the names `first` and `second`."""
+def model_with_key_names(first="a", second="b"):
+    """Inputs with the keys p and u, whose tensors have the names `first` and `second`."""
     a, b = keras.Input((1,), name=first, **F64), keras.Input((1,), name=second, **F64)
     with pytest.warns(UserWarning, match="keys in the dict must match"):
         return keras.Model({"p": a, "u": b}, 2 * a + 3 * b)
@@ -345,21 +360,23 @@ def swapped(first="a", second="b"):
 POINT = {"p": np.ones((2, 1)), "u": np.ones((2, 1))}
 WRT = {
     "a key that is the name of another tensor": (("u", "w"), "u", 3.0),
-    "keys and names the other way round": (("u", "p"), "p", 2.0),
-    "a name that is no key": (("u", "w"), "w", 3.0),
-    "a place": (("u", "p"), 1, 3.0),
+    "keys and names that are swapped": (("u", "p"), "p", 2.0),
+    "a name that is not a key": (("u", "w"), "w", 3.0),
+    "a position": (("u", "p"), 1, 3.0),
 }
 
 
 @ENGINES
 @pytest.mark.parametrize("name", WRT)
-def test_keys_come_before_names_of_tensors(name, engine):
+def test_wrt_prefers_input_keys_to_tensor_names(name, engine):
     names, wrt, slope = WRT[name]
-    found = keras_smooth.gradient(swapped(*names), POINT, wrt=wrt, engine=engine)
-    np.testing.assert_array_equal(found, np.full((2, 1), slope))
+    gradient = keras_smooth.gradient(
+        model_with_key_names(*names), POINT, wrt=wrt, engine=engine
+    )
+    np.testing.assert_array_equal(gradient, np.full((2, 1), slope))
 
 
-# Finite in one way, not finite in another.
+# Derivatives that are not finite with some engine.
 
 CUMULATIVE = {
     "forwards": lambda x: tf.math.cumulative_logsumexp(x, axis=1),
@@ -371,20 +388,20 @@ CUMULATIVE = {
 @EAGER_AND_GRAPH
 @ENGINES
 @pytest.mark.parametrize("name", CUMULATIVE)
-def test_what_is_not_finite_agrees_with_nothing(name, engine, compiled):
+def test_cumulative_logsumexp_has_finite_derivatives(name, engine, compiled):
     model = functional(lambda_(CUMULATIVE[name]), (3,))
-    check(model, RNG.normal(size=(2, 3)), engine, compiled)
+    check_operators(model, RNG.normal(size=(2, 3)), engine, compiled)
 
 
-# What is computed again for its gradient.
+# tf.recompute_grad.
 
 
-class Again(L.Layer):
+class RecomputedLayer(L.Layer):
     def call(self, x):
         return tf.recompute_grad(lambda x: tf.sin(2 * x) * x)(x)
 
 
-class AgainWithWeights(L.Layer):
+class RecomputedWithWeights(L.Layer):
     def build(self, shape):
         self.inside = L.Dense(3, "tanh", **F64)
         self.inside.build(shape)
@@ -397,8 +414,8 @@ def recomputed(x):
     return tf.recompute_grad(lambda x: tf.exp(x) * x[:, ::-1])(x)
 
 
-AGAIN = {
-    "a layer": lambda: functional(Again(**F64), (3,)),
+RECOMPUTED = {
+    "a layer": lambda: functional(RecomputedLayer(**F64), (3,)),
     "a function": lambda: recomputed,
     "a Lambda": lambda: functional(lambda_(recomputed), (3,)),
 }
@@ -406,43 +423,43 @@ AGAIN = {
 
 @EAGER_AND_GRAPH
 @AUTO_AND_TAPE
-@pytest.mark.parametrize("name", AGAIN)
-def test_what_is_computed_again_for_its_gradient(name, engine, compiled):
+@pytest.mark.parametrize("name", RECOMPUTED)
+def test_recompute_grad_is_differentiated_twice(name, engine, compiled):
     if engine == "tape" and compiled:
-        # In a graph TensorFlow cannot transpose a gradient that is computed again.
+        # In a graph, TensorFlow cannot transpose a recomputed gradient.
         with pytest.raises(ValueError, match="is lost: recompute_grad"):
-            check(AGAIN[name](), RNG.normal(size=(2, 3)), engine, compiled)
+            check_operators(RECOMPUTED[name](), RNG.normal(size=(2, 3)), engine, compiled)
         return
-    check(AGAIN[name](), RNG.normal(size=(2, 3)), engine, compiled)
+    check_operators(RECOMPUTED[name](), RNG.normal(size=(2, 3)), engine, compiled)
 
 
 @ENGINES
-def test_what_tensorflow_cannot_differentiate_twice_is_told(engine):
-    model, x = functional(AgainWithWeights(**F64), (3,)), RNG.normal(size=(2, 3))
+def test_recompute_grad_with_weights_needs_jets_for_order_two(engine):
+    model, x = functional(RecomputedWithWeights(**F64), (3,)), RNG.normal(size=(2, 3))
     v = RNG.normal(size=x.shape)
     first, _ = by_differences(model, x, v)
-    near(keras_smooth.directional(model, x, v, engine=engine)[1], first)
+    assert_near(keras_smooth.directional(model, x, v, engine=engine)[1], first)
     if engine == "tape":
         for operator in (keras_smooth.hessian, keras_smooth.laplacian):
             with pytest.raises(ValueError, match="order 2 is lost: recompute_grad"):
                 operator(model, x, engine=engine)
     else:
-        # Jets go through what is computed, whatever its gradient is declared to be.
+        # Jets use the operations that are computed, not the declared gradient.
         _, second = by_differences(model, x, v)
-        near(keras_smooth.directional(model, x, v, 2, engine=engine)[2], second)
+        assert_near(keras_smooth.directional(model, x, v, 2, engine=engine)[2], second)
 
 
-# Inputs in nests.
+# Nested inputs.
 
 
-def three(a, b, c):
+def of_three_inputs(a, b, c):
     return ops.sin(a + b[:, :1] + c) * ops.exp(2 * b[:, 1:] + c)
 
 
-def of_nest(pack):
+def nested_model(pack):
     def make():
         inputs = [keras.Input((size,), **F64) for size in (1, 2, 1)]
-        return keras.Model(pack(*inputs), three(*inputs))
+        return keras.Model(pack(*inputs), of_three_inputs(*inputs))
 
     return make
 
@@ -451,23 +468,23 @@ def nested(a, b, c):
     return {"p": [a, b], "q": c}
 
 
-class OfNest(keras.Model):
+class SubclassedNested(keras.Model):
     def call(self, x):
-        return three(*x["p"], x["q"])
+        return of_three_inputs(*x["p"], x["q"])
 
 
 NESTS = {
-    "lists in a dict": (of_nest(nested), nested),
+    "lists in a dict": (nested_model(nested), nested),
     "a dict in a list": (
-        of_nest(lambda a, b, c: [{"a": a, "b": b}, c]),
+        nested_model(lambda a, b, c: [{"a": a, "b": b}, c]),
         lambda a, b, c: [{"a": a, "b": b}, c],
     ),
-    "a function": (lambda: lambda x: three(*x["p"], x["q"]), nested),
-    "a subclassed model": (lambda: _as_built(OfNest(**F64)), nested),
+    "a function": (lambda: lambda x: of_three_inputs(*x["p"], x["q"]), nested),
+    "a subclassed model": (lambda: _marked_as_built(SubclassedNested(**F64)), nested),
 }
 
 
-def _as_built(model):
+def _marked_as_built(model):
     model.built = True
     return model
 
@@ -476,26 +493,26 @@ def _as_built(model):
 @EAGER_AND_GRAPH
 @ENGINES
 @pytest.mark.parametrize("name", NESTS)
-def test_inputs_in_nests(name, engine, compiled):
+def test_nested_inputs(name, engine, compiled):
     make, pack = NESTS[name]
     model, parts = make(), [RNG.normal(size=(2, size)) for size in (1, 2, 1)]
-    check(model, pack(*parts), engine, compiled)
+    check_operators(model, pack(*parts), engine, compiled)
 
 
 @pytest.mark.filterwarnings("ignore:.*keys in the dict must match")
 @ENGINES
-def test_inputs_in_nests_are_named_by_their_keys(engine):
+def test_nested_inputs_are_named_by_their_keys(engine):
     a, b, c = (RNG.normal(size=(2, size)) for size in (1, 2, 1))
-    model, x = of_nest(nested)(), nested(a, b, c)
-    found = keras_smooth.jacobian(model, x, wrt=["p/0", "q"], engine=engine)
+    model, x = nested_model(nested)(), nested(a, b, c)
+    jacobian = keras_smooth.jacobian(model, x, wrt=["p/0", "q"], engine=engine)
     angle, growth = a + b[:, :1] + c, np.exp(2 * b[:, 1:] + c)
     sine, cosine = np.sin(angle) * growth, np.cos(angle) * growth
     for key, value in {"p/0": cosine, "q": sine + cosine}.items():
-        near(found[key], [value])
-        near(keras_smooth.gradient(model, x, wrt=key, engine=engine), [value])
-    near(keras_smooth.laplacian(model, x, wrt=1, engine=engine), [3 * sine])
+        assert_near(jacobian[key], [value])
+        assert_near(keras_smooth.gradient(model, x, wrt=key, engine=engine), [value])
+    assert_near(keras_smooth.laplacian(model, x, wrt=1, engine=engine), [3 * sine])
     second = keras_smooth.hessian(model, x, engine=engine)
-    near(second["q"]["p"][1][:, 0, 1], [2 * (sine + cosine)[:, 0]])
+    assert_near(second["q"]["p"][1][:, 0, 1], [2 * (sine + cosine)[:, 0]])
     assert keras_smooth.laplacian(model, x, engine=engine, verify=True).verification.ok
     with pytest.raises(ValueError, match="'p' names several inputs.*'p/0', 'p/1'"):
         keras_smooth.gradient(model, x, wrt="p", engine=engine)
@@ -506,15 +523,17 @@ def test_inputs_in_nests_are_named_by_their_keys(engine):
 
 
 @ENGINES
-def test_a_dict_for_inputs_in_a_list_goes_by_names(engine):
+def test_dict_for_listed_inputs_is_matched_by_names(engine):
     x, t = keras.Input((2,), name="x", **F64), keras.Input((1,), name="t", **F64)
     model = keras.Model([x, t], ops.sin(x[:, :1]) * ops.exp(t) * x[:, 1:])
-    check(model, {"x": RNG.normal(size=(2, 2)), "t": RNG.normal(size=(2, 1))}, engine)
+    check_operators(
+        model, {"x": RNG.normal(size=(2, 2)), "t": RNG.normal(size=(2, 1))}, engine
+    )
 
 
-# One size of a batch.
+# Models with a fixed batch size.
 
-FIXED = {
+FIXED_BATCH_SIZE = {
     "a GRU with a state": lambda: functional(
         lambda x: L.Dense(1, **F64)(L.GRU(2, stateful=True, **F64)(x)), (2, 2), batch_size=4
     ),
@@ -530,23 +549,26 @@ FIXED = {
 
 @pytest.mark.slow
 @ENGINES
-@pytest.mark.parametrize("name", FIXED)
-def test_models_of_one_batch_size(name, engine):
-    model, x = FIXED[name](), RNG.normal(size=(4 if name != "a layer" else 2, 2, 2))
-    # What keeps a state begins where it is, and a verification leaves it there.
+@pytest.mark.parametrize("name", FIXED_BATCH_SIZE)
+def test_models_with_fixed_batch_size(name, engine):
+    model, x = (
+        FIXED_BATCH_SIZE[name](),
+        RNG.normal(size=(4 if name != "a layer" else 2, 2, 2)),
+    )
+    # Stateful layers start from their current state, and a verification does not change it.
     with keras.StatelessScope():
-        exact = keras_smooth.jacobian(model, x, engine=engine)
-    found = keras_smooth.jacobian(model, x, engine=engine, verify=True)
-    assert found.verification.ok
-    near(found, [exact])
+        expected = keras_smooth.jacobian(model, x, engine=engine)
+    jacobian = keras_smooth.jacobian(model, x, engine=engine, verify=True)
+    assert jacobian.verification.ok
+    assert_near(jacobian, [expected])
     for operator in (keras_smooth.laplacian, keras_smooth.hessian):
         assert np.all(np.isfinite(operator(model, x, engine=engine)))
     _reset(model)
     v = RNG.normal(size=x.shape)
     first, second = by_differences(model, x, v)
     _, dy, d2y = keras_smooth.directional(model, x, v, 2, engine=engine)
-    near(dy, first)
-    near(d2y, second)
+    assert_near(dy, first)
+    assert_near(d2y, second)
 
 
 def _reset(model):
@@ -555,7 +577,7 @@ def _reset(model):
             layer.reset_state()
 
 
-# Cells in a list.
+# Lists of recurrent cells.
 
 CELLS = {
     "LSTM and GRU": lambda: L.RNN([L.LSTMCell(2, **F64), L.GRUCell(3, **F64)], **F64),
@@ -570,29 +592,29 @@ CELLS = {
 def cells_and_laplacian(name):
     """Returns a model, its points, and the Laplacian by nested tapes, which takes seconds."""
     model, x = functional(CELLS[name](), (2, 2)), RNG.normal(size=(3, 2, 2))
-    # Keras stacks cells in float32, too coarse for differences.
+    # Keras stacks cells in float32, which is too coarse for differences.
     second = np.asarray(keras_smooth.hessian(model, x, engine="tape"))
     return model, x, np.trace(second.reshape(3, -1, 4, 4), axis1=2, axis2=3)
 
 
-# Keras makes the stack of a list in its default dtype, which no graph takes.
+# Keras stacks a list of cells in its default dtype, which cannot be traced with float64.
 @pytest.mark.filterwarnings("ignore:.*TensorFlow cannot trace it")
 @pytest.mark.slow
 @ENGINES
 @pytest.mark.parametrize("name", CELLS)
-def test_cells_in_a_list(name, engine):
-    model, x, exact = cells_and_laplacian(name)
+def test_lists_of_recurrent_cells(name, engine):
+    model, x, expected = cells_and_laplacian(name)
     for _ in range(2):
-        near(keras_smooth.laplacian(model, x, engine=engine), [exact], 1e-4)
+        assert_near(keras_smooth.laplacian(model, x, engine=engine), [expected], 1e-4)
 
 
-# Samples joined over the batch, and separated again.
+# Samples that are joined over the batch and separated again.
 
-# What tapes in a graph cost grows with the square of the numbers of a sample: here 4.
+# The cost of tapes in a graph grows with the square of the size of a sample, 4 here.
 ATOMS = 2
 
 
-def join(x):
+def to_atoms(x):
     return tf.reshape(x, (-1, 2))
 
 
@@ -601,16 +623,16 @@ def segments(h):
 
 
 def neighbors(h):
-    """Messages along a ring of atoms in each molecule."""
-    place = tf.range(tf.shape(h)[0])
-    return h + tf.gather(h, place - place % ATOMS + (place + 1) % ATOMS) ** 2
+    """Adds messages along a ring of atoms in each molecule."""
+    index = tf.range(tf.shape(h)[0])
+    return h + tf.gather(h, index - index % ATOMS + (index + 1) % ATOMS) ** 2
 
 
-def summed(h):
+def segment_sums(h):
     return tf.math.segment_sum(h, segments(h))
 
 
-def unsorted(h):
+def unsorted_segment_sums(h):
     return tf.math.unsorted_segment_sum(h, segments(h), tf.shape(h)[0] // ATOMS)
 
 
@@ -623,14 +645,18 @@ def dense(units):
 
 
 MOLECULES = {
-    "a sum over segments": lambda: [lambda_(join), dense(3), lambda_(summed), dense(1)],
-    "a sum at the end": lambda: [lambda_(join), dense(2), lambda_(summed)],
-    "of unsorted segments": lambda: [lambda_(join), dense(2), lambda_(unsorted)],
+    "a sum over segments": lambda: [
+        lambda_(to_atoms), dense(3), lambda_(segment_sums), dense(1)
+    ],
+    "a sum at the end": lambda: [lambda_(to_atoms), dense(2), lambda_(segment_sums)],
+    "a sum over unsorted segments": lambda: [
+        lambda_(to_atoms), dense(2), lambda_(unsorted_segment_sums)
+    ],
     "messages": lambda: [
-        lambda_(join), dense(2), lambda_(neighbors), dense(2), lambda_(summed)
+        lambda_(to_atoms), dense(2), lambda_(neighbors), dense(2), lambda_(segment_sums)
     ],
     "back by a reshape": lambda: [
-        lambda_(join), dense(2), lambda_(lambda h: tf.reshape(h, (-1, 2 * ATOMS)))
+        lambda_(to_atoms), dense(2), lambda_(lambda h: tf.reshape(h, (-1, 2 * ATOMS)))
     ],
 }  # fmt: skip
 
@@ -638,13 +664,13 @@ MOLECULES = {
 @EAGER_AND_GRAPH
 @AUTO_AND_TAPE
 @pytest.mark.parametrize("name", MOLECULES)
-def test_molecules_that_are_joined(name, engine, compiled):
+def test_molecules_joined_over_the_batch(name, engine, compiled):
     model = functional(chain(*MOLECULES[name]()), (ATOMS, 2))
-    check(model, RNG.normal(size=(2, ATOMS, 2)), engine, compiled)
+    check_operators(model, RNG.normal(size=(2, ATOMS, 2)), engine, compiled)
 
 
 @pytest.mark.parametrize("name", MOLECULES)
-def test_molecules_of_an_unknown_number(name):
+def test_molecules_with_unknown_batch_size(name):
     model, x = (
         functional(chain(*MOLECULES[name]()), (ATOMS, 2)),
         RNG.normal(size=(2, ATOMS, 2)),
@@ -656,11 +682,11 @@ def test_molecules_of_an_unknown_number(name):
             input_signature=spec,
             autograph=False,
         )
-        near(compiled(x), [np.asarray(operator(model, x, engine="tape"))], 1e-12)
+        assert_near(compiled(x), [np.asarray(operator(model, x, engine="tape"))], 1e-12)
 
 
 SLICED = {
-    "a sum over segments": lambda x: summed(tf.sin(join(x))),
+    "a sum over segments": lambda x: segment_sums(tf.sin(to_atoms(x))),
     "gathered rows": lambda x: tf.gather(tf.sin(x), tf.range(tf.shape(x)[0])),
     "gathered columns": lambda x: tf.gather(tf.reshape(x, (-1, 4)), [0, 2, 2], axis=1) ** 3,
     "gathered first": lambda x: tf.sin(tf.gather(x, tf.range(tf.shape(x)[0]))),
@@ -672,15 +698,15 @@ SLICED = {
 @pytest.mark.parametrize("name", SLICED)
 def test_gradients_of_rows_are_tensors(name, engine, compiled):
     function, x = SLICED[name], RNG.normal(size=(2, ATOMS, 2))
-    check(function, x, engine, compiled)
+    check_operators(function, x, engine, compiled)
     for operator in (keras_smooth.jacobian, keras_smooth.hessian):
         assert isinstance(operator(function, x, engine=engine), tf.Tensor)
 
 
-# Outputs of functions and points.
+# Operator networks: outputs of functions and points.
 
 
-class Operator(keras.Model):
+class OperatorNetwork(keras.Model):
     def __init__(self):
         super().__init__(**F64)
         self.branch, self.trunk = dense(4), keras.Sequential([dense(4), dense(4)])
@@ -691,76 +717,88 @@ class Operator(keras.Model):
 
 
 @EAGER_AND_GRAPH
-def test_operator_networks(compiled):
-    model, functions, points = Operator(), RNG.normal(size=(3, 4)), RNG.normal(size=(5, 2))
+def test_operator_networks_need_points_or_functions_as_samples(compiled):
+    model, functions, points = (
+        OperatorNetwork(),
+        RNG.normal(size=(3, 4)),
+        RNG.normal(size=(5, 2)),
+    )
     model([functions, points])
     for wrt in (None, 0, 1):
         with pytest.raises(ValueError, match=r"swapaxes\(model\(\[functions, points\]\)"):
             keras_smooth.laplacian(model, [functions, points], wrt=wrt)
-    check(
+    check_operators(
         lambda points: ops.swapaxes(model([functions, points]), 0, 1),
         points,
         compiled=compiled,
     )
-    check(lambda functions: model([functions, points]), functions, compiled=compiled)
+    check_operators(
+        lambda functions: model([functions, points]), functions, compiled=compiled
+    )
 
 
-# What does not depend on an input.
+# Outputs that do not depend on some input.
 
 
-def apart(x, z):
+def separate_functions(x, z):
     return [lambda_(tf.sin)(x), lambda_(tf.cos)(z)]
 
 
-def shared(x, z):
+def shared_layer(x, z):
     layer = lambda_(lambda x: tf.sin(x) * x)
     return {"x": layer(x), "z": layer(z), "both": layer(x * z)}
 
 
-def within(x, z):
-    inner = functional(apart, (1,), (2,))
+def inner_model(x, z):
+    inner = functional(separate_functions, (1,), (2,))
     first, second = inner([z, x])
     return [first * 2, second, ops.exp(x) * z]
 
 
-APART = {"two functions": apart, "a shared layer": shared, "a model within": within}
+SEPARATE_OUTPUTS = {
+    "two functions": separate_functions,
+    "a shared layer": shared_layer,
+    "a model within": inner_model,
+}
 
 
-def of_two_inputs(name):
-    model = functional(APART[name], (2,), (1,))
+def model_of_two_inputs(name):
+    model = functional(SEPARATE_OUTPUTS[name], (2,), (1,))
     return model, [RNG.normal(size=(3, 2)), RNG.normal(size=(3, 1))]
 
 
 @EAGER_AND_GRAPH
 @ENGINES
-@pytest.mark.parametrize("name", APART)
-def test_a_path_that_a_graph_does_not_have_is_0(name, engine, compiled):
-    check(*of_two_inputs(name), engine, compiled)
+@pytest.mark.parametrize("name", SEPARATE_OUTPUTS)
+def test_derivative_without_path_is_zero(name, engine, compiled):
+    check_operators(*model_of_two_inputs(name), engine, compiled)
 
 
 @ENGINES
-@pytest.mark.parametrize("name", APART)
-def test_derivatives_by_one_of_two_inputs_are_those_by_both(name, engine):
-    model, x = of_two_inputs(name)
-    own = keras_smooth.derivatives(model, x, 2, engine=engine)[2]
+@pytest.mark.parametrize("name", SEPARATE_OUTPUTS)
+def test_wrt_one_input_equals_part_of_all_inputs(name, engine):
+    model, x = model_of_two_inputs(name)
+    complete = keras_smooth.derivatives(model, x, 2, engine=engine)[2]
     for wrt in (0, 1):
         second = keras_smooth.derivatives(model, x, 2, wrt=wrt, engine=engine)[2]
-        for found, full in zip(
-            keras.tree.flatten(second), keras.tree.flatten(own)[3 * wrt :: 4], strict=True
+        for part, expected in zip(
+            keras.tree.flatten(second),
+            keras.tree.flatten(complete)[3 * wrt :: 4],
+            strict=True,
         ):
-            near(found, [np.asarray(full)], 1e-12)
+            assert_near(part, [np.asarray(expected)], 1e-12)
 
 
 @ENGINES
-def test_what_is_lost_on_a_path_is_still_refused(engine):
+def test_lost_derivative_on_one_path_raises(engine):
     model = functional(lambda x, z: [lambda_(tf.round)(x), lambda_(tf.sin)(z)], (2,), (2,))
     x = [RNG.normal(size=(3, 2)), RNG.normal(size=(3, 2))]
     with pytest.raises(ValueError, match="is lost"):
         keras_smooth.jacobian(model, x, engine=engine)
 
 
-class AgainALayer(keras.layers.Layer):
-    """Computes a layer again for its gradient; of a layer TensorFlow cannot say its name."""
+class RecomputedDense(keras.layers.Layer):
+    """Recomputes a layer for its gradient; TensorFlow has no name for a layer."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -774,8 +812,10 @@ class AgainALayer(keras.layers.Layer):
 
 
 @ENGINES
-def test_a_layer_that_is_computed_again(engine):
-    model = functional(lambda x: AgainALayer(**F64)(keras.layers.Dense(2, **F64)(x)), (3,))
+def test_recompute_grad_of_layer(engine):
+    model = functional(
+        lambda x: RecomputedDense(**F64)(keras.layers.Dense(2, **F64)(x)), (3,)
+    )
     x = RNG.normal(size=(2, 3))
     v = RNG.normal(size=x.shape)
     if engine == "tape":
@@ -783,7 +823,7 @@ def test_a_layer_that_is_computed_again(engine):
             keras_smooth.hessian(model, x, engine=engine)
     else:
         _, second = by_differences(model, x, v)
-        near(keras_smooth.directional(model, x, v, 2, engine=engine)[2], second)
+        assert_near(keras_smooth.directional(model, x, v, 2, engine=engine)[2], second)
 
 
 @pytest.mark.parametrize(
@@ -795,8 +835,8 @@ def test_a_layer_that_is_computed_again(engine):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["a GRU with a state", "a reshape"])
-def test_another_batch_size_than_the_only_one(name, num_samples, batch_size, words):
-    model, x = FIXED[name](), RNG.normal(size=(num_samples, 2, 2))
+def test_wrong_batch_size_of_fixed_size_model_raises(name, num_samples, batch_size, words):
+    model, x = FIXED_BATCH_SIZE[name](), RNG.normal(size=(num_samples, 2, 2))
     with pytest.raises(ValueError, match=f"is built for batches of 4 samples, and {words}"):
         keras_smooth.derivatives(model, x, batch_size=batch_size)
     if batch_size is None:
@@ -814,11 +854,11 @@ def test_another_batch_size_than_the_only_one(name, num_samples, batch_size, wor
             )
 
 
-def test_a_model_of_one_batch_size_that_takes_others():
+def test_fixed_batch_size_without_effect_accepts_any_size():
     model = functional(L.Dense(1, "tanh", **F64), (2,), batch_size=4)
     assert (
         keras_smooth.laplacian(model, RNG.normal(size=(7, 2)), batch_size=3).shape[0] == 7
     )
-    # What else is wrong is told as ever.
+    # Other wrong arguments are reported as usual.
     with pytest.raises(ValueError, match="`engine`"):
         keras_smooth.laplacian(model, RNG.normal(size=(7, 2)), engine="tapes")

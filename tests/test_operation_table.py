@@ -1,4 +1,4 @@
-"""The table of operations: jets of each kind against differences of values, in float64."""
+"""The table of operations: jets, classes, domains and tapes of each kind, in float64."""
 
 import contextlib
 import dataclasses
@@ -128,7 +128,7 @@ FUNCTIONS = {
     "clip": (lambda x: tf.clip_by_value(x, -0.3, 0.3) * x, (2, 3)),
     "where": (lambda x: tf.where(x > 0.1, tf.sin(x), x[:, :1]) + tf.where(x > 0, tf.ones_like(x), x), (2, 3)),
     "floor mod": (lambda x: tf.math.floormod(x, 0.7) * x, (2, 3)),
-    "rounding beside": (lambda x: tf.round(3 * x) * x + tf.floor(x) + tf.sign(x) * x, (2, 3)),
+    "rounding of a factor": (lambda x: tf.round(3 * x) * x + tf.floor(x) + tf.sign(x) * x, (2, 3)),
     "top_k": (lambda x: tf.math.top_k(tf.sin(x), 2).values, (3, 4)),
     "sort": (lambda x: tf.sort(tf.sin(x), axis=-1), (3, 4)),
     "sums": (lambda x: tf.reduce_sum(x * x, 0) + tf.reduce_mean(tf.sin(x)), (2, 3)),
@@ -230,32 +230,32 @@ def along(function, xs, order):
 
 
 def assert_jets(function, xs, order=ORDER):
-    """Checks jets against differences, and that y is what the function computes, bit by bit."""
+    """Checks jets against differences, and that y equals the function's value bit for bit."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        found, vs = along(function, xs, order)
+        jets, vs = along(function, xs, order)
 
-    def values(t):
-        moved = function(*(x + t * v for x, v in zip(xs, vs, strict=True)))
-        return [np.asarray(y) for y in keras.tree.flatten(moved)]
+    def values_at(t):
+        results = function(*(x + t * v for x, v in zip(xs, vs, strict=True)))
+        return [np.asarray(y) for y in keras.tree.flatten(results)]
 
-    for place, y in enumerate(found):
+    for index, y in enumerate(jets):
         np.testing.assert_array_equal(
-            y.primal if isinstance(y, Jet) else y, values(0.0)[place]
+            y.primal if isinstance(y, Jet) else y, values_at(0.0)[index]
         )
         for k in range(1, order + 1):
-            if not np.issubdtype(values(0.0)[place].dtype, np.inexact):
+            if not np.issubdtype(values_at(0.0)[index].dtype, np.inexact):
                 assert not isinstance(y, Jet)
                 continue
-            exact, error = derivative(lambda t, i=place: values(t)[i], k)
+            exact, error = derivative(lambda t, i=index: values_at(t)[i], k)
             entry = y.entry(k)[0] if isinstance(y, Jet) else np.zeros_like(exact)
-            # What differences themselves leave, and a few digits of rounding.
+            # The error of the differences themselves, and a few digits of rounding.
             tolerance = 30 * error + 1e-9 * (1.0 + np.max(np.abs(exact), initial=0.0))
             np.testing.assert_allclose(entry, exact, rtol=0, atol=tolerance, err_msg=f"{k}")
 
 
 @pytest.mark.parametrize("name", representatives(FUNCTIONS, [*FUNCTIONS][::3]))
-def test_function_of_tensorflow(name):
+def test_jets_of_tensorflow_functions(name):
     function, shape = FUNCTIONS[name]
     x = tf.constant(np.random.default_rng(1).uniform(0.15, 0.75, shape) * np.sign(
         np.random.default_rng(2).normal(size=shape)
@@ -263,26 +263,26 @@ def test_function_of_tensorflow(name):
     assert_jets(function, [x])
 
 
-# They have no derivative, work on values in Python or draw numbers, or their entries jump.
-LEFT_OUT = (
+# They have no derivative, compute in Python or draw random numbers, or their entries jump.
+EXCLUDED = (
     "convert_to_numpy corrcoef elastic_transform exp2 kron nextafter polar view_as_complex"
 ).split()
-# Its log-probabilities have a floor: differences and jets are 5e-6 apart, not settled yet.
-LEFT_OUT += ["ctc_loss"]
-# Those that go through nested tapes.
-WITHOUT_A_RULE = ("eig hsv_to_rgb qr segment_prod slice_update").split()
+# Its log-probabilities have a floor: differences and jets differ by 5e-6, unexplained yet.
+EXCLUDED += ["ctc_loss"]
+# Differentiated by nested tapes, with a warning.
+WITHOUT_RULE = ("eig hsv_to_rgb qr segment_prod slice_update").split()
 ROWS = {
     row.subject.__name__: row
     for row in SAMPLED.values()
     if row.smoothness != -1 and row.sample.places()
-    if row.subject.__name__ not in [*LEFT_OUT, *WITHOUT_A_RULE]
+    if row.subject.__name__ not in [*EXCLUDED, *WITHOUT_RULE]
 }
 
 
 @pytest.mark.parametrize("name", representatives(ROWS, [*ROWS][::4]))
-def test_function_of_keras(name):
+def test_jets_of_keras_functions(name):
     row = ROWS[name]
-    xs = [tf.constant(place.point(seed)) for seed, place in enumerate(row.sample.places())]
+    xs = [tf.constant(slot.point(seed)) for seed, slot in enumerate(row.sample.places())]
 
     def function(*tensors):
         args, kwargs = row.sample.filled(list(tensors))
@@ -295,7 +295,7 @@ def test_function_of_keras(name):
 @pytest.mark.parametrize(
     "name", ["while", "list", "cond", "map", "scan", "gather", "solve"]
 )
-def test_in_a_graph(name, jit_compile):
+def test_jets_in_graph_equal_eager_jets(name, jit_compile):
     function, shape = FUNCTIONS[name]
     x = tf.constant(np.random.default_rng(3).normal(size=shape) * 0.5)
 
@@ -303,16 +303,16 @@ def test_in_a_graph(name, jit_compile):
         (y,), _ = along(function, [x], 3)
         return [y.primal, *(y.entry(k) for k in range(1, 4))]
 
-    for value, exact in zip(
+    for value, expected in zip(
         tf.function(entries, autograph=False, jit_compile=jit_compile)(x),
         entries(x),
         strict=True,
     ):
-        np.testing.assert_allclose(value, exact, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_a_list_that_grows_is_refused_by_xla():
-    # XLA would return 0 for what is written behind the end.
+def test_growing_tensor_array_raises_in_xla():
+    # XLA would return 0 for elements written after the end of the array.
     @tf.function
     def growing(x):
         rows = tf.TensorArray(x.dtype, size=0, dynamic_size=True)
@@ -329,26 +329,26 @@ def test_a_list_that_grows_is_refused_by_xla():
         slopes(tf.ones((3, 2), tf.float64))
 
 
-def test_an_operation_without_a_row_goes_through_tapes_and_is_told():
+def test_operation_without_row_uses_tapes_and_warns():
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 3)))
 
     def function(x):
         return tf.math.igamma(tf.constant(2.0, x.dtype), positive(x))
 
     with pytest.warns(UserWarning, match="Igamma.*no rule for jets"):
-        found, (v,) = along(function, [x], 2)
+        jets, (v,) = along(function, [x], 2)
     for k in (1, 2):
         exact, error = derivative(lambda t: np.asarray(function(x + t * v)), k)
-        np.testing.assert_allclose(found[0].entry(k)[0], exact, atol=1e-8 + 30 * error)
+        np.testing.assert_allclose(jets[0].entry(k)[0], exact, atol=1e-8 + 30 * error)
 
 
-# Kinds of pieces: the operation as a function of a tensor, a point where pieces meet and a
-# direction in which it leaves one of them.
+# Piecewise operations: a function of a tensor that uses the operation, a point where pieces
+# meet and a direction that leads from one piece to another.
 RAW = tf.raw_ops
 WINDOWS = dict(ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="VALID")
 VOLUMES = dict(ksize=[1, 2, 2, 1, 1], strides=[1, 2, 2, 1, 1], padding="SAME")
-TIE = np.array([0.3, 0.7, 0.7, -0.2])
-APART = np.array([0.1, 1.0, -1.0, 0.2])
+TIED = np.array([0.3, 0.7, 0.7, -0.2])
+SEPARATING = np.array([0.1, 1.0, -1.0, 0.2])
 SIXTH = np.arange(6.0)
 PIECES = {
     **{
@@ -380,18 +380,18 @@ PIECES = {
         for kind in ("LowerBound", "UpperBound")
     },
     "Cast to integers": (lambda x: RAW.Cast(x=x, DstT=tf.int32), [2.0], [1.0]),
-    "ArgMax": (lambda x: RAW.ArgMax(input=x, dimension=0), TIE, APART),
-    "ArgMin": (lambda x: RAW.ArgMin(input=x, dimension=0), -TIE, APART),
-    "Max": (lambda x: tf.reduce_max(x, 0), TIE, APART),
-    "Min": (lambda x: tf.reduce_min(x, 0), -TIE, APART),
-    "TopKV2": (lambda x: RAW.TopKV2(input=x, k=2)[0], TIE, APART),
-    "MaxPool": (lambda x: RAW.MaxPool(input=tf.reshape(x, (1, 2, 2, 1)), **WINDOWS), TIE, APART),
-    "MaxPool3D": (lambda x: RAW.MaxPool3D(input=tf.cast(tf.reshape(x, (1, 2, 2, 1, 1)), "float32"), **VOLUMES), TIE, APART),
+    "ArgMax": (lambda x: RAW.ArgMax(input=x, dimension=0), TIED, SEPARATING),
+    "ArgMin": (lambda x: RAW.ArgMin(input=x, dimension=0), -TIED, SEPARATING),
+    "Max": (lambda x: tf.reduce_max(x, 0), TIED, SEPARATING),
+    "Min": (lambda x: tf.reduce_min(x, 0), -TIED, SEPARATING),
+    "TopKV2": (lambda x: RAW.TopKV2(input=x, k=2)[0], TIED, SEPARATING),
+    "MaxPool": (lambda x: RAW.MaxPool(input=tf.reshape(x, (1, 2, 2, 1)), **WINDOWS), TIED, SEPARATING),
+    "MaxPool3D": (lambda x: RAW.MaxPool3D(input=tf.cast(tf.reshape(x, (1, 2, 2, 1, 1)), "float32"), **VOLUMES), TIED, SEPARATING),
     **{
         kind: (
             lambda x, kind=kind: getattr(RAW, kind)(data=-x if "Min" in kind else x, segment_ids=[0, 0, 0, 1]),
-            TIE,
-            APART,
+            TIED,
+            SEPARATING,
         )
         for kind in "SegmentMax SegmentMin".split()
     },
@@ -400,8 +400,8 @@ PIECES = {
             lambda x, kind=kind: getattr(RAW, kind)(
                 data=-x if "Min" in kind else x, segment_ids=[0, 0, 0, 1], num_segments=2
             ),
-            TIE,
-            APART,
+            TIED,
+            SEPARATING,
         )
         for kind in "UnsortedSegmentMax UnsortedSegmentMin".split()
     },
@@ -446,11 +446,11 @@ EDGES = {
     "Cholesky": (lambda x: RAW.Cholesky(input=tf.linalg.diag(x)), [0.0, 1.0], [1.0, 0.1]),
 }  # fmt: skip
 
-# On a line through a place where pieces meet, and to the edge of a domain.
+# Distance to both sides of the point where pieces meet or the domain ends.
 STEP = 1e-3
 
 
-def line_of(case):
+def line_through_case(case):
     """Returns a traced function and its sums with generic factors, as a function of t."""
     function, at, direction = case
     at, direction = np.array(at, float), np.array(direction, float)
@@ -460,67 +460,67 @@ def line_of(case):
         return [tf.constant(at + t * direction), *traced.captured]
 
     def values(ts):
-        return np.array([_mixed(function, at + t * direction) for t in np.ravel(ts)])
+        return np.array([_weighted_sum(function, at + t * direction) for t in np.ravel(ts)])
 
     return traced.program, tensors, values
 
 
-def _mixed(function, x):
+def _weighted_sum(function, x):
     try:
         results = keras.tree.flatten(function(tf.constant(x)))
-    # A matrix that has no inverse is an error.
+    # TensorFlow raises for a matrix that has no inverse.
     except tf.errors.InvalidArgumentError:
         return math.nan
     flat = np.concatenate([np.ravel(np.asarray(y, float)) for y in results])
     return flat @ np.random.default_rng(0).uniform(0.5, 1.0, flat.size)
 
 
-def columns(name, case, column):
-    """Returns what a column of the row says just before, at and just behind t = 0."""
-    program, tensors, _ = line_of(case)
+def column_around_zero(name, case, column):
+    """Returns the values of a column of the row just before, at and just after t = 0."""
+    program, tensors, _ = line_through_case(case)
     (operation,) = (
-        each.operation
-        for each in program.instructions
-        if each.operation.type == name.split()[0]
+        instruction.operation
+        for instruction in program.instructions
+        if instruction.operation.type == name.split()[0]
     )
     before = dataclasses.replace(program, outputs=tuple(x.name for x in operation.inputs))
-    found = []
+    results = []
     for t in (-STEP, 0.0, STEP):
         inputs = operations.evaluate(before, tensors(t))
-        tensors_of_row = getattr(operations.row(operation.type), column)(operation, *inputs)
-        found.append(np.concatenate([np.ravel(x) for x in tensors_of_row]))
-    return found
+        values = getattr(operations.row(operation.type), column)(operation, *inputs)
+        results.append(np.concatenate([np.ravel(x) for x in values]))
+    return results
 
 
-def known_class(case, at_edges=False):
-    program, tensors, _ = line_of(case)
+def declared_class(case, at_edges=False):
+    program, tensors, _ = line_through_case(case)
     moving = [True, *[False] * (len(tensors(0.0)) - 1)]
     return operations.smoothness(program, moving, at_edges)
 
 
-def assert_no_more(rows, cases):
-    """Checks that each row that says something has a case."""
+def assert_each_row_has_a_case(rows, cases):
+    """Checks that no row lacks a case of its kind."""
     assert {row.kind for row in rows} - {name.split()[0] for name in cases} == set()
 
 
-# How much coarser than float64 a kind rounds.
-ROUNDED = {"MaxPool3D": 1e7}
+# The factor by which a kind rounds more coarsely than float64.
+ROUNDING_FACTORS = {"MaxPool3D": 1e7}
 
 
 @pytest.mark.parametrize("name", PIECES)
-def test_class_where_pieces_meet(name):
-    *_, values = line_of(PIECES[name])
-    noise = ROUNDED.get(name, 1.0)
-    # Of float32 the differences of higher order say nothing.
+def test_declared_class_where_pieces_meet(name):
+    *_, values = line_through_case(PIECES[name])
+    noise = ROUNDING_FACTORS.get(name, 1.0)
+    # In float32, differences of higher order are only rounding.
     measured = one_sided.smoothness(values, [0.0], 3 if noise == 1.0 else 1, noise)
     limit = one_sided.limits(values, 0.0, 1, 0)[0]
     if abs(values(0.0)[0] - limit) > noise * one_sided.TOLERANCE[0]:
         measured = -1
-    assert measured == known_class(PIECES[name])
+    assert measured == declared_class(PIECES[name])
 
 
-# Of these a largest number is far from the next one: on both sides.
-GAPS = (
+# Their breakpoint function is a gap between two numbers, positive on both sides.
+GAP_KINDS = (
     "Arg",
     "Max",
     "Min",
@@ -535,49 +535,49 @@ GAPS = (
 
 
 @pytest.mark.parametrize("name", PIECES)
-def test_breakpoints(name):
-    before, at, behind = columns(name, PIECES[name], "breakpoints")
-    meets = np.abs(at) < 1e-12
-    assert meets.any()
-    if name.startswith(GAPS) and not name.startswith(("Maximum", "Minimum")):
-        assert (before[meets] > 0).all() and (behind[meets] > 0).all()
+def test_breakpoint_function_vanishes_where_pieces_meet(name):
+    before, at, after = column_around_zero(name, PIECES[name], "breakpoints")
+    is_breakpoint = np.abs(at) < 1e-12
+    assert is_breakpoint.any()
+    if name.startswith(GAP_KINDS) and not name.startswith(("Maximum", "Minimum")):
+        assert (before[is_breakpoint] > 0).all() and (after[is_breakpoint] > 0).all()
     else:
-        assert (before[meets] * behind[meets] < 0).all()
-    # It is the distance, as far as a direction of some length tells.
-    assert (np.abs(behind[meets]) <= 5 * STEP).all()
+        assert (before[is_breakpoint] * after[is_breakpoint] < 0).all()
+    # It is about the distance, up to the length of the direction.
+    assert (np.abs(after[is_breakpoint]) <= 5 * STEP).all()
 
 
-def test_a_remainder_by_truncation_has_no_breakpoint_at_0():
+def test_truncated_remainder_has_no_breakpoint_at_zero():
     case = (lambda x: RAW.TruncateMod(x=x, y=tf.ones_like(x)), [0.0], [1.0])
-    assert (np.abs(columns("TruncateMod", case, "breakpoints")) > 0.9).all()
+    assert (np.abs(column_around_zero("TruncateMod", case, "breakpoints")) > 0.9).all()
 
 
-# Steps whose places are settings of theirs, factors that a line does not show to jump, and
-# kinds without a kernel for a CPU.
-WITHOUT_A_CASE = (
+# Steps whose positions are settings of the operation, factors whose jumps a line does not
+# show, and kinds without a kernel for a CPU.
+WITHOUT_CASE = (
     "FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel "
     "Lu Qr QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 "
     "SegmentMaxV2 SegmentMinV2"
 ).split()
 
 
-def test_every_row_of_pieces_has_a_case():
+def test_every_piecewise_row_has_a_case():
     rows = [
         row for row in operations.all_rows()
         if row.breakpoints or row.smoothness in (-1, 0, 1)
-        if row.kind not in WITHOUT_A_CASE
+        if row.kind not in WITHOUT_CASE
     ]  # fmt: skip
-    assert_no_more(rows, PIECES)
+    assert_each_row_has_a_case(rows, PIECES)
 
 
 WIDTHS = 2.0 ** -np.arange(3, 9)
 
 
-def class_at_an_end(values) -> float:
-    """Returns how many derivatives go to a limit at t = 0, from both sides if there are two.
+def class_at_edge(values) -> float:
+    """Returns how many derivatives have a limit at t = 0, from both sides if there are two.
 
-    Differences of order k over ever smaller steps settle if there are so many, and grow if
-    not. Of third order they round to 3e-6 at the smallest. A pole is no part of the domain.
+    Differences of order k over smaller and smaller steps converge if there are k derivatives
+    and grow if not. At the smallest step, third ones round to 3e-6. Poles are excluded.
     """
     with np.errstate(all="ignore"):
         if not abs(values(0.0)[0]) < 1e12:
@@ -585,91 +585,91 @@ def class_at_an_end(values) -> float:
         sides = [side for side in (1, -1) if np.isfinite(values(side * WIDTHS)).all()]
         if len(sides) == 2 and 1 > one_sided.smoothness(values, [0.0], 1) >= 0:
             return 0
-        return min(_class_from_a_side(values, side) for side in sides)
+        return min(_class_from_one_side(values, side) for side in sides)
 
 
-def _class_from_a_side(values, side) -> float:
+def _class_from_one_side(values, side) -> float:
     for k in range(4):
         signs = [(-1) ** (k - i) * math.comb(k, i) for i in range(k + 1)]
         points = side * WIDTHS[:, None] * np.arange(k + 1)
-        each = values(points).reshape(points.shape)
-        slopes = each @ signs / WIDTHS**k if k else values(side * WIDTHS) - values(0.0)
+        sampled = values(points).reshape(points.shape)
+        slopes = sampled @ signs / WIDTHS**k if k else values(side * WIDTHS) - values(0.0)
         if not k and abs(slopes[-1]) > 0.9 * abs(slopes[0]) > 0.0:
-            # Not nearer to the value at the end.
+            # The values do not approach the value at the edge.
             return -1
         changes = np.abs(np.diff(slopes))
-        if changes[-1] > 0.9 * changes[-2] + 1e-5 * (1 + np.abs(each).max()):
+        if changes[-1] > 0.9 * changes[-2] + 1e-5 * (1 + np.abs(sampled).max()):
             return k - 1
     return math.inf
 
 
 @pytest.mark.parametrize("name", EDGES)
-def test_class_at_the_edge_of_the_domain(name):
-    *_, values = line_of(EDGES[name])
-    known = known_class(EDGES[name], at_edges=True)
-    # Steps have a class of their own, that of pieces.
-    assert class_at_an_end(values) == known or known_class(EDGES[name]) == -1
+def test_declared_class_at_edge_of_domain(name):
+    *_, values = line_through_case(EDGES[name])
+    declared = declared_class(EDGES[name], at_edges=True)
+    # Step functions are tested where their pieces meet.
+    assert class_at_edge(values) == declared or declared_class(EDGES[name]) == -1
 
 
 @pytest.mark.parametrize("name", EDGES)
-def test_domain(name):
-    before, at, behind = columns(name, EDGES[name], "domain")
-    assert (behind > 0).all() and (at <= 1e-12).any()
-    *_, values = line_of(EDGES[name])
+def test_domain_function_is_positive_inside_the_domain(name):
+    before, at, after = column_around_zero(name, EDGES[name], "domain")
+    assert (after > 0).all() and (at <= 1e-12).any()
+    *_, values = line_through_case(EDGES[name])
     assert np.isfinite(values(STEP)).all()
-    # Where it is not defined on the other side, the domain says so.
+    # It is negative where the function is not defined on the other side.
     assert np.isfinite(values(-STEP)).all() == (before > 0).all()
 
 
-def test_every_row_with_a_domain_has_a_case():
+def test_every_row_with_domain_has_a_case():
     rows = [row for row in operations.all_rows() if row.domain or row.at_edge != math.inf]
-    assert_no_more(rows, EDGES)
+    assert_each_row_has_a_case(rows, EDGES)
 
 
-# What is read along the operations.
-def on_condition(x):
+# Functions, their class without and with the edges of the domain.
+def branch_by_value(x):
     return tf.cond(x[0] > 0.0, lambda: x, lambda: -x)
 
 
-def until_large(x):
+def loop_until_large(x):
     return tf.while_loop(lambda y: y[0] < 1.0, lambda y: [2.0 * y], [x])[0]
 
 
-READ = {
+CLASSES = {
     "smooth": (lambda x: tf.sin(x) * x, math.inf, math.inf),
     "least": (lambda x: tf.nn.elu(tf.nn.relu(x)), 0, 0),
-    "beside the way": (lambda x: x + 0.0 * tf.cast(tf.shape(tf.nn.relu(x))[0], x.dtype), math.inf, math.inf),
+    "kink in an unused path": (lambda x: x + 0.0 * tf.cast(tf.shape(tf.nn.relu(x))[0], x.dtype), math.inf, math.inf),
     "a root": (tf.sqrt, math.inf, 0),
     "a chosen number": (lambda x: tf.where(x > 0.0, x, 0.0), -1, -1),
     "chosen by a constant": (lambda x: tf.where([True, False], x, 0.0), math.inf, math.inf),
-    "chosen by what is held": (lambda x: tf.where(tf.constant([1.0, 2.0]) > 1.0, x, 0.0), math.inf, math.inf),
-    "no numbers are no number": (lambda x: tf.where(tf.math.is_nan(x), 0.0, x), math.inf, math.inf),
-    "no number": (lambda x: tf.math.is_nan(x), -1, -1),
+    "chosen by a held tensor": (lambda x: tf.where(tf.constant([1.0, 2.0]) > 1.0, x, 0.0), math.inf, math.inf),
+    "NaN replaced": (lambda x: tf.where(tf.math.is_nan(x), 0.0, x), math.inf, math.inf),
+    "is NaN": (lambda x: tf.math.is_nan(x), -1, -1),
     "a comparison": (lambda x: x > 0.0, -1, -1),
-    "a comparison beside": (lambda x: (tf.sin(x), x > 0.0), math.inf, math.inf),
-    "places that depend on x": (lambda x: tf.gather(x, tf.argmax(x)), -1, -1),
-    "cut off beyond all numbers": (lambda x: tf.saturate_cast(x, tf.float32), math.inf, math.inf),
-    "cut off": (lambda x: tf.saturate_cast(x, tf.float16), 0, 0),
+    "a comparison as a second output": (lambda x: (tf.sin(x), x > 0.0), math.inf, math.inf),
+    "indices that depend on x": (lambda x: tf.gather(x, tf.argmax(x)), -1, -1),
+    "clipped beyond the range": (lambda x: tf.saturate_cast(x, tf.float32), math.inf, math.inf),
+    "clipped": (lambda x: tf.saturate_cast(x, tf.float16), 0, 0),
     "sorted": (tf.sort, 0, 0),
     "to integers and back": (lambda x: tf.cast(tf.cast(x, tf.int32), x.dtype), -1, -1),
     "to another float": (lambda x: tf.cast(x, tf.float32), math.inf, math.inf),
-    "a branch that x chooses": (on_condition, -1, -1),
+    "a branch that x chooses": (branch_by_value, -1, -1),
     "a branch": (lambda x: tf.cond(tf.constant(1) > 0, lambda: tf.nn.relu(x), lambda: x), 0, 0),
     "a case": (switched, math.inf, math.inf),
-    "a loop that x ends": (until_large, -1, -1),
+    "a loop that x ends": (loop_until_large, -1, -1),
     "a loop": (repeated, math.inf, math.inf),
     "a loop with a kink": (lambda x: tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, tf.abs(y - 1.0)), [0, x])[1], 0, 0),
     "a call": (lambda x: tf.function(tf.nn.selu, autograph=False)(x), 0, 0),
     "Python": (lambda x: tf.py_function(tf.square, [x], x.dtype), None, None),
     "unknown": (lambda x: tf.math.igamma(x, x), None, None),
     "another gradient": (with_another_gradient, math.inf, math.inf),
-    "power of a number that moves": (lambda x: x ** tf.abs(tf.constant([1.5, 2.0]) + x), 0, None),
+    "exponent that depends on x": (lambda x: x ** tf.abs(tf.constant([1.5, 2.0]) + x), 0, None),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", READ)
-def test_class_is_read_from_the_operations(name):
-    function, *expected = READ[name]
+@pytest.mark.parametrize("name", CLASSES)
+def test_smoothness_of_traced_operations(name):
+    function, *expected = CLASSES[name]
     traced = operations.trace(function, [tf.constant([0.3, -0.4])])
     moving = [True, *[False] * len(traced.captured)]
     assert [
@@ -678,17 +678,17 @@ def test_class_is_read_from_the_operations(name):
     ] == expected
 
 
-# Up to which order TensorFlow's own derivatives are right.
-MOST = 3
+# The highest order to which TensorFlow's own derivatives are tested.
+MAX_ORDER = 3
 
 
-def tapes_of(function, x, v, order):
-    """Returns the derivative along a line of a sum that is not linear in the results."""
+def derivative_by_tapes(function, x, v, order):
+    """Returns the derivative along a line of a nonlinear sum of the function's results."""
     t = tf.constant(0.0, tf.float64)
 
     def nested(order):
         if order == 0:
-            return mixed(function(x + t * v))
+            return nonlinear_sum(function(x + t * v))
         with tf.GradientTape() as tape:
             tape.watch(t)
             y = nested(order - 1)
@@ -697,41 +697,41 @@ def tapes_of(function, x, v, order):
     return nested(order)
 
 
-def mixed(results):
-    """Returns a sum of sines with generic factors: what comes behind an operation counts.
+def nonlinear_sum(results):
+    """Returns a sum of sines with generic factors, as operations that use the results.
 
-    The last of several numbers is not used, as behind a slice: its gradient is 0.
+    The last of several numbers is not used, as after a slice: its gradient is 0.
     """
     total = tf.constant(0.0, tf.float64)
     for y in keras.tree.flatten(results):
         if y.dtype.is_floating or y.dtype.is_complex:
             real = tf.cast(tf.math.real(y) if y.dtype.is_complex else y, tf.float64)
             flat = tf.reshape(real, [-1])
-            places, last = tf.range(tf.size(flat)), tf.size(flat) - 1
-            is_used = tf.cast((places < last) | (last == 0), tf.float64)
-            factors = is_used * (1.0 + tf.cos(tf.cast(places, tf.float64)))
+            indices, last = tf.range(tf.size(flat)), tf.size(flat) - 1
+            is_used = tf.cast((indices < last) | (last == 0), tf.float64)
+            factors = is_used * (1.0 + tf.cos(tf.cast(indices, tf.float64)))
             total += tf.reduce_sum(tf.sin(flat) * factors)
     return total
 
 
-def right_to(function, x, tolerance=1e-8):
-    """Returns up to which order nested tapes agree with jets, infinity if to the third."""
-    (y,), (v,) = along(lambda x: mixed(function(x)), [x], MOST)
-    for order in range(1, MOST + 1):
+def order_right_by_tapes(function, x, tolerance=1e-8):
+    """Returns the order to which nested tapes agree with jets, infinity if to the highest."""
+    (y,), (v,) = along(lambda x: nonlinear_sum(function(x)), [x], MAX_ORDER)
+    for order in range(1, MAX_ORDER + 1):
         exact = np.asarray(y.entry(order)[0])
         try:
-            found = tapes_of(function, x, v, order)
-        # What TensorFlow has no gradient of.
+            by_tapes = derivative_by_tapes(function, x, v, order)
+        # TensorFlow has no gradient of it.
         except LookupError:
             return order - 1
-        if found is None or not abs(found - exact) <= tolerance * (1.0 + abs(exact)):
+        if by_tapes is None or not abs(by_tapes - exact) <= tolerance * (1.0 + abs(exact)):
             return order - 1
     return math.inf
 
 
-# They are right as far as whoever declares them says, which is taken to be order 1.
-OF_AUTHORS = {"IdentityN", "PreventGradient", "StopGradient"}
-# At zeros alone they are wrong.
+# Gradients that the author of a function declares: the rows assume order 1.
+DECLARED_BY_AUTHORS = {"IdentityN", "PreventGradient", "StopGradient"}
+# Tapes are wrong at zeros only.
 AT_ZERO = {
     "BesselI0": (tf.math.bessel_i0, [0.0, 0.2]),
     "BesselI1": (tf.math.bessel_i1, [0.0, 0.2]),
@@ -746,55 +746,55 @@ AT_ZERO = {
         [0.0, 0.5, 0.2],
     ),
     "Spence": (lambda x: tf.math.special.spence(x + 1.0), [0.0, 0.2]),
-    "SelfAdjointEigV2": (lambda x: tf.linalg.eigvalsh(near_one(x)), [0.0, 0.0, 0.0]),
-    "Svd": (lambda x: tf.linalg.svd(near_one(x), compute_uv=False), [0.0, 0.0, 0.0]),
+    "SelfAdjointEigV2": (lambda x: tf.linalg.eigvalsh(near_identity(x)), [0.0, 0.0, 0.0]),
+    "Svd": (lambda x: tf.linalg.svd(near_identity(x), compute_uv=False), [0.0, 0.0, 0.0]),
     "Xdivy": (lambda x: tf.math.xdivy(x, x + 2.0), [0.0, 0.2]),
     "Xlog1py": (lambda x: tf.math.xlog1py(x, x + 2.0), [0.0, 0.2]),
     "Xlogy": (lambda x: tf.math.xlogy(x, x + 2.0), [0.0, 0.2]),
 }
 
 
-def near_one(x):
-    """Returns a symmetric matrix of an x of three numbers, the identity at 0."""
+def near_identity(x):
+    """Returns the symmetric matrix I + [[x0, x1], [x1, x2]]."""
     return tf.eye(2, dtype=x.dtype) + tf.gather(x, [[0, 1], [1, 2]], axis=-1)
 
 
-def columns_of(function, x, left_out=()):
-    """Returns the kinds of the operations of a function and the least of their columns."""
+def kinds_and_declared_order(function, x, excluded=()):
+    """Returns the kinds of a function's operations and the order to which tapes are right."""
     traced = operations.trace(function, [x])
     moving = [True, *[False] * len(traced.captured)]
-    found = [
+    steps = [
         step for step in walk.steps(traced.program, moving)
-        if step.operation.type not in left_out
+        if step.operation.type not in excluded
     ]  # fmt: skip
-    least = min(map(taped.order_right_by_tapes, found), default=math.inf)
-    return {step.operation.type for step in found}, least if least < MOST else math.inf
+    least = min(map(taped.order_right_by_tapes, steps), default=math.inf)
+    return {step.operation.type for step in steps}, least if least < MAX_ORDER else math.inf
 
 
 @pytest.mark.parametrize("name", representatives(FUNCTIONS, [*FUNCTIONS][::9]))
-def test_tapes_are_right_as_far_as_the_rows_say(name):
+def test_order_to_which_tapes_are_right(name):
     function, shape = FUNCTIONS[name]
     x = tf.constant(np.random.default_rng(1).uniform(0.15, 0.75, shape))
-    kinds, known = columns_of(function, x, AT_ZERO)
-    if kinds.isdisjoint(OF_AUTHORS):
-        assert right_to(function, x) == known
+    kinds, declared = kinds_and_declared_order(function, x, AT_ZERO)
+    if kinds.isdisjoint(DECLARED_BY_AUTHORS):
+        assert order_right_by_tapes(function, x) == declared
 
 
-def are_numbers(tensors):
+def is_number(tensors):
     return [y.dtype.is_floating or y.dtype.is_complex for y in tensors]
 
 
-def several(function, *shape, dtype="float64"):
-    """Returns the operations with a rule, and several inputs or outputs, of a function."""
+def with_several_numbers(function, *shape, dtype="float64"):
+    """Yields a function's operations that have a rule and several inputs or outputs."""
     x = tf.constant(np.random.default_rng(1).uniform(0.15, 0.75, shape), dtype)
     for operation in walk.all_operations(operations.trace(function, [x]).program):
         row = operations.row(operation.type)
-        numbers = sum(map(sum, map(are_numbers, (operation.inputs, operation.outputs))))
+        numbers = sum(map(sum, map(is_number, (operation.inputs, operation.outputs))))
         if row and row.jet and row.control_flow is None and numbers > 2:
             yield operation
 
 
-def normalized(is_training):
+def fused_batch_norm(is_training):
     def function(x):
         statistics = [] if is_training else x[0, 0, 0]
         return tf.raw_ops.FusedBatchNormV3(
@@ -805,8 +805,8 @@ def normalized(is_training):
     return function
 
 
-# Pairs of an input and an output, of which the derivative is truly 0 or there is no output.
-TRULY_ZERO = {
+# Pairs of an input and an output whose derivative is exactly 0 or whose output is empty.
+ZERO_DERIVATIVES = {
     "IdentityN": {(0, 1), (1, 0)},
     "LogMatrixDeterminant": {(0, 0)},
     "SelfAdjointEigV2": {(0, 1)},
@@ -814,38 +814,40 @@ TRULY_ZERO = {
 }
 
 
-def test_what_tapes_leave_out_stands_in_the_rows():
-    """Of one of each kind: other settings have the same gradients."""
+def test_gradients_that_tapes_leave_out_are_declared():
+    """One operation of each kind: other settings have the same gradients."""
     by_kind = {
-        op.type: op for each in FUNCTIONS.values() for op in several(each[0], *each[1])
+        op.type: op
+        for case in FUNCTIONS.values()
+        for op in with_several_numbers(case[0], *case[1])
     }
     for is_training in (True, False):
-        (batch,) = several(normalized(is_training), 1, 2, 2, 2, dtype="float32")
+        (batch,) = with_several_numbers(
+            fused_batch_norm(is_training), 1, 2, 2, 2, dtype="float32"
+        )
         by_kind[f"{batch.type} {is_training}"] = batch
     assert len(by_kind) > 40 and {"PadV2", "Polygamma"} <= set(by_kind)
-    told, measured = {}, {}
+    declared, measured = {}, {}
     for kind, operation in by_kind.items():
         sizes = len(operation.inputs), len(operation.outputs)
-        numbers = map(
-            np.flatnonzero, map(are_numbers, (operation.inputs, operation.outputs))
-        )
-        pairs = set(itertools.product(*(map(int, each) for each in numbers)))
-        # Some have no gradient at all.
+        numbers = map(np.flatnonzero, map(is_number, (operation.inputs, operation.outputs)))
+        pairs = set(itertools.product(*(map(int, positions) for positions in numbers)))
+        # Some kinds have no gradient at all.
         with contextlib.suppress(LookupError):
             measured[kind] = {
                 pair
-                for pair in pairs - TRULY_ZERO.get(kind, set())
+                for pair in pairs - ZERO_DERIVATIVES.get(kind, set())
                 if not taped.measured_order(
                     operation,
                     *([n == m for m in range(size)] for n, size in zip(pair, sizes)),
                 )
             }
-            told[kind] = set(operations.row(operation.type).left_out) & pairs
-    assert told == measured
+            declared[kind] = set(operations.row(operation.type).left_out) & pairs
+    assert declared == measured
 
 
-# Functions of which TensorFlow has derivatives by one argument or of one output only, where
-# others depend on x, too.
+# Functions that TensorFlow differentiates by one argument or one output only, where others
+# depend on x as well.
 LEFT_OUT_BY_TAPES = {
     "zeta": lambda x: tf.math.zeta(x + 1.5, x + 1.0),
     "zeta of a constant": lambda x: tf.math.zeta(x + 1.5, 2.0 + 0.0 * x),
@@ -854,19 +856,21 @@ LEFT_OUT_BY_TAPES = {
         tf.reduce_sum(x) > 0.0, lambda: tf.math.zeta(x + 1.5, x + 1.0), lambda: x
     ),
     "polygamma": lambda x: tf.math.polygamma(x + 1.0, x + 1.0),
-    # By one argument alone, and by another path beside.
+    # Differentiated by one argument only, and x reaches y by another path as well.
     "zeta beside x": lambda x: tf.math.zeta(x + 1.5, tf.ones_like(x)) + x,
-    "an operation without a gradient beside x": lambda x: glimpse(x) + x,
-    "a mean of a batch": lambda x: of_batch(x, 1),
-    "a variance of a batch beside x": lambda x: of_batch(x, 2) + x,
-    "given statistics of a batch": lambda x: tf.cast(
-        normalized(False)(images_of(x))[0][0, 0, 0, :, None], x.dtype
+    "an operation without a gradient beside x": lambda x: extract_glimpse(x) + x,
+    "a mean of batch normalization": lambda x: times_batch_statistics(x, 1),
+    "a variance of batch normalization beside x": lambda x: (
+        times_batch_statistics(x, 2) + x
     ),
-    "sparse tensors beside x": lambda x: joined_sparse(x) + x,
+    "batch normalization with given statistics": lambda x: tf.cast(
+        fused_batch_norm(False)(images_of(x))[0][0, 0, 0, :, None], x.dtype
+    ),
+    "sparse tensors beside x": lambda x: concatenated_sparse(x) + x,
     "bits": lambda x: fast_reciprocal_root(x),
     "bits beside x": lambda x: fast_reciprocal_root(x) * x,
     "bits without a sign": lambda x: without_sign(x) + x**2,
-    "bits in a text": lambda x: (
+    "serialized": lambda x: (
         x * tf.ensure_shape(tf.io.parse_tensor(tf.io.serialize_tensor(x), x.dtype), x.shape)
     ),
     "bits in a loop": lambda x: tf.map_fn(fast_reciprocal_root, x),
@@ -878,13 +882,13 @@ def images_of(x):
     return tf.cast(tf.stack([x[:, 0], x[:, 0] ** 2]), "float32")[None, None]
 
 
-def of_batch(x, output):
-    """Returns x times the mean or the variance that a batch normalization returns beside y."""
-    statistics = normalized(True)(images_of(x))[output]
+def times_batch_statistics(x, output):
+    """Returns x times the mean or the variance that a batch normalization returns besides y."""
+    statistics = fused_batch_norm(True)(images_of(x))[output]
     return x * tf.cast(statistics, x.dtype)[:, None]
 
 
-def joined_sparse(x):
+def concatenated_sparse(x):
     sparse = tf.SparseTensor([[0, 0], [1, 0]], tf.reshape(x, [-1]), [2, 1])
     return tf.sparse.to_dense(tf.sparse.concat(1, [sparse, sparse]))[:, :1]
 
@@ -903,16 +907,16 @@ def without_sign(x):
     return tf.bitcast(tf.bitwise.bitwise_and(bits, tf.int64.max), x.dtype)
 
 
-def glimpse(x):
+def extract_glimpse(x):
     image = tf.cast(tf.reshape(x, (-1, 1, 1, 1)), "float32")
-    places = tf.zeros((x.shape[0], 2))
-    seen = RAW.ExtractGlimpse(input=image, size=[1, 1], offsets=places)
-    return tf.cast(tf.reshape(seen, x.shape), x.dtype)
+    offsets = tf.zeros((x.shape[0], 2))
+    image_part = RAW.ExtractGlimpse(input=image, size=[1, 1], offsets=offsets)
+    return tf.cast(tf.reshape(image_part, x.shape), x.dtype)
 
 
 @pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
 @pytest.mark.parametrize("name", LEFT_OUT_BY_TAPES)
-def test_an_input_that_tapes_leave_out_is_told(name, engine):
+def test_input_that_tapes_leave_out_is_an_error_or_warns(name, engine):
     x = np.array([[0.7], [1.3]])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -924,8 +928,8 @@ def test_an_input_that_tapes_leave_out_is_told(name, engine):
     assert engine == "tape" and "engine='tape' returns them" in str(caught[-1].message)
 
 
-# By the argument of which there is a derivative, and this derivative.
-HELD_BY_TAPES = {
+# Functions of an argument with a gradient, the others held, and their derivative.
+DIFFERENTIABLE_ARGUMENT = {
     "zeta": (
         lambda x: tf.math.zeta(tf.constant(3.0, x.dtype), x),
         lambda x: -3.0 * tf.math.zeta(tf.constant(4.0, x.dtype), x),
@@ -945,17 +949,17 @@ HELD_BY_TAPES = {
 
 @pytest.mark.filterwarnings("ignore:The operation")
 @pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
-@pytest.mark.parametrize("name", HELD_BY_TAPES)
-def test_an_input_that_stays_may_have_no_gradient(name, engine):
-    function, slope = HELD_BY_TAPES[name]
+@pytest.mark.parametrize("name", DIFFERENTIABLE_ARGUMENT)
+def test_held_input_may_have_no_gradient(name, engine):
+    function, slope = DIFFERENTIABLE_ARGUMENT[name]
     x = np.array([[0.7], [1.3]])
     dy = keras_smooth.derivatives(function, x, 1, engine=engine)[1]
     np.testing.assert_allclose(np.ravel(dy), np.ravel(slope(tf.constant(x))), rtol=1e-12)
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_a_padding_that_moves_has_its_derivative(order):
-    """TensorFlow's gradient leaves out what it is filled with."""
+def test_padding_value_that_depends_on_x_is_differentiated(order):
+    """TensorFlow's gradient leaves out the padding value."""
 
     def function(x):
         filled = tf.pad(x**2, [[0, 0], [1, 1]], constant_values=0.0)
@@ -973,7 +977,7 @@ def test_a_padding_that_moves_has_its_derivative(order):
 
 
 @pytest.mark.parametrize("engine", ["auto", "jet"])
-def test_a_padding_of_a_constant_has_its_derivative(engine):
+def test_padding_value_beside_a_constant_is_differentiated(engine):
     def function(x):
         ones, filling = tf.ones_like(x), x[0, 0] ** 3
         return RAW.PadV2(input=ones, paddings=[[0, 0], [0, 1]], constant_values=filling)
@@ -985,7 +989,7 @@ def test_a_padding_of_a_constant_has_its_derivative(engine):
         keras_smooth.derivatives(function, x, 1, engine="tape")
 
 
-def test_the_next_number_moves_with_x():
+def test_nextafter_has_derivative_one():
     x = np.array([[0.7]])
     for engine in ("jet", "tape"):
         values = keras_smooth.derivatives(
@@ -996,24 +1000,28 @@ def test_the_next_number_moves_with_x():
 
 @pytest.mark.filterwarnings("ignore:The operation")
 @pytest.mark.parametrize("kind", AT_ZERO)
-def test_tapes_are_right_as_far_as_the_rows_say_at_zero(kind):
+def test_order_to_which_tapes_are_right_at_zero(kind):
     function, x = AT_ZERO[kind][0], tf.constant(AT_ZERO[kind][1], tf.float64)
-    kinds, known = columns_of(function, x)
-    assert kind in kinds and right_to(function, x) == known
+    kinds, declared = kinds_and_declared_order(function, x)
+    assert kind in kinds and order_right_by_tapes(function, x) == declared
 
 
 @pytest.mark.parametrize("power", [1, 2, 3])
-def test_tapes_of_complex_powers_at_zero_are_right_below_the_power(power):
+def test_order_to_which_tapes_of_complex_powers_are_right_at_zero(power):
     """TensorFlow's power 0 of the complex number 0 is NaN."""
 
     def function(x):
         return tf.math.real(tf.complex(x, 2.0 * x) ** power)
 
     x = tf.constant([0.0, 0.2], tf.float64)
-    assert right_to(function, x) == columns_of(function, x)[1] == power - 1
+    assert (
+        order_right_by_tapes(function, x)
+        == kinds_and_declared_order(function, x)[1]
+        == power - 1
+    )
 
 
-# Smooth where an operation guards against what is no number.
+# Smooth functions at points where an operation guards against NaN or infinity.
 GUARDED = {
     "complex power": lambda x: tf.math.real(tf.complex(x, tf.sin(x)) ** 2),
     "complex powers": lambda x: tf.math.imag(
@@ -1034,16 +1042,16 @@ GUARDED = {
 
 @pytest.mark.parametrize("engine", ["auto", "jet"])
 @pytest.mark.parametrize("name", GUARDED)
-def test_derivatives_at_a_guard_that_is_not_needed(name, engine):
+def test_derivatives_of_smooth_functions_at_guarded_points(name, engine):
     function, x = GUARDED[name], np.array([[0.0], [0.5]])
     values = keras_smooth.derivatives(function, x, 3, engine=engine)
     for order in (1, 2, 3):
         exact, error = derivative(lambda t: np.asarray(function(x + t)), order)
-        found = np.reshape(values[order], x.shape)
-        np.testing.assert_allclose(found, exact, atol=1e-9 + 30 * error)
+        derivatives = np.reshape(values[order], x.shape)
+        np.testing.assert_allclose(derivatives, exact, atol=1e-9 + 30 * error)
 
 
-WRONG_AT = {
+WRONG_AT_FIRST_SAMPLE = {
     "Spence": lambda x: tf.math.special.spence(x + 1.0),
     "UnsortedSegmentProd": lambda x: tf.transpose(
         tf.math.unsorted_segment_prod(tf.transpose(tf.concat([x, x + 1.0], 1)), [0, 0], 1)
@@ -1052,16 +1060,18 @@ WRONG_AT = {
 
 
 @pytest.mark.filterwarnings("ignore:The operation")
-@pytest.mark.parametrize("kind", WRONG_AT)
-def test_where_tapes_are_wrong_at_a_point_jets_of_theirs_are_no_numbers(kind):
-    function, x = WRONG_AT[kind], np.array([[0.0], [0.5]])
+@pytest.mark.parametrize("kind", WRONG_AT_FIRST_SAMPLE)
+def test_operations_by_tapes_return_nan_where_tapes_are_wrong(kind):
+    function, x = WRONG_AT_FIRST_SAMPLE[kind], np.array([[0.0], [0.5]])
     with pytest.warns(UserWarning, match=f"order 2 .* 1 of 2 samples, first at {kind}"):
         values = keras_smooth.derivatives(function, x)
     for order in (1, 2):
         exact, error = derivative(lambda t: np.asarray(function(x + t)), order)
-        right = slice(None) if order == 1 else slice(1, None)
-        found = np.reshape(values[order], x.shape)
-        np.testing.assert_allclose(found[right], exact[right], atol=1e-8 + 30 * error)
+        is_defined = slice(None) if order == 1 else slice(1, None)
+        derivatives = np.reshape(values[order], x.shape)
+        np.testing.assert_allclose(
+            derivatives[is_defined], exact[is_defined], atol=1e-8 + 30 * error
+        )
 
 
 SPECTRA = {
@@ -1072,23 +1082,23 @@ SPECTRA = {
 
 
 @pytest.mark.parametrize("name", SPECTRA)
-def test_equal_eigenvalues_have_no_second_derivative_and_it_is_told(name):
-    """That of a symmetric function of them has the term that is 0 times infinity here."""
+def test_second_derivatives_at_equal_eigenvalues_warn(name):
+    """For symmetric functions of the eigenvalues, a term of it is 0 times infinity."""
     x = np.zeros((1, 3))
     with pytest.warns(UserWarning, match="y is finite, but its derivatives"):
-        d2y = keras_smooth.hessian(lambda x: SPECTRA[name](near_one(x)), x)
+        d2y = keras_smooth.hessian(lambda x: SPECTRA[name](near_identity(x)), x)
     assert not np.isfinite(d2y).all()
     with pytest.warns(UserWarning, match="at some points wrong"):
-        keras_smooth.hessian(lambda x: SPECTRA[name](near_one(x)), x, engine="tape")
+        keras_smooth.hessian(lambda x: SPECTRA[name](near_identity(x)), x, engine="tape")
 
 
 @pytest.mark.parametrize("name", SPECTRA)
-def test_a_loss_of_derivatives_of_a_spectrum_has_a_gradient(name):
+def test_loss_of_second_derivatives_of_spectra_has_gradient(name):
     x, weight = np.array([[0.3, -0.4, 0.1]]), tf.Variable(0.7, dtype=tf.float64)
 
     def loss():
         hessian = keras_smooth.hessian(
-            lambda x: SPECTRA[name](near_one(tf.sin(weight * x))), x, engine="jet"
+            lambda x: SPECTRA[name](near_identity(tf.sin(weight * x))), x, engine="jet"
         )
         return tf.reduce_sum(hessian**2)
 
@@ -1098,13 +1108,13 @@ def test_a_loss_of_derivatives_of_a_spectrum_has_a_gradient(name):
 
     with tf.GradientTape() as tape:
         value = loss()
-    found = tape.gradient(value, weight)
+    gradient = tape.gradient(value, weight)
     exact, error = derivative(loss_at, 1, 0.05)
-    np.testing.assert_allclose(found, exact, atol=1e-8 + 30 * error)
+    np.testing.assert_allclose(gradient, exact, atol=1e-8 + 30 * error)
 
 
-def of_image(kind, **settings):
-    """Returns an operation that computes in float32."""
+def image_operation(kind, **settings):
+    """Returns a function that calls an operation of images in float32."""
 
     def function(x):
         name = "image" if kind == "CropAndResize" else "images"
@@ -1115,7 +1125,7 @@ def of_image(kind, **settings):
 
 
 SIZE = {"size": [3, 6]}
-TURNED = {
+TRANSFORMED = {
     "transforms": [[1.0, 0.1, 0.0, 0.0, 1.0, 0.2, 0.0, 0.0]],
     "output_shape": [4, 4],
     "interpolation": "BILINEAR",
@@ -1129,17 +1139,19 @@ IMAGES = {
     "CropAndResize": {
         "boxes": [[0.1, 0.1, 0.8, 0.9]], "box_ind": [0], "crop_size": [3, 3]
     },
-    "ImageProjectiveTransformV2": TURNED,
-    "ImageProjectiveTransformV3": {**TURNED, "fill_value": 0.0},
+    "ImageProjectiveTransformV2": TRANSFORMED,
+    "ImageProjectiveTransformV3": {**TRANSFORMED, "fill_value": 0.0},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", IMAGES)
-def test_tapes_of_images_are_right_as_far_as_the_rows_say(kind):
+def test_order_to_which_tapes_of_image_operations_are_right(kind):
     x = tf.constant(np.random.default_rng(0).normal(size=IMAGE))
-    function = of_image(kind, **IMAGES[kind])
-    # Half the digits of float32, which a wrong derivative does not have.
-    assert right_to(function, x, 1e-3) == columns_of(function, x)[1]
+    function = image_operation(kind, **IMAGES[kind])
+    # Half the digits of float32; a wrong derivative does not agree to so many.
+    assert (
+        order_right_by_tapes(function, x, 1e-3) == kinds_and_declared_order(function, x)[1]
+    )
 
 
 FILLED = {
@@ -1148,29 +1160,30 @@ FILLED = {
         "extrapolation_value": 0.5,
     },
     "ImageProjectiveTransformV3": {
-        **TURNED, "transforms": [[1.0, 0.1, 2.3, 0.0, 1.0, 0.2, 0.0, 0.0]], "fill_value": 0.5
+        **TRANSFORMED, "transforms": [[1.0, 0.1, 2.3, 0.0, 1.0, 0.2, 0.0, 0.0]],
+        "fill_value": 0.5,
     },
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", FILLED)
-def test_the_number_beside_an_image_does_not_move(kind):
+def test_fill_value_beside_an_image_has_derivative_zero(kind):
     x = tf.constant(np.random.default_rng(0).normal(size=IMAGE))
-    function, h = of_image(kind, **FILLED[kind]), 0.01
+    function, h = image_operation(kind, **FILLED[kind]), 0.01
     (y,), (v,) = along(function, [x], 1)
     exact = (function(x + h * v) - function(x - h * v)) / (2 * h)
-    # What float32 and h^2 leave; the number itself is 0.5.
+    # The errors of float32 and of h^2; the fill value itself is 0.5.
     np.testing.assert_allclose(y.entry(1)[0], exact, atol=1e-3)
 
 
-def test_what_tapes_have_wrong_has_a_case():
+def test_every_row_of_wrong_tapes_has_a_case():
     rows = [row for row in operations.all_rows() if row.tapes_right_to != math.inf]
-    taped = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
-    elsewhere = {
-        *OF_AUTHORS,
+    python_functions = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
+    tested = {
+        *DECLARED_BY_AUTHORS,
         *AT_ZERO,
         *IMAGES,
-        *taped,
+        *python_functions,
         "Bitcast",
         "SerializeTensor",
         "CumulativeLogsumexp",
@@ -1181,16 +1194,16 @@ def test_what_tapes_have_wrong_has_a_case():
         "Softsign",
         "SoftmaxCrossEntropyWithLogits",
     }
-    assert {row.kind for row in rows} == elsewhere
+    assert {row.kind for row in rows} == tested
 
 
-def test_every_rule_has_a_kind_of_tensorflow():
+def test_every_row_is_a_kind_of_tensorflow():
     kinds = {row.kind for row in operations.all_rows()}
     assert [kind for kind in sorted(kinds) if not hasattr(tf.raw_ops, kind)] == []
 
 
-# What tapes lose or have wrong, and `auto` reads from the operations.
-DECLARED = {
+# Tapes lose these derivatives or have them wrong; `auto` sees it in the operations.
+WRONG_BY_TAPES = {
     "a mean that is held": lambda x: x[:, :1] ** 2 * tf.stop_gradient(x[:, 1:]),
     "a gradient that is declared": with_another_gradient,
     "softsign": tf.nn.softsign,
@@ -1201,20 +1214,20 @@ DECLARED = {
 
 
 @pytest.mark.filterwarnings("ignore:.*declares another gradient")
-@pytest.mark.parametrize("name", DECLARED)
-def test_auto_reads_what_tapes_have_wrong(name):
-    function, x = DECLARED[name], tf.constant([[0.3, -0.4], [0.7, 0.2]], tf.float64)
+@pytest.mark.parametrize("name", WRONG_BY_TAPES)
+def test_auto_uses_jets_where_tapes_are_wrong(name):
+    function, x = WRONG_BY_TAPES[name], tf.constant([[0.3, -0.4], [0.7, 0.2]], tf.float64)
     hessian = keras_smooth.hessian(function, x)
     v = np.array([0.6, -0.3])
     exact, error = derivative(lambda t: np.asarray(function(x + t * v)), 2)
-    found = np.einsum("nmij,i,j->nm", np.reshape(hessian, (2, -1, 2, 2)), v, v)
-    np.testing.assert_allclose(found, np.reshape(exact, (2, -1)), atol=1e-7 + 30 * error)
+    values = np.einsum("nmij,i,j->nm", np.reshape(hessian, (2, -1, 2, 2)), v, v)
+    np.testing.assert_allclose(values, np.reshape(exact, (2, -1)), atol=1e-7 + 30 * error)
 
 
-# Above the orders of jets, tapes are all there is.
+# Above the highest order of jets there are only tapes.
 @pytest.mark.parametrize("engine", ["auto", "tape"])
 @pytest.mark.parametrize("kind", ["BesselI0", "Pow", "StopGradient"])
-def test_tapes_above_the_orders_of_jets_are_told_where_they_are_wrong(kind, engine):
+def test_wrong_tapes_above_the_order_of_jets_warn(kind, engine):
     function = {
         "BesselI0": lambda x: tf.math.bessel_i0(x),
         "Pow": lambda x: x**2.0,
@@ -1224,14 +1237,14 @@ def test_tapes_above_the_orders_of_jets_are_told_where_they_are_wrong(kind, engi
         keras_smooth.directional(function, [[0.3]], [1.0], 7, engine=engine)
 
 
-def test_tapes_above_the_orders_of_jets_are_right_elsewhere():
+def test_tapes_above_the_order_of_jets_are_right_for_sin():
     value = keras_smooth.directional(tf.sin, np.array([[0.3]]), [1.0], 7)[7]
     np.testing.assert_allclose(value, [[-np.cos(0.3)]], rtol=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:The operation")
-def test_a_batch_normalization_has_two_derivatives_and_no_third():
-    """Against differences of its formula; float32 has 7 digits."""
+def test_batch_normalization_has_two_derivatives_but_no_third():
+    """Compared with differences of its formula; float32 has 7 digits."""
 
     def of_numpy(x):
         pairs = np.concatenate([x, x**2], axis=1)
@@ -1240,7 +1253,9 @@ def test_a_batch_normalization_has_two_derivatives_and_no_third():
 
     def function(x):
         pairs = tf.cast(tf.transpose(tf.concat([x, x * x], 1)), "float32")
-        return tf.cast(normalized(True)(pairs[None, None])[0][0, 0, 0, :, None], x.dtype)
+        return tf.cast(
+            fused_batch_norm(True)(pairs[None, None])[0][0, 0, 0, :, None], x.dtype
+        )
 
     x = np.array([[0.7], [1.3]])
     for engine in ("auto", "jet", "tape"):
@@ -1254,7 +1269,7 @@ def test_a_batch_normalization_has_two_derivatives_and_no_third():
         keras_smooth.directional(function, x, [1.0], 3, engine="tape")
 
 
-def test_a_ragged_tensor_in_a_loop_is_refused_in_a_sentence():
+def test_ragged_tensor_in_loop_raises_an_error_with_jets():
     def function(x):
         rows = tf.RaggedTensor.from_row_lengths(tf.reshape(x, [-1]), [2, 1])
         sums = tf.map_fn(
@@ -1271,7 +1286,7 @@ def test_a_ragged_tensor_in_a_loop_is_refused_in_a_sentence():
     np.testing.assert_allclose(dy, exact, rtol=1e-12)
 
 
-def test_a_lost_derivative_of_an_operation_without_a_rule_is_told():
+def test_python_functions_without_derivative_raise_with_jets():
     def squared(x):
         return tf.numpy_function(np.square, [x], x.dtype)
 
@@ -1285,8 +1300,8 @@ def test_a_lost_derivative_of_an_operation_without_a_rule_is_told():
         keras_smooth.directional(by_tape, np.ones((2, 1)), [1.0], 2, engine="jet")
 
 
-def test_a_rule_that_leaves_a_case_goes_through_tapes():
-    before = operations.row("Digamma").jet
+def test_rule_that_returns_not_implemented_uses_tapes():
+    registered = operations.row("Digamma").jet
     keras_smooth.register_jet_rule("Digamma", lambda operation, x: NotImplemented)
     try:
         with pytest.warns(UserWarning, match="Digamma"):
@@ -1294,18 +1309,18 @@ def test_a_rule_that_leaves_a_case_goes_through_tapes():
                 lambda x: tf.math.digamma(x) + x**2, np.array([[2.3]]), [1.0], engine="jet"
             )[1]
     finally:
-        operations.rows.add_column("Digamma", jet=before)
+        operations.rows.add_column("Digamma", jet=registered)
     # The trigamma function at 2.3, and 2 x.
     np.testing.assert_allclose(dy, float(tf.math.polygamma(1.0, 2.3)) + 4.6, rtol=1e-6)
 
 
-# Nothing is known of the number of samples when they are traced.
-OPEN_SIZES = {
+# Traced with an unknown number of samples.
+UNKNOWN_BATCH_SIZES = {
     "two open axes": lambda x: tf.transpose(
         tf.math.segment_sum(tf.transpose(x**3), [0, 0, 1])
     ),
     "cross": lambda x: keras.ops.cross(x, x**2),
-    "axes from behind": lambda x: tf.transpose(tf.transpose(x**3, [-1, -2]), [-1, 0]),
+    "negative axes": lambda x: tf.transpose(tf.transpose(x**3, [-1, -2]), [-1, 0]),
     "softmax": lambda x: tf.nn.softmax(x * x),
     "loop": lambda x: tf.while_loop(
         lambda i, y: i < 2, lambda i, y: (i + 1, y * x), [0, x]
@@ -1313,10 +1328,10 @@ OPEN_SIZES = {
 }
 
 
-@pytest.mark.parametrize("name", OPEN_SIZES)
-def test_number_of_samples_that_is_open(name):
+@pytest.mark.parametrize("name", UNKNOWN_BATCH_SIZES)
+def test_unknown_number_of_samples(name):
     function, x = (
-        OPEN_SIZES[name],
+        UNKNOWN_BATCH_SIZES[name],
         tf.constant([[0.3, -0.4, 0.1], [0.7, 0.2, -0.3]], tf.float64),
     )
 
@@ -1325,12 +1340,12 @@ def test_number_of_samples_that_is_open(name):
         return keras_smooth.derivatives(function, x, 2, engine="jet")
 
     eager = keras_smooth.derivatives(function, x, 2, engine="jet")
-    for value, exact in zip(compiled(x), eager, strict=True):
-        np.testing.assert_allclose(value, exact, rtol=1e-12, atol=1e-12)
+    for value, expected in zip(compiled(x), eager, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-12)
 
 
-# Inputs that move where they seldom do: by the operation's own gradient, or told.
-MOVING_SETTINGS = {
+# Inputs that are mostly constants depend on x: right by tapes, or an error.
+MOVING_PARAMETERS = {
     "padding": lambda x: tf.pad(x**3, [[1, 0]], constant_values=x[0] ** 3),
     "padding of a constant": lambda x: tf.pad(
         [1.0, 2.0], [[1, 0]], constant_values=x[0] ** 3
@@ -1341,11 +1356,11 @@ MOVING_SETTINGS = {
 
 
 @pytest.mark.filterwarnings("ignore:The operation")
-@pytest.mark.parametrize("name", MOVING_SETTINGS)
-def test_settings_that_move(name):
-    function, x = MOVING_SETTINGS[name], tf.constant([0.3, -0.4, 0.1], tf.float32)
+@pytest.mark.parametrize("name", MOVING_PARAMETERS)
+def test_parameters_that_depend_on_x_are_right_or_an_error(name):
+    function, x = MOVING_PARAMETERS[name], tf.constant([0.3, -0.4, 0.1], tf.float32)
     try:
-        (y,), (v,) = along32(function, x)
+        (y,), (v,) = along_in_float32(function, x)
     except ValueError as error:
         assert "is lost at" in str(error)
         return
@@ -1355,12 +1370,12 @@ def test_settings_that_move(name):
     np.testing.assert_allclose(y.entry(1)[0], exact, atol=1e-3)
 
 
-def along32(function, x):
+def along_in_float32(function, x):
     v = tf.constant([1.0, 0.5, -0.5])
     return keras.tree.flatten(apply(function, Jet(x, [v[None]]))), [v]
 
 
-def test_what_a_variable_keeps_goes_through_tapes():
+def test_assigned_variable_warns_and_its_derivative_is_lost():
     variable = tf.Variable(tf.zeros((2, 1), tf.float64))
 
     def function(x):

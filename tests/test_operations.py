@@ -1,4 +1,4 @@
-"""Every function of keras.ops against differences, tapes and what its operations tell."""
+"""Functions of keras.ops: their class, their tapes and their traced operations."""
 
 import functools
 import inspect
@@ -24,24 +24,24 @@ DIFFERENTIABLE = {
 
 
 class OperationLine:
-    """An operation along a line t -> point + t direction, as a function of t.
+    """A function of keras.ops along a line t -> point + t direction, as a function of t.
 
     Args:
-        row: Row of the operation.
-        at: All numbers of the point; None for generic ones.
+        row: Row of the function.
+        at: The value of all entries of the point; None for a generic point.
     """
 
     def __init__(self, row, at=None):
         self.row = row
-        places = row.sample.places()
+        slots = row.sample.places()
         self.points = [
-            place.point(seed) if at is None else np.full(place.shape, at)
-            for seed, place in enumerate(places)
+            slot.point(seed) if at is None else np.full(slot.shape, at)
+            for seed, slot in enumerate(slots)
         ]
-        self.directions = [place.direction(seed) for seed, place in enumerate(places)]
+        self.directions = [slot.direction(seed) for seed, slot in enumerate(slots)]
 
     def tensors(self, t):
-        """Returns two generic sums of all results at t: each has the kinks of all."""
+        """Returns two generic sums of all results at t, each with the kinks of all results."""
         lines = zip(self.points, self.directions)
         args, kwargs = self.row.sample.filled([p + t * d for p, d in lines])
         values = self.row.subject(*args, **kwargs)
@@ -51,7 +51,7 @@ class OperationLine:
 
     @property
     def noise(self) -> float:
-        """How much coarser it rounds than float64."""
+        """The factor by which it rounds more coarsely than float64."""
         return 1e7 if self.row.single else 1.0
 
     def __call__(self, ts: np.ndarray) -> np.ndarray:
@@ -65,14 +65,14 @@ def _flat(value) -> tf.Tensor:
     return tf.cast(value, tf.float64)
 
 
-def measured(line: OperationLine) -> float:
-    """Returns the class at t = 0 as differences have it: the least of all results."""
+def measured_class(line: OperationLine) -> float:
+    """Returns the class at t = 0 by one-sided interpolation, the lowest of all results."""
     nodes = np.polynomial.chebyshev.chebpts1(one_sided.DEGREE + 1)
     right = one_sided.WIDTH * (1 + nodes) / 2
     sides = {1: (right, line(right)), -1: (-right[::-1], line(-right[::-1]))}
-    here = line(np.zeros(1))[0]
-    found = []
-    for component in range(len(here)):
+    center = line(np.zeros(1))[0]
+    classes = []
+    for component in range(len(center)):
 
         def function(x, component=component):
             ts, values = sides[1 if x[0] > 0 else -1]
@@ -80,44 +80,47 @@ def measured(line: OperationLine) -> float:
             return values[:, component]
 
         limit = one_sided.limits(function, 0.0, 1, 0)[0]
-        if abs(limit - here[component]) > 1e-8 * line.noise**0.5 * (1 + abs(limit)):
+        if abs(limit - center[component]) > 1e-8 * line.noise**0.5 * (1 + abs(limit)):
             return -1
-        # Differences of float32 tell nothing of second derivatives.
+        # In float32, second differences are only rounding.
         max_order = 3 if line.noise == 1.0 else 1
-        found.append(one_sided.smoothness(function, [0.0], max_order, line.noise))
-    return min(found, default=math.inf)
+        classes.append(one_sided.smoothness(function, [0.0], max_order, line.noise))
+    return min(classes, default=math.inf)
 
 
-def some(names):
-    """Returns cases, of which hundreds of short ones take long together."""
+def every_sixth(names):
+    """Returns cases of which only every sixth runs without the slow tests."""
     names = list(names)
     return representatives(names, names[::6])
 
 
-# One that jumps without known joints may jump anywhere.
+# A function that jumps and has no known joints may jump anywhere.
 @pytest.mark.parametrize(
-    "name", some(n for n, r in DIFFERENTIABLE.items() if r.joints or r.smoothness >= 0)
+    "name",
+    every_sixth(n for n, r in DIFFERENTIABLE.items() if r.joints or r.smoothness >= 0),
 )
-def test_class_at_a_generic_point(name):
-    assert measured(OperationLine(DIFFERENTIABLE[name])) == math.inf
+def test_functions_are_smooth_at_generic_point(name):
+    assert measured_class(OperationLine(DIFFERENTIABLE[name])) == math.inf
 
 
 @pytest.mark.parametrize("name", [n for n, row in DIFFERENTIABLE.items() if row.joints])
-def test_class_at_the_joints(name):
+def test_registered_class_at_joints(name):
     row = DIFFERENTIABLE[name]
-    assert min(measured(OperationLine(row, at)) for at in row.joints) == row.smoothness
+    assert (
+        min(measured_class(OperationLine(row, at)) for at in row.joints) == row.smoothness
+    )
 
 
-# Points at which domains of functions of one number end, or pieces of them meet.
-ENDS = np.arange(-3.0, 3.25, 0.5)
+# Points at which the domain of an elementwise function may end, or its pieces may meet.
+POSSIBLE_EDGES = np.arange(-3.0, 3.25, 0.5)
 WIDTHS = 2.0 ** -np.arange(3, 9)
 
 
-def class_from_a_side(function, end, side) -> float:
-    """Returns how many derivatives go to a limit at a point, seen from a side of it.
+def class_from_one_side(function, end, side) -> float:
+    """Returns how many derivatives have a limit at a point, from one side.
 
-    Differences of order k over ever smaller steps settle if there are so many, and grow if
-    not. Of third order they round to 3e-6 at the smallest. A pole is no part of the domain.
+    Differences of order k over smaller and smaller steps converge if there are k derivatives
+    and grow if not. At the smallest step, third ones round to 3e-6. Poles are excluded.
     """
     with np.errstate(all="ignore"):
         if not np.isfinite(function(np.array([end]))).all():
@@ -134,25 +137,29 @@ def class_from_a_side(function, end, side) -> float:
     return math.inf
 
 
-def least_class_at_ends(function) -> float:
-    return min(class_from_a_side(function, end, side) for end in ENDS for side in (1, -1))
+def lowest_class_at_edges(function) -> float:
+    return min(
+        class_from_one_side(function, end, side)
+        for end in POSSIBLE_EDGES
+        for side in (1, -1)
+    )
 
 
-def _of_single_numbers(row) -> bool:
-    """Returns whether an operation maps numbers to numbers, one by one."""
-    places = row.sample.places()
-    if row.mixes or len(places) != 1 or len(places[0].shape) != 2:
+def _is_elementwise(row) -> bool:
+    """Returns whether a function maps each number to a number."""
+    slots = row.sample.places()
+    if row.mixes or len(slots) != 1 or len(slots[0].shape) != 2:
         return False
-    point = places[0].point()
-    other = np.random.default_rng(0).permutation(point.size)
+    point = slots[0].point()
+    permutation = np.random.default_rng(0).permutation(point.size)
     try:
-        results = [_result(row, each) for each in (point, point.ravel()[other])]
-    # Of rows, or of an axis.
+        results = [_result(row, x) for x in (point, point.ravel()[permutation])]
+    # It needs rows or an axis.
     except Exception:
         return False
     same = results[0].shape == point.shape and results[1].shape == (point.size,)
     is_float = results[0].dtype == np.float64
-    return same and is_float and np.array_equal(results[0].ravel()[other], results[1])
+    return same and is_float and np.array_equal(results[0].ravel()[permutation], results[1])
 
 
 def _result(row, x) -> np.ndarray:
@@ -160,38 +167,38 @@ def _result(row, x) -> np.ndarray:
     return np.asarray(row.subject(*args, **kwargs))
 
 
-SINGLE = [
+ELEMENTWISE = [
     name for name, row in DIFFERENTIABLE.items()
-    if not row.joints and _of_single_numbers(row)
+    if not row.joints and _is_elementwise(row)
 ]  # fmt: skip
 
 
-def test_functions_of_single_numbers_are_told():
-    assert {"numpy.sqrt", "numpy.log", "numpy.arccos", "math.rsqrt"} <= set(SINGLE)
-    assert len(SINGLE) > 40
+def test_elementwise_functions_are_recognized():
+    assert {"numpy.sqrt", "numpy.log", "numpy.arccos", "math.rsqrt"} <= set(ELEMENTWISE)
+    assert len(ELEMENTWISE) > 40
 
 
-@pytest.mark.parametrize("name", SINGLE)
-def test_class_at_the_ends_of_the_domain(name):
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_registered_class_at_edges_of_domain(name):
     row = SAMPLED[name]
 
-    found = least_class_at_ends(functools.partial(_result, row))
-    assert found == row.smoothness
+    measured = lowest_class_at_edges(functools.partial(_result, row))
+    assert measured == row.smoothness
 
 
 POWERS = {-1: math.inf, -0.5: math.inf, 0.5: 0, 1: math.inf, 1.5: 1, 2.0: math.inf, 2.5: 2}
 
 
 @pytest.mark.parametrize("exponent", POWERS)
-def test_class_of_powers(exponent):
+def test_smoothness_of_powers(exponent):
     x = keras.Input((2,), dtype="float64")
-    known = keras_smooth.smoothness(keras.Model(x, x**exponent))
-    assert known == POWERS[exponent]
-    assert least_class_at_ends(lambda x: np.float_power(x, exponent)) == known
+    declared = keras_smooth.smoothness(keras.Model(x, x**exponent))
+    assert declared == POWERS[exponent]
+    assert lowest_class_at_edges(lambda x: np.float_power(x, exponent)) == declared
 
 
-# Of models, by what their operations are called with.
-CALLED = {
+# Models whose class depends on the arguments of the operations.
+MODELS = {
     "power of a number": (lambda x: 2.0**x, math.inf),
     "power of two tensors": (lambda x: ops.power(x, ops.sin(x)), None),
     "to integers and back": (lambda x: ops.cast(ops.cast(x, "int32"), x.dtype), -1),
@@ -206,14 +213,14 @@ CALLED = {
 }
 
 
-@pytest.mark.parametrize("name", CALLED)
-def test_class_by_arguments(name):
-    function, expected = CALLED[name]
-    assert keras_smooth.smoothness(_graph(function)) == expected
+@pytest.mark.parametrize("name", MODELS)
+def test_smoothness_depends_on_arguments(name):
+    function, expected = MODELS[name]
+    assert keras_smooth.smoothness(_functional(function)) == expected
 
 
-def derivatives(line: OperationLine, order: int) -> list:
-    """Returns the results and their derivatives at t = 0 by tapes, None where lost."""
+def derivatives_by_tapes(line: OperationLine, order: int) -> list:
+    """Returns the results and their derivatives at t = 0 by tapes, None if lost."""
     t = tf.constant(0.0, tf.float64)
 
     def nested(order):
@@ -227,53 +234,55 @@ def derivatives(line: OperationLine, order: int) -> list:
     return nested(order)
 
 
-# Where TensorFlow says that it has no gradient, of the second order for softsign.
-REFUSED = {
+# TensorFlow raises since it has no gradient, for softsign of the second order.
+WITHOUT_GRADIENT = {
     "core.slice_update", "linalg.lu_factor", "nn.softsign", "numpy.unique"
 }  # fmt: skip
-# Their second derivatives are wrong by tapes: a mean is held.
-STOPPED = {"nn.layer_normalization", "nn.moments"}
+# Their second derivatives by tapes are wrong: the gradient of a mean is stopped.
+WRONG_SECOND_ORDER = {"nn.layer_normalization", "nn.moments"}
 # Sparsemax is wrong, see its row; a decoder's score has no gradient, and colours of this
 # sample are next to a kink.
-WRONG_HERE = {"nn.sparsemax", "nn.ctc_decode", "image.hsv_to_rgb"}
+EXCLUDED = {"nn.sparsemax", "nn.ctc_decode", "image.hsv_to_rgb"}
 
 
-@pytest.mark.parametrize("name", some(n for n in DIFFERENTIABLE if n not in WRONG_HERE))
-def test_tapes_have_the_derivatives_at_a_generic_point_or_refuse(name):
-    """Where pieces meet a generic point is on one of them."""
+@pytest.mark.parametrize(
+    "name", every_sixth(n for n in DIFFERENTIABLE if n not in EXCLUDED)
+)
+def test_tapes_are_right_at_generic_point_or_raise(name):
+    """A generic point lies on one piece of a piecewise function."""
     line = OperationLine(DIFFERENTIABLE[name])
-    # Differences of float32 tell nothing of second derivatives.
+    # In float32, second differences are only rounding.
     order = 2 if line.noise == 1.0 else 1
-    if name in STOPPED:
+    if name in WRONG_SECOND_ORDER:
         order = 1
     try:
-        found = derivatives(line, order)
+        by_tapes = derivatives_by_tapes(line, order)
     except LookupError:
-        assert name in REFUSED
+        assert name in WITHOUT_GRADIENT
         return
     nodes = one_sided.WIDTH * np.polynomial.chebyshev.chebpts1(2 * one_sided.DEGREE)
     values = line(nodes)
     for k in (1, 2)[:order]:
-        for component, value in enumerate(found[k]):
+        for component, value in enumerate(by_tapes[k]):
             fit = np.polynomial.Chebyshev.fit(nodes, values[:, component], 11)
             exact = fit.deriv(k)(0.0)
-            # None stands for 0: that is what a row of this class says.
+            # None means 0, since the row of the function has a class.
             value = 0.0 if value is None else float(value)
             assert abs(value - exact) < line.noise * one_sided.TOLERANCE[k] * (
                 1 + abs(exact)
             ), k
 
 
-# What operations tell of these is another class.
-OTHERWISE = {
-    # They lead over pieces, which join.
+# Functions for which the traced operations have another class than the registry.
+TRACED_CLASSES = {
+    # They are built from pieces, which join smoothly.
     "numpy.geomspace": -1,
     "numpy.nancumprod": -1,
     "numpy.nancumsum": -1,
-    # A kink at the end of a tiny interval around 0, and one beside the places.
+    # A kink at the end of a tiny interval around 0, and one at a tie.
     "nn.normalize": 0,
     "math.top_k": 0,
-    # Nothing is known of an operation in them.
+    # They have an operation of unknown class.
     **dict.fromkeys(
         [
             "image.hsv_to_rgb", "image.rgb_to_hsv", "math.segment_prod", "nn.ctc_decode",
@@ -281,26 +290,26 @@ OTHERWISE = {
         ]
     ),
 }  # fmt: skip
-# TensorFlow or Keras cannot trace them as they are called here.
+# TensorFlow or Keras cannot trace them with these arguments.
 NOT_TRACED = {
     "core.slice_update", "numpy.corrcoef", "numpy.exp2", "numpy.isin", "numpy.kron"
 }  # fmt: skip
 
 
 def read(row):
-    """Returns what the operations of a function tell."""
-    symbols = [tf.TensorSpec(place.shape, "float64") for place in row.sample.places()]
+    """Returns the smoothness of the traced operations of a function."""
+    symbols = [tf.TensorSpec(slot.shape, "float64") for slot in row.sample.places()]
     args, kwargs = row.sample.filled(symbols)
     return registry.reading.read_call(row.subject, args, kwargs)
 
 
 @pytest.mark.parametrize("name", [n for n in DIFFERENTIABLE if n not in NOT_TRACED])
-def test_class_is_read(name):
+def test_class_of_traced_operations(name):
     row = DIFFERENTIABLE[name]
-    assert read(row).smoothness == OTHERWISE.get(name, row.smoothness)
+    assert read(row).smoothness == TRACED_CLASSES.get(name, row.smoothness)
 
 
-def test_every_function_of_keras_has_a_sample():
+def test_every_function_of_keras_ops_has_a_sample():
     modules = [ops, *(value for _, value in inspect.getmembers(ops, inspect.ismodule))]
     functions = {
         f"{module.__name__}.{name}": function
@@ -313,9 +322,9 @@ def test_every_function_of_keras_has_a_sample():
     assert [name for name, function in functions.items() if function not in sampled] == []
 
 
-def built(row) -> list:
-    """Returns the operations of the graph that a function builds from symbols."""
-    symbols = [place.symbol() for place in row.sample.places()]
+def operations_in_graph(row) -> list:
+    """Returns the operations of the Keras graph that a function builds from symbolic inputs."""
+    symbols = [slot.symbol() for slot in row.sample.places()]
     args, kwargs = row.sample.filled(symbols)
     outputs = keras.tree.flatten(row.subject(*args, **kwargs))
     outputs = [value for value in outputs if keras.backend.is_keras_tensor(value)]
@@ -325,13 +334,17 @@ def built(row) -> list:
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
-def test_operation_in_a_graph_is_found(name):
+def test_function_of_operation_in_graph(name):
     row = DIFFERENTIABLE[name]
-    for operation in built(row):
-        found = registry.function_of(operation)
-        assert found is not None
-        # It may have another name.
-        assert found is row.subject or "patches" in name or found in (ops.abs, ops.conj)
+    for operation in operations_in_graph(row):
+        registered = registry.function_of(operation)
+        assert registered is not None
+        # It may be registered by another name.
+        assert (
+            registered is row.subject
+            or "patches" in name
+            or registered in (ops.abs, ops.conj)
+        )
 
 
 def _two_inputs():
@@ -340,13 +353,13 @@ def _two_inputs():
     return keras.Model({"x": x, "t": t}, ops.sin(x) + t * dense(x))
 
 
-def _graph(function):
+def _functional(function):
     x = keras.Input((2,), dtype="float64")
     return keras.Model(x, function(x))
 
 
-# Models with second derivatives that are truly 0, where TensorFlow finds no path.
-STRAIGHT = {
+# Models whose second derivatives are exactly 0, where TensorFlow finds no path.
+AFFINE = {
     "affine": lambda x: 2.0 * keras.layers.Dense(1, dtype="float64")(x) + 1.0,
     "sum": lambda x: ops.sum(x, axis=-1, keepdims=True),
     "concatenation": lambda x: ops.concatenate([x, ops.zeros_like(x)], axis=-1),
@@ -356,34 +369,36 @@ STRAIGHT = {
 
 
 @pytest.mark.parametrize("engine", ["tape", "jet"])
-@pytest.mark.parametrize("name", STRAIGHT)
-def test_derivative_that_is_truly_zero(name, engine):
-    model, x = _graph(STRAIGHT[name]), np.ones((3, 2))
+@pytest.mark.parametrize("name", AFFINE)
+def test_affine_models_have_second_derivative_zero(name, engine):
+    model, x = _functional(AFFINE[name]), np.ones((3, 2))
     values = keras_smooth.derivatives(model, x, 2, engine=engine)
     assert not np.any(values[2]) and np.any(values[1])
 
 
-def test_zero_by_one_of_two_inputs():
+def test_affine_input_has_second_derivative_zero():
     points = {name: np.linspace(0.1, 1.0, 3)[:, None] for name in "xt"}
     second = keras_smooth.derivatives(_two_inputs(), points, 2, engine="tape")[2]
     assert not np.any(second["t"]["t"]) and np.all(second["x"]["t"])
-    # Jets have it from sums along lines, whose terms cancel to rounding.
+    # Jets compute it from sums along lines, whose terms cancel up to rounding.
     second = keras_smooth.derivatives(_two_inputs(), points, 2, engine="jet")[2]
     np.testing.assert_allclose(second["t"]["t"], 0.0, atol=1e-15)
 
 
-# Of what is computed, which the one that is stopped is told once.
+# Jets ignore the stopped gradient and warn about it once.
 @pytest.mark.filterwarnings("ignore:.*declares another gradient")
 @pytest.mark.parametrize("engine", ["tape", "jet"])
 @pytest.mark.parametrize("function", [ops.round, ops.floor, ops.stop_gradient])
-def test_derivative_that_is_lost(function, engine):
+def test_rounding_and_stopped_gradients_raise_lost(function, engine):
     if (function, engine) == (ops.stop_gradient, "jet"):
-        # Jets differentiate what is computed.
+        # Jets differentiate the computed function.
         x = np.ones((3, 2)) / 3
-        model = _graph(function)
-        found = keras_smooth.directional(model, x, np.ones(2), 1, engine=engine)[1]
+        model = _functional(function)
+        dy = keras_smooth.directional(model, x, np.ones(2), 1, engine=engine)[1]
         exact, error = derivative(lambda t: np.asarray(model(x + t)), 1)
-        np.testing.assert_allclose(found, exact, atol=1e-9 + 30 * error)
+        np.testing.assert_allclose(dy, exact, atol=1e-9 + 30 * error)
         return
     with pytest.raises(ValueError, match="order 1 is lost"):
-        keras_smooth.derivatives(_graph(function), np.ones((3, 2)) / 3, 1, engine=engine)
+        keras_smooth.derivatives(
+            _functional(function), np.ones((3, 2)) / 3, 1, engine=engine
+        )

@@ -20,7 +20,7 @@ SCALAR = {
         [
             lambda x: np.exp(-(x**2)),
             lambda x: -2 * x * np.exp(-(x**2)),
-            # The article prints (4x^2 - x), a misprint: see the test below.
+            # The article has the misprint (4x^2 - x), see the test below.
             lambda x: (4 * x**2 - 2) * np.exp(-(x**2)),
             lambda x: (12 * x - 8 * x**3) * np.exp(-(x**2)),
         ],
@@ -35,23 +35,23 @@ SCALAR = {
 @pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
 @pytest.mark.parametrize("name", SCALAR)
-def test_closed_form(name, order, wrap, points):
+def test_derivatives_equal_closed_form(name, order, wrap, points):
     function, exact = SCALAR[name]
     values = wrap(lambda x: keras_smooth.derivatives(function, x, order))(points)
     assert len(values) == order + 1
-    for value, true in zip(values, exact):
+    for value, expected in zip(values, exact):
         # Rounding of float64 in a dozen operations of order 10.
-        np.testing.assert_allclose(value, true(points), atol=1e-13)
+        np.testing.assert_allclose(value, expected(points), atol=1e-13)
 
 
-def test_the_article_misprints_the_second_derivative(points):
+def test_misprinted_formula_of_article_is_wrong(points):
     d2y = keras_smooth.derivatives(lambda x: ops.exp(-(x**2)), points)[2]
     misprint = (4 * points**2 - points) * np.exp(-(points**2))
     assert np.abs(d2y - misprint).max() > 1
 
 
-def _central(model, x, order, step=1e-4):
-    """The derivative of one order less, differenced along each axis of a sample."""
+def _central_differences(model, x, order, step=1e-4):
+    """Returns central differences of the derivative of one order less along each axis."""
     columns = []
     for axis in range(x.shape[1]):
         shift = np.zeros(x.shape[1])
@@ -66,27 +66,29 @@ def _central(model, x, order, step=1e-4):
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize(("dim", "outputs"), [(2, 1), (3, 2)])
-def test_several_inputs_and_outputs(make_model, dim, outputs, order, rng):
+def test_derivatives_of_networks_equal_central_differences(
+    make_model, dim, outputs, order, rng
+):
     model = make_model("tanh", dim=dim, outputs=outputs)
     x = rng.normal(size=(4, dim))
     value = keras_smooth.derivatives(model, x, order)[-1]
     assert value.shape == (4, outputs) + (dim,) * order
     # Central differences: step^2 times the next two derivatives, of order 1.
-    np.testing.assert_allclose(value, _central(model, x, order), atol=1e-7)
+    np.testing.assert_allclose(value, _central_differences(model, x, order), atol=1e-7)
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_one_input_keeps_the_shape_of_y(make_model, points, outputs):
+def test_derivatives_by_one_input_have_shape_of_y(make_model, points, outputs):
     values = keras_smooth.derivatives(make_model(outputs=outputs), points)
     assert [value.shape for value in values] == [(21, outputs)] * 3
 
 
-def test_vector_of_points(make_model, points):
+def test_points_as_vector(make_model, points):
     flat = keras_smooth.derivatives(lambda x: ops.sin(x), points[:, 0])
     assert [value.shape for value in flat] == [(21,)] * 3
 
 
-def test_structured_model(rng):
+def test_structured_inputs_and_outputs(rng):
     a, b = (
         keras.Input((width,), name=name, dtype="float64")
         for name, width in (("a", 2), ("b", 1))
@@ -113,21 +115,21 @@ def test_structured_model(rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_dtype_is_the_models(make_model, points, dtype):
+def test_dtype_of_derivatives_is_that_of_the_model(make_model, points, dtype):
     values = keras_smooth.derivatives(make_model(dtype=dtype), points)
     assert {value.dtype.name for value in values} == {dtype}
 
 
-def test_float32_agrees_with_float64(make_model, points):
-    coarse, fine = (
+def test_derivatives_are_finite_in_float32_and_float64(make_model, points):
+    in_float32, in_float64 = (
         keras_smooth.derivatives(make_model(dtype=dtype), points)
         for dtype in ("float32", "float64")
     )
-    # The starts draw from the same seed, but in another precision: compare orders of size.
-    assert all(np.isfinite(value).all() for value in coarse + fine)
+    # The initial weights differ between the precisions, so that the values cannot be compared.
+    assert all(np.isfinite(value).all() for value in in_float32 + in_float64)
 
 
-def test_gradients_of_the_weights_flow_through(make_model, points):
+def test_gradients_by_weights_equal_differences(make_model, points):
     model = make_model()
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(keras_smooth.derivatives(model, points)[2] ** 2)
@@ -136,14 +138,14 @@ def test_gradients_of_the_weights_flow_through(make_model, points):
     value, step = kernel.numpy(), 1e-5
     losses = []
     for sign in (1, -1):
-        moved = value.copy()
-        moved[0, 0] += sign * step
-        kernel.assign(moved)
+        shifted = value.copy()
+        shifted[0, 0] += sign * step
+        kernel.assign(shifted)
         losses.append(np.mean(np.square(keras_smooth.derivatives(model, points)[2])))
     np.testing.assert_allclose(slope, (losses[0] - losses[1]) / (2 * step), rtol=1e-6)
 
 
-def test_affine_model_has_a_true_zero(points):
+def test_affine_model_has_second_derivative_zero(points):
     model = keras.Sequential(
         [keras.Input((1,)), keras_smooth.Dense(3), keras_smooth.Dense(1)]
     )
@@ -151,7 +153,7 @@ def test_affine_model_has_a_true_zero(points):
     assert np.any(dy) and not np.any(d2y) and not np.any(d3y)
 
 
-def test_smooth_model_with_an_affine_output():
+def test_affine_output_of_smooth_model_has_second_derivative_zero():
     x = keras.Input((1,))
     outputs = [keras_smooth.Dense(1)(x), keras_smooth.Dense(1, "tanh")(x)]
     d2y = keras_smooth.derivatives(keras.Model(x, outputs), np.ones((2, 1)))[2]
@@ -159,13 +161,13 @@ def test_smooth_model_with_an_affine_output():
 
 
 @pytest.mark.parametrize("activation", ["hard_tanh", "soft_shrink", "sparse_sigmoid"])
-def test_lost_derivative_names_the_layer(make_model, points, activation):
+def test_error_for_lost_derivative_names_layer(make_model, points, activation):
     model = make_model(activation)
     with pytest.raises(ValueError, match=r"order 2 is lost: .*dense\S* \(Dense, C\^0\)"):
         keras_smooth.derivatives(model, points, engine="tape")
 
 
-def test_missing_gradient_names_the_operation(points):
+def test_error_for_missing_gradient_names_operation(points):
     model = keras.Sequential(
         [keras.Input((1,)), keras.layers.Dense(2, "softsign", name="first")]
     )
@@ -209,6 +211,6 @@ def test_dropout_is_off_unless_training(points):
         ),
     ],
 )
-def test_bad_input(x, arguments, error, words):
+def test_wrong_arguments_raise(x, arguments, error, words):
     with pytest.raises(error, match=words):
         keras_smooth.derivatives(lambda x: x**2, x, **arguments)

@@ -1,4 +1,4 @@
-"""Every rule against nested tapes over the layer itself, in float64."""
+"""Jets of layers and activations against nested tapes of the layer itself, in float64."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ from keras_smooth.jet import Jet
 
 ORDER = 3
 
-# Layer, shapes of a sample of its inputs.
+# Function that makes the layer, shapes of a sample of each of its inputs.
 LAYERS = {
     "dense": (lambda: layers.Dense(3, "tanh"), (4,)),
     "dense rank 3": (lambda: layers.Dense(3, "silu", use_bias=False), (5, 4)),
@@ -91,8 +91,8 @@ LAYERS = {
     "time distributed": (lambda: layers.TimeDistributed(layers.Dense(2, "tanh")), (3, 2)),
 }  # fmt: skip
 
-# Order 3 by nested tapes takes 3^3 sweeps: too many where one is slow.
-HIGHEST = {"bidirectional lstm": 2, "gru": 2, "conv1d groups": 2}
+# Order 3 by nested tapes takes 3^3 sweeps, too many for slow layers.
+MAX_ORDERS = {"bidirectional lstm": 2, "gru": 2, "conv1d groups": 2}
 
 
 def random_jets(rng, shapes, order=ORDER, batch=2, directions=2):
@@ -111,22 +111,22 @@ def terms(x):
     return [primal, *(tf.concat(tf.unstack(entry), axis=0) for entry in x.series)]
 
 
-def curve(terms, t):
+def taylor_polynomial(terms, t):
     return sum(term * t**k / math.factorial(k) for k, term in enumerate(terms))
 
 
-def along(x):
+def curves(x):
     """Returns the curves of a jet: t of shape (directions * batch,) to points."""
     entries, axes = terms(x), (1,) * (x.shape.rank - 1)
-    return lambda t: curve(entries, tf.reshape(t, (-1, *axes)))
+    return lambda t: taylor_polynomial(entries, tf.reshape(t, (-1, *axes)))
 
 
-def reference(function, xs, order=ORDER):
+def derivatives_by_tapes(function, xs, order=ORDER):
     """Returns the entries of all directions by nested tapes over t."""
-    paths = [along(x) for x in xs]
+    lines = [curves(x) for x in xs]
     t = tf.zeros([xs[0].directions * xs[0].shape[0]], tf.float64)
     return tapes.nested_tapes(
-        lambda t: function(*(path(t) for path in paths)),
+        lambda t: function(*(path(t) for path in lines)),
         t,
         order,
         tapes.AlongLine(_TrueZero(), order),
@@ -134,7 +134,7 @@ def reference(function, xs, order=ORDER):
 
 
 class _TrueZero:
-    """Paths on which tapes are right: where they find nothing there is 0."""
+    """Replaces the checks of tapes where they are right: no gradient means 0."""
 
     @staticmethod
     def are_right(order):
@@ -145,60 +145,63 @@ class _TrueZero:
         return tf.zeros_like(like) if row is None else row
 
 
-def components(function, t, order):
-    """Returns the entries by one gradient a component: slow, and with nothing of ours."""
+def derivatives_by_component(function, t, order):
+    """Returns the entries by one gradient for each component, without this package."""
     if order == 0:
         return [function(t)]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(t)
-        values = components(function, t, order - 1)
-        columns = tf.unstack(values[-1], axis=1)
-    return [*values, tf.stack([tape.gradient(column, t) for column in columns], axis=1)]
+        values = derivatives_by_component(function, t, order - 1)
+        components = tf.unstack(values[-1], axis=1)
+    return [
+        *values,
+        tf.stack([tape.gradient(component, t) for component in components], axis=1),
+    ]
 
 
 @pytest.mark.parametrize("name", representatives(["dense", "gru"], ["dense"]))
-def test_reference(name, rng):
+def test_reference_by_tapes_equals_gradients_of_components(name, rng):
     make, shape = LAYERS[name]
     layer, (x,) = float64(make), random_jets(rng, [shape], order=3)
-    path = along(x)
-    slow = components(lambda t: layer(path(t)), tf.zeros([4], tf.float64), 3)
-    for fast, exact in zip(reference(layer, [x], 3), slow, strict=True):
-        np.testing.assert_allclose(fast, exact, rtol=1e-12, atol=1e-12)
+    line = curves(x)
+    slow = derivatives_by_component(lambda t: layer(line(t)), tf.zeros([4], tf.float64), 3)
+    for fast, expected in zip(derivatives_by_tapes(layer, [x], 3), slow, strict=True):
+        np.testing.assert_allclose(fast, expected, rtol=1e-12, atol=1e-12)
 
 
-def elementwise(function, x, order):
-    """Returns the entries of an elementwise function by one sweep an order: each has its t."""
+def elementwise_derivatives(function, x, order):
+    """Returns the entries of an elementwise function by one sweep an order: t has x's shape."""
     entries = terms(x)
 
     def nested(t, order):
         if order == 0:
-            return [function(curve(entries, t))]
+            return [function(taylor_polynomial(entries, t))]
         with tf.GradientTape() as tape:
             tape.watch(t)
-            below = nested(t, order - 1)
-        slope = tape.gradient(below[-1], t)
-        return [*below, tf.zeros_like(t) if slope is None else slope]
+            lower = nested(t, order - 1)
+        slope = tape.gradient(lower[-1], t)
+        return [*lower, tf.zeros_like(t) if slope is None else slope]
 
     return nested(tf.zeros_like(entries[0]), order)
 
 
-def assert_agrees(y, function, xs, order=ORDER):
-    assert_entries(y, reference(function, xs, order))
+def assert_equals_tapes(y, function, xs, order=ORDER):
+    assert_entries(y, derivatives_by_tapes(function, xs, order))
 
 
-def assert_entries(y, exact):
+def assert_entries(y, expected):
     for direction in range(y.directions):
-        ours = [entry[direction] for entry in y.series]
-        true = [np.split(entry, y.directions)[direction] for entry in exact]
-        np.testing.assert_allclose(y.primal, true[0], rtol=1e-13, atol=1e-13)
-        for entry, value in zip(ours, true[1:]):
+        entries = [entry[direction] for entry in y.series]
+        references = [np.split(entry, y.directions)[direction] for entry in expected]
+        np.testing.assert_allclose(y.primal, references[0], rtol=1e-13, atol=1e-13)
+        for entry, value in zip(entries, references[1:]):
             assert_entry(entry, value)
 
 
-def assert_entry(entry, value):
-    scale = np.abs(value).max() + 1.0
-    # The issue's bound, relative to the largest entry.
-    np.testing.assert_allclose(entry / scale, value / scale, rtol=0, atol=1e-10)
+def assert_entry(entry, expected):
+    scale = np.abs(expected).max() + 1.0
+    # Rounding, relative to the largest entry.
+    np.testing.assert_allclose(entry / scale, expected / scale, rtol=0, atol=1e-10)
 
 
 def float64(make):
@@ -211,7 +214,7 @@ def float64(make):
 
 
 def randomize(layer):
-    """Gives biases and scales other values than 0 and 1."""
+    """Sets biases and scales to other values than 0 and 1."""
     for index, weight in enumerate(layer.weights):
         if "seed" not in weight.path:
             noise = np.random.default_rng(index).uniform(0.2, 0.8, weight.shape)
@@ -219,20 +222,20 @@ def randomize(layer):
 
 
 def reference_of(case):
-    """Returns the function that tapes differentiate: Keras' softsign has no y'' for them."""
+    """Returns the function that tapes differentiate: they have no y'' of Keras' softsign."""
     keras_softsign = case.row.subject is keras.activations.softsign
     return activations.softsign if keras_softsign else case.function
 
 
-def calling(layer):
+def call_on_tensors(layer):
     return lambda *xs: layer(list(xs) if len(xs) > 1 else xs[0])
 
 
-def carrying(layer):
+def call_on_jets(layer):
     return lambda *xs: apply(layer, list(xs) if len(xs) > 1 else xs[0])
 
 
-def moved(x, s, order):
+def shifted_jet(x, s, order):
     """Returns the jet of order `order` of the curve t -> x(s + t) of the first direction."""
     s = tf.reshape(s, (-1,) + (1,) * (x.shape.rank - 1))
     terms = [x.primal] + [entry[0] for entry in x.series]
@@ -243,21 +246,21 @@ def moved(x, s, order):
     return Jet(entries[0], [entry[None] for entry in entries[1:]])
 
 
-def assert_each_order_is_the_derivative_of_the_last(carry, function, xs):
-    """Checks entry n of a rule against one tape over its entry n - 1 along the curve.
+def assert_entries_by_induction(on_jets, function, xs):
+    """Checks entry n of a jet against one tape over its entry n - 1 along the curve.
 
-    Entry 0 is the function itself, so that by induction all orders stand on tapes; nested
-    ones would take 3^n tapes. That a rule of a lower order gives the same is checked too.
+    Entry 0 is the function itself, so that by induction all orders are checked by tapes;
+    nested ones would take 3^n tapes. Jets of a lower order must have the same entries.
     """
-    y, order = carry(*xs), xs[0].order
+    y, order = on_jets(*xs), xs[0].order
 
-    def below(s):
-        z = carry(*(moved(x, s, order - 1) for x in xs))
-        start = function(*(moved(x, s, 0).primal for x in xs))
+    def lower_entries(s):
+        z = on_jets(*(shifted_jet(x, s, order - 1) for x in xs))
+        start = function(*(shifted_jet(x, s, 0).primal for x in xs))
         return tf.stack([start, *(z.entry(n)[0] for n in range(1, order))], axis=1)
 
     values, slopes = tapes.nested_tapes(
-        below, tf.zeros([2], tf.float64), 1, tapes.AlongLine(_TrueZero(), 1)
+        lower_entries, tf.zeros([2], tf.float64), 1, tapes.AlongLine(_TrueZero(), 1)
     )
     for n in range(1, order + 1):
         assert_entry(y.entry(n)[0], slopes[:, n - 1])
@@ -265,58 +268,58 @@ def assert_each_order_is_the_derivative_of_the_last(carry, function, xs):
             assert_entry(y.entry(n)[0], values[:, n])
 
 
-def assert_rule(carry, function, xs):
+def assert_rule(on_jets, function, xs):
     """Checks a rule against nested tapes to order 2, and order by order above."""
-    assert_agrees(carry(*xs), function, xs, 2)
-    assert_each_order_is_the_derivative_of_the_last(carry, function, xs)
+    assert_equals_tapes(on_jets(*xs), function, xs, 2)
+    assert_entries_by_induction(on_jets, function, xs)
 
 
 @pytest.mark.parametrize("name", representatives(ACTIVATIONS, [*ACTIVATIONS][::4]))
-def test_activation_to_order_4(name, rng):
+def test_activation_to_order_4_equals_tapes(name, rng):
     case, (x,) = ACTIVATIONS[name], random_jets(rng, [(4,)], 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         y = apply(case.function, x)
     if case.row.mixes:
-        assert_agrees(y, reference_of(case), [x], 4)
+        assert_equals_tapes(y, reference_of(case), [x], 4)
     else:
-        assert_entries(y, elementwise(reference_of(case), x, 4))
+        assert_entries(y, elementwise_derivatives(reference_of(case), x, 4))
 
 
-# A few are slow to leave out: rules are made of the same arithmetic.
+# The others are marked slow: their rules use the same arithmetic.
 RECOMMENDED = [name for name, case in ACTIVATIONS.items() if case.row.recommended]
 
 
 @pytest.mark.parametrize("name", representatives(ACTIVATIONS, [*RECOMMENDED, "keras glu"]))
-def test_activation_to_order_6(name, rng):
+def test_activation_to_order_6_by_induction(name, rng):
     case = ACTIVATIONS[name]
-    assert_each_order_is_the_derivative_of_the_last(
+    assert_entries_by_induction(
         lambda x: apply(case.function, x),
         reference_of(case),
         random_jets(rng, [(4,)], 6),
     )
 
 
-# TensorFlow has a gradient of grouped convolutions on CPU under XLA alone, which compiles.
-COMPILED = "conv1d groups"
+# On CPU, TensorFlow has a gradient of grouped convolutions only under XLA, which is slow.
+GROUPED = "conv1d groups"
 
 
-@pytest.mark.parametrize("name", representatives(LAYERS, set(LAYERS) - {COMPILED}))
-def test_layer(name, rng):
+@pytest.mark.parametrize("name", representatives(LAYERS, set(LAYERS) - {GROUPED}))
+def test_layer_to_order_3_equals_tapes(name, rng):
     make, *shapes = LAYERS[name]
-    order = HIGHEST.get(name, 3)
+    order = MAX_ORDERS.get(name, 3)
     xs = random_jets(rng, shapes, order)
     layer = float64(make)
-    carry, function = carrying(layer), calling(layer)
+    on_jets, function = call_on_jets(layer), call_on_tensors(layer)
     function(*(x.primal for x in xs))
     randomize(layer)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert_rule(carry, function, xs)
+        assert_rule(on_jets, function, xs)
 
 
 # Layers whose second derivative by nested tapes is wrong or lost in Keras.
-ABOVE_TAPES = {
+WRONG_BY_TAPES = {
     "layer normalization": (lambda: layers.LayerNormalization(), (3, 4)),
     "group normalization": (lambda: layers.GroupNormalization(2), (3, 4)),
     "our layer normalization": (lambda: keras_smooth.layers.LayerNormalization(), (3, 4)),
@@ -331,45 +334,43 @@ ABOVE_TAPES = {
 @pytest.mark.parametrize(
     "name",
     representatives(
-        [n for n in LAYERS | ABOVE_TAPES if n not in HIGHEST],
+        [n for n in LAYERS | WRONG_BY_TAPES if n not in MAX_ORDERS],
         ["dense", "conv2d", "max pooling1d", "maximum", "attention", "layer normalization"],
     ),
 )
-def test_layer_to_order_6(name, rng):
-    make, *shapes = (LAYERS | ABOVE_TAPES)[name]
+def test_layer_to_order_6_by_induction(name, rng):
+    make, *shapes = (LAYERS | WRONG_BY_TAPES)[name]
     xs, layer = random_jets(rng, shapes, order=6), float64(make)
-    function = calling(layer)
+    function = call_on_tensors(layer)
     function(*(x.primal for x in xs))
     randomize(layer)
-    assert_each_order_is_the_derivative_of_the_last(carrying(layer), function, xs)
+    assert_entries_by_induction(call_on_jets(layer), function, xs)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_upsampling_interpolates_every_entry(interpolation, rng):
-    ours, theirs = (
+def test_upsampling_of_keras_equals_exact_layer_within_float32(interpolation, rng):
+    exact_layer, keras_layer = (
         float64(lambda kind=kind: kind(2, interpolation=interpolation))
         for kind in (keras_smooth.layers.UpSampling2D, layers.UpSampling2D)
     )
     (x,) = random_jets(rng, [(3, 3, 2)], order=6)
-    exact, found = apply(ours, x), apply(theirs, x)
+    expected, actual = apply(exact_layer, x), apply(keras_layer, x)
     for k in range(1, 7):
         # Keras' layer rounds to float32, which has 7 digits.
-        np.testing.assert_allclose(found.entry(k), exact.entry(k), atol=1e-5)
+        np.testing.assert_allclose(actual.entry(k), expected.entry(k), atol=1e-5)
 
 
-def test_multi_head_attention_to_order_6(rng):
+def test_multi_head_attention_to_order_6_by_induction(rng):
     layer = float64(lambda: layers.MultiHeadAttention(2, 3))
     (x,) = random_jets(rng, [(3, 4)], order=6)
     layer(x.primal, x.primal)
-    assert_each_order_is_the_derivative_of_the_last(
-        lambda x: apply(layer, x, x), lambda x: layer(x, x), [x]
-    )
+    assert_entries_by_induction(lambda x: apply(layer, x, x), lambda x: layer(x, x), [x])
 
 
 @pytest.mark.parametrize(
     "name", ["dense", "conv1d", "softmax", "attention", "multiply", "gru", "max pooling1d"]
 )
-def test_collapsed_layer_is_the_sum_over_directions(name, rng):
+def test_collapsed_entry_is_sum_over_directions(name, rng):
     make, *shapes = LAYERS[name]
     xs = random_jets(rng, shapes, order=2, directions=3)
     layer = float64(make)
@@ -377,14 +378,14 @@ def test_collapsed_layer_is_the_sum_over_directions(name, rng):
         Jet(x.primal, [x.series[0], tf.reduce_sum(x.series[1], 0, keepdims=True)], True)
         for x in xs
     ]
-    full, total = (apply(layer, zs if len(zs) > 1 else zs[0]) for zs in (xs, collapsed))
-    np.testing.assert_allclose(total.entry(1), full.entry(1), rtol=1e-12, atol=1e-12)
+    separate, total = (apply(layer, zs if len(zs) > 1 else zs[0]) for zs in (xs, collapsed))
+    np.testing.assert_allclose(total.entry(1), separate.entry(1), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(
-        total.entry(2)[0], np.sum(full.entry(2), axis=0), rtol=1e-10, atol=1e-10
+        total.entry(2)[0], np.sum(separate.entry(2), axis=0), rtol=1e-10, atol=1e-10
     )
 
 
-# Two sums of three directions; a direction that has no weight in one.
+# Two weighted sums of three directions; one of the weights is 0.
 WEIGHTS = np.array([[1.0, -0.5, 2.0], [0.0, 3.0, 1.0]])
 
 
@@ -395,12 +396,12 @@ WEIGHTS = np.array([[1.0, -0.5, 2.0], [0.0, 3.0, 1.0]])
         LAYERS, ["dense", "conv1d", "softmax", "attention", "multiply", "gru", "lstm"]
     ),
 )
-def test_sums_of_weighted_directions(name, order, rng):
-    """All layers carry sums of the last derivatives as they carry these."""
+def test_weighted_entry_is_weighted_sum_over_directions(name, order, rng):
+    """Layers map sums of the highest derivatives as they map each of these."""
     make, *shapes = LAYERS[name]
     xs = random_jets(rng, shapes, order=order, directions=3)
     layer = float64(make)
-    # Built outside of the trace, whose tensors it might keep.
+    # Built outside of the trace, since a layer may keep tensors of it.
     primals = [x.primal for x in xs]
     layer(primals if len(primals) > 1 else primals[0])
     summed = [
@@ -412,13 +413,13 @@ def test_sums_of_weighted_directions(name, order, rng):
         )
         for x in xs
     ]
-    full, sums = (apply(layer, zs if len(zs) > 1 else zs[0]) for zs in (xs, summed))
+    separate, sums = (apply(layer, zs if len(zs) > 1 else zs[0]) for zs in (xs, summed))
     for k in range(1, order):
-        np.testing.assert_allclose(sums.entry(k), full.entry(k), rtol=1e-12, atol=1e-12)
-    exact = np.tensordot(WEIGHTS, full.entry(order), 1)
-    # The same terms in another order.
-    scale = 1.0 + np.abs(exact).max()
-    np.testing.assert_allclose(sums.entry(order) / scale, exact / scale, atol=1e-11)
+        np.testing.assert_allclose(sums.entry(k), separate.entry(k), rtol=1e-12, atol=1e-12)
+    expected = np.tensordot(WEIGHTS, separate.entry(order), 1)
+    # Rounding: the same terms in another order.
+    scale = 1.0 + np.abs(expected).max()
+    np.testing.assert_allclose(sums.entry(order) / scale, expected / scale, atol=1e-11)
 
 
 def _normalized(x, axes, scale, shift, epsilon):
@@ -428,7 +429,7 @@ def _normalized(x, axes, scale, shift, epsilon):
 
 
 @pytest.mark.parametrize("axis", [-1, (1, 2)])
-def test_layer_normalization_is_exact_where_tapes_are_not(axis, rng):
+def test_layer_normalization_equals_its_formula(axis, rng):
     layer = float64(lambda: layers.LayerNormalization(axis=axis))
     xs = random_jets(rng, [(3, 4)], order=3)
     layer(xs[0].primal)
@@ -436,12 +437,12 @@ def test_layer_normalization_is_exact_where_tapes_are_not(axis, rng):
     scale, shift = np.asarray(layer.gamma), np.asarray(layer.beta)
     y = apply(layer, xs[0])
     np.testing.assert_allclose(y.primal, layer(xs[0].primal), rtol=1e-12)
-    assert_agrees(
+    assert_equals_tapes(
         y, lambda x: _normalized(x, axis, scale, shift, layer.epsilon), xs, order=3
     )
 
 
-def test_group_normalization(rng):
+def test_group_normalization_equals_its_formula(rng):
     layer = float64(lambda: layers.GroupNormalization(2))
     xs = random_jets(rng, [(3, 4)], order=3)
     layer(xs[0].primal)
@@ -455,23 +456,23 @@ def test_group_normalization(rng):
 
     y = apply(layer, xs[0])
     np.testing.assert_allclose(y.primal, layer(xs[0].primal), rtol=1e-12)
-    assert_agrees(y, function, xs, order=3)
+    assert_equals_tapes(y, function, xs, order=3)
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_multi_head_attention(causal, rng):
+def test_multi_head_attention_to_order_2_equals_tapes(causal, rng):
     layer = float64(lambda: layers.MultiHeadAttention(2, 3))
     xs = random_jets(rng, [(3, 4)], order=2)
     arguments = {"use_causal_mask": True} if causal else {}
     layer(xs[0].primal, xs[0].primal)
     y = apply(layer, xs[0], xs[0], **arguments)
-    assert_agrees(y, lambda x: layer(x, x, **arguments), xs, order=2)
+    assert_equals_tapes(y, lambda x: layer(x, x, **arguments), xs, order=2)
 
 
-def test_embedding_of_constants_and_of_jets(rng):
+def test_embedding_of_jets_is_constant(rng):
     layer = float64(lambda: layers.Embedding(5, 3))
     assert apply(layer, tf.constant([[1, 2]])).shape == (1, 2, 3)
-    # A number of a row is an integer: nothing moves behind it.
+    # Its input is converted to integers, so that the output has no derivatives.
     assert not isinstance(apply(layer, random_jets(rng, [(2,)], order=1)[0]), Jet)
 
 
@@ -491,7 +492,7 @@ def _branches(x):
     return layers.Concatenate()([y, layers.Multiply()([x, y])])
 
 
-GRAPHS = {
+FUNCTIONAL_MODELS = {
     "branches": (_branches, (3,)),
     "operations": (
         lambda x: ops.sin(x) * 2.0 + x**3 / (ops.exp(x) + 2.0) - ops.square(x) ** 2,
@@ -513,35 +514,35 @@ GRAPHS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", GRAPHS)
-def test_graph(name, rng):
-    function, *shapes = GRAPHS[name]
+@pytest.mark.parametrize("name", FUNCTIONAL_MODELS)
+def test_functional_model_to_order_3(name, rng):
+    function, *shapes = FUNCTIONAL_MODELS[name]
     model, xs = functional(function, *shapes), random_jets(rng, shapes, order=3)
-    assert_rule(carrying(model), calling(model), xs)
+    assert_rule(call_on_jets(model), call_on_tensors(model), xs)
 
 
 @pytest.mark.parametrize(
     "name",
-    representatives([*GRAPHS], ["branches", "operations"]),
+    representatives([*FUNCTIONAL_MODELS], ["branches", "operations"]),
 )
-def test_graph_to_order_6(name, rng):
-    function, *shapes = GRAPHS[name]
+def test_functional_model_to_order_6_by_induction(name, rng):
+    function, *shapes = FUNCTIONAL_MODELS[name]
     model, xs = functional(function, *shapes), random_jets(rng, shapes, order=6)
-    assert_each_order_is_the_derivative_of_the_last(carrying(model), calling(model), xs)
+    assert_entries_by_induction(call_on_jets(model), call_on_tensors(model), xs)
 
 
 @pytest.mark.parametrize("axis", [-1, (1, 2)])
-def test_layer_normalization_as_an_operation_with_a_scale(axis, rng):
+def test_ops_layer_normalization_with_scale(axis, rng):
     scale, shift = rng.normal(size=(2, 4) if axis == -1 else (2, 3, 4))
     model = functional(
         lambda x: ops.layer_normalization(x, scale, shift, axis=axis, epsilon=0.01), (3, 4)
     )
     (x,) = random_jets(rng, [(3, 4)], order=2)
     y = apply(model, x)
-    assert_agrees(y, lambda x: _normalized(x, axis, scale, shift, 0.01), [x], order=2)
+    assert_equals_tapes(y, lambda x: _normalized(x, axis, scale, shift, 0.01), [x], order=2)
 
 
-# Calls with arguments, inside a graph.
+# Layers called with arguments in a Functional model.
 CALLS = {
     "training=False": (lambda x: layers.Dropout(0.5)(x, training=False), (3,)),
     "batch norm": (lambda x: layers.BatchNormalization()(x, training=False), (3,)),
@@ -553,11 +554,11 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_call_with_arguments(name, rng):
+def test_functional_model_with_call_arguments(name, rng):
     function, *shapes = CALLS[name]
     model = functional(function, *shapes)
     (x,) = random_jets(rng, shapes, order=2)
-    assert_agrees(apply(model, x), model, [x], order=2)
+    assert_equals_tapes(apply(model, x), model, [x], order=2)
 
 
 MIXING = {
@@ -570,13 +571,13 @@ MIXING = {
 
 @pytest.mark.parametrize("engine", ["jet", "tape"])
 @pytest.mark.parametrize("name", MIXING)
-def test_what_mixes_samples_is_refused(name, engine):
+def test_functions_that_mix_samples_raise(name, engine):
     model = functional(MIXING[name], (3,))
     with pytest.raises(ValueError, match="mixes|samples for 6"):
         keras_smooth.derivatives(model, np.eye(6, 3), 2, engine=engine)
 
 
-# What each sample is made of becomes samples of a batch, and is put together again.
+# The parts of each sample become samples of a larger batch, and are joined again.
 FOLDING = {
     "steps": (lambda x: ops.reshape(
         layers.Dense(2, "tanh")(ops.reshape(x, (-1, 2))), (-1, 4, 2)), (4, 2)),
@@ -588,26 +589,26 @@ FOLDING = {
 
 @pytest.mark.parametrize("engine", ["jet", "tape"])
 @pytest.mark.parametrize("name", FOLDING)
-def test_a_reshape_that_folds_the_batch(name, engine, rng):
+def test_reshape_into_the_batch_and_back(name, engine, rng):
     function, *shapes = FOLDING[name]
     model, x = functional(function, *shapes), rng.normal(size=(5, *shapes[0]))
-    found = keras_smooth.derivatives(model, x, 2, engine=engine)
-    # Each sample alone shares no fold with others.
-    for at in range(5):
-        alone = keras_smooth.derivatives(model, x[at : at + 1], 2, engine="tape")
-        for value, exact in zip(found, alone, strict=True):
-            np.testing.assert_allclose(value[at], exact[0], rtol=1e-12, atol=1e-14)
+    whole = keras_smooth.derivatives(model, x, 2, engine=engine)
+    # A single sample cannot be mixed with others.
+    for index in range(5):
+        single = keras_smooth.derivatives(model, x[index : index + 1], 2, engine="tape")
+        for value, expected in zip(whole, single, strict=True):
+            np.testing.assert_allclose(value[index], expected[0], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("engine", ["jet", "tape"])
-def test_a_model_that_returns_another_number_of_samples_is_refused(engine):
+def test_model_that_returns_another_batch_size_raises(engine):
     model = functional(lambda x: ops.sin(ops.reshape(x, (-1, 6))), (3,))
     with pytest.raises(ValueError, match="returns 2 samples for 4"):
         keras_smooth.derivatives(model, np.ones((4, 3)), 2, engine=engine)
 
 
 @pytest.mark.parametrize("engine", ["jet", "tape"])
-def test_samples_that_are_mixed_between_two_reshapes_are_refused(engine):
+def test_samples_mixed_between_two_reshapes_raise(engine):
     def mixed(x):
         return ops.reshape(ops.cumsum(ops.reshape(x, (-1, 6)), axis=1) ** 2, (-1, 3))
 
@@ -617,20 +618,20 @@ def test_samples_that_are_mixed_between_two_reshapes_are_refused(engine):
 
 
 @pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
-def test_the_mode_inside_a_graph_is_that_of_the_call(engine):
+def test_training_mode_inside_model_is_that_of_outer_call(engine):
     def make(x):
         inner = keras.Model(x, layers.BatchNormalization(name="norm")(x, training=True))
         return keras.Sequential([inner])(ops.sin(x))
 
     model, x = functional(make, (3,)), np.eye(3)
-    # As in `predict`, the mode of the call counts.
+    # As in `predict`, the mode of the outer call counts.
     y, *_ = keras_smooth.derivatives(model, x, 2, engine=engine)
     np.testing.assert_allclose(y, model(x, training=False), rtol=1e-12)
     with pytest.raises(ValueError, match="mixes samples.*norm"):
         keras_smooth.derivatives(model, x, 2, engine=engine, training=True)
 
 
-def test_the_walk_leaves_the_model_as_it_is(rng):
+def test_jets_do_not_change_the_model(rng):
     model = functional(_branches, (3,))
     nodes = [layer.name for layer in model.layers]
     output = model.layers[-1].output
@@ -639,7 +640,7 @@ def test_the_walk_leaves_the_model_as_it_is(rng):
     assert model.layers[-1].output is output
 
 
-def test_masks_go_with_jets(rng):
+def test_masks_are_passed_on_with_jets(rng):
     def make():
         return keras.Sequential(
             [keras.Input((3, 2)), layers.Masking(), layers.SimpleRNN(2)]
@@ -648,11 +649,11 @@ def test_masks_go_with_jets(rng):
     model = float64(make)
     x = random_jets(rng, [(3, 2)], order=2)[0]
     x = Jet(tf.concat([x.primal[:, :2], tf.zeros((2, 1, 2), x.dtype)], axis=1), x.series)
-    assert_agrees(apply(model, x), model, [x], order=2)
+    assert_equals_tapes(apply(model, x), model, [x], order=2)
 
 
 def test_subclassed_model(rng):
-    class Own(keras.Model):
+    class Subclassed(keras.Model):
         def __init__(self):
             super().__init__()
             self.dense = layers.Dense(2, "tanh", dtype="float64")
@@ -660,13 +661,13 @@ def test_subclassed_model(rng):
         def call(self, x):
             return ops.square(self.dense(x))
 
-    model = Own()
+    model = Subclassed()
     xs = random_jets(rng, [(3,)], order=3)
     model(xs[0].primal)
-    assert_agrees(apply(model, xs[0]), model, xs, order=3)
+    assert_equals_tapes(apply(model, xs[0]), model, xs, order=3)
 
 
-def test_register_jet_rule_for_a_layer_and_a_function(rng):
+def test_register_jet_rule_for_layer_and_function(rng):
     class Doubled(layers.Layer):
         def call(self, x):
             return 2.0 * x
@@ -680,37 +681,37 @@ def test_register_jet_rule_for_a_layer_and_a_function(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         y = apply(cubed, apply(Doubled(dtype="float64"), xs[0]))
-    assert_agrees(y, lambda x: cubed(2.0 * x), xs)
+    assert_equals_tapes(y, lambda x: cubed(2.0 * x), xs)
 
 
-def test_register_jet_rule_for_an_operation(rng):
-    taken = []
+def test_register_jet_rule_for_operation(rng):
+    called_with = []
 
     def rule(operation, x):
-        taken.append(operation.type)
+        called_with.append(operation.type)
         return keras_smooth.jet.sin(x) / keras_smooth.jet.cos(x)
 
-    before = operations.row("Tan").jet
+    registered = operations.row("Tan").jet
     keras_smooth.register_jet_rule("Tan", rule)
     try:
         model = functional(lambda x: ops.tan(0.3 * x) + x, (3,))
         (x,) = random_jets(rng, [(3,)], order=3)
-        assert_agrees(apply(model, x), model, [x], order=3)
+        assert_equals_tapes(apply(model, x), model, [x], order=3)
     finally:
-        operations.rows.add_column("Tan", jet=before)
-    assert taken == ["Tan"]
+        operations.rows.add_column("Tan", jet=registered)
+    assert called_with == ["Tan"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [((3, len), "function or a class of layers"), ((len, 3), "`rule` must be a function")],
 )
-def test_register_jet_rule_refuses(arguments, words):
+def test_register_jet_rule_with_wrong_arguments_raises(arguments, words):
     with pytest.raises(TypeError, match=words):
         keras_smooth.register_jet_rule(*arguments)
 
 
-def test_non_differentiable_layer_is_named():
+def test_error_names_layer_without_derivative():
     model = keras.Sequential(
         [keras.Input((1,)), layers.Dense(2), layers.Discretization([0.0], name="bins")]
     )
@@ -720,7 +721,7 @@ def test_non_differentiable_layer_is_named():
 
 @dataclasses.dataclass(frozen=True)
 class Scaled:
-    """A function with a hash by its values, of which one has none."""
+    """A function whose hash uses its fields, of which one is not hashable."""
 
     factors: list
 
@@ -728,7 +729,7 @@ class Scaled:
         return self.factors[0] * tf.tanh(x)
 
 
-def test_functions_without_a_hash_are_differentiated_and_audited():
+def test_unhashable_functions_are_differentiated_and_audited():
     activation, x = Scaled([2.0]), np.linspace(-1.0, 1.0, 5)[:, None]
     with pytest.raises(TypeError):
         hash(activation)

@@ -1,4 +1,4 @@
-"""Operators with the engine "jet" against nested tapes, closed forms and user code."""
+"""Operators with the engine "jet" against nested tapes and closed forms; wrong arguments."""
 
 import functools
 import os
@@ -39,7 +39,7 @@ def gaussian_bump(dim):
 @pytest.mark.parametrize("wrap", representatives(WRAPS, ["eager", "graph"]))
 @pytest.mark.parametrize("engine", ["tape", "jet"])
 @pytest.mark.parametrize("batch_size", [None, 4])
-def test_closed_form(wrap, engine, batch_size, rng):
+def test_operators_equal_closed_form(wrap, engine, batch_size, rng):
     model, exact = gaussian_bump(3)
     x = rng.normal(size=(9, 3))
     options = {"engine": engine, "batch_size": batch_size}
@@ -58,34 +58,36 @@ def test_closed_form(wrap, engine, batch_size, rng):
     ("dim", "order", "outputs"),
     representatives([(1, 6, 1), (2, 3, 2), (3, 2, 2), (2, 4, 1)], [(1, 6, 1), (3, 2, 2)]),
 )
-def test_derivatives_agree_with_tapes(make_model, dim, order, outputs, rng):
+def test_derivatives_by_jets_equal_tapes(make_model, dim, order, outputs, rng):
     model = make_model("tanh", dim=dim, outputs=outputs, width=4)
     x = rng.normal(size=(3, dim))
-    fast, slow = (
+    by_jets, by_tapes = (
         tf.function(
             lambda x, e=engine: keras_smooth.derivatives(model, x, order, engine=e)
         )(x)
         for engine in ("jet", "tape")
     )
-    assert [value.shape for value in fast] == [value.shape for value in slow]
-    for value, exact in zip(fast, slow):
-        # The issue's bound, relative to the largest entry.
-        scale = np.abs(exact).max()
-        np.testing.assert_allclose(value / scale, exact / scale, atol=1e-10)
+    assert [value.shape for value in by_jets] == [value.shape for value in by_tapes]
+    for value, expected in zip(by_jets, by_tapes):
+        # Rounding, relative to the largest entry.
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(value / scale, expected / scale, atol=1e-10)
 
 
-def test_sample_with_several_axes(make_model, rng):
+def test_samples_with_several_axes(make_model, rng):
     model = keras.Sequential(
         [keras.Input((2, 2), **FLOAT64), keras.layers.Flatten(**FLOAT64)]
     )
     model.add(keras_smooth.Dense(3, "tanh", **FLOAT64))
     x = rng.normal(size=(4, 2, 2))
-    fast, slow = (keras_smooth.derivatives(model, x, 2, engine=e) for e in ("jet", "tape"))
-    assert fast[2].shape == slow[2].shape == (4, 3, 2, 2, 2, 2)
-    np.testing.assert_allclose(fast[2], slow[2], atol=1e-13)
+    by_jets, by_tapes = (
+        keras_smooth.derivatives(model, x, 2, engine=e) for e in ("jet", "tape")
+    )
+    assert by_jets[2].shape == by_tapes[2].shape == (4, 3, 2, 2, 2, 2)
+    np.testing.assert_allclose(by_jets[2], by_tapes[2], atol=1e-13)
     assert keras_smooth.jacobian(model, x).shape == (4, 3, 2, 2)
     np.testing.assert_allclose(
-        keras_smooth.laplacian(model, x), np.einsum("bmijij->bm", slow[2]), atol=1e-13
+        keras_smooth.laplacian(model, x), np.einsum("bmijij->bm", by_tapes[2]), atol=1e-13
     )
 
 
@@ -97,7 +99,7 @@ def test_shapes_for_one_input_and_one_output(make_model, points):
     assert keras_smooth.laplacian(model, points).shape == (21, 1)
 
 
-def test_structured_output_under_both_engines(rng):
+def test_structured_output_with_both_engines(rng):
     x = keras.Input((2,), **FLOAT64)
     model = keras.Model(x, {"a": ops.sin(x), "b": [ops.square(x)]})
     points = rng.normal(size=(3, 2))
@@ -108,11 +110,11 @@ def test_structured_output_under_both_engines(rng):
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "hard_sigmoid"])
-def test_pieces_have_the_derivatives_of_the_pieces(make_model, points, activation):
-    """Almost everywhere, as documented, where TensorFlow gives them."""
+def test_piecewise_linear_activations_equal_tapes(make_model, points, activation):
+    """Almost everywhere, as documented, if TensorFlow has a gradient."""
     model = make_model(activation)
     y, dy, d2y = keras_smooth.derivatives(model, points, engine="jet")
-    # A rounding: the two multiply the same slopes in the opposite order.
+    # Rounding: the two engines multiply the same slopes in the opposite order.
     np.testing.assert_allclose(dy, keras_smooth.jacobian(model, points), atol=1e-14)
     assert np.any(dy) and not np.any(d2y)
 
@@ -132,8 +134,8 @@ OPERATORS = {
 }
 
 
-def stock(activation):
-    """Returns a model of Keras' own layers, which take every activation as it is."""
+def keras_model(activation):
+    """Returns a model of Keras' layers, which accept an activation of any smoothness."""
     return keras.Sequential(
         [
             keras.Input((1,), **FLOAT64),
@@ -145,18 +147,18 @@ def stock(activation):
 
 @pytest.mark.parametrize("activation", ["hard_tanh", "soft_shrink", "softsign"])
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_what_tapes_lose_comes_from_jets(points, operator, activation):
-    """TensorFlow has no y'' of them; that of a piece is that of the piece."""
-    model, x = stock(activation), points[:2]
+def test_jets_have_second_derivatives_that_tapes_lose(points, operator, activation):
+    """TensorFlow has no y'' of these activations; that of a linear piece is 0."""
+    model, x = keras_model(activation), points[:2]
     with pytest.raises(ValueError, match=r"order 2 is lost.*dense\S* \(Dense, C\^"):
         OPERATORS[operator](model, x, "tape")
     for engine in ("auto", "jet"):
-        found = OPERATORS[operator](model, x, engine)
-        found = found["d2y"] if isinstance(found, dict) else found
-        found = found[2] if isinstance(found, tuple) else found
+        d2y = OPERATORS[operator](model, x, engine)
+        d2y = d2y["d2y"] if isinstance(d2y, dict) else d2y
+        d2y = d2y[2] if isinstance(d2y, tuple) else d2y
         exact, error = derivative(lambda t: np.asarray(model(x + t)), 2, 1e-3, 6)
         # Differences of values of order 1 at steps of 1e-3 and less.
-        np.testing.assert_allclose(np.reshape(found, (2, 1)), exact, atol=1e-5 + 30 * error)
+        np.testing.assert_allclose(np.reshape(d2y, (2, 1)), exact, atol=1e-5 + 30 * error)
 
 
 FUNCTIONS = {
@@ -169,36 +171,36 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("operator", sorted(OPERATORS.keys() - {"DerivativeModel"}))
-def test_straight_pieces_have_the_second_derivative_0(points, operator, name):
-    # Where pieces meet, tapes cannot tell that it is 0.
+def test_linear_pieces_have_second_derivative_zero(points, operator, name):
+    # Tapes have no second gradient of a clip, even if it is 0.
     if name != "product":
         with pytest.raises(ValueError, match="order 2 is lost"):
             OPERATORS[operator](FUNCTIONS[name], points[:2], "tape")
     for engine in ("auto", "jet", *["tape"] * (name == "product")):
-        found = OPERATORS[operator](FUNCTIONS[name], points[:2], engine)
-        assert not np.any(found[2] if isinstance(found, tuple) else found)
+        result = OPERATORS[operator](FUNCTIONS[name], points[:2], engine)
+        assert not np.any(result[2] if isinstance(result, tuple) else result)
 
 
 @pytest.mark.parametrize("activation", ["softsign", "hard_tanh", "soft_shrink"])
-def test_what_is_lost_at_order_2_is_there_at_order_1(points, activation):
-    model, points = stock(activation), points[:3]
+def test_first_derivatives_exist_where_second_ones_are_lost(points, activation):
+    model, points = keras_model(activation), points[:3]
     slopes = [
         keras_smooth.directional(model, points, [1.0], 1, engine=engine)[1]
         for engine in ("jet", "tape")
     ]
     for slope in slopes:
-        # A rounding: the two multiply the same slopes in the opposite order.
+        # Rounding: the two engines multiply the same slopes in the opposite order.
         np.testing.assert_allclose(slope, keras_smooth.jacobian(model, points), atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_dtype_is_the_models(make_model, points, dtype):
+def test_dtype_of_derivatives_is_that_of_the_model(make_model, points, dtype):
     values = keras_smooth.derivatives(make_model(dtype=dtype), points, engine="jet")
     assert {value.dtype.name for value in values} == {dtype}
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "mixed_bfloat16"])
-def test_coarse_dtypes_in_a_graph(dtype):
+def test_half_precision_in_graph(dtype):
     x = tf.constant([[0.5, -0.25], [1.0, 0.75]])
     dense = keras.layers.Dense(1, "tanh", dtype=dtype)
     model = keras.Sequential([keras.Input((2,), dtype=x.dtype), dense])
@@ -207,33 +209,36 @@ def test_coarse_dtypes_in_a_graph(dtype):
         lambda model, x: keras_smooth.directional(model, x, [1.0, 0.5], 2)[2],
         lambda model, x: keras_smooth.hessian(model, x, engine="jet"),
     ):
-        in_a_graph = tf.function(lambda x, operator=operator: operator(model, x))(x)
-        # Another order of roundings: 8 bits of bfloat16, some of them lost in two orders.
+        in_graph = tf.function(lambda x, operator=operator: operator(model, x))(x)
+        # Rounding in another order: bfloat16 has 8 bits, and two derivatives lose some.
         np.testing.assert_allclose(
-            tf.cast(in_a_graph, "float32"),
+            tf.cast(in_graph, "float32"),
             tf.cast(operator(model, x), "float32"),
             atol=0.05,
         )
 
 
 def test_float32_agrees_with_float64(make_model, points):
-    fine = make_model(dtype="float64")
-    coarse = make_model(dtype="float32")
-    coarse.set_weights(fine.get_weights())
+    model_in_float64 = make_model(dtype="float64")
+    model_in_float32 = make_model(dtype="float32")
+    model_in_float32.set_weights(model_in_float64.get_weights())
     pairs = zip(
-        *(keras_smooth.derivatives(m, points, 3, engine="jet") for m in (coarse, fine))
+        *(
+            keras_smooth.derivatives(model, points, 3, engine="jet")
+            for model in (model_in_float32, model_in_float64)
+        )
     )
-    for value, exact in pairs:
+    for value, expected in pairs:
         # float32 has 7 digits; three layers and three orders lose two of them.
-        np.testing.assert_allclose(value, exact, atol=1e-5 * np.abs(exact).max())
+        np.testing.assert_allclose(value, expected, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("engine", ["tape", "jet"])
-@pytest.mark.parametrize("whole", [True, False])
-def test_directional(make_model, engine, whole, rng):
+@pytest.mark.parametrize("one_per_sample", [True, False])
+def test_directional_equals_jacobian_and_hessian(make_model, engine, one_per_sample, rng):
     model = make_model(dim=3, outputs=2, width=4)
     x, v = rng.normal(size=(5, 3)), rng.normal(size=(5, 3))
-    v = v if whole else v[0]
+    v = v if one_per_sample else v[0]
     y, dy, d2y = keras_smooth.directional(model, x, v, 2, engine=engine, batch_size=2)
     jacobian, hessian = keras_smooth.jacobian(model, x), keras_smooth.hessian(model, x)
     v = np.broadcast_to(v, x.shape)
@@ -249,11 +254,11 @@ def test_directional(make_model, engine, whole, rng):
         [("eager", 3), ("graph", None)],
     ),
 )
-def test_gradients_of_the_weights_flow_through(make_model, wrap, batch_size, rng):
+def test_gradients_by_weights_through_laplacian(make_model, wrap, batch_size, rng):
     model = make_model(dim=2, width=4)
     x = tf.constant(rng.normal(size=(5, 2)))
 
-    def slopes(engine):
+    def gradients(engine):
         def compute(x):
             with tf.GradientTape() as tape:
                 value = keras_smooth.laplacian(
@@ -264,16 +269,16 @@ def test_gradients_of_the_weights_flow_through(make_model, wrap, batch_size, rng
 
         return compute
 
-    fast, slow = WRAPS[wrap](slopes("jet"))(x), tf.function(slopes("tape"))(x)
-    for value, exact in zip(fast, slow):
-        if value is None:  # the last bias: no derivative depends on it
-            assert exact is None or not np.any(exact)
+    by_jets, by_tapes = WRAPS[wrap](gradients("jet"))(x), tf.function(gradients("tape"))(x)
+    for value, expected in zip(by_jets, by_tapes):
+        if value is None:  # the last bias, on which no derivative depends
+            assert expected is None or not np.any(expected)
             continue
-        np.testing.assert_allclose(value, exact, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-12)
 
 
-def wide(body):
-    """Returns a model of nine inputs, several times the width of what follows."""
+def wide_input_model(body):
+    """Returns a model with nine inputs, several times as many as the units of its layers."""
     x = keras.Input((9,), **FLOAT64)
     return keras.Model(x, body(x))
 
@@ -282,12 +287,12 @@ def dense(units, activation="tanh"):
     return keras_smooth.Dense(units, activation, **FLOAT64)
 
 
-def _with_a_user_rule(x):
+def _with_user_rule(x):
     class Cubed(keras.layers.Layer):
         def call(self, x):
             return x * x * x
 
-    # A rule that makes jets without their frame.
+    # A rule that returns a jet without its frame.
     keras_smooth.register_jet_rule(
         Cubed, lambda layer, x: keras_smooth.jet.Jet(
             (z := keras_smooth.jet.power(x, 3)).primal, z.series, z.collapsed
@@ -296,7 +301,7 @@ def _with_a_user_rule(x):
     return dense(1)(Cubed(**FLOAT64)(dense(3)(x)))
 
 
-WIDE = {
+NARROW_BODIES = {
     "narrow": lambda x: dense(2, None)(dense(3, "gelu")(dense(3)(x))),
     "linear layers": lambda x: dense(2)(dense(4, None)(x)),
     "two branches": lambda x: dense(3)(x) * dense(3, "silu")(x) + dense(3)(x),
@@ -309,47 +314,50 @@ WIDE = {
     "tapes": lambda x: keras.layers.TimeDistributed(dense(2), **FLOAT64)(
         ops.reshape(dense(4)(x), (-1, 2, 2))
     ),
-    "user rule": _with_a_user_rule,
+    "user rule": _with_user_rule,
 }
 
 
 @pytest.mark.filterwarnings("ignore:There is no jet rule")
 @pytest.mark.parametrize(
-    "name", representatives(WIDE, ["narrow", "skip", "attention", "user rule"])
+    "name", representatives(NARROW_BODIES, ["narrow", "skip", "attention", "user rule"])
 )
-def test_laplacian_through_a_layer_narrower_than_x(name, rng):
-    model, x = wide(WIDE[name]), rng.normal(size=(3, 9))
+def test_laplacian_through_layers_narrower_than_x(name, rng):
+    model, x = wide_input_model(NARROW_BODIES[name]), rng.normal(size=(3, 9))
     y, dy, d2y = keras_smooth.differentiation.operators.with_laplacian(model, x)
     np.testing.assert_allclose(y, model(x), rtol=1e-13)
     _, slopes, hessian = keras_smooth.derivatives(model, x)
     np.testing.assert_allclose(dy, slopes, atol=1e-12)
-    exact = np.trace(hessian, axis1=-2, axis2=-1)
+    expected = np.trace(hessian, axis1=-2, axis2=-1)
     scale = np.abs(hessian).max()
-    # The issue's bound, relative to the largest second derivative.
-    np.testing.assert_allclose(d2y / scale, exact / scale, atol=1e-10)
+    # Rounding, relative to the largest second derivative.
+    np.testing.assert_allclose(d2y / scale, expected / scale, atol=1e-10)
     np.testing.assert_array_equal(keras_smooth.laplacian(model, x), d2y)
 
 
-@pytest.mark.parametrize("zero", [False, True])
-def test_weights_of_a_wide_laplacian_learn(zero, rng):
-    """Also where the first kernel has not full rank, which a factorization would feel."""
-    model, x = wide(WIDE["narrow"]), tf.constant(rng.normal(size=(3, 9)))
-    if zero:
+@pytest.mark.parametrize("singular", [False, True])
+def test_gradients_by_weights_of_wide_laplacian(singular, rng):
+    """Also if the first kernel is singular, where a factorization would fail."""
+    model, x = (
+        wide_input_model(NARROW_BODIES["narrow"]),
+        tf.constant(rng.normal(size=(3, 9))),
+    )
+    if singular:
         kernel = model.layers[1].kernel
         kernel.assign(kernel * [1.0, 0.0, 0.0])
 
-    def slopes(engine):
+    def gradients(engine):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(keras_smooth.laplacian(model, x, engine=engine) ** 2)
         return tape.gradient(loss, model.trainable_variables[:-1])
 
-    for value, exact in zip(slopes("jet"), slopes("tape")):
-        np.testing.assert_allclose(value, exact, rtol=1e-9, atol=1e-12)
+    for value, expected in zip(gradients("jet"), gradients("tape")):
+        np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.slow
-def test_poisson_equation_is_learnt_inside_fit():
-    """u'' = -pi^2 sin(pi x), through a user's train_step: the operators inside a loss."""
+def test_poisson_equation_in_compute_loss_is_solved():
+    """u'' = -pi^2 sin(pi x), with an operator inside a user's compute_loss."""
 
     class Poisson(keras.Model):
         def __init__(self):
@@ -375,12 +383,12 @@ def test_poisson_equation_is_learnt_inside_fit():
     keras_smooth.fit_lbfgs(
         model, x, np.sin(np.pi * x), epochs=300, jit_compile=False, verbose=0
     )
-    # What 300 iterations reach with ten units; a wrong gradient leaves an error of 1.
+    # 300 iterations with ten units reach this; a wrong gradient leaves an error of 1.
     assert np.abs(model(x) - np.sin(np.pi * x)).max() < 1e-2
 
 
 @pytest.mark.slow
-def test_jit_compiled_fit_takes_the_jet_engine(make_model, points):
+def test_jit_compiled_fit_of_derivative_model(make_model, points):
     model = keras_smooth.DerivativeModel(make_model())
     model.compile(loss="mse", jit_compile=True)
     targets = {"y": points, "dy": 1 + 0 * points, "d2y": 0 * points}
@@ -388,7 +396,7 @@ def test_jit_compiled_fit_takes_the_jet_engine(make_model, points):
 
 
 @pytest.mark.parametrize("engine", ["tape", "jet"])
-def test_batches_give_what_all_at_once_gives(make_model, points, engine):
+def test_batches_equal_whole(make_model, points, engine):
     model = make_model()
     whole = keras_smooth.derivatives(model, points, 2, engine=engine)
     for batch_size in (1, 8, 21, 100):
@@ -399,7 +407,7 @@ def test_batches_give_what_all_at_once_gives(make_model, points, engine):
             np.testing.assert_allclose(part, value, rtol=1e-12, atol=1e-13)
 
 
-def test_batches_of_unknown_number(make_model, points):
+def test_batches_with_unknown_number_of_samples(make_model, points):
     model = make_model()
     function = tf.function(
         lambda x: keras_smooth.laplacian(model, x, batch_size=8),
@@ -412,7 +420,7 @@ def test_batches_of_unknown_number(make_model, points):
 
 
 @pytest.mark.slow
-def test_a_million_points_take_less_than_200_mb(make_model):
+def test_million_points_in_batches_need_less_than_200_mb(make_model):
     model = make_model(width=20)
     x = tf.constant(np.linspace(-1.0, 1.0, 1_000_000)[:, None])
     function = tf.function(
@@ -428,7 +436,7 @@ def test_a_million_points_take_less_than_200_mb(make_model):
 
 
 def _peak_mb(reset: bool = False) -> float:
-    """Returns the largest resident memory since the last reset; Linux alone tells."""
+    """Returns the largest resident memory since the last reset, known on Linux only."""
     if not os.path.exists("/proc/self/clear_refs"):
         pytest.skip("no /proc to read the memory from")
     if reset:
@@ -448,17 +456,17 @@ def two_inputs():
 
 
 @pytest.fixture(scope="module")
-def plane():
-    """A model of two inputs for all that is refused: none of it changes a model."""
+def two_dim_model():
+    """A model of two inputs for the tests of errors, none of which changes a model."""
     return keras.Sequential([keras.Input((2,), **FLOAT64), dense(3), dense(1, None)])
 
 
-BAD = {
+WRONG_ARGUMENTS = {
     "integer x": ({"x": np.ones((2, 2), int)}, TypeError, "floats.*int64"),
     "empty x": ({"x": np.ones((0, 2))}, ValueError, r"shape \(0, 2\)"),
     "wrong width": ({"x": np.ones((2, 3))}, ValueError, r"expects points.*\(2, 3\)"),
     "wrong rank": ({"x": np.ones((2, 2, 1))}, ValueError, r"expects points.*\(2, 2, 1\)"),
-    "no engine": (
+    "unknown engine": (
         {"engine": "taylor"},
         ValueError,
         "`engine` must be one of .*'tape', 'jet'; received 'taylor'",
@@ -468,9 +476,9 @@ BAD = {
         ValueError,
         "not built",
     ),
-    "no model": ({"model": 3}, TypeError, "received 3"),
-    "all is one number": ({"x": np.float64(1.0)}, ValueError, r"shape \(\)"),
-    "true": ({"x": np.ones((2, 2), bool)}, TypeError, "floats.*bool"),
+    "not a model": ({"model": 3}, TypeError, "received 3"),
+    "scalar x": ({"x": np.float64(1.0)}, ValueError, r"shape \(\)"),
+    "boolean x": ({"x": np.ones((2, 2), bool)}, TypeError, "floats.*bool"),
     "two inputs": ({"model": two_inputs()}, ValueError, "takes 2 inputs.*received 1"),
     "structure": ({"x": {"a": np.ones((2, 1))}}, ValueError, "takes the inputs .*'a'"),
     "batch size 0": ({"batch_size": 0}, ValueError, "1 or more, received 0"),
@@ -482,10 +490,10 @@ BAD = {
 @pytest.mark.parametrize(
     "operator", ["derivatives", "gradient", "jacobian", "hessian", "laplacian"]
 )
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(plane, operator, name, wrap):
-    change, error, words = BAD[name]
-    arguments = {"model": plane, "x": np.ones((2, 2)), "engine": "jet", **change}
+@pytest.mark.parametrize("name", WRONG_ARGUMENTS)
+def test_wrong_arguments_raise(two_dim_model, operator, name, wrap):
+    change, error, words = WRONG_ARGUMENTS[name]
+    arguments = {"model": two_dim_model, "x": np.ones((2, 2)), "engine": "jet", **change}
     model, x = arguments.pop("model"), arguments.pop("x")
     with pytest.raises(error, match=words):
         WRAPS[wrap](lambda x: getattr(keras_smooth, operator)(model, x, **arguments))(x)
@@ -493,7 +501,7 @@ def test_bad_input(plane, operator, name, wrap):
 
 @pytest.mark.parametrize("wrap", ["eager", "graph"])
 @pytest.mark.parametrize("engine", ["tape", "jet"])
-def test_layer_that_does_not_fit_is_named(wrap, engine):
+def test_error_names_layer_with_wrong_input_shape(wrap, engine):
     layer = keras.layers.Dense(2, name="narrow")
     layer.build((None, 3))
     function = WRAPS[wrap](lambda x: keras_smooth.laplacian(layer, x, engine=engine))
@@ -504,7 +512,7 @@ def test_layer_that_does_not_fit_is_named(wrap, engine):
 @pytest.mark.parametrize("wrap", ["eager", "graph"])
 @pytest.mark.parametrize("engine", ["tape", "jet"])
 @pytest.mark.parametrize("operator", ["derivatives", "laplacian", "gradient"])
-def test_layer_without_derivative_is_named(wrap, engine, operator):
+def test_error_names_layer_without_derivative(wrap, engine, operator):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, "tanh")])
     model.add(keras.layers.Lambda(lambda x: tf.round(x), name="rounding"))
     function = getattr(keras_smooth, operator)
@@ -517,7 +525,7 @@ def test_layer_without_derivative_is_named(wrap, engine, operator):
     [(0, ValueError, "1 or more"), (7, ValueError, "up to 6"), (1.5, TypeError, "integer")],
 )
 @pytest.mark.parametrize("wrap", ["eager", "graph"])
-def test_bad_order(make_model, points, order, error, words, wrap):
+def test_wrong_order_raises(make_model, points, order, error, words, wrap):
     model = make_model()
     with pytest.raises(error, match=words):
         WRAPS[wrap](
@@ -525,17 +533,17 @@ def test_bad_order(make_model, points, order, error, words, wrap):
         )(points)
 
 
-def test_bad_direction(make_model, points):
+def test_direction_of_wrong_shape_raises(make_model, points):
     with pytest.raises(ValueError, match=r"shape of x, \(21, 1\)"):
         keras_smooth.directional(make_model(), points, np.ones(3))
 
 
-def test_gradient_needs_one_output(make_model, points):
+def test_gradient_of_several_outputs_raises(make_model, points):
     with pytest.raises(ValueError, match="one output number"):
         keras_smooth.gradient(make_model(outputs=2), points)
 
 
-def test_jets_run_layers_in_training_mode(rng):
+def test_training_argument_reaches_layers(rng):
     class Doubled(keras.layers.Layer):
         def call(self, x, training=None):
             return ops.sin(2.0 * x) if training else ops.sin(x)
@@ -549,7 +557,7 @@ def test_jets_run_layers_in_training_mode(rng):
 
 
 @pytest.mark.parametrize(
-    ("dim", "outputs", "order", "right_to", "engine"),
+    ("dim", "outputs", "order", "tapes_right_to", "engine"),
     [
         (1, 1, 2, np.inf, "jet"),
         (1, 1, 6, np.inf, "jet"),
@@ -574,26 +582,26 @@ def test_jets_run_layers_in_training_mode(rng):
         (33, 1000, 2, np.inf, "tape"),
     ],
 )
-def test_auto_takes_the_faster_engine_that_is_right(dim, outputs, order, right_to, engine):
+def test_auto_uses_faster_engine_that_is_right(dim, outputs, order, tapes_right_to, engine):
     """The table of docs/derivatives.md."""
     are_faster = functools.partial(engines.jets_are_faster, order, dim, outputs)
-    assert engines.chosen_engine("auto", are_faster, dim, order, right_to) == engine
-    assert engines.chosen_engine("jet", are_faster, dim, order, right_to) == "jet"
+    assert engines.chosen_engine("auto", are_faster, dim, order, tapes_right_to) == engine
+    assert engines.chosen_engine("jet", are_faster, dim, order, tapes_right_to) == "jet"
 
 
-def test_order_7_is_for_tapes(make_model, points):
+def test_order_7_with_jets_raises(make_model, points):
     with pytest.raises(ValueError, match="up to 6"):
         keras_smooth.derivatives(make_model(), points, 7, engine="jet")
 
 
-def test_output_that_does_not_depend_on_x(points):
-    """Nothing leads from x to it: its derivatives are truly 0."""
+def test_output_independent_of_x_has_derivative_zero(points):
+    """No path leads from x to the output."""
     assert not np.any(
         keras_smooth.laplacian(lambda x: tf.ones((21, 1), tf.float64), points)
     )
 
 
-def lying(rule):
+def layer_with_rule(rule):
     """Returns a new class of layers whose jets are not those of its call, cosine."""
 
     class Cosine(keras.layers.Layer):
@@ -604,13 +612,13 @@ def lying(rule):
     return Cosine(**FLOAT64)
 
 
-LYING = {
+WRONG_RULES = {
     "another function": lambda layer, x: keras_smooth.jet.sin(x),
     "a factor": lambda layer, x: keras_smooth.jet.cos(x) * 1.001,
     "for some of the points": lambda layer, x: (
         keras_smooth.jet.cos(x) + tf.cast(x.primal > 1.5, x.dtype) * 0.01
     ),
-    "no numbers": lambda layer, x: keras_smooth.jet.cos(x) * np.nan,
+    "NaN": lambda layer, x: keras_smooth.jet.cos(x) * np.nan,
 }
 COSINE = {
     "derivatives": (lambda model, x: keras_smooth.derivatives(model, x)[2], -1),
@@ -631,56 +639,56 @@ def nested(layer):
 @pytest.mark.parametrize(
     ("name", "operator", "make"),
     [
-        *((name, "derivatives", sequential) for name in LYING),
+        *((name, "derivatives", sequential) for name in WRONG_RULES),
         *(("another function", operator, nested) for operator in COSINE),
         ("a factor", "laplacian", lambda layer: layer),
     ],
 )
-def test_a_rule_of_another_function_is_not_used_and_told(points, name, operator, make):
-    model, (function, sign) = make(lying(LYING[name])), COSINE[operator]
+def test_rule_of_another_function_warns_and_is_not_used(points, name, operator, make):
+    model, (function, sign) = make(layer_with_rule(WRONG_RULES[name])), COSINE[operator]
     with pytest.warns(UserWarning, match="returns another value than its function"):
-        found = function(model, points)
+        result = function(model, points)
     # Rounding of float64.
-    np.testing.assert_allclose(np.squeeze(found), sign * np.cos(points[:, 0]), atol=1e-13)
+    np.testing.assert_allclose(np.squeeze(result), sign * np.cos(points[:, 0]), atol=1e-13)
 
 
 @pytest.mark.parametrize(
     ("name", "operator"),
     representatives(
         [
-            *((name, "laplacian") for name in LYING),
+            *((name, "laplacian") for name in WRONG_RULES),
             *(("a factor", name) for name in COSINE),
         ],
-        [("a factor", "laplacian"), ("no numbers", "laplacian")],
+        [("a factor", "laplacian"), ("NaN", "laplacian")],
     ),
 )
-def test_jets_of_another_function_are_no_numbers_in_a_graph(points, name, operator):
-    model, (function, _) = sequential(lying(LYING[name])), COSINE[operator]
+def test_rule_of_another_function_returns_nan_in_graph(points, name, operator):
+    model, (function, _) = sequential(layer_with_rule(WRONG_RULES[name])), COSINE[operator]
     compute, x = lambda x: function(model, x), tf.constant(points)
     for wrap in ("graph", "xla"):
         assert np.isnan(WRAPS[wrap](compute)(x)).all()
 
 
-def test_a_model_that_changes_is_compared_as_it_is_now(points):
+def test_changed_activation_is_used_in_next_call(points):
     model = keras.Sequential([keras.Input((1,), **FLOAT64)])
     model.add(keras.layers.Dense(3, "tanh", **FLOAT64))
     for activation in ("tanh", "tanh", "sigmoid", "sigmoid", "sigmoid", "gelu"):
         model.layers[0].activation = keras.activations.get(activation)
-        fast, slow = (
+        by_jets, by_tapes = (
             keras_smooth.derivatives(model, points, engine=e) for e in ("jet", "tape")
         )
-        np.testing.assert_allclose(fast[2], slow[2], atol=1e-13)
+        np.testing.assert_allclose(by_jets[2], by_tapes[2], atol=1e-13)
 
 
-def steps(mask_value=0.0):
-    """Returns three samples of four steps, two of them with steps that are masked."""
+def samples_with_masked_steps(mask_value=0.0):
+    """Returns three samples of four steps; two samples have masked steps."""
     x = np.random.default_rng(4).normal(size=(3, 4, 2))
     x[0, 2:], x[1, 3:] = mask_value, mask_value
     return x
 
 
-class _NotAbove(keras.layers.Layer):
-    """Makes a mask in a way of its own."""
+class _OwnMask(keras.layers.Layer):
+    """A layer with its own compute_mask."""
 
     def call(self, x):
         return 1.0 * x
@@ -701,9 +709,9 @@ MASKED = {
     "in a wrapper": lambda i, rnn: keras.layers.Bidirectional(rnn, **FLOAT64)(
         keras.layers.Masking(**FLOAT64)(i)
     ),
-    "of a user's layer": lambda i, rnn: rnn(_NotAbove(**FLOAT64)(i)),
+    "of a user's layer": lambda i, rnn: rnn(_OwnMask(**FLOAT64)(i)),
     "of a user's layer below": lambda i, rnn: rnn(
-        keras.Sequential([keras.Input((4, 2), **FLOAT64), _NotAbove(**FLOAT64)])(i)
+        keras.Sequential([keras.Input((4, 2), **FLOAT64), _OwnMask(**FLOAT64)])(i)
     ),
 }  # fmt: skip
 
@@ -713,16 +721,16 @@ MASKED = {
 def test_masks_at_any_depth(name, engine):
     i = keras.Input((4, 2), **FLOAT64)
     y = MASKED[name](i, keras.layers.SimpleRNN(3, **FLOAT64))
-    model, x = keras.Model(i, y), tf.constant(steps())
-    fast, slow = (
+    model, x = keras.Model(i, y), tf.constant(samples_with_masked_steps())
+    by_engine, by_tapes = (
         keras_smooth.directional(model, x, np.ones((4, 2)), 2, engine=e)
         for e in (engine, "tape")
     )
-    np.testing.assert_allclose(fast[0], model(x), atol=1e-13)
-    np.testing.assert_allclose(fast[2], slow[2], atol=1e-12)
+    np.testing.assert_allclose(by_engine[0], model(x), atol=1e-13)
+    np.testing.assert_allclose(by_engine[2], by_tapes[2], atol=1e-12)
 
 
-def test_the_weights_of_a_scope_are_used(make_model, points):
+def test_weights_of_stateless_scope_are_used(make_model, points):
     model = make_model("tanh")
 
     def y():

@@ -1,4 +1,4 @@
-"""Divergence, curl and kin against closed forms, Jacobians and Hessians of nets."""
+"""Divergence, curl and others against closed forms, Jacobians and Hessians of networks."""
 
 import keras
 import numpy as np
@@ -26,14 +26,14 @@ def _curl(jacobian):
     return np.stack([jacobian[:, i, j] - jacobian[:, j, i] for i, j in pairs], axis=1)
 
 
-# An operator of a net, x and a vector; and the same of its Jacobian and Hessian.
+# An operator of a network, x and a vector, and its value from the Jacobian and the Hessian.
 FIELDS = {
     "divergence": (
-        lambda model, x, v, **more: keras_smooth.divergence(model, x, **more),
+        lambda model, x, v, **options: keras_smooth.divergence(model, x, **options),
         lambda jacobian, hessian, v: np.trace(jacobian, axis1=1, axis2=2)[:, None],
     ),
     "curl": (
-        lambda model, x, v, **more: keras_smooth.curl(model, x, **more),
+        lambda model, x, v, **options: keras_smooth.curl(model, x, **options),
         lambda jacobian, hessian, v: _curl(jacobian),
     ),
     "advection": (
@@ -41,7 +41,7 @@ FIELDS = {
         lambda jacobian, hessian, v: _einsum("nij,nj->ni")(jacobian, v),
     ),
     "vector_laplacian": (
-        lambda model, x, v, **more: keras_smooth.vector_laplacian(model, x, **more),
+        lambda model, x, v, **options: keras_smooth.vector_laplacian(model, x, **options),
         lambda jacobian, hessian, v: np.trace(hessian, axis1=2, axis2=3),
     ),
 }
@@ -51,26 +51,30 @@ FIELDS = {
 @pytest.mark.parametrize("engine", ["jet", "tape", "auto"])
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("name", FIELDS)
-def test_fields(name, dim, engine, options, make_model, rng):
-    operator, of_derivatives = FIELDS[name]
+def test_operators_equal_sums_of_jacobian_and_hessian(
+    name, dim, engine, options, make_model, rng
+):
+    operator, expected_value = FIELDS[name]
     model = make_model("tanh", dim=dim, outputs=dim)
     x, v = rng.normal(size=(5, dim)), rng.normal(size=(5, dim))
     value = operator(model, x, v, engine=engine, **options)
     jacobian, hessian = (
-        np.asarray(each(model, x, engine="tape"))
-        for each in (keras_smooth.jacobian, keras_smooth.hessian)
+        np.asarray(function(model, x, engine="tape"))
+        for function in (keras_smooth.jacobian, keras_smooth.hessian)
     )
-    exact = of_derivatives(jacobian, hessian, v)
-    assert value.shape == exact.shape
-    # Sums of a few numbers of size 1.
-    np.testing.assert_allclose(value, exact, atol=1e-13)
+    expected = expected_value(jacobian, hessian, v)
+    assert value.shape == expected.shape
+    # Rounding of sums of a few numbers of size 1.
+    np.testing.assert_allclose(value, expected, atol=1e-13)
     assert not options.get("verify") or value.verification.ok
 
 
 @pytest.mark.parametrize("wrap", WRAPS)
 @pytest.mark.parametrize("engine", ["jet", "tape", "auto"])
 @pytest.mark.parametrize("batch_size", [None, 2])
-def test_hessian_vector_product(batch_size, engine, wrap, make_model, rng):
+def test_hessian_vector_product_equals_hessian_times_vector(
+    batch_size, engine, wrap, make_model, rng
+):
     model = make_model("tanh", dim=4)
     x, v = rng.normal(size=(5, 4)), rng.normal(size=(5, 4))
     options = {"engine": engine, "batch_size": batch_size}
@@ -78,12 +82,12 @@ def test_hessian_vector_product(batch_size, engine, wrap, make_model, rng):
         lambda x, v: keras_smooth.hessian_vector_product(model, x, v, **options)
     )(tf.constant(x), tf.constant(v))
     hessian = np.asarray(keras_smooth.hessian(model, x, engine="tape"))[:, 0]
-    # Differences of second derivatives of size 1 with jets.
+    # Rounding: jets use differences of second derivatives of size 1.
     np.testing.assert_allclose(value, _einsum("nij,nj->ni")(hessian, v), atol=1e-13)
 
 
 @pytest.mark.parametrize("engine", ["jet", "tape"])
-def test_hessian_vector_product_by_several_inputs(engine, rng):
+def test_hessian_vector_product_with_several_inputs(engine, rng):
     x = {name: rng.normal(size=(4, 2)) for name in "ab"}
 
     def u(x):
@@ -104,44 +108,44 @@ def test_verified_hessian_vector_product(make_model, rng):
     assert value.verification["hessian_vector_product"].ok
 
 
-def test_samples_of_several_axes(rng):
+def test_samples_with_several_axes(rng):
     x = rng.normal(size=(3, 4, 2))
 
     def field(x):
         return x**3
 
-    exact = np.sum(3 * x**2, axis=(1, 2), keepdims=True)
-    np.testing.assert_allclose(keras_smooth.divergence(field, x), exact, rtol=1e-13)
+    expected = np.sum(3 * x**2, axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(keras_smooth.divergence(field, x), expected, rtol=1e-13)
     laplacian = keras_smooth.vector_laplacian(field, x)
     np.testing.assert_allclose(laplacian, 6 * x, rtol=1e-13)
 
 
-def test_velocity_may_be_a_model(rng):
-    """u . grad u, as of Burgers and of Navier and Stokes."""
+def test_advection_with_function_as_velocity(rng):
+    """u . grad u, as in the equations of Burgers and of Navier and Stokes."""
     x = rng.normal(size=(4, 2))
 
     def field(x):
         return ops.concatenate([x[:, 1:], x[:, :1] ** 2], axis=1)
 
     value = keras_smooth.advection(field, x, field)
-    exact = np.stack([x[:, 0] ** 2, 2 * x[:, 0] * x[:, 1]], axis=1)
-    np.testing.assert_allclose(value, exact, rtol=1e-13)
+    expected = np.stack([x[:, 0] ** 2, 2 * x[:, 0] * x[:, 1]], axis=1)
+    np.testing.assert_allclose(value, expected, rtol=1e-13)
 
 
-def test_one_input_of_several_by_wrt(rng):
+def test_divergence_with_wrt(rng):
     data = {"x": rng.normal(size=(4, 2)), "t": rng.normal(size=(4, 1))}
 
     def field(data):
         return data["x"] ** 2 * data["t"]
 
     value = keras_smooth.divergence(field, data, wrt="x")
-    exact = 2 * np.sum(data["x"], axis=1, keepdims=True) * data["t"]
-    np.testing.assert_allclose(value, exact, rtol=1e-13)
+    expected = 2 * np.sum(data["x"], axis=1, keepdims=True) * data["t"]
+    np.testing.assert_allclose(value, expected, rtol=1e-13)
 
 
 @pytest.mark.parametrize("engine", ["jet", "tape"])
-def test_gradients_by_the_weights(engine, make_model, rng):
-    """A step against the gradient of the divergence's square makes it smaller."""
+def test_gradient_step_decreases_squared_divergence(engine, make_model, rng):
+    """The decrease of a small step is the squared norm of the gradient times its size."""
     model, x = make_model("tanh", dim=2, outputs=2), rng.normal(size=(5, 2))
 
     def loss():
@@ -150,15 +154,15 @@ def test_gradients_by_the_weights(engine, make_model, rng):
     weights = model.trainable_variables[:-1]
     with tf.GradientTape() as tape:
         before = loss()
-    slopes = tape.gradient(before, weights)
-    size = float(tf.add_n([tf.reduce_sum(slope**2) for slope in slopes]))
-    for weight, slope in zip(weights, slopes, strict=True):
-        weight.assign_sub(1e-6 * slope)
-    # To first order of the step, in float64.
-    np.testing.assert_allclose(float(before - loss()), 1e-6 * size, rtol=1e-2)
+    gradients = tape.gradient(before, weights)
+    squared_norm = float(tf.add_n([tf.reduce_sum(gradient**2) for gradient in gradients]))
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.assign_sub(1e-6 * gradient)
+    # Exact to first order of the step.
+    np.testing.assert_allclose(float(before - loss()), 1e-6 * squared_norm, rtol=1e-2)
 
 
-WRONG = {
+WRONG_ARGUMENTS = {
     "divergence of a scalar": (
         lambda x: keras_smooth.divergence(lambda x: x[:, :1], x),
         r"outputs of the shape of x, \(4, 2\); it returns \(4, 1\)",
@@ -194,14 +198,14 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_refused(name, rng):
-    call, words = WRONG[name]
+@pytest.mark.parametrize("name", WRONG_ARGUMENTS)
+def test_wrong_arguments_raise(name, rng):
+    call, words = WRONG_ARGUMENTS[name]
     with pytest.raises(ValueError, match=words):
         call(rng.normal(size=(4, 2)))
 
 
-def test_float32(rng):
+def test_divergence_in_float32(rng):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, "tanh")])
     x = rng.normal(size=(4, 3)).astype("float32")
     value = keras_smooth.divergence(model, x)
