@@ -18,16 +18,16 @@ OF_KERAS_3_10 = {
     "test_class_at_a_generic_point[image.gaussian_blur]": _BLURS,
     "test_tapes_have_the_derivatives_of_its_class_or_refuse[image.gaussian_blur]": _BLURS,
     "test_tapes_are_right_but_for_what_the_row_says[image.gaussian_blur]": _BLURS,
-    "test_operations_are_replaced[initial]": _ROUNDS,
-    "test_operations_are_replaced[minimum]": _ROUNDS,
+    "test_rough_operations_are_replaced_by_smooth_ones[initial]": _ROUNDS,
+    "test_rough_operations_are_replaced_by_smooth_ones[minimum]": _ROUNDS,
     "test_layer_normalization_as_an_operation": _LACKS,
-    "test_what_an_operation_never_gets_is_no_fault[one number off]": (
+    "test_operations_kept_off_their_rough_points_are_no_fault[one number off]": (
         "Keras 3.10 raises for ops.logsumexp with keepdims in a graph"
     ),
 }
 OF_KERAS_3_12 = {
-    "test_operations_are_replaced[range]": "Keras 3.12 has no ops.ptp",
-    "test_functions_of_weights_stay": _NO_FUNCTION,
+    "test_rough_operations_are_replaced_by_smooth_ones[range]": "Keras 3.12 has no ops.ptp",
+    "test_constraints_of_weights_are_not_replaced": _NO_FUNCTION,
     "test_functions_are_the_same_objects[others]": _NO_FUNCTION,
     "test_outputs_are_the_same[float64-others]": _NO_FUNCTION,
     "test_outputs_are_the_same[None-others]": _NO_FUNCTION,
