@@ -1,4 +1,4 @@
-"""What older versions cannot do themselves, and the tests that ask them for that."""
+"""Tests that are skipped with older versions of Keras and TensorFlow, and why."""
 
 import keras
 import tensorflow as tf
@@ -8,36 +8,36 @@ def older(package, minor: tuple[int, int]) -> bool:
     return tuple(map(int, package.__version__.split(".")[:2])) < minor
 
 
-_ROUNDS = "Keras 3.10 rounds constants beside tensors of float64 to float32"
-_BLURS = "Keras 3.10 blurs images of float32 alone"
-_LACKS = "Keras 3.10 has no such function"
-_NO_FUNCTION = "Keras 3.12 takes no function as a constraint or a regularizer"
-# Beginning of a test's name: why it is skipped.
+_ROUNDS_TO_FLOAT32 = "Keras 3.10 rounds constants beside tensors of float64 to float32"
+_BLURS_IN_FLOAT32 = "Keras 3.10 blurs images of float32 alone"
+_NO_LAYER_NORMALIZATION = "Keras 3.10 has no such function"
+_NO_FUNCTION_AS_CONSTRAINT = "Keras 3.12 takes no function as a constraint or a regularizer"
+# Beginning of the name of a test: the reason to skip it.
 OF_KERAS_3_10 = {
-    "test_operation[convert_to_tensor]": _ROUNDS,
-    "test_class_at_a_generic_point[image.gaussian_blur]": _BLURS,
-    "test_tapes_have_the_derivatives_of_its_class_or_refuse[image.gaussian_blur]": _BLURS,
-    "test_tapes_are_right_but_for_what_the_row_says[image.gaussian_blur]": _BLURS,
-    "test_rough_operations_are_replaced_by_smooth_ones[initial]": _ROUNDS,
-    "test_rough_operations_are_replaced_by_smooth_ones[minimum]": _ROUNDS,
-    "test_layer_normalization_as_an_operation": _LACKS,
+    "test_operation[convert_to_tensor]": _ROUNDS_TO_FLOAT32,
+    "test_class_at_a_generic_point[image.gaussian_blur]": _BLURS_IN_FLOAT32,
+    "test_tapes_have_the_derivatives_of_its_class_or_refuse[image.gaussian_blur]": _BLURS_IN_FLOAT32,
+    "test_tapes_are_right_but_for_what_the_row_says[image.gaussian_blur]": _BLURS_IN_FLOAT32,
+    "test_rough_operations_are_replaced_by_smooth_ones[initial]": _ROUNDS_TO_FLOAT32,
+    "test_rough_operations_are_replaced_by_smooth_ones[minimum]": _ROUNDS_TO_FLOAT32,
+    "test_layer_normalization_as_an_operation": _NO_LAYER_NORMALIZATION,
     "test_operations_kept_off_their_rough_points_are_no_fault[one number off]": (
         "Keras 3.10 raises for ops.logsumexp with keepdims in a graph"
     ),
 }
 OF_KERAS_3_12 = {
     "test_rough_operations_are_replaced_by_smooth_ones[range]": "Keras 3.12 has no ops.ptp",
-    "test_constraints_of_weights_are_not_replaced": _NO_FUNCTION,
-    "test_functions_are_the_same_objects[others]": _NO_FUNCTION,
-    "test_outputs_are_the_same[float64-others]": _NO_FUNCTION,
-    "test_outputs_are_the_same[None-others]": _NO_FUNCTION,
-    "test_constraints_are_refused[own]": _NO_FUNCTION,
+    "test_constraints_of_weights_are_not_replaced": _NO_FUNCTION_AS_CONSTRAINT,
+    "test_functions_are_the_same_objects[others]": _NO_FUNCTION_AS_CONSTRAINT,
+    "test_outputs_are_the_same[float64-others]": _NO_FUNCTION_AS_CONSTRAINT,
+    "test_outputs_are_the_same[None-others]": _NO_FUNCTION_AS_CONSTRAINT,
+    "test_constraints_are_refused[own]": _NO_FUNCTION_AS_CONSTRAINT,
     "test_every_layer_and_activation_is_in_the_table": (
         "the table is of a newer Keras, which has more layers"
     ),
 }
 OF_TENSORFLOW = {
-    # Cropped images take Keras' own code.
+    # Cropped images use Keras' own code.
     "test_derivatives_hold_to_order_3[Resizing-6]": (
         "TensorFlow 2.16 has no second derivative of bilinear interpolation"
     ),
