@@ -86,9 +86,9 @@ def guarded(parts, x):
 
 
 def masked_attention(parts, x):
-    tanh_layers, attention = parts
+    dense, attention = parts
     mask = ops.any(ops.not_equal(x, 0.0), -1)
-    h = tanh_layers(x)
+    h = dense(x)
     return attention(h, h, attention_mask=mask[:, None])
 
 

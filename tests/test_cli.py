@@ -374,10 +374,10 @@ def test_glorot_sigmoid_reports_a_nearly_constant_network(
 @pytest.fixture(scope="module")
 def command():
     """Runs the installed command's module, as a file beside the package, in a new process."""
-    completion_script = Path(cli.__file__).parent / "script.py"
+    script = Path(cli.__file__).parent / "script.py"
     program = (
         "import importlib.util, json, sys\n"
-        f"spec = importlib.util.spec_from_file_location('keras_smooth_command', {os.fspath(completion_script)!r})\n"
+        f"spec = importlib.util.spec_from_file_location('keras_smooth_command', {os.fspath(script)!r})\n"
         "module = importlib.util.module_from_spec(spec)\n"
         "spec.loader.exec_module(module)\n"
         "try:\n"

@@ -59,7 +59,7 @@ def unknown(errors_by_name, spread_by_name, judged_by="y", columns=("x", "y"), *
             errors_of_run[f"{judged_by}_mse"] = error
             run = Run(
                 name, seed, False, 1, "m.", 0.5, 9, 9, 0, 1e-9,
-                *(errors_of_run.get(name) for name in learning.ERRORS), 1.0,
+                *(errors_of_run.get(key) for key in learning.ERRORS), 1.0,
             )  # fmt: skip
             curve = np.full(num_points, seed * spread_by_name[name] * np.sqrt(2))
             results.records[key_of(name, seed, problem="own data")] = Record(

@@ -288,8 +288,8 @@ def test_curves_and_labels_are_inside_the_chart(name, logarithmic):
     ]
     assert line.get("d").count("M") == num_pieces
     points = [
-        tuple(map(float, element.split()))
-        for element in line.get("d").replace("L", "M").split("M")[1:]
+        tuple(map(float, point.split()))
+        for point in line.get("d").replace("L", "M").split("M")[1:]
     ]
     assert all(0 <= a <= width and 0 <= b <= height for a, b in points)
     # Larger values are drawn higher.
@@ -297,15 +297,13 @@ def test_curves_and_labels_are_inside_the_chart(name, logarithmic):
     assert np.array_equal(np.argsort([-b for _, b in points]), np.argsort(finite))
     # Letters of 11 pixels are at most 7 pixels wide.
     for text in (element for element in picture if element.tag.endswith("text")):
-        anchor, width_of_text = float(text.get("x")), 7 * len(text.text)
+        anchor, text_width = float(text.get("x")), 7 * len(text.text)
         left = (
             anchor
-            - width_of_text
+            - text_width
             * {"start": 0.0, "middle": 0.5, "end": 1.0}[text.get("text-anchor")]
         )
-        assert (
-            left >= 0 and left + width_of_text <= width and float(text.get("y")) <= height
-        )
+        assert left >= 0 and left + text_width <= width and float(text.get("y")) <= height
 
 
 def test_markup_in_chart_labels_is_escaped():
