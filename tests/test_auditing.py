@@ -543,7 +543,9 @@ class _CustomCall:
     function_name = "sine"
 
     def call(self, x, training=None, mask=None):
-        return CUSTOM_FUNCTIONS[self.function_name][0](super().call(x, training=training, mask=mask))
+        return CUSTOM_FUNCTIONS[self.function_name][0](
+            super().call(x, training=training, mask=mask)
+        )
 
 
 class SequentialWithCall(_CustomCall, keras.Sequential):
