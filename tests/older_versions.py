@@ -42,7 +42,7 @@ OF_TENSORFLOW = {
         "TensorFlow 2.16 has no second derivative of bilinear interpolation"
     ),
 }
-# The second derivative of what follows bilinear interpolation.
+# Second derivatives after bilinear interpolation: an error before TensorFlow 2.18, lost since.
 RAISES_WHERE_LATER_ONES_LOSE = older(tf, (2, 18))
 REASONS = {
     **(OF_KERAS_3_10 if older(keras, (3, 11)) else {}),

@@ -139,7 +139,7 @@ def test_csv_network_is_scaled(tmp_path):
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e3])
 def test_large_x_is_scaled_without_loss_of_precision(scale):
-    """Keras' Rescaling rounds its numbers to float32, which would shift these x by 14."""
+    """Rescaling of Keras rounds its numbers to float32, which would shift these x by 14."""
     x = 1.7e9 + scale * np.linspace(0.3, 7.9, 12)
     own_data = Experiment(
         Settings(problem=problems.OWN_DATA), problems.load_problems((x, x))

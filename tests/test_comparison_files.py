@@ -332,7 +332,7 @@ def test_learning_curve_is_measured_evenly_and_at_the_end():
 
 
 def test_partial_files_of_killed_processes_are_removed(saved):
-    directory, found = saved
+    directory, _ = saved
     name = f"results.json.{atomic_files._host_name()}.{2**22 + 1}.{'0' * 16}.partial"
     paths = [directory / f".{name}", directory / store.CURVES / f".{name}"]
     for path in paths:

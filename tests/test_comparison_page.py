@@ -179,18 +179,18 @@ def test_columns_sort_in_both_directions(browser, page):
         ("MSE y''", ["tanh", "softplus", "elu", "hard_tanh"]),
         ("article y''", ["softplus", "tanh", "elu", "hard_tanh"]),
     ):
-        place = browser.value(
+        position = browser.value(
             "(() => { const one = [...document.querySelectorAll('#errors button')]"
             f".find(one => one.innerText === {column!r});"
             "one.scrollIntoView({block: 'center', inline: 'center'});"
             "const box = one.getBoundingClientRect();"
             "return [box.x + box.width / 2, box.y + box.height / 2] })()"
         )
-        browser.click(*place)
+        browser.click(*position)
         assert displayed_names(browser) == expected
         sorted_by = "document.querySelector('[aria-sort=ascending]').innerText"
         assert browser.value(sorted_by).startswith(column)
-        browser.click(*place)
+        browser.click(*position)
         assert displayed_names(browser)[::-1] == expected or column != "activation"
         assert browser.value("!document.querySelector('[aria-sort=ascending]')")
     assert browser.errors == []

@@ -147,7 +147,7 @@ def test_every_rough_activation_has_a_smooth_form(name):
     for sharpness in (10.0, 100.0, 1000.0):
         smooth = smooth_forms.of_function(function, sharpness)
         errors.append(np.abs(np.asarray(smooth(x)) - true).max())
-    # A ramp is off by log(2) / sharpness; four ramps at most, with slopes below 2.
+    # A ramp has an error of log(2) / sharpness; four ramps at most, with slopes below 2.
     limits = (
         [ERRORS_OF_SIMILAR_FORMS[name]] * 3
         if name in ERRORS_OF_SIMILAR_FORMS
@@ -438,7 +438,7 @@ def test_smooth_lambda_does_not_propagate_a_mask():
     model = keras.Model(i, L.GlobalAveragePooling1D()(h))
     smooth = keras_smooth.smoothen(model, sharpness=1e4)
     x = np.float32([[[1, 2, 3], [0, 0, 0], [0, 0, 0], [4, 4, 4]]])
-    # The zeros count in the mean; a ramp is off by log(2) / 1e4.
+    # The zeros count in the mean; a ramp has an error of log(2) / 1e4.
     np.testing.assert_allclose(smooth(x), [[1.25, 1.5, 1.75]], atol=1e-4)
 
 
@@ -755,7 +755,7 @@ class LayerWithDense(keras.layers.Layer):
 
     def __init__(self, activation="relu", in_config="name", **options):
         super().__init__(**options)
-        self.given, self.in_config = activation, in_config
+        self.activation_name, self.in_config = activation, in_config
         self.inside = L.Dense(4, activation)
 
     def build(self, shape):
@@ -766,7 +766,7 @@ class LayerWithDense(keras.layers.Layer):
 
     def get_config(self):
         entries = {
-            "name": {"activation": self.given},
+            "name": {"activation": self.activation_name},
             "nothing": {},
             "function": {"activation": keras.activations.serialize(self.inside.activation)},
         }
@@ -780,7 +780,7 @@ class LayerWithDense(keras.layers.Layer):
 @pytest.mark.parametrize("in_config", ["name", "nothing", "function"])
 def test_activation_missing_from_a_config_warns(in_config, tmp_path):
     model = keras.Sequential(
-        [keras.Input((3,)), LayerWithDense(told=in_config, name="block"), L.Dense(1)]
+        [keras.Input((3,)), LayerWithDense(in_config=in_config, name="block"), L.Dense(1)]
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

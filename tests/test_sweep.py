@@ -25,8 +25,8 @@ SAMPLE = ["LayerNormalization", "GroupNormalization", "BatchNormalization", "RMS
 
 
 def test_every_layer_and_activation_is_in_the_table_or_left_out():
-    known = set(sweep.committed(TEXT)) | set(sweep.LEFT_OUT)
-    assert set(sweep.layers()) | set(sweep.activations()) == known
+    listed = set(sweep.committed(TEXT)) | set(sweep.LEFT_OUT)
+    assert set(sweep.layers()) | set(sweep.activations()) == listed
 
 
 @same_versions
