@@ -9,15 +9,15 @@ def older(package, minor: tuple[int, int]) -> bool:
 
 
 _ROUNDS_TO_FLOAT32 = "Keras 3.10 rounds constants beside tensors of float64 to float32"
-_BLURS_IN_FLOAT32 = "Keras 3.10 blurs images of float32 alone"
+_BLURS = "Keras 3.10 blurs images of float32 alone"
 _NO_LAYER_NORMALIZATION = "Keras 3.10 has no such function"
 _NO_FUNCTION_AS_CONSTRAINT = "Keras 3.12 takes no function as a constraint or a regularizer"
 # Beginning of the name of a test: the reason to skip it.
 OF_KERAS_3_10 = {
     "test_operation[convert_to_tensor]": _ROUNDS_TO_FLOAT32,
-    "test_class_at_a_generic_point[image.gaussian_blur]": _BLURS_IN_FLOAT32,
-    "test_tapes_have_the_derivatives_of_its_class_or_refuse[image.gaussian_blur]": _BLURS_IN_FLOAT32,
-    "test_tapes_are_right_but_for_what_the_row_says[image.gaussian_blur]": _BLURS_IN_FLOAT32,
+    "test_class_at_a_generic_point[image.gaussian_blur]": _BLURS,
+    "test_tapes_have_the_derivatives_of_its_class_or_refuse[image.gaussian_blur]": _BLURS,
+    "test_tapes_are_right_but_for_what_the_row_says[image.gaussian_blur]": _BLURS,
     "test_rough_operations_are_replaced_by_smooth_ones[initial]": _ROUNDS_TO_FLOAT32,
     "test_rough_operations_are_replaced_by_smooth_ones[minimum]": _ROUNDS_TO_FLOAT32,
     "test_layer_normalization_as_an_operation": _NO_LAYER_NORMALIZATION,

@@ -332,7 +332,9 @@ USED_BY_METHODS = {
         ["ok", "rough", "ok"],
         "faulty",
     ),
-    "another method": (lambda: [LayerWithMethod(_tanh_layer()), L.Dense(1)], ["ok", "ok"], "proven"),
+    "another method": (
+        lambda: [LayerWithMethod(_tanh_layer()), L.Dense(1)], ["ok", "ok"], "proven"
+    ),
 }  # fmt: skip
 
 
@@ -911,9 +913,15 @@ UNREADABLE_FILES |= {
     "units": ("a.keras", _write_modified_model(_with_huge_units), "config claims .* bytes"),
     "words": ("a.keras", _write_modified_model(_with_huge_embedding), "config claims .* bytes"),
     "inputs": ("a.keras", _write_modified_model(_with_huge_inputs), "numbers of 4 samples"),
-    "outputs": ("a.keras", _write_modified_model(_with_huge_repeats), "repeat makes 16,000,000,000 numbers"),
+    "outputs": (
+        "a.keras",
+        _write_modified_model(_with_huge_repeats),
+        "repeat makes 16,000,000,000 numbers",
+    ),
     "claimed weights": (
-        "a.keras", _write_modified_model(weights=_huge_hdf5_dataset()), "claims 12,000,000,000 bytes"
+        "a.keras",
+        _write_modified_model(weights=_huge_hdf5_dataset()),
+        "claims 12,000,000,000 bytes",
     ),
     "zeros": (
         "a.keras",

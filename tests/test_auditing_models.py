@@ -22,7 +22,7 @@ def random_points(*shape):
     return RNG.normal(size=shape)
 
 
-class CustomModel(keras.Model):
+class Custom(keras.Model):
     """A model whose call is a function of its layers and x."""
 
     def __init__(self, function, *layers):
@@ -41,7 +41,7 @@ def between_layers(function, activation="tanh"):
     )  # fmt: skip
 
 
-def functional_model(function, *shape):
+def functional(function, *shape):
     x = keras.Input(shape, **F64)
     return keras.Model(x, function(x))
 
@@ -131,7 +131,7 @@ def tanh_layers(*sizes):
 # The model, its inputs; the verdict in inference mode, the cause and the order.
 MODELS = {
     "raw operations": (
-        lambda: CustomModel(lambda p, x: p[0](tf.sin(tf.einsum("bi,ij->bj", x, tf.eye(3, 5, dtype=x.dtype)))), *tanh_layers(4)),
+        lambda: Custom(lambda p, x: p[0](tf.sin(tf.einsum("bi,ij->bj", x, tf.eye(3, 5, dtype=x.dtype)))), *tanh_layers(4)),
         random_points(20, 3), "proven", "ok", 0),
     "a gradient that is declared, and right": (
         lambda: between_layers(cube), random_points(20, 3), "checked", "ok", 0),
@@ -152,18 +152,18 @@ MODELS = {
     "relu to the second": (
         lambda: between_layers(lambda h: tf.nn.relu(h) ** 2), random_points(30, 3), "faulty", "rough", 2),
     "an energy of pairs": (
-        lambda: functional_model(lambda r: 1 / distance(r), 3, 3), TRIANGLES, "proven", "ok", 0),
+        lambda: functional(lambda r: 1 / distance(r), 3, 3), TRIANGLES, "proven", "ok", 0),
     "a cutoff": (
-        lambda: functional_model(cutoff, 3, 3), np.eye(3) + 0.4 * random_points(40, 3, 3), "faulty", "rough", 2),
+        lambda: functional(cutoff, 3, 3), np.eye(3) + 0.4 * random_points(40, 3, 3), "faulty", "rough", 2),
     "a graph network": (
-        lambda: CustomModel(molecule, *tanh_layers(6, 1)), TRIANGLES, "proven", "ok", 0),
+        lambda: Custom(molecule, *tanh_layers(6, 1)), TRIANGLES, "proven", "ok", 0),
     "a root at 0": (
-        lambda: functional_model(lambda x: ops.sqrt(ops.sum(x * x, -1, keepdims=True)), 2),
+        lambda: functional(lambda x: ops.sqrt(ops.sum(x * x, -1, keepdims=True)), 2),
         WITH_ZEROS, "faulty", "nan", 1),
-    "a guard at 0": (lambda: CustomModel(guarded), WITH_ZEROS, "faulty", "rough", 1),
-    "a guard elsewhere": (lambda: CustomModel(guarded), random_points(10, 2), "proven", "ok", 0),
+    "a guard at 0": (lambda: Custom(guarded), WITH_ZEROS, "faulty", "rough", 1),
+    "a guard elsewhere": (lambda: Custom(guarded), random_points(10, 2), "proven", "ok", 0),
     "attention with a mask of x": (
-        lambda: CustomModel(masked_attention, *tanh_layers(4), L.MultiHeadAttention(2, 3, **F64)),
+        lambda: Custom(masked_attention, *tanh_layers(4), L.MultiHeadAttention(2, 3, **F64)),
         PADDED, "proven", "ok", 0),
     "a masked recurrence": (
         lambda: keras.Sequential(
@@ -171,27 +171,27 @@ MODELS = {
         PADDED, "proven", "ok", 0),
     "relu behind integers": (
         relu_of_integers, [RNG.integers(0, 5, (10, 2)), random_points(10, 3)], "proven", "ok", 0),
-    "forces": (lambda: CustomModel(forces, *tanh_layers(6, 1)), random_points(10, 3), "proven", "ok", 0),
+    "forces": (lambda: Custom(forces, *tanh_layers(6, 1)), random_points(10, 3), "proven", "ok", 0),
     "the largest of a set": (
-        lambda: functional_model(lambda x: ops.max(L.Dense(6, "tanh", **F64)(x), axis=1), 5, 2),
+        lambda: functional(lambda x: ops.max(L.Dense(6, "tanh", **F64)(x), axis=1), 5, 2),
         random_points(20, 5, 2), "faulty", "rough", 1),
-    "sorted": (lambda: functional_model(lambda x: ops.sort(x, -1), 5), random_points(20, 5), "faulty", "rough", 1),
+    "sorted": (lambda: functional(lambda x: ops.sort(x, -1), 5), random_points(20, 5), "faulty", "rough", 1),
     "a floor that cancels": (
-        lambda: functional_model(lambda x: ops.sin(2 * np.pi * (x - ops.floor(x))), 3),
+        lambda: functional(lambda x: ops.sin(2 * np.pi * (x - ops.floor(x))), 3),
         random_points(20, 3), "checked", "ok", 0),
     "Huber's function": (
-        lambda: functional_model(lambda x: ops.where(ops.abs(x) <= 1, 0.5 * x * x, ops.abs(x) - 0.5), 3),
+        lambda: functional(lambda x: ops.where(ops.abs(x) <= 1, 0.5 * x * x, ops.abs(x) - 0.5), 3),
         random_points(20, 3), "faulty", "rough", 2),
     "decisions of Python": (
-        lambda: CustomModel(lambda p, x: p[0](x) * (1.0 if float(tf.reduce_sum(x)) < 1e9 else 2.0), *tanh_layers(2)),
+        lambda: Custom(lambda p, x: p[0](x) * (1.0 if float(tf.reduce_sum(x)) < 1e9 else 2.0), *tanh_layers(2)),
         random_points(10, 3), "checked", "ok", 0),
     "a mean of the batch": (
-        lambda: CustomModel(lambda p, x: p[0](x - tf.reduce_mean(x, 0)), *tanh_layers(2)),
+        lambda: Custom(lambda p, x: p[0](x - tf.reduce_mean(x, 0)), *tanh_layers(2)),
         random_points(10, 3), "not examined", "mixed", 0),
     "complex outputs": (
         lambda: between_layers(lambda x: tf.complex(x, x * x)), random_points(10, 3), "not examined", "complex", 0),
     "one complex output of two": (
-        lambda: CustomModel(lambda p, x: (p[0](x), tf.signal.rfft(p[0](x))), *tanh_layers(4)),
+        lambda: Custom(lambda p, x: (p[0](x), tf.signal.rfft(p[0](x))), *tanh_layers(4)),
         random_points(10, 3), "not examined", "complex", 0),
     "complex numbers on the way": (
         lambda: between_layers(lambda x: tf.math.real(tf.complex(x, x * x) ** 2)),
@@ -205,13 +205,13 @@ MODELS = {
         lambda: between_layers(lambda x: x * tf.bitcast(tf.bitcast(x, "int64") + 1, x.dtype)),
         random_points(10, 3), "faulty", "wrong", 1),
     "a mean of channels": (
-        lambda: between_layers(lambda x: with_channel_means(x)), random_points(10, 3), "faulty", "wrong", 1),
+        lambda: between_layers(lambda x: channel_means(x)), random_points(10, 3), "faulty", "wrong", 1),
     "an operation without a row": (
         lambda: between_layers(tf.math.special.fresnel_sin), random_points(10, 3), "checked", "ok", 0),
 }  # fmt: skip
 
 
-def with_channel_means(x):
+def channel_means(x):
     """Returns the means that a batch normalization of the samples, as channels, computes."""
     image = tf.cast(tf.transpose(x)[None, None], "float32")
     ones = tf.ones_like(image[0, 0, 0])

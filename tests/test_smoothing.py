@@ -592,7 +592,7 @@ def _merging_model(dtype):
     return keras.Model(x, L.Dense(1, kernel_initializer="ones", **options)(y))
 
 
-def _bound_for_equal_values(outputs, count):
+def _bound(outputs, count):
     """Returns the change of a sum of maxima at sharpness 100, if all values are equal."""
     return 1.001 * outputs * np.log(count) / 100.0
 
@@ -602,13 +602,13 @@ def _bound_for_equal_values(outputs, count):
 # 0.0497, 0.0014 (without ties), 0.0416 were measured, and 7e-7 and 2e-7, where Keras
 # computes in float32.
 PIECEWISE_LAYERS = {
-    "max pooling1d": (lambda d: _image_model(d, (6, 2), lambda kw: L.MaxPooling1D(2, **kw)), _bound_for_equal_values(6, 2)),
-    "max pooling2d": (lambda d: _image_model(d, (5, 4, 2), lambda kw: L.MaxPooling2D(3, 2, "same", **kw)), _bound_for_equal_values(12, 9)),
-    "global 1d": (lambda d: _image_model(d, (6, 2), lambda kw: L.GlobalMaxPooling1D(**kw)), _bound_for_equal_values(2, 6)),
-    "global 2d": (lambda d: _image_model(d, (4, 3, 2), lambda kw: L.GlobalMaxPooling2D(**kw)), _bound_for_equal_values(2, 12)),
-    "global 3d": (lambda d: _image_model(d, (2, 3, 2, 2), lambda kw: L.GlobalMaxPooling3D(**kw)), _bound_for_equal_values(2, 12)),
-    "merged": (_merging_model, _bound_for_equal_values(4, 3)),
-    "prelu": (lambda d: _image_model(d, (3, 2), lambda kw: L.PReLU("ones", shared_axes=[1], **kw), lambda kw: L.PReLU(**kw)), _bound_for_equal_values(6, 2)),
+    "max pooling1d": (lambda d: _image_model(d, (6, 2), lambda kw: L.MaxPooling1D(2, **kw)), _bound(6, 2)),
+    "max pooling2d": (lambda d: _image_model(d, (5, 4, 2), lambda kw: L.MaxPooling2D(3, 2, "same", **kw)), _bound(12, 9)),
+    "global 1d": (lambda d: _image_model(d, (6, 2), lambda kw: L.GlobalMaxPooling1D(**kw)), _bound(2, 6)),
+    "global 2d": (lambda d: _image_model(d, (4, 3, 2), lambda kw: L.GlobalMaxPooling2D(**kw)), _bound(2, 12)),
+    "global 3d": (lambda d: _image_model(d, (2, 3, 2, 2), lambda kw: L.GlobalMaxPooling3D(**kw)), _bound(2, 12)),
+    "merged": (_merging_model, _bound(4, 3)),
+    "prelu": (lambda d: _image_model(d, (3, 2), lambda kw: L.PReLU("ones", shared_axes=[1], **kw), lambda kw: L.PReLU(**kw)), _bound(6, 2)),
     "upsampling": (lambda d: _image_model(d, (3, 3, 1), lambda kw: L.UpSampling2D(2, interpolation="bicubic", **kw)), 2e-6),
     "resizing": (lambda d: _image_model(d, (4, 4, 1), lambda kw: L.Resizing(3, 5, interpolation="bicubic", **kw)), 2e-6),
 }  # fmt: skip
