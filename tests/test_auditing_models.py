@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 F64 = {"dtype": "float64"}
 
 
-def random_points(*shape):
+def points(*shape):
     return RNG.normal(size=shape)
 
 
@@ -118,9 +118,9 @@ def relu_of_integers():
     return keras.Model([integers, floats], L.Dense(1, **F64)(y))
 
 
-TRIANGLES = np.eye(3) + 0.2 * random_points(10, 3, 3)
-PADDED = np.concatenate([random_points(6, 3, 2), np.zeros((6, 2, 2))], axis=1)
-WITH_ZEROS = random_points(10, 2)
+TRIANGLES = np.eye(3) + 0.2 * points(10, 3, 3)
+PADDED = np.concatenate([points(6, 3, 2), np.zeros((6, 2, 2))], axis=1)
+WITH_ZEROS = points(10, 2)
 WITH_ZEROS[0] = 0.0
 
 
@@ -132,36 +132,36 @@ def tanh_layers(*sizes):
 MODELS = {
     "raw operations": (
         lambda: Custom(lambda p, x: p[0](tf.sin(tf.einsum("bi,ij->bj", x, tf.eye(3, 5, dtype=x.dtype)))), *tanh_layers(4)),
-        random_points(20, 3), "proven", "ok", 0),
+        points(20, 3), "proven", "ok", 0),
     "a gradient that is declared, and right": (
-        lambda: between_layers(cube), random_points(20, 3), "checked", "ok", 0),
+        lambda: between_layers(cube), points(20, 3), "checked", "ok", 0),
     "one without a second": (
-        lambda: between_layers(cube_once), random_points(20, 3), "faulty", "wrong", 2),
-    "one that is another": (lambda: between_layers(clipped), random_points(20, 3), "faulty", "wrong", 1),
+        lambda: between_layers(cube_once), points(20, 3), "faulty", "wrong", 2),
+    "one that is another": (lambda: between_layers(clipped), points(20, 3), "faulty", "wrong", 1),
     "a gate that is stopped": (
         lambda: between_layers(lambda h: tf.sin(h) * tf.stop_gradient(tf.cos(h))),
-        random_points(20, 3), "faulty", "wrong", 1),
+        points(20, 3), "faulty", "wrong", 1),
     "straight through a rounding": (
         lambda: between_layers(lambda h: h + tf.stop_gradient(tf.round(h) - h)),
-        random_points(20, 3), "faulty", "rough", 1),
+        points(20, 3), "faulty", "rough", 1),
     "a stop that changes nothing": (
-        lambda: between_layers(shifted_softmax), random_points(20, 3), "checked", "ok", 0),
-    "softplus by hand": (lambda: between_layers(softplus), random_points(30, 3), "checked", "ok", 0),
+        lambda: between_layers(shifted_softmax), points(20, 3), "checked", "ok", 0),
+    "softplus by hand": (lambda: between_layers(softplus), points(30, 3), "checked", "ok", 0),
     "relu to the third": (
-        lambda: between_layers(lambda h: tf.nn.relu(h) ** 3), random_points(30, 3), "checked", "ok", 0),
+        lambda: between_layers(lambda h: tf.nn.relu(h) ** 3), points(30, 3), "checked", "ok", 0),
     "relu to the second": (
-        lambda: between_layers(lambda h: tf.nn.relu(h) ** 2), random_points(30, 3), "faulty", "rough", 2),
+        lambda: between_layers(lambda h: tf.nn.relu(h) ** 2), points(30, 3), "faulty", "rough", 2),
     "an energy of pairs": (
         lambda: functional(lambda r: 1 / distance(r), 3, 3), TRIANGLES, "proven", "ok", 0),
     "a cutoff": (
-        lambda: functional(cutoff, 3, 3), np.eye(3) + 0.4 * random_points(40, 3, 3), "faulty", "rough", 2),
+        lambda: functional(cutoff, 3, 3), np.eye(3) + 0.4 * points(40, 3, 3), "faulty", "rough", 2),
     "a graph network": (
         lambda: Custom(molecule, *tanh_layers(6, 1)), TRIANGLES, "proven", "ok", 0),
     "a root at 0": (
         lambda: functional(lambda x: ops.sqrt(ops.sum(x * x, -1, keepdims=True)), 2),
         WITH_ZEROS, "faulty", "nan", 1),
     "a guard at 0": (lambda: Custom(guarded), WITH_ZEROS, "faulty", "rough", 1),
-    "a guard elsewhere": (lambda: Custom(guarded), random_points(10, 2), "proven", "ok", 0),
+    "a guard elsewhere": (lambda: Custom(guarded), points(10, 2), "proven", "ok", 0),
     "attention with a mask of x": (
         lambda: Custom(masked_attention, *tanh_layers(4), L.MultiHeadAttention(2, 3, **F64)),
         PADDED, "proven", "ok", 0),
@@ -170,44 +170,44 @@ MODELS = {
             [keras.Input((5, 2), **F64), L.Masking(**F64), L.LSTM(3, **F64)]),
         PADDED, "proven", "ok", 0),
     "relu behind integers": (
-        relu_of_integers, [RNG.integers(0, 5, (10, 2)), random_points(10, 3)], "proven", "ok", 0),
-    "forces": (lambda: Custom(forces, *tanh_layers(6, 1)), random_points(10, 3), "proven", "ok", 0),
+        relu_of_integers, [RNG.integers(0, 5, (10, 2)), points(10, 3)], "proven", "ok", 0),
+    "forces": (lambda: Custom(forces, *tanh_layers(6, 1)), points(10, 3), "proven", "ok", 0),
     "the largest of a set": (
         lambda: functional(lambda x: ops.max(L.Dense(6, "tanh", **F64)(x), axis=1), 5, 2),
-        random_points(20, 5, 2), "faulty", "rough", 1),
-    "sorted": (lambda: functional(lambda x: ops.sort(x, -1), 5), random_points(20, 5), "faulty", "rough", 1),
+        points(20, 5, 2), "faulty", "rough", 1),
+    "sorted": (lambda: functional(lambda x: ops.sort(x, -1), 5), points(20, 5), "faulty", "rough", 1),
     "a floor that cancels": (
         lambda: functional(lambda x: ops.sin(2 * np.pi * (x - ops.floor(x))), 3),
-        random_points(20, 3), "checked", "ok", 0),
+        points(20, 3), "checked", "ok", 0),
     "Huber's function": (
         lambda: functional(lambda x: ops.where(ops.abs(x) <= 1, 0.5 * x * x, ops.abs(x) - 0.5), 3),
-        random_points(20, 3), "faulty", "rough", 2),
+        points(20, 3), "faulty", "rough", 2),
     "decisions of Python": (
         lambda: Custom(lambda p, x: p[0](x) * (1.0 if float(tf.reduce_sum(x)) < 1e9 else 2.0), *tanh_layers(2)),
-        random_points(10, 3), "checked", "ok", 0),
+        points(10, 3), "checked", "ok", 0),
     "a mean of the batch": (
         lambda: Custom(lambda p, x: p[0](x - tf.reduce_mean(x, 0)), *tanh_layers(2)),
-        random_points(10, 3), "not examined", "mixed", 0),
+        points(10, 3), "not examined", "mixed", 0),
     "complex outputs": (
-        lambda: between_layers(lambda x: tf.complex(x, x * x)), random_points(10, 3), "not examined", "complex", 0),
+        lambda: between_layers(lambda x: tf.complex(x, x * x)), points(10, 3), "not examined", "complex", 0),
     "one complex output of two": (
         lambda: Custom(lambda p, x: (p[0](x), tf.signal.rfft(p[0](x))), *tanh_layers(4)),
-        random_points(10, 3), "not examined", "complex", 0),
+        points(10, 3), "not examined", "complex", 0),
     "complex numbers on the way": (
         lambda: between_layers(lambda x: tf.math.real(tf.complex(x, x * x) ** 2)),
-        random_points(10, 3), "checked", "ok", 0),
+        points(10, 3), "checked", "ok", 0),
     "functions of complex numbers": (
         lambda: between_layers(lambda x: tf.math.imag(
             tf.math.log(tf.complex(x + 5.0, x)) + tf.complex(x + 5.0, x * x) ** -1.5
         )),
-        random_points(10, 3), "proven", "ok", 0),
+        points(10, 3), "proven", "ok", 0),
     "bits of numbers": (
         lambda: between_layers(lambda x: x * tf.bitcast(tf.bitcast(x, "int64") + 1, x.dtype)),
-        random_points(10, 3), "faulty", "wrong", 1),
+        points(10, 3), "faulty", "wrong", 1),
     "a mean of channels": (
-        lambda: between_layers(lambda x: channel_means(x)), random_points(10, 3), "faulty", "wrong", 1),
+        lambda: between_layers(lambda x: channel_means(x)), points(10, 3), "faulty", "wrong", 1),
     "an operation without a row": (
-        lambda: between_layers(tf.math.special.fresnel_sin), random_points(10, 3), "checked", "ok", 0),
+        lambda: between_layers(tf.math.special.fresnel_sin), points(10, 3), "checked", "ok", 0),
 }  # fmt: skip
 
 
