@@ -572,11 +572,11 @@ def test_worker_processes_have_the_results_of_one_process(comparison):
     by_workers = keras_smooth.compare(**options, jobs=2)
     assert len(by_workers.runs) == 6
     in_one_process = result.results.runs("tanh") + result.results.runs("hard_tanh")
-    for one, other in zip(in_one_process, by_workers.runs):
+    for expected, run in zip(in_one_process, by_workers.runs):
         names = ("activation", "seed", "nit", "message")
-        assert [getattr(one, n) for n in names] == [getattr(other, n) for n in names]
+        assert [getattr(expected, n) for n in names] == [getattr(run, n) for n in names]
         # XLA, and another number of threads, may round differently.
-        assert one.loss == pytest.approx(other.loss, rel=1e-2)
+        assert expected.loss == pytest.approx(run.loss, rel=1e-2)
 
 
 def drawn_data(experiment):
