@@ -4,11 +4,11 @@ import functools
 import os
 import signal
 
-# A shell that starts it in the background has it ignore Ctrl-C, which some tests send.
+# Shells start background processes with SIGINT ignored, which some tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Before TensorFlow: as many workers as cores, so one thread each. Else they fight for them.
+# Before TensorFlow is imported: there are as many workers as cores, so each has one thread.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
@@ -23,7 +23,7 @@ from fresh_start import fresh_start
 import keras_smooth
 from keras_smooth.comparison.runs import training
 
-# Programs that tests start: pytest would import them in search of doctests.
+# Programs that tests start, which pytest would import to find doctests.
 collect_ignore = ["killed.py", "peak_memory.py", "two_devices.py", "two_workers.py"]
 
 NO_GPU = (
@@ -36,7 +36,7 @@ MAX_WORKERS = 8
 
 
 def pytest_xdist_auto_num_workers(config):
-    """The whole suite on all cores; files that are named run in this process, at once."""
+    """Returns as many workers as cores for the whole suite, and none for named files."""
     if config.args_source is not config.ArgsSource.TESTPATHS:
         return 0
     return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
@@ -44,14 +44,14 @@ def pytest_xdist_auto_num_workers(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    asked_for_studies = "study" in config.option.markexpr
+    studies_requested = "study" in config.option.markexpr
     studies = [item for item in items if item.get_closest_marker("study")]
-    if studies and not asked_for_studies:
+    if studies and not studies_requested:
         items[:] = [item for item in items if item not in set(studies)]
         config.hook.pytest_deselected(items=studies)
     for item in items:
-        if why := older_versions.reason(item.name):
-            item.add_marker(pytest.mark.skip(reason=why))
+        if reason := older_versions.reason(item.name):
+            item.add_marker(pytest.mark.skip(reason=reason))
     if config.pluginmanager.hasplugin("timeout"):
         for item in studies:
             item.add_marker(pytest.mark.timeout(0))
@@ -69,7 +69,7 @@ def _fresh_start():
 
 @pytest.fixture(scope="module")
 def without_xla():
-    """Comparisons in this process take no XLA: compiling takes longer than short runs do."""
+    """Runs comparisons in this process without XLA, which takes longer than short runs."""
     with pytest.MonkeyPatch.context() as patch:
         traced = functools.partial(training.fit_lbfgs, jit_compile=False)
         patch.setattr(training, "fit_lbfgs", traced)
@@ -78,7 +78,7 @@ def without_xla():
 
 @pytest.fixture
 def rng():
-    """Random numbers that no other test moves."""
+    """A random generator of the test alone."""
     return np.random.default_rng(0)
 
 
@@ -99,7 +99,7 @@ def make_model():
                     dtype=dtype,
                 )
             )
-        # Tracing alone is several times as fast as compiling.
+        # Tracing is several times as fast as compiling.
         model.compile(keras.optimizers.Adam(0.01), loss="mse", jit_compile=False)
         return model
 

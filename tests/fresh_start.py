@@ -1,4 +1,4 @@
-"""What each test begins with, in any order: the same seeds, and warnings not yet given."""
+"""The state at the beginning of each test: the same seeds, and no warning given yet."""
 
 import contextlib
 import weakref
@@ -17,7 +17,7 @@ _last: tuple = (None, None)
 
 @contextlib.contextmanager
 def fresh_start() -> Iterator[None]:
-    """Starts of layers without a seed, and what a process says once, are the test's own."""
+    """Resets the random seeds, and the warnings that are given once for each process."""
     set_random_seed(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(warn, "_given", weakref.WeakKeyDictionary())
@@ -27,9 +27,9 @@ def fresh_start() -> Iterator[None]:
 def set_random_seed(seed: int) -> None:
     """Does what `keras.utils.set_random_seed` does.
 
-    A seed of TensorFlow has it forget all kernels, and the next eager call of each operation
-    takes some 30 times as long. It is set only if it is another one or if something was drawn
-    since. What tells is TensorFlow's own generator of seeds of operations, which is private.
+    Setting a seed clears TensorFlow's cache of kernels, so that the next eager call of each
+    operation takes some 30 times as long. The seed is set only if it differs or if numbers were
+    drawn since, which TensorFlow's private generator of seeds of operations shows.
     """
     global _last
     if _last == (seed, _state()):
@@ -42,6 +42,6 @@ def set_random_seed(seed: int) -> None:
 
 
 def _state() -> tuple | None:
-    # There is none before the first seed.
+    # There is no generator before the first seed.
     generator = getattr(context.context(), "_rng", None)
     return generator and generator.getstate()

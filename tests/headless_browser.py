@@ -1,4 +1,4 @@
-"""Chromium without a window, led through its pipe: no driver and no package is needed."""
+"""Headless Chromium, controlled by a pipe: no driver and no package is needed."""
 
 import base64
 import json
@@ -15,11 +15,11 @@ def path_of_a_browser() -> str | None:
 
 
 class Browser:
-    """One page of a browser, as a context; what it logs and asks for is kept.
+    """One page of a browser, as a context manager; errors and requests are recorded.
 
     Attributes:
-        errors: What the page has written to the console as errors, or thrown.
-        requests: The addresses that it has asked for.
+        errors: Errors and warnings of the console, and exceptions.
+        requests: The requested addresses.
     """
 
     def __init__(self, path: str):
@@ -27,7 +27,7 @@ class Browser:
         self._directory = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         reads, browser_writes = os.pipe()
         browser_reads, writes = os.pipe()
-        # The protocol wants its two ends as 3 and 4.
+        # The protocol uses the file descriptors 3 and 4.
         shell = f'exec 3<&{browser_reads} 4>&{browser_writes}; exec "$@"'
         self._process = subprocess.Popen(
             ["/bin/bash", "-c", shell, "bash", path, "--headless=new", "--no-sandbox",
@@ -41,7 +41,7 @@ class Browser:
         self._in, self._out = os.fdopen(writes, "wb"), os.fdopen(reads, "rb")
         self._rest, self._number, self._session = b"", 0, None
         targets = self.call("Target.getTargets")["targetInfos"]
-        page = next(one["targetId"] for one in targets if one["type"] == "page")
+        page = next(target["targetId"] for target in targets if target["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)[
             "sessionId"
         ]
@@ -67,13 +67,13 @@ class Browser:
         self._in.write(json.dumps(message).encode() + b"\0")
         self._in.flush()
         while True:
-            heard = self._hear()
-            if heard.get("id") == self._number:
-                assert "error" not in heard, (method, heard["error"])
-                return heard["result"]
+            response = self._hear()
+            if response.get("id") == self._number:
+                assert "error" not in response, (method, response["error"])
+                return response["result"]
 
     def open(self, path, width=1280, height=900, scheme="light") -> None:
-        """Opens a file, or an address, and waits until it is there."""
+        """Opens a file or an address, and waits until it is loaded."""
         self.resize(width, height)
         self.call(
             "Emulation.setEmulatedMedia",
@@ -93,13 +93,13 @@ class Browser:
         )  # fmt: skip
 
     def value(self, expression: str):
-        """Returns what an expression in the page gives, awaited."""
-        found = self.call(
+        """Returns the awaited value of an expression in the page."""
+        response = self.call(
             "Runtime.evaluate",
             expression=expression, awaitPromise=True, returnByValue=True,
         )  # fmt: skip
-        assert "exceptionDetails" not in found, found["exceptionDetails"]
-        return found["result"].get("value")
+        assert "exceptionDetails" not in response, response["exceptionDetails"]
+        return response["result"].get("value")
 
     def click(self, x: float, y: float) -> None:
         for kind in ("mousePressed", "mouseReleased"):
@@ -112,25 +112,28 @@ class Browser:
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def picture(self, path) -> None:
-        found = self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(found["data"]))
+        response = self.call("Page.captureScreenshot", format="png")
+        path.write_bytes(base64.b64decode(response["data"]))
 
     def _hear(self) -> dict:
         while b"\0" not in self._rest:
-            part = os.read(self._out.fileno(), 1 << 16)
-            assert part, "the browser has ended"
-            self._rest += part
+            received = os.read(self._out.fileno(), 1 << 16)
+            assert received, "the browser has ended"
+            self._rest += received
         message, self._rest = self._rest.split(b"\0", 1)
-        heard = json.loads(message)
-        self._note(heard.get("method"), heard.get("params", {}))
-        return heard
+        content = json.loads(message)
+        self._note(content.get("method"), content.get("params", {}))
+        return content
 
-    def _note(self, method: str | None, what: dict) -> None:
+    def _note(self, method: str | None, parameters: dict) -> None:
         if method == "Network.requestWillBeSent":
-            self.requests.append(what["request"]["url"])
+            self.requests.append(parameters["request"]["url"])
         elif method == "Runtime.exceptionThrown":
-            self.errors.append(what["exceptionDetails"])
-        elif method == "Log.entryAdded" and what["entry"]["level"] == "error":
-            self.errors.append(what["entry"])
-        elif method == "Runtime.consoleAPICalled" and what["type"] in ("error", "warning"):
-            self.errors.append(what["args"])
+            self.errors.append(parameters["exceptionDetails"])
+        elif method == "Log.entryAdded" and parameters["entry"]["level"] == "error":
+            self.errors.append(parameters["entry"])
+        elif method == "Runtime.consoleAPICalled" and parameters["type"] in (
+            "error",
+            "warning",
+        ):
+            self.errors.append(parameters["args"])

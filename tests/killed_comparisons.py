@@ -1,11 +1,11 @@
-"""Comparisons that are killed, whose files are damaged, and that meet in one directory.
+"""Comparisons that are killed, have damaged files, or use one directory at the same time.
 
     python tests/killed_comparisons.py kills N | damages N | pairs N
 
-prints a JSON line of counts. What is tried is everything but the training: runs take
-milliseconds and their numbers depend on activation, initializer and seed alone, but for their
-seconds, which never come again: so a run that was lost, made twice or mixed up is seen.
-TensorFlow is imported once, and processes are forks.
+prints a JSON line of counts. Everything but the training is real: runs take milliseconds, and
+their numbers depend on activation, initializer and seed only. Their seconds are random, so that
+a run that was lost, repeated or mixed up is detected. TensorFlow is imported once, and processes
+are forks.
 """
 
 import collections
@@ -40,19 +40,19 @@ PROBLEMS = problems.load_problems(SETTINGS.problem)
 COMMAND = ["compare", "--activations", *SETTINGS.activations, "--seeds", "3"]
 COMMAND += ["--epochs", "40", "--baselines", "--jobs", "2"]
 NUM_RUNS = 12  # sigmoid runs from two starts
-WHOM = ("parent", "worker", "both")
+VICTIMS = ("parent", "worker", "both")
 
 
-def record(of: RunId) -> Record:
-    """Returns what a run finds; its curves are off by a number of its own."""
+def made_record(run_id: RunId) -> Record:
+    """Returns the made-up record of a run; the error of its curves is its own."""
     rng = np.random.default_rng(
-        [*of.activation.encode(), *of.variant.initializer.encode(), of.seed]
+        [*run_id.activation.encode(), *run_id.variant.initializer.encode(), run_id.seed]
     )
     curves = tuple(exact + rng.normal() for exact in PROBLEM.exact)
-    known = errors(PROBLEM, curves)
+    errors_of_run = errors(PROBLEM, curves)
     run = Run(
-        of.activation, of.seed, True, 1, "made up", rng.uniform(), 40, 44, 0,
-        rng.uniform(), **known, seconds=random.SystemRandom().random(),
+        run_id.activation, run_id.seed, True, 1, "made up", rng.uniform(), 40, 44, 0,
+        rng.uniform(), **errors_of_run, seconds=random.SystemRandom().random(),
     )  # fmt: skip
     curve = {name: [0.5, rng.uniform()] for name in learning.COLUMNS}
     return Record(run, curves, {**curve, "iteration": [20, 40]})
@@ -63,11 +63,11 @@ def records(self, runs, report):
         for iteration in range(0, 40, 4):
             report(run, iteration, 0.5)
             time.sleep(0.02)
-        yield run, record(run)
+        yield run, made_record(run)
 
 
 class ForkedWorker:
-    """What `subprocess.Popen` is to the executor, as a fork."""
+    """Replaces `subprocess.Popen` of the executor by a fork."""
 
     def __init__(self, command, stderr, **_):
         task, event = os.pipe(), os.pipe()
@@ -78,7 +78,7 @@ class ForkedWorker:
         os.close(task[0])
         os.close(event[1])
         self.stdin, self.stdout = open(task[1], "wb"), open(event[0], "rb")
-        say(str(self.pid))
+        write_to_parent(str(self.pid))
 
     def _work(self, task, event, stderr, parent):
         try:
@@ -96,7 +96,7 @@ class ForkedWorker:
             traceback.print_exc()
             sys.stderr.flush()
         finally:
-            # Never back into what the parent was about to do.
+            # The fork must not continue the code of the parent.
             os._exit(1)
 
     def kill(self):
@@ -110,7 +110,7 @@ class ForkedWorker:
 
 
 def prepare() -> None:
-    """Puts forks and made-up runs where processes and training are; for this process only."""
+    """Replaces processes by forks and training by made-up runs, in this process only."""
     Experiment.records = records
     worker_processes.subprocess = type(
         "Forks", (), {"Popen": ForkedWorker, "PIPE": subprocess.PIPE}
@@ -123,12 +123,12 @@ def prepare() -> None:
 _channel = None
 
 
-def say(text: str) -> None:
+def write_to_parent(text: str) -> None:
     os.write(_channel, f"{text}\n".encode())
 
 
 class Command:
-    """The command line in a fork, which says what workers it starts and how it ends."""
+    """The command line in a fork, which reports its workers and its exit status."""
 
     def __init__(self, directory: Path, *arguments: str):
         self._reads, writes = os.pipe()
@@ -151,7 +151,7 @@ class Command:
         os.close(writes)
 
     def workers(self, wait: bool = False) -> list[int]:
-        """Returns the processes of workers that it has started since it was asked last."""
+        """Returns the processes of workers that were started since the last call."""
         os.set_blocking(self._reads, wait)
         try:
             return [int(pid) for pid in os.read(self._reads, 4096).split()]
@@ -159,10 +159,10 @@ class Command:
             return []
 
     def end(self) -> tuple[int, str]:
-        """Waits for the end of it and of its workers; returns status and what it printed."""
+        """Waits for the command and its workers; returns the exit status and the output."""
         _, status = os.waitpid(self.pid, 0)
         os.set_blocking(self._reads, True)
-        # All that it started hold the other end.
+        # All its workers have the other end open.
         while os.read(self._reads, 4096):
             pass
         os.close(self._reads)
@@ -175,32 +175,32 @@ def kill(pids: list[int]) -> None:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
-            pass  # It is done.
+            pass  # It has ended already.
 
 
-def stored(directory: Path) -> dict:
-    """Returns the runs that are in the files, by their keys."""
+def stored_records(directory: Path) -> dict:
+    """Returns the stored records by their keys."""
     return resuming.read(SETTINGS, PROBLEMS, directory).records
 
 
-def wrong(found: dict) -> int:
-    """Returns how many outcomes are not what their runs find."""
-    return sum(not same(found[run], record(run)) for run in found)
+def num_wrong(records: dict) -> int:
+    """Returns the number of records that differ from those of their runs."""
+    return sum(not are_equal(records[run], made_record(run)) for run in records)
 
 
-def same(one: Record, other: Record, seconds: bool = False) -> bool:
-    runs = [one.run, other.run]
+def are_equal(first: Record, second: Record, seconds: bool = False) -> bool:
+    runs = [first.run, second.run]
     if not seconds:
         runs = [dataclasses.replace(run, seconds=0.0) for run in runs]
     return (
         runs[0] == runs[1]
-        and one.learning == other.learning
-        and all(map(np.array_equal, one.curves, other.curves))
+        and first.learning == second.learning
+        and all(map(np.array_equal, first.curves, second.curves))
     )
 
 
 def kills(number: int) -> dict:
-    """Comparisons that are killed until they are complete all the same."""
+    """Kills comparisons again and again until they are complete."""
     rng, counts = random.Random(0), collections.Counter()
     slowest = 0.0
     while counts["kills"] < number:
@@ -210,40 +210,42 @@ def kills(number: int) -> dict:
                 command = Command(path, "--resume")
                 workers = command.workers(wait=rng.random() < 0.9)
                 time.sleep(rng.uniform(0.0, 1.0))
-                whom, workers = rng.choice(WHOM), workers + command.workers()
-                kill(chosen(whom, command.pid, workers, rng))
+                victim, workers = rng.choice(VICTIMS), workers + command.workers()
+                kill(chosen_pids(victim, command.pid, workers, rng))
                 killed = time.monotonic()
                 status, printed = command.end()
-                if whom != "worker":
+                if victim != "worker":
                     slowest = max(slowest, time.monotonic() - killed)
-                after = stored(path)
+                after = stored_records(path)
                 counts["kills"] += 1
-                counts[f"of {whom}"] += 1
+                counts[f"of {victim}"] += 1
                 counts["met"] += status < 0 or "once more" in printed
                 counts["tracebacks"] += "Traceback" in printed
-                counts["lost"] += lost(before, after)
+                counts["lost"] += num_lost(before, after)
                 before = after
             status, printed = Command(path, "--resume").end()
-            after = stored(path)
+            after = stored_records(path)
             counts["comparisons"] += 1
             counts["complete"] += status == 0 and len(after) == NUM_RUNS
             counts["tracebacks"] += "Traceback" in printed
-            counts["lost"] += lost(before, after)
-            counts["wrong"] += wrong(after)
+            counts["lost"] += num_lost(before, after)
+            counts["wrong"] += num_wrong(after)
             counts["leftovers"] += len(list(path.rglob("*.partial")))
     return {**counts, "slowest_end_in_seconds": round(slowest, 1)}
 
 
-def chosen(whom: str, parent: int, workers: list[int], rng: random.Random) -> list[int]:
-    if whom == "worker":
+def chosen_pids(
+    victim: str, parent: int, workers: list[int], rng: random.Random
+) -> list[int]:
+    if victim == "worker":
         return rng.sample(workers, min(1, len(workers)))
-    return [parent, *(workers if whom == "both" else [])]
+    return [parent, *(workers if victim == "both" else [])]
 
 
-def lost(before: dict, after: dict) -> int:
-    """Returns how many outcomes are gone or made anew."""
+def num_lost(before: dict, after: dict) -> int:
+    """Returns the number of records that are missing or were made again."""
     return sum(
-        key not in after or not same(before[key], after[key], seconds=True)
+        key not in after or not are_equal(before[key], after[key], seconds=True)
         for key in before
     )
 
@@ -253,25 +255,29 @@ def _cut(content: bytes, rng: random.Random) -> bytes:
 
 
 def _flip(content: bytes, rng: random.Random) -> bytes:
-    place = rng.randrange(len(content))
-    flipped = content[place] ^ (1 << rng.randrange(8))
-    return content[:place] + bytes([flipped]) + content[place + 1 :]
+    position = rng.randrange(len(content))
+    flipped = content[position] ^ (1 << rng.randrange(8))
+    return content[:position] + bytes([flipped]) + content[position + 1 :]
 
 
 def _zeros(content: bytes, rng: random.Random) -> bytes:
-    place = rng.randrange(len(content))
-    return content[:place] + bytes(min(512, len(content) - place)) + content[place + 512 :]
+    position = rng.randrange(len(content))
+    return (
+        content[:position]
+        + bytes(min(512, len(content) - position))
+        + content[position + 512 :]
+    )
 
 
 def _repeat(content: bytes, rng: random.Random) -> bytes:
-    place = rng.randrange(len(content))
-    return content[:place] + content[max(place - 64, 0) :]
+    position = rng.randrange(len(content))
+    return content[:position] + content[max(position - 64, 0) :]
 
 
 def _swap_lines(content: bytes, rng: random.Random) -> bytes:
     lines = content.splitlines(keepends=True)
-    one, other = rng.sample(range(len(lines)), 2)
-    lines[one], lines[other] = lines[other], lines[one]
+    first, second = rng.sample(range(len(lines)), 2)
+    lines[first], lines[second] = lines[second], lines[first]
     return b"".join(lines)
 
 
@@ -284,63 +290,64 @@ DAMAGES = {
 }
 
 
-def unfinished(directory: Path) -> None:
-    """Writes what a comparison leaves that was killed after ten runs."""
-    found = Results(SETTINGS, PROBLEMS)
-    recorder = store.Store(found, directory)
+def store_ten_runs(directory: Path) -> None:
+    """Writes the files of a comparison that was killed after ten runs."""
+    results = Results(SETTINGS, PROBLEMS)
+    recorder = store.Store(results, directory)
     for run in itertools.islice(SETTINGS.runs(), 10):
-        found.records[run] = record(run)
-        found.seconds = 1.0
+        results.records[run] = made_record(run)
+        results.seconds = 1.0
         recorder.add(run)
 
 
 def damages(number: int) -> dict:
-    """Files that are damaged: refused in a sentence, of no effect, or a run is made again."""
+    """Damages files: an error, no effect, or runs that are made again."""
     rng, counts = random.Random(0), collections.Counter({"altered": 0})
     with tempfile.TemporaryDirectory() as directory:
-        whole = Path(directory)
-        unfinished(whole)
-        original = stored(whole)
-        # What is read: the other files are for others.
-        victim = whole / store.RUNS
+        path = Path(directory)
+        store_ten_runs(path)
+        original = stored_records(path)
+        # The only file that is read.
+        journal = path / store.RUNS
         for name, damage in itertools.islice(itertools.cycle(DAMAGES.items()), number):
-            content = victim.read_bytes()
-            victim.write_bytes(damage(content, rng))
+            content = journal.read_bytes()
+            journal.write_bytes(damage(content, rng))
             counts[name] += 1
             try:
-                found = stored(whole)
+                records_now = stored_records(path)
             except ValueError as error:
                 counts["refused"] += "Cannot resume" in str(error)
             else:
-                left = len(original.keys() - found.keys())
-                equal = found.keys() <= original.keys() and all(
-                    same(found[key], original[key], seconds=True) for key in found
+                missing = len(original.keys() - records_now.keys())
+                equal = records_now.keys() <= original.keys() and all(
+                    are_equal(records_now[key], original[key], seconds=True)
+                    for key in records_now
                 )
-                # The end of the file is gone, as after a kill.
-                effect = "made again" if left else "of no effect"
+                # The end of the file is missing, as after a kill.
+                effect = "made again" if missing else "of no effect"
                 counts[effect if equal else "altered"] += 1
-            victim.write_bytes(content)
+            journal.write_bytes(content)
     return {"damages": number, **counts}
 
 
 def pairs(number: int) -> dict:
-    """Two commands at a time in one directory: one works, the other is told so."""
+    """Runs two commands at a time in one directory: one works, the other reports that."""
     rng, counts = random.Random(0), collections.Counter()
     for _ in range(number):
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory)
             first = Command(path)
             time.sleep(rng.uniform(0.0, 0.5))
-            ends = [Command(path).end(), first.end()]
-            printed = " ".join(text for _, text in ends)
-            found = stored(path)
+            outcomes = [Command(path).end(), first.end()]
+            printed = " ".join(text for _, text in outcomes)
+            records_now = stored_records(path)
             counts["pairs"] += 1
-            counts["one worked"] += sorted(status for status, _ in ends) == [0, 2]
+            counts["one worked"] += sorted(status for status, _ in outcomes) == [0, 2]
             counts["told so"] += "Another comparison, of process" in printed
             counts["told late"] += "already holds results" in printed
             counts["tracebacks"] += "Traceback" in printed
-            counts["complete"] += len(found) == NUM_RUNS
-            counts["wrong"] += wrong(found)
+            counts["complete"] += len(records_now) == NUM_RUNS
+            counts["wrong"] += num_wrong(records_now)
     return dict(counts)
 
 

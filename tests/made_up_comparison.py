@@ -1,4 +1,4 @@
-"""Results of a comparison that nobody has run."""
+"""Made-up results of a comparison."""
 
 import json
 from pathlib import Path
@@ -20,12 +20,12 @@ MAIN = Variant("gaussian", "float64", "default", "gauss_newton")
 
 
 def key_of(activation, seed=0, **levels):
-    """Returns the id of a run, in the default variant but for some levels."""
+    """Returns the id of a run in the default variant, with some levels changed."""
     return RunId(activation, MAIN._replace(**levels), seed)
 
 
 def made_up(d2y_by_name, failed=(), problem="gaussian", baselines=(), **factors):
-    """Returns results with these errors of y'', one a seed; None stands for a lost y''."""
+    """Returns results with these errors of y'', one for each seed; None is a lost y''."""
     settings = Settings(
         activations=tuple(d2y_by_name),
         seeds=2,
@@ -33,24 +33,24 @@ def made_up(d2y_by_name, failed=(), problem="gaussian", baselines=(), **factors)
         baselines=baselines,
         **factors,
     )
-    found = Results(settings, problems.load_problems(problem), seconds=1.0)
+    results = Results(settings, problems.load_problems(problem), seconds=1.0)
     for variant in settings.variants():
         for name, values in d2y_by_name.items():
             for seed, value in enumerate(values):
-                found.records[RunId(name, variant, seed)] = outcome(
-                    found, name, seed, value, name not in failed
+                results.records[RunId(name, variant, seed)] = outcome(
+                    results, name, seed, value, name not in failed
                 )
     for method in baselines:
         name = settings.baseline_activation()
         baseline = RunId(name, settings.main._replace(method=method), 0)
-        found.records[baseline] = outcome(found, name, 0, 0.5, True)
-    return found
+        results.records[baseline] = outcome(results, name, 0, 0.5, True)
+    return results
 
 
-def outcome(results, name, seed, d2y_mse, went_on):
+def outcome(results, name, seed, d2y_mse, succeeded):
     x = results.problem.x
     second = None if d2y_mse is None else -np.sin(x)
-    status = Status.ITERATION_LIMIT if went_on else Status.NON_FINITE
+    status = Status.ITERATION_LIMIT if succeeded else Status.NON_FINITE
     run = Run(
         name, seed, False, int(status), "m.", 0.5, 9, 9, 0, 1e-9, 1e-9, 1e-9, d2y_mse, 1.0
     )

@@ -1,4 +1,4 @@
-"""Prints by how much a fit raises the peak of memory, in sizes of what a checkpoint has.
+"""Prints by how much a fit raises the peak of memory, in sizes of a checkpoint.
 
 Args:
     method, units of two hidden layers, number of correction pairs.
@@ -37,7 +37,7 @@ def peak():
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     method, units, pairs = sys.argv[1], *map(int, sys.argv[2:])
-    # A small fit first: TensorFlow and XLA are loaded, and have compiled one.
+    # A small fit first, so that TensorFlow and XLA are loaded.
     fit(4, method, min(pairs, 5), None)
     before = peak()
     fit(units, method, pairs, None)

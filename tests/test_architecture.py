@@ -1,4 +1,4 @@
-"""The shape of the package: rooms and their maps, the direction of imports, nothing on import."""
+"""Structure of the package: modules, docstrings of folders, imports, effects of an import."""
 
 import ast
 import functools
@@ -23,12 +23,12 @@ import times_of_tests  # noqa: E402
 import write_api  # noqa: E402
 
 FILES = sorted(PACKAGE.rglob("*.py"))
-BESIDE = ("benchmarks", "examples", "tests", "tools")
-OWN_FILES = FILES + [
-    path for folder in BESIDE for path in sorted((ROOT / folder).rglob("*.py"))
+OTHER_FOLDERS = ("benchmarks", "examples", "tests", "tools")
+ALL_FILES = FILES + [
+    path for folder in OTHER_FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 
-# A room may import rooms of a lower level only.
+# A module may import modules of a lower level only.
 LEVELS = {
     "checks": 0, "jet": 0, "presentation": 0,
     "models": 1, "operations": 1,
@@ -42,14 +42,14 @@ LEVELS = {
     "cli": 9,
 }  # fmt: skip
 
-# Data goes through these parts of lbfgs/ one way: none imports a later one.
-PARTS_OF_LBFGS = (
+# Data flows through these parts of lbfgs/ in one direction: none imports a later one.
+LBFGS_PARTS = (
     "result", "data", "minimizers", "objective", "resample", "request", "checks", "run",
     "logs", "history", "progress", "fit",
 )  # fmt: skip
 
-# What runs a room, and is none.
-ENTRIES = {"__init__", "__main__"}
+# Files that are not modules.
+ENTRY_POINTS = {"__init__", "__main__"}
 
 FORBIDDEN = ("keras.src", "tensorflow.python", "tf_keras")
 SHORT_NAMES = {
@@ -72,22 +72,22 @@ def nodes(path: Path, *kinds: type) -> list:
 @functools.cache
 def imports(path: Path) -> list[str]:
     """Returns the dotted names that a file imports, also inside functions."""
-    found = []
+    names = []
     for node in nodes(path, ast.Import, ast.ImportFrom):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         else:
-            found += [f"{node.module}.{alias.name}" for alias in node.names]
-    return found
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
 
 
-def room(path: Path) -> str:
+def module_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 @functools.cache
 def file_of(name: str) -> Path | None:
-    """Returns the file of ours in which a dotted name is found: a module's, or a member's."""
+    """Returns the file of the package that defines a dotted name, of a module or a member."""
     for dotted in (name, name.rpartition(".")[0]):
         path = ROOT / dotted.replace(".", "/")
         for candidate in (path.with_suffix(".py"), path / "__init__.py"):
@@ -100,65 +100,70 @@ def imported_files(path: Path) -> set[Path]:
     return {file for name in imports(path) if (file := file_of(name))}
 
 
-def label(path: Path) -> str:
+def relative_name(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def trees():
-    """Each file is read once for all tests here, and its tree kept no longer than that."""
+def clear_syntax_trees():
+    """Each file is parsed once for all tests of this file; its tree is then freed."""
     yield
     all_nodes.cache_clear()
 
 
-# Rooms.
+# Modules.
 
 
-def test_rooms_have_a_level_and_are_few():
-    assert {room(path) for path in FILES} - ENTRIES == set(LEVELS)
+def test_modules_have_a_level_and_are_at_most_16():
+    assert {module_of(path) for path in FILES} - ENTRY_POINTS == set(LEVELS)
     assert len(LEVELS) <= 16
 
 
 @each("name", LEVELS)
-def test_no_room_is_all_but_empty(name):
+def test_modules_have_at_least_30_lines(name):
     lines = [
         line
         for path in FILES
-        if room(path) == name
+        if module_of(path) == name
         for line in path.read_text().splitlines()
     ]
     assert len(lines) >= 30
 
 
-@each("path", [path for path in FILES if room(path) not in ENTRIES])
-def test_imports_go_down(path):
-    # The root has the version, which is written into results.
-    others = {room(file) for file in imported_files(path)} - {room(path), "__init__"}
-    assert {other for other in others if LEVELS[other] >= LEVELS[room(path)]} == set()
+@each("path", [path for path in FILES if module_of(path) not in ENTRY_POINTS])
+def test_modules_import_only_lower_levels(path):
+    # The root has the version, which is written to results.
+    modules = {module_of(file) for file in imported_files(path)} - {
+        module_of(path),
+        "__init__",
+    }
+    assert {name for name in modules if LEVELS[name] >= LEVELS[module_of(path)]} == set()
 
 
-def part_of_lbfgs(path: Path) -> str:
+def lbfgs_part(path: Path) -> str:
     return path.relative_to(PACKAGE / "lbfgs").parts[0].removesuffix(".py")
 
 
-LBFGS = [path for path in FILES if room(path) == "lbfgs"]
+LBFGS_FILES = [path for path in FILES if module_of(path) == "lbfgs"]
 
 
-@each("path", [path for path in LBFGS if part_of_lbfgs(path) not in ENTRIES])
-def test_a_fit_goes_one_way(path):
-    parts = PARTS_OF_LBFGS[: PARTS_OF_LBFGS.index(part_of_lbfgs(path)) + 1]
-    others = {part_of_lbfgs(file) for file in imported_files(path) if file in LBFGS}
-    assert others <= set(parts)
+@each("path", [path for path in LBFGS_FILES if lbfgs_part(path) not in ENTRY_POINTS])
+def test_parts_of_lbfgs_import_only_earlier_parts(path):
+    parts = LBFGS_PARTS[: LBFGS_PARTS.index(lbfgs_part(path)) + 1]
+    imported_parts = {
+        lbfgs_part(file) for file in imported_files(path) if file in LBFGS_FILES
+    }
+    assert imported_parts <= set(parts)
 
 
-def test_no_circle_of_files():
-    """The root is left out: `__version__` is read from it."""
+def test_files_have_no_circular_imports():
+    """The root is omitted, since others read `__version__` from it."""
     root = PACKAGE / "__init__.py"
     graph = {path: imported_files(path) - {root} for path in FILES}
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
-        pytest.fail(" -> ".join(map(label, error.args[1])))
+        pytest.fail(" -> ".join(map(relative_name, error.args[1])))
 
 
 @each("path", FILES)
@@ -175,23 +180,23 @@ def test_imports_are_public(path):
             assert not private, f"{node.value.id}.{node.attr}"
 
 
-@each("path", OWN_FILES)
-def test_no_second_names(path):
+@each("path", ALL_FILES)
+def test_imports_have_no_aliases(path):
     for node in nodes(path, ast.Import, ast.ImportFrom):
         for alias in node.names:
             pair = alias.name, alias.asname
             assert alias.asname is None or pair in SHORT_NAMES, " as ".join(pair)
 
 
-# Words that do not tell what a value is.
-SAY_NOTHING = {"found", "one", "part", "passed"}
+# Names that do not describe a value.
+VAGUE_NAMES = {"found", "one", "part", "passed"}
 
 
 @each("path", FILES)
-def test_names_tell_what_a_value_is(path):
+def test_variables_have_no_vague_names(path):
     stored = {n.id for n in nodes(path, ast.Name) if isinstance(n.ctx, ast.Store)}
     stored |= {argument.arg for argument in nodes(path, ast.arg)}
-    assert not stored & SAY_NOTHING
+    assert not stored & VAGUE_NAMES
 
 
 def test_tfp_is_imported_by_its_minimizers_only():
@@ -202,39 +207,39 @@ def test_tfp_is_imported_by_its_minimizers_only():
     assert users and {path.parent for path in users} == {PACKAGE / "lbfgs" / "minimizers"}
 
 
-# Maps.
+# Docstrings of folders.
 
 FOLDERS = sorted({path.parent for path in FILES} - {PACKAGE})
 
 
-def inside(folder: Path) -> set[str]:
+def entries_of(folder: Path) -> set[str]:
     files = {path.name for path in folder.glob("*.py")} - {"__init__.py", "__main__.py"}
     return files | {f"{path.parent.name}/" for path in folder.glob("*/__init__.py")}
 
 
 @each("folder", FOLDERS)
-def test_docstring_of_a_folder_is_its_map(folder):
-    """A line begins with a file, or with several and commas between them."""
+def test_docstring_of_a_folder_lists_its_files(folder):
+    """A line begins with a file, or with several that are separated by commas."""
     doc = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
-    starts = re.findall(r"^((?:\w+(?:\.py|/),? *)+)", doc, re.MULTILINE)
-    named = [name.strip() for start in starts for name in re.split(r"[, ]+", start)]
-    assert sorted(filter(None, named)) == sorted(inside(folder))
+    beginnings = re.findall(r"^((?:\w+(?:\.py|/),? *)+)", doc, re.MULTILINE)
+    names = [name.strip() for start in beginnings for name in re.split(r"[, ]+", start)]
+    assert sorted(filter(None, names)) == sorted(entries_of(folder))
 
 
 @each("path", FILES)
-def test_markup_of_docstrings_ends_before_a_word_goes_on(path):
-    """The site takes `Task`s for the beginning of a longer piece of code."""
+def test_markup_in_docstrings_ends_at_the_end_of_a_word(path):
+    """The site reads `Task`s as the beginning of a longer piece of code."""
     documented = nodes(path, ast.Module, ast.ClassDef, ast.FunctionDef)
     docs = [ast.get_docstring(node) or "" for node in documented]
     ends = (end for doc in docs for end in re.findall(r"`[^`]*`(\w*)", doc))
     assert list(filter(None, ends)) == []
 
 
-def test_tree_is_what_is_there():
+def test_tree_in_the_docs_lists_the_modules():
     page = (ROOT / "docs" / "architecture.md").read_text()
     tree = re.search(r"<!-- rooms -->\n```\n(.*?)```", page, re.DOTALL)[1]
     rooms = re.findall(r"^  (\w+(?:\.py|/)) {2,}\S", tree, re.MULTILINE)
-    assert sorted(rooms) == sorted(inside(PACKAGE))
+    assert sorted(rooms) == sorted(entries_of(PACKAGE))
     folders = re.findall(r"^(\w+)/", tree, re.MULTILINE)
     assert sorted(folders) == [
         "benchmarks", "docs", "examples", "keras_smooth", "recipe", "tests", "tools"
@@ -242,7 +247,7 @@ def test_tree_is_what_is_there():
     assert all((ROOT / folder).is_dir() for folder in folders)
 
 
-def test_each_group_of_the_table_of_times_has_files_of_tests(tmp_path):
+def test_table_of_test_times_has_all_groups(tmp_path):
     """tools/times_of_tests.py adds seconds; CONTRIBUTING.md has its table."""
     paths = (ROOT / "tests").glob("test_*.py")
     assert {times_of_tests.group_of(str(path)) for path in paths} | {"docstrings"} == set(
@@ -256,23 +261,33 @@ def test_each_group_of_the_table_of_times_has_files_of_tests(tmp_path):
     table = times_of_tests.table([tmp_path / "report.xml"])
     assert "| the zoo | 2 | 3 |" in table
     page = (ROOT / "CONTRIBUTING.md").read_text()
-    written = re.search(times_of_tests.PLACE, page, re.DOTALL)[0]
-    first = [
-        [line.split(" | ")[0] for line in text.splitlines()] for text in (table, written)
+    page_table = re.search(times_of_tests.PLACE, page, re.DOTALL)[0]
+    first_columns = [
+        [line.split(" | ")[0] for line in text.splitlines()] for text in (table, page_table)
     ]
-    assert first[0] == first[1]
+    assert first_columns[0] == first_columns[1]
 
 
 # Public names.
 
 
-def test_public_api_is_the_one_on_file():
+@pytest.mark.parametrize("file", ["tests/older_versions.py", "docs/mutations.md"])
+def test_tests_that_are_named_elsewhere_exist(file):
+    functions = {
+        name for path in (ROOT / "tests").glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }  # fmt: skip
+    named = set(re.findall(r'["`](test_[a-z0-9_]+)[\[`"]', (ROOT / file).read_text()))
+    assert named and named <= functions
+
+
+def test_public_api_matches_api_txt():
     """A change of the API is a change of the file: python tools/write_api.py --write docs/api.txt."""
     expected = (ROOT / "docs" / "api.txt").read_text().splitlines()
     assert write_api.api().splitlines() == expected
 
 
-def python(code: str, **environment: str) -> subprocess.CompletedProcess:
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -281,9 +296,9 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
     )
 
 
-# What an import does.
+# Effects of an import.
 
-IMPORT = """
+IMPORT_PROGRAM = """
 import json, logging, os, random, signal, sys, warnings
 import keras, numpy as np, tensorflow as tf
 
@@ -315,28 +330,28 @@ print(json.dumps(dict(changed=changed, new=new)))
 
 
 @pytest.fixture(scope="module")
-def imported():
-    """What one fresh process says of the import, so that TensorFlow is loaded once."""
-    done = python(IMPORT)
-    assert done.returncode == 0, done.stderr
-    assert not [line for line in done.stderr.splitlines() if "keras_smooth" in line]
-    (line,) = done.stdout.splitlines()  # nothing else is printed
+def import_effects():
+    """Effects of an import in one new process, so that TensorFlow is loaded once."""
+    process = run_python(IMPORT_PROGRAM)
+    assert process.returncode == 0, process.stderr
+    assert not [line for line in process.stderr.splitlines() if "keras_smooth" in line]
+    (line,) = process.stdout.splitlines()  # nothing else is printed
     return json.loads(line)
 
 
 @pytest.mark.slow
-def test_import_prints_nothing_and_changes_nothing(imported):
-    assert imported["changed"] == {}
+def test_import_prints_nothing_and_changes_no_global_state(import_effects):
+    assert import_effects["changed"] == {}
 
 
-def test_import_costs_little_beyond_keras(imported):
-    # No time is asserted: the number of modules beside our own is what it costs.
-    others = [name for name in imported["new"] if not name.startswith("keras_smooth")]
+def test_import_loads_few_modules_beside_keras(import_effects):
+    # The number of other modules stands for the time, which is not asserted.
+    others = [name for name in import_effects["new"] if not name.startswith("keras_smooth")]
     assert "tensorflow_probability" not in others and "matplotlib.pyplot" not in others
     assert len(others) < 30, others
 
 
-def test_typed_and_versioned():
+def test_package_is_typed_and_its_version_is_in_the_changelog():
     assert (PACKAGE / "py.typed").exists()
     version = keras_smooth.__version__
     assert importlib.metadata.version("keras-smooth") == version
@@ -344,6 +359,6 @@ def test_typed_and_versioned():
         r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
     )
     release, _, development = version.partition(".dev")
-    # What is under development has no section of its own yet, and is no release.
+    # A version under development has no section yet.
     assert ("Unreleased" if development else version) in sections
     assert not development or release not in sections

@@ -13,7 +13,7 @@ from keras_smooth.comparison.records import lock
 from keras_smooth.lbfgs.run import atomic_files
 
 
-def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
+def test_file_is_replaced_without_leftovers(tmp_path):
     path = tmp_path / "file"
     for content in (b"first", b"second"):
         atomic_files.write(path, [content[:2], memoryview(content[2:])])
@@ -22,33 +22,33 @@ def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_what_fails_leaves_the_old_file(tmp_path, monkeypatch, step):
-    def full(*arguments):
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch, step):
+    def raise_disk_full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    monkeypatch.setattr(os, step, full)
+    monkeypatch.setattr(os, step, raise_disk_full)
     with pytest.raises(OSError, match="No space left on device: .*file"):
         atomic_files.write(path, [b"new"])
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
 
 
-def test_two_writers_have_names_of_their_own(tmp_path, monkeypatch):
-    path, original, seen = tmp_path / "file", os.replace, []
+def test_concurrent_writers_use_different_temporary_names(tmp_path, monkeypatch):
+    path, original, temporary_names = tmp_path / "file", os.replace, []
 
     def replace(source, target):
-        seen.append(Path(source).name)
-        if len(seen) == 1:  # Another one writes meanwhile.
+        temporary_names.append(Path(source).name)
+        if len(temporary_names) == 1:  # Another writer at the same time.
             atomic_files.write(path, [b"other"])
         original(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
     atomic_files.write(path, [b"first"])
-    assert len(set(seen)) == 2 and path.read_bytes() == b"first"
+    assert len(set(temporary_names)) == 2 and path.read_bytes() == b"first"
 
 
-def test_a_link_under_the_final_name_is_replaced_and_not_followed(tmp_path):
+def test_symbolic_link_is_replaced_and_not_followed(tmp_path):
     (tmp_path / "other").write_bytes(b"mine")
     (tmp_path / "file").symlink_to(tmp_path / "other")
     atomic_files.write(tmp_path / "file", [b"new"])
@@ -56,29 +56,29 @@ def test_a_link_under_the_final_name_is_replaced_and_not_followed(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
-def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path, monkeypatch):
+def test_only_leftovers_of_dead_processes_are_removed(tmp_path, monkeypatch):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     monkeypatch.setattr(os, "replace", lambda *_: None)
-    atomic_files.write(tmp_path / "file", [b"mine"])  # As if it went on.
+    atomic_files.write(tmp_path / "file", [b"mine"])  # As if the process was still writing.
     (living,) = os.listdir(tmp_path)
-    others = [
+    kept = [
         living,
         living.replace(atomic_files._host_name(), "elsewhere").replace(f".{os.getpid()}.", f".{dead.pid}."),
         ".mine.partial",
         "file.partial",
     ]  # fmt: skip
-    gone = living.replace(f".{os.getpid()}.", f".{dead.pid}.")
-    for name in (*others, gone):
+    removed = living.replace(f".{os.getpid()}.", f".{dead.pid}.")
+    for name in (*kept, removed):
         (tmp_path / name).write_bytes(b"")
     atomic_files.remove_leftovers(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == sorted(others)
+    assert sorted(os.listdir(tmp_path)) == sorted(kept)
 
 
 # One comparison for each directory.
 
 
-def test_a_second_comparison_is_refused_in_one_sentence(tmp_path):
+def test_second_comparison_in_a_directory_raises(tmp_path):
     with lock.locked(tmp_path):
         with pytest.raises(ValueError, match=f"process {os.getpid()}, is writing in"):
             keras_smooth.compare(["tanh"], out=tmp_path)
@@ -86,7 +86,7 @@ def test_a_second_comparison_is_refused_in_one_sentence(tmp_path):
         pass  # The first has ended.
 
 
-def test_the_lock_of_a_killed_process_is_free(tmp_path):
+def test_lock_of_a_killed_process_is_free(tmp_path):
     code = (
         "import fcntl, sys; file = open(sys.argv[1], 'w'); "
         "fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
@@ -107,7 +107,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["link", "directory"])
-def test_what_is_no_lock_is_left_alone(tmp_path, kind):
+def test_link_or_directory_in_place_of_the_lock_raises(tmp_path, kind):
     (tmp_path / "mine").write_text("mine")
     if kind == "link":
         (tmp_path / lock.NAME).symlink_to(tmp_path / "mine")

@@ -1,4 +1,4 @@
-"""The audit against layers whose derivatives are known, and what it must leave alone."""
+"""audit: verdicts on layers and models whose derivatives are known."""
 
 import importlib
 import io
@@ -49,11 +49,11 @@ class Fault(L.Layer):
         }[self.kind]()
 
 
-FAULTS = [
+KNOWN_FAULTS = [
     (lambda: Fault("none"), "wrong", 1),
     (lambda: Fault("zero"), "wrong", 2),
     (lambda: Fault("wrong"), "wrong", 1),
-    # Far above what differences tell, and below it.
+    # Far above the resolution of differences, and below it.
     (lambda: Fault("wrong", 3e-4), "wrong", 1),
     (lambda: Fault("wrong", 1e-12), "ok", 0),
     (lambda: Fault("nan"), "nan", 1),
@@ -72,43 +72,43 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("make", "verdict", "order"), FAULTS)
-def test_verdict(make, verdict, order):
+@pytest.mark.parametrize(("make", "expected", "order"), KNOWN_FAULTS)
+def test_layers_with_known_faults_have_the_right_cause_and_order(make, expected, order):
     row = keras_smooth.audit(make()).rows[0]
-    assert (cause(row), row.order) == (verdict, order)
-    assert bool(row.remedy) == (verdict != "ok")
+    assert (cause(row), row.order) == (expected, order)
+    assert bool(row.remedy) == (expected != "ok")
 
 
-KINK_0 = "has a kink at 0 and is straight on both sides, so y'' is 0 wherever it exists"
-BEND_0 = "is straight for x > 0 and its second derivative jumps at 0"
-FLAT = "is made of straight pieces, so y'' is 0 wherever it exists"
+KINK_AT_0 = "has a kink at 0 and is straight on both sides, so y'' is 0 wherever it exists"
+JUMP_OF_SECOND_AT_0 = "is straight for x > 0 and its second derivative jumps at 0"
+PIECEWISE_LINEAR = "is made of straight pieces, so y'' is 0 wherever it exists"
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "reason"),
     [
-        (lambda: L.Dense(4, "relu"), f"relu {KINK_0}"),
-        (lambda: L.Dense(50, "relu"), f"relu {KINK_0}"),
-        (lambda: L.ReLU(), f"relu {KINK_0}"),
+        (lambda: L.Dense(4, "relu"), f"relu {KINK_AT_0}"),
+        (lambda: L.Dense(50, "relu"), f"relu {KINK_AT_0}"),
+        (lambda: L.ReLU(), f"relu {KINK_AT_0}"),
         (lambda: L.ReLU(max_value=1.0), ""),
         (lambda: L.Dense(4, L.ReLU()), ""),
-        (lambda: L.Dense(4, "elu"), f"elu {BEND_0}"),
-        (lambda: L.Activation("hard_sigmoid"), f"hard_sigmoid {FLAT}"),
-        (lambda: keras_smooth.Dense(4, "leaky_relu", order=0), f"leaky_relu {KINK_0}"),
+        (lambda: L.Dense(4, "elu"), f"elu {JUMP_OF_SECOND_AT_0}"),
+        (lambda: L.Activation("hard_sigmoid"), f"hard_sigmoid {PIECEWISE_LINEAR}"),
+        (lambda: keras_smooth.Dense(4, "leaky_relu", order=0), f"leaky_relu {KINK_AT_0}"),
     ],
 )
-def test_what_is_rough_says_where_the_table_knows(make, words):
+def test_rough_activations_have_the_reason_of_the_registry(make, reason):
     for x in (None, np.random.default_rng(0).normal(size=(4, 3)).astype("float32")):
         model = keras.Sequential([keras.Input((3,)), make()])
         row = keras_smooth.audit(model, x).rows[0]
-        assert row.cause == "rough" and row.reason.startswith(words)
+        assert row.cause == "rough" and row.reason.startswith(reason)
 
 
-def test_operations_say_where_they_are_rough():
+def test_rough_operations_have_a_reason():
     x = keras.Input((3,))
     model = keras.Model(x, ops.relu(x) + ops.abs(L.Dense(3)(x)))
     reasons = {row.layer: row.reason for row in keras_smooth.audit(model).rows}
-    assert reasons["Relu"] == f"relu {KINK_0}"
+    assert reasons["Relu"] == f"relu {KINK_AT_0}"
     assert "Abs has a kink" in reasons["Absolute"]
 
 
@@ -118,8 +118,8 @@ def test_kinks_of_a_pooling_are_not_those_of_activations_elsewhere():
     assert row.cause == "rough" and row.reason == "MaxPool has a kink"
 
 
-# Right in every order, with sharp bends, large weights or tiny scales.
-RIGHT = {
+# Layers without faults, with sharp bends, large weights or tiny scales.
+SMOOTH_LAYERS = {
     "dense": lambda: L.Dense(5, "tanh", kernel_initializer=keras.initializers.RandomNormal(stddev=5.0)),
     "steep": lambda: L.Lambda(lambda x: ops.tanh(1e3 * x)),
     "tiny": lambda: L.Lambda(lambda x: 1e-9 * ops.sin(x)),
@@ -134,15 +134,15 @@ RIGHT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("name", SMOOTH_LAYERS)
 @pytest.mark.parametrize("order", [1, 2, 3])
-def test_no_false_alarm(name, order):
+def test_smooth_layers_have_no_fault(name, order):
     x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
-    row = keras_smooth.audit(RIGHT[name](), x, order=order).rows[0]
+    row = keras_smooth.audit(SMOOTH_LAYERS[name](), x, order=order).rows[0]
     assert cause(row) == "ok", row
 
 
-IMAGES = [
+IMAGE_LAYERS = [
     (lambda: L.AutoContrast(), "rough", "inference"),
     (lambda: L.RandomContrast(0.5), "rough", "training"),
     (lambda: L.Solarization(), "rough", "training"),
@@ -155,56 +155,62 @@ IMAGES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "verdict", "mode"), representatives(IMAGES, IMAGES[::3]))
-def test_layers_of_images_are_probed_at_the_range_of_images(make, verdict, mode):
+@pytest.mark.parametrize(
+    ("make", "verdict", "mode"), representatives(IMAGE_LAYERS, IMAGE_LAYERS[::3])
+)
+def test_image_layers_are_probed_at_pixel_values(make, verdict, mode):
     x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
     row = keras_smooth.audit(make(), x).rows[0]
     assert (cause(row), row.mode) == (verdict, mode)
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: L.AveragePooling3D(2), lambda: L.Lambda(lambda x: _wrong_in_single(x))]
+    "make",
+    [
+        lambda: L.AveragePooling3D(2),
+        lambda: L.Lambda(lambda x: _wrong_derivative_in_float32(x)),
+    ],
 )
-def test_what_computes_in_float32_only_is_held_to_less(make):
+def test_float32_only_layers_are_compared_with_larger_tolerance(make):
     x = np.random.default_rng(0).normal(size=(4, 4, 4, 4, 2)).astype("float32")
     row = keras_smooth.audit(make(), x).rows[0]
-    pooled = row.layer == "AveragePooling3D"
-    assert cause(row) == ("ok" if pooled else "wrong")
+    is_pooling = row.layer == "AveragePooling3D"
+    assert cause(row) == ("ok" if is_pooling else "wrong")
 
 
-def _in_single_within(x):
+def _softmax_in_float32(x):
     return x + ops.cast(ops.softmax(ops.cast(x, "float32")), "float64")
 
 
 @pytest.mark.parametrize(
-    ("function", "single"),
+    ("function", "is_imprecise"),
     [
-        (_in_single_within, True),
+        (_softmax_in_float32, True),
         (lambda x: x + 0.1 * ops.cast(ops.sin(ops.cast(x, "float32")), "float64"), True),
         (lambda x: x + ops.softmax(x), False),
         (lambda x: ops.sin(1e4 * x), False),
         (lambda x: ops.sum(1e5 * x, -1, keepdims=True) - 1e5 * ops.sum(x), False),
     ],
 )
-def test_what_computes_in_float32_within_is_imprecise(function, single):
+def test_float64_layers_that_compute_in_float32_are_imprecise(function, is_imprecise):
     x = np.random.default_rng(0).normal(size=(4, 6))
     row = keras_smooth.audit(L.Lambda(function, dtype="float64"), x).rows[0]
-    assert cause(row) == ("imprecise" if single else "ok")
-    assert ("float32" in row.reason) == single
+    assert cause(row) == ("imprecise" if is_imprecise else "ok")
+    assert ("float32" in row.reason) == is_imprecise
 
 
-def _wrong_in_single(x):
+def _wrong_derivative_in_float32(x):
     x = ops.cast(x, "float32")
     return ops.sin(x) + 0.01 * (x - tf.stop_gradient(x))
 
 
-def test_training_mode_is_looked_at():
+def test_training_mode_is_audited():
     x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
     row = keras_smooth.audit(L.BatchNormalization(), x).rows[0]
     assert (cause(row), row.order, row.mode) == ("wrong", 2, "training")
 
 
-def _branched():
+def _branched_model():
     x = keras.Input((4,))
     shared = L.Dense(4, "tanh", name="shared")
     nested = keras.Sequential(
@@ -214,8 +220,8 @@ def _branched():
     return keras.Model(x, L.Add(name="sum")([nested(left), right]))
 
 
-def test_nested_models_shared_layers_branches_and_operations():
-    result = keras_smooth.audit(_branched())
+def test_nested_models_shared_layers_and_branches_have_rows():
+    result = keras_smooth.audit(_branched_model())
     names = [row.name for row in result.rows]
     assert names.count("shared") == 1 and "nested/inside" in names and "sum" in names
     verdicts = {row.name: cause(row) for row in result.rows}
@@ -241,15 +247,15 @@ class Subclassed(keras.Model):
         return self.second(self.first(x))
 
 
-# What stands in a graph between two layers: the verdict of the model, and the remedy of the
-# operation at fault.
-SMOOTHEN = "keras_smooth.smoothen"
-IN_A_GRAPH = {
-    "absolute": (ops.abs, "rough", SMOOTHEN),
-    "absolute, far from 0": (lambda h: ops.abs(h + 100.0), "rough", SMOOTHEN),
-    "elu": (ops.elu, "rough", SMOOTHEN),
-    "maximum": (lambda h: ops.maximum(h, 0.1), "rough", SMOOTHEN),
-    "of TensorFlow": (L.Dense(4, tf.nn.relu6), "rough", f"use .*, or {SMOOTHEN}"),
+# A function between two layers of a graph: the cause of the model, and the remedy of the
+# faulty operation.
+SMOOTHEN_REMEDY = "keras_smooth.smoothen"
+GRAPH_OPERATIONS = {
+    "absolute": (ops.abs, "rough", SMOOTHEN_REMEDY),
+    "absolute, far from 0": (lambda h: ops.abs(h + 100.0), "rough", SMOOTHEN_REMEDY),
+    "elu": (ops.elu, "rough", SMOOTHEN_REMEDY),
+    "maximum": (lambda h: ops.maximum(h, 0.1), "rough", SMOOTHEN_REMEDY),
+    "of TensorFlow": (L.Dense(4, tf.nn.relu6), "rough", f"use .*, or {SMOOTHEN_REMEDY}"),
     "a jump": (ops.floor, "rough", "use a smooth function"),
     "a choice": (lambda h: ops.where(h > 0, h, 0.0), "rough", "use a smooth function"),
     "a factor of 0 or 1": (
@@ -274,20 +280,20 @@ IN_A_GRAPH = {
 }
 
 
-@pytest.mark.parametrize("name", IN_A_GRAPH)
-def test_operations_in_a_graph(name):
-    function, verdict, remedy = IN_A_GRAPH[name]
+@pytest.mark.parametrize("name", GRAPH_OPERATIONS)
+def test_operations_in_a_graph_have_verdict_and_remedy(name):
+    function, verdict, remedy = GRAPH_OPERATIONS[name]
     keras.utils.set_random_seed(0)
     x = keras.Input((4,))
     h = L.Dense(4, "tanh", bias_initializer="normal")(x)
-    found = keras_smooth.audit(keras.Model(x, L.Dense(1)(function(h))))
-    assert cause(found.model) == verdict, found
-    faults = [row for row in found.rows if row.verdict == "faulty"]
+    report = keras_smooth.audit(keras.Model(x, L.Dense(1)(function(h))))
+    assert cause(report.model) == verdict, report
+    faults = [row for row in report.rows if row.verdict == "faulty"]
     assert bool(faults) == (remedy is not None)
     assert all(re.search(remedy, row.remedy) for row in faults)
 
 
-def test_subclassed_model_takes_x():
+def test_subclassed_model_requires_x():
     model = Subclassed()
     with pytest.raises(ValueError, match="Pass x"):
         keras_smooth.audit(model)
@@ -296,20 +302,20 @@ def test_subclassed_model_takes_x():
     assert not model.built
 
 
-class ByMethod(L.Layer):
-    """A part of another project, of which a method is used and not the call."""
+class LayerWithMethod(L.Layer):
+    """A layer of which a method is called instead of the layer itself."""
 
-    def __init__(self, *inside, **arguments):
+    def __init__(self, *layers, **arguments):
         super().__init__(**arguments)
-        self.inside, self.unused = list(inside), L.Dense(1)
+        self.inner, self.unused = list(layers), L.Dense(1)
 
     def velocity(self, x):
-        for layer in self.inside:
-            x = layer.velocity(x) if isinstance(layer, ByMethod) else layer(x)
+        for layer in self.inner:
+            x = layer.velocity(x) if isinstance(layer, LayerWithMethod) else layer(x)
         return x
 
 
-class Velocity(keras.Model):
+class ModelThatCallsMethod(keras.Model):
     def __init__(self, part):
         super().__init__()
         self.part = part
@@ -318,28 +324,30 @@ class Velocity(keras.Model):
         return self.part.velocity(x)
 
 
-def _dense():
+def _tanh_layer():
     return L.Dense(4, "tanh", name="dense")
 
 
 USED_BY_METHODS = {
-    "layers": (lambda: [_dense(), L.Dense(1)], ["ok", "ok"], "proven"),
+    "layers": (lambda: [_tanh_layer(), L.Dense(1)], ["ok", "ok"], "proven"),
     "a wrong one": (
-        lambda: [_dense(), L.LayerNormalization(), L.Dense(1)], ["ok", "wrong", "ok"], "faulty"
+        lambda: [_tanh_layer(), L.LayerNormalization(), L.Dense(1)], ["ok", "wrong", "ok"], "faulty"
     ),
     "a model": (
-        lambda: [keras.Sequential([_dense(), L.ReLU()]), L.Dense(1)],
+        lambda: [keras.Sequential([_tanh_layer(), L.ReLU()]), L.Dense(1)],
         ["ok", "rough", "ok"],
         "faulty",
     ),
-    "another method": (lambda: [ByMethod(_dense()), L.Dense(1)], ["ok", "ok"], "proven"),
+    "another method": (
+        lambda: [LayerWithMethod(_tanh_layer()), L.Dense(1)], ["ok", "ok"], "proven"
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", USED_BY_METHODS)
-def test_layers_of_what_is_used_by_a_method(name, rng):
+def test_layers_called_by_a_method_of_their_parent_have_rows(name, rng):
     make, verdicts, outcome = USED_BY_METHODS[name]
-    model = Velocity(ByMethod(*make(), name="part"))
+    model = ModelThatCallsMethod(LayerWithMethod(*make(), name="part"))
     result = keras_smooth.audit(model, rng.normal(size=(3, 2)).astype("float32"))
     assert [cause(row) for row in result.rows] == verdicts
     assert result.outcome == outcome
@@ -347,17 +355,17 @@ def test_layers_of_what_is_used_by_a_method(name, rng):
     assert result.rows[0].name.endswith("/dense")
 
 
-def test_what_is_not_called_is_a_row():
-    model = NoConfig([L.Dense(1)])
-    model.other = ByMethod(L.Dense(1), name="other")
+def test_layer_that_is_not_called_has_a_row():
+    model = ModelWithoutConfig([L.Dense(1)])
+    model.other = LayerWithMethod(L.Dense(1), name="other")
     rows = keras_smooth.audit(model, np.ones((2, 3), "float32")).rows
     assert [(cause(row), row.reason) for row in rows] == [
         ("ok", ""), ("not called", "")
     ]  # fmt: skip
 
 
-class NoConfig(keras.Model):
-    """As most users write a model: its arguments are in no config."""
+class ModelWithoutConfig(keras.Model):
+    """A model whose arguments are in no config, as most users write it."""
 
     def __init__(self, layers, **arguments):
         super().__init__(**arguments)
@@ -369,15 +377,15 @@ class NoConfig(keras.Model):
         return x
 
 
-def test_a_model_without_a_config_is_built_on_x():
-    model = NoConfig([L.Dense(4, "tanh"), L.LayerNormalization(), L.Dense(1)])
+def test_model_without_config_is_built_on_x():
+    model = ModelWithoutConfig([L.Dense(4, "tanh"), L.LayerNormalization(), L.Dense(1)])
     result = keras_smooth.audit(model, np.ones((2, 3), "float32"))
     assert [cause(row) for row in result.rows] == ["ok", "wrong", "ok"]
     assert result.inference == "faulty" and cause(result.model) == "wrong"
 
 
-# Models without a config: their own code, their dtype, and the outcome.
-OWN_CODE = {
+# Models without a config: a function after their layers, the dtype, and the outcome.
+CUSTOM_CALLS = {
     "fine": (ops.sin, "float32", "proven"),
     "fine in float64": (ops.sin, "float64", "proven"),
     "wrong": (lambda y: y * tf.stop_gradient(y), "float32", "faulty"),
@@ -388,16 +396,16 @@ OWN_CODE = {
 }
 
 
-@pytest.mark.parametrize("name", OWN_CODE)
-def test_models_without_a_copy_are_read(name):
-    class Own(NoConfig):
+@pytest.mark.parametrize("name", CUSTOM_CALLS)
+def test_models_that_cannot_be_copied_are_audited_unchanged(name):
+    class Own(ModelWithoutConfig):
         def call(self, x):
-            return ops.cast(code(super().call(x)), dtype)
+            return ops.cast(function(super().call(x)), dtype)
 
-    code, dtype, outcome = OWN_CODE[name]
+    function, dtype, outcome = CUSTOM_CALLS[name]
     keras.utils.set_random_seed(1)
     layers = [L.Dense(4, "tanh", dtype="float64" if dtype == "float64" else "float32")]
-    # Keras casts what comes in to the dtype of the model.
+    # Keras casts inputs to the dtype of the model.
     model = Own([*layers, L.Dense(3, dtype=layers[0].dtype)], dtype=layers[0].dtype)
     x = np.random.default_rng(0).normal(size=(4, 3)).astype(layers[0].dtype)
     model(x)
@@ -411,7 +419,7 @@ def test_models_without_a_copy_are_read(name):
 
 
 class Kink(L.Layer):
-    """Joins at one value of its inputs, in one mode."""
+    """Applies a function in one mode or in both, and the sine otherwise."""
 
     def __init__(self, function, training=None, **kwargs):
         super().__init__(**kwargs)
@@ -427,11 +435,11 @@ class Kink(L.Layer):
         return ops.sin(x)
 
 
-def _far(x):
+def _kink_at_20(x):
     return ops.relu(x - 20) + x
 
 
-def _moved(*layers):
+def _with_shift_between(*layers):
     shift = L.Dense(
         3,
         "linear",
@@ -441,32 +449,32 @@ def _moved(*layers):
     return keras.Sequential([keras.Input((3,)), layers[0], shift, layers[1]])
 
 
-def _shared():
-    layer, x = Kink(_far), keras.Input((3,))
+def _layer_called_twice():
+    layer, x = Kink(_kink_at_20), keras.Input((3,))
     return keras.Model(x, layer(layer(x) + 20))
 
 
-# Models with a kink that one call of a layer meets, or that is weak.
-KINKS = {
-    "the second of two alike": lambda: _moved(Kink(_far), Kink(_far)),
-    "a Lambda": lambda: _moved(L.Lambda(_far), L.Lambda(_far)),
-    "the second call of one": _shared,
-    "weak": lambda: _sequential(lambda x: ops.sin(3 * x) + 0.05 * ops.relu(x - 0.3)),
-    "weaker": lambda: _sequential(lambda x: ops.exp(x) + 0.01 * ops.abs(x - 0.2)),
+# Models with a kink that only one call of a layer reaches, or with a weak kink.
+HIDDEN_KINKS = {
+    "the second of two alike": lambda: _with_shift_between(Kink(_kink_at_20), Kink(_kink_at_20)),
+    "a Lambda": lambda: _with_shift_between(L.Lambda(_kink_at_20), L.Lambda(_kink_at_20)),
+    "the second call of one": _layer_called_twice,
+    "weak": lambda: _sequential_with_kink(lambda x: ops.sin(3 * x) + 0.05 * ops.relu(x - 0.3)),
+    "weaker": lambda: _sequential_with_kink(lambda x: ops.exp(x) + 0.01 * ops.abs(x - 0.2)),
     "an activation": lambda: keras.Sequential(
         [keras.Input((3,)), L.Dense(4, lambda x: ops.cos(2 * x) + 0.05 * ops.relu(x - 0.3))]
     ),
 }  # fmt: skip
 
 
-def _sequential(function):
+def _sequential_with_kink(function):
     return keras.Sequential([keras.Input((3,)), Kink(function)])
 
 
-@pytest.mark.parametrize("name", KINKS)
-def test_kinks_are_found(name):
+@pytest.mark.parametrize("name", HIDDEN_KINKS)
+def test_weak_or_distant_kinks_are_reported(name):
     keras.utils.set_random_seed(0)
-    result = keras_smooth.audit(KINKS[name]())
+    result = keras_smooth.audit(HIDDEN_KINKS[name]())
     assert cause(result.model) == "rough" and result.model.order == 1
     assert result.inference == "faulty"
 
@@ -475,7 +483,7 @@ def test_kinks_are_found(name):
     "function", [lambda x: ops.relu(x - 0.4) + x, lambda x: ops.abs(x), ops.floor]
 )
 @pytest.mark.parametrize("training", [True, False])
-def test_kinks_of_one_mode(function, training):
+def test_kink_of_one_mode_is_a_fault_of_that_mode_only(function, training):
     model = keras.Sequential([keras.Input((3,)), Kink(function, training)])
     result = keras_smooth.audit(model)
     faulty, fine = ("training", "inference") if training else ("inference", "training")
@@ -485,13 +493,13 @@ def test_kinks_of_one_mode(function, training):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.002, 0.03, 0.5])
-def test_a_rare_coin_is_no_fault(rate):
+def test_dropout_at_any_rate_has_no_fault(rate):
     layer = L.Dropout(rate, noise_shape=(None, 1), seed=1)
     row = keras_smooth.audit(layer, np.ones((4, 3), "float32")).rows[0]
     assert row.inference == row.training == "proven", row
 
 
-def test_modes_have_separate_outcomes():
+def test_inference_and_training_have_separate_verdicts():
     x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
     for layer in (L.BatchNormalization(), keras_smooth.layers.BatchNormalization()):
         result = keras_smooth.audit(keras.Sequential([L.Dense(3), layer, L.Dense(1)]), x)
@@ -500,7 +508,7 @@ def test_modes_have_separate_outcomes():
         assert result.training == ("proven" if exact else "faulty")
 
 
-def test_inputs_without_derivatives_are_no_fault():
+def test_integer_inputs_beside_float_inputs_are_no_fault():
     number, word = keras.Input((2,)), keras.Input((1,), dtype="int32")
     embedded = L.Flatten()(L.Embedding(5, 3)(word))
     y = L.Dense(1)(L.Dense(4, "tanh")(L.Concatenate()([number, embedded])))
@@ -508,7 +516,7 @@ def test_inputs_without_derivatives_are_no_fault():
     assert result.ok, str(result)
 
 
-# dtypes of the layers, and of the input: what is lost.
+# dtypes of the layers, and of the input: the causes.
 PRECISION = [
     (("float32", "float32"), "float32", ["ok", "ok"]),
     (("mixed_bfloat16", "mixed_bfloat16"), "float32", ["imprecise", "imprecise"]),
@@ -519,7 +527,7 @@ PRECISION = [
 
 
 @pytest.mark.parametrize(("dtypes", "of_input", "verdicts"), PRECISION)
-def test_precision_in_the_own_dtype(dtypes, of_input, verdicts):
+def test_layers_of_lower_precision_are_imprecise(dtypes, of_input, verdicts):
     keras.utils.set_random_seed(0)
     layers = [L.Dense(8, "tanh", dtype=dtype) for dtype in dtypes]
     result = keras_smooth.audit(
@@ -529,7 +537,7 @@ def test_precision_in_the_own_dtype(dtypes, of_input, verdicts):
     assert result.model.verdict == ("proven" if set(verdicts) == {"ok"} else "faulty")
 
 
-CODES = {
+CUSTOM_FUNCTIONS = {
     "stopped": (lambda x: x + 0.5 * tf.stop_gradient(x), "wrong", 1),
     "ramp": (ops.relu, "rough", 1),
     "half": (lambda x: x**2 + (x - tf.stop_gradient(x)) ** 2, "wrong", 2),
@@ -537,33 +545,35 @@ CODES = {
 }
 
 
-class _Code:
-    """A graph with code of its own after its layers."""
+class _CustomCall:
+    """Applies a custom function after the layers of a graph."""
 
-    code = "sine"
+    function_name = "sine"
 
     def call(self, x, training=None, mask=None):
-        return CODES[self.code][0](super().call(x, training=training, mask=mask))
+        return CUSTOM_FUNCTIONS[self.function_name][0](
+            super().call(x, training=training, mask=mask)
+        )
 
 
-class SequentialWithCode(_Code, keras.Sequential):
+class SequentialWithCall(_CustomCall, keras.Sequential):
     pass
 
 
-class FunctionalWithCode(_Code, keras.Model):
+class FunctionalWithCall(_CustomCall, keras.Model):
     pass
 
 
-def _sequential_with_code():
-    return SequentialWithCode([keras.Input((3,)), L.Dense(5, "tanh"), L.Dense(4, "tanh")])
+def _sequential_with_call():
+    return SequentialWithCall([keras.Input((3,)), L.Dense(5, "tanh"), L.Dense(4, "tanh")])
 
 
-def _functional_with_code():
+def _functional_with_call():
     x = keras.Input((3,))
-    return FunctionalWithCode(x, L.Dense(4, "tanh")(L.Dense(5, "tanh")(x)))
+    return FunctionalWithCall(x, L.Dense(4, "tanh")(L.Dense(5, "tanh")(x)))
 
 
-def _around(make):
+def _nested_in_functional(make):
     def nested():
         x = keras.Input((3,))
         return keras.Model(x, L.Dense(2)(make()(x)))
@@ -571,34 +581,38 @@ def _around(make):
     return nested
 
 
-def _within(make):
+def _nested_in_sequential(make):
     return lambda: keras.Sequential([keras.Input((3,)), make(), L.Dense(2)])
 
 
 @pytest.mark.parametrize("compiled", representatives([False, True], [False]))
-@pytest.mark.parametrize("code", representatives(CODES, ["stopped", "sine"]))
+@pytest.mark.parametrize(
+    "function_name", representatives(CUSTOM_FUNCTIONS, ["stopped", "sine"])
+)
 @pytest.mark.parametrize(
     "make",
     [
-        _sequential_with_code, _functional_with_code,
-        _around(_functional_with_code), _within(_sequential_with_code),
+        _sequential_with_call, _functional_with_call,
+        _nested_in_functional(_functional_with_call), _nested_in_sequential(_sequential_with_call),
     ],
 )  # fmt: skip
-def test_code_beside_the_layers_of_a_graph_is_measured(monkeypatch, make, code, compiled):
-    monkeypatch.setattr(_Code, "code", code)
+def test_call_of_a_graph_model_subclass_is_audited(
+    monkeypatch, make, function_name, compiled
+):
+    monkeypatch.setattr(_CustomCall, "function_name", function_name)
     keras.utils.set_random_seed(0)
     model = make()
     if compiled:
         model.compile("adam", "mse")
     result = keras_smooth.audit(model)
-    _, verdict, order = CODES[code]
+    _, verdict, order = CUSTOM_FUNCTIONS[function_name]
     assert {cause(row) for row in result.rows} == {"ok"}
     assert (cause(result.model), result.model.order) == (verdict, order)
-    assert result.model.smoothness == (0 if code == "ramp" else np.inf)
+    assert result.model.smoothness == (0 if function_name == "ramp" else np.inf)
     assert keras_smooth.smoothness(model) == result.model.smoothness
 
 
-def test_a_layer_without_a_copy_is_read():
+def test_layer_without_config_is_audited():
     class Bound(L.Layer):
         def __init__(self, table):
             super().__init__()
@@ -622,27 +636,27 @@ def _state(model):
     ]  # fmt: skip
 
 
-def test_a_model_stays_compiled_all_the_while(monkeypatch):
+def test_compiled_model_is_not_modified_during_an_audit(monkeypatch):
     model = keras.Sequential(
         [keras.Input((3,)), L.Dense(2, "tanh"), L.LayerNormalization()]
     )
     model.compile("adam", loss=lambda y, p: ops.mean((y - p) ** 2))
     outer = keras.Sequential([keras.Input((3,)), model, L.Dense(1)])
-    written = []
+    assigned = []
     original = keras.Sequential.__setattr__
 
-    def watched(self, name, value):
-        written.extend([name] if self in (model, outer) else [])
+    def recording_setattr(self, name, value):
+        assigned.extend([name] if self in (model, outer) else [])
         original(self, name, value)
 
-    monkeypatch.setattr(keras.Sequential, "__setattr__", watched)
+    monkeypatch.setattr(keras.Sequential, "__setattr__", recording_setattr)
     assert cause(keras_smooth.audit(outer).model) == "wrong"
     assert cause(keras_smooth.audit(model).model) == "wrong"
-    # Keras itself notes that a model was called.
-    assert not {"compiled", "dtype_policy", "layers"} & set(written)
+    # Keras itself sets attributes when a model is called.
+    assert not {"compiled", "dtype_policy", "layers"} & set(assigned)
 
 
-def test_nothing_changes_in_the_model():
+def test_audit_does_not_change_the_model_or_global_state():
     model = keras.Sequential(
         [keras.Input((3,)), L.Dense(4, "tanh", trainable=False), L.BatchNormalization(), L.Dropout(0.5),
          L.LayerNormalization(), L.Dense(1)]
@@ -654,7 +668,7 @@ def test_nothing_changes_in_the_model():
 
 
 @pytest.mark.parametrize("dtype", ["float64", "mixed_float16", "mixed_bfloat16"])
-def test_other_dtypes_are_probed_in_float64(dtype):
+def test_models_of_other_dtypes_have_their_faults_reported(dtype):
     x = np.random.default_rng(0).normal(size=(4, 6))
     model = keras.Sequential(
         [L.Dense(5, "tanh", dtype=dtype), L.LayerNormalization(dtype=dtype)]
@@ -662,11 +676,11 @@ def test_other_dtypes_are_probed_in_float64(dtype):
     model(x)
     first, second = keras_smooth.audit(model).rows
     assert cause(first) == ("ok" if dtype == "float64" else "imprecise")
-    # Which of the two, the points decide, and with them the version of Keras.
+    # Either is possible: it depends on the points, which differ between versions of Keras.
     assert cause(second) in ("wrong", "rough")
 
 
-def test_integers_are_no_fault():
+def test_model_of_integers_has_nothing_to_differentiate():
     model = keras.Sequential(
         [keras.Input((3,), dtype="int32"), L.Embedding(4, 2), L.Flatten()]
     )
@@ -675,8 +689,8 @@ def test_integers_are_no_fault():
     assert "nothing to differentiate" in rows[0].reason
 
 
-# What gives whole numbers, or takes them, before a network.
-WHOLE = {
+# Inputs and preprocessing layers that pass integers to a network.
+INTEGER_INPUTS = {
     "counts": lambda: (keras.Input((3,), dtype="int64"), lambda x: x),
     "a lookup of integers": lambda: (
         keras.Input((3,), dtype="int64"),
@@ -693,29 +707,29 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", INTEGER_INPUTS)
 @pytest.mark.parametrize("activation", ["relu", "selu", "tanh"])
-def test_a_network_behind_whole_numbers_has_nothing_to_differentiate(name, activation):
-    x, prepared = WHOLE[name]()
-    y = L.Dense(1)(L.Dense(4, activation, name="hidden")(prepared(x)))
-    found = keras_smooth.audit(keras.Model(x, y))
-    (hidden,) = (row for row in found.rows if row.name == "hidden")
-    assert (hidden.verdict, found.model.verdict) == ("proven", "proven")
-    assert "nothing to differentiate" in found.model.reason
+def test_network_after_integers_has_nothing_to_differentiate(name, activation):
+    x, preprocessing = INTEGER_INPUTS[name]()
+    y = L.Dense(1)(L.Dense(4, activation, name="hidden")(preprocessing(x)))
+    report = keras_smooth.audit(keras.Model(x, y))
+    (hidden,) = (row for row in report.rows if row.name == "hidden")
+    assert (hidden.verdict, report.model.verdict) == ("proven", "proven")
+    assert "nothing to differentiate" in report.model.reason
 
 
-def test_a_model_of_tokens_is_audited_behind_its_embeddings():
+def test_token_model_can_be_audited_after_its_embeddings():
     tokens = keras.Input((6,), dtype="int32")
     x = L.Embedding(10, 4, name="embedding")(tokens)
     model = keras.Model(tokens, L.Dense(1)(L.LayerNormalization()(x)))
-    said = keras_smooth.audit(model).model
-    assert said.verdict == "proven" and "keras.Model(" in said.reason
-    behind = keras.Model(model.get_layer("embedding").output, model.outputs)
-    assert cause(keras_smooth.audit(behind).rows[0]) == "wrong"
+    model_row = keras_smooth.audit(model).model
+    assert model_row.verdict == "proven" and "keras.Model(" in model_row.reason
+    after_embedding = keras.Model(model.get_layer("embedding").output, model.outputs)
+    assert cause(keras_smooth.audit(after_embedding).rows[0]) == "wrong"
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "words"),
+    ("call", "error", "message"),
     [
         (lambda: keras_smooth.audit(np.sin), TypeError, "model or layer"),
         (lambda: keras_smooth.audit(L.Dense(2), order=0), ValueError, "1 or more"),
@@ -727,13 +741,13 @@ def test_a_model_of_tokens_is_audited_behind_its_embeddings():
         ),
     ],
 )
-def test_bad_input(call, error, words):
-    with pytest.raises(error, match=words):
+def test_wrong_arguments_raise(call, error, message):
+    with pytest.raises(error, match=message):
         call()
 
 
-def test_prints_as_a_table_and_as_json():
-    result = keras_smooth.audit(_branched())
+def test_report_prints_as_table_and_json():
+    result = keras_smooth.audit(_branched_model())
     lines = str(result).splitlines()
     assert lines[0] == "Up to order 2, inference: faulty and training: faulty."
     assert lines[1].startswith("layer") and "sum" in str(result)
@@ -745,7 +759,7 @@ def test_prints_as_a_table_and_as_json():
     ]
 
 
-def test_equal_findings_are_one_line():
+def test_rows_with_equal_findings_are_one_line_of_the_table():
     layers = [L.Dense(3, "tanh", name=f"dense_{i}") for i in range(5)]
     model = keras.Sequential([keras.Input((3,)), *layers, L.LayerNormalization()])
     result = keras_smooth.audit(model)
@@ -755,33 +769,31 @@ def test_equal_findings_are_one_line():
     assert "\x1b" not in str(keras_smooth.audit(model))
 
 
-def _main(capsys, *arguments):
+def _run_audit(capsys, *arguments):
     status = cli.main(["audit", *map(str, arguments)])
     captured = capsys.readouterr()
     return status, captured.out, captured.err
 
 
-def test_command(capsys, tmp_path):
+def test_command_exit_status_order_and_json(capsys, tmp_path):
     good, bad = tmp_path / "good.keras", tmp_path / "bad.keras"
     keras.Sequential([keras.Input((2,)), L.Dense(3, "tanh")]).save(good)
     keras.Sequential([keras.Input((2,)), L.Dense(3, "elu")]).save(bad)
-    assert _main(capsys, good)[0] == 0
-    assert _main(capsys, bad, "--order", 1)[0] == 0
-    status, out, _ = _main(capsys, bad, "--json")
+    assert _run_audit(capsys, good)[0] == 0
+    assert _run_audit(capsys, bad, "--order", 1)[0] == 0
+    status, out, _ = _run_audit(capsys, bad, "--json")
     assert status == 1 and json.loads(out)["rows"][0]["cause"] == "rough"
 
 
 @pytest.mark.slow
-def test_command_on_one_mode_on_inputs_and_on_what_cannot_be_examined(
-    capsys, tmp_path, monkeypatch
-):
+def test_command_options_mode_x_and_import(capsys, tmp_path, monkeypatch):
     model, values = tmp_path / "model.keras", tmp_path / "x.npy"
     keras.Sequential([keras.Input((2,)), L.BatchNormalization()]).save(model)
     np.save(values, np.random.default_rng(0).normal(size=(4, 2)))
-    assert _main(capsys, model, "--mode", "inference", "--x", values)[0] == 0
-    assert _main(capsys, model, "--mode", "training", "--x", values)[0] == 1
-    assert _main(capsys, model)[0] == 1
-    status, _, err = _main(capsys, model, "--x", tmp_path / "absent.npy")
+    assert _run_audit(capsys, model, "--mode", "inference", "--x", values)[0] == 0
+    assert _run_audit(capsys, model, "--mode", "training", "--x", values)[0] == 1
+    assert _run_audit(capsys, model)[0] == 1
+    status, _, err = _run_audit(capsys, model, "--x", tmp_path / "absent.npy")
     assert status == 2 and "absent.npy" in err
     (tmp_path / "own_layers_of_a_user.py").write_text(
         "import keras\n"
@@ -795,13 +807,13 @@ def test_command_on_one_mode_on_inputs_and_on_what_cannot_be_examined(
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    status, _, err = _main(capsys, model, "--import", "absent_module")
+    status, _, err = _run_audit(capsys, model, "--import", "absent_module")
     assert status == 2 and "absent_module" in err
-    own = importlib.import_module("own_layers_of_a_user")
+    module = importlib.import_module("own_layers_of_a_user")
     saved = tmp_path / "own.keras"
-    keras.Sequential([keras.Input((2,)), own.Own()]).save(saved)
-    # It has no derivatives by sample.
-    assert _main(capsys, saved, "--import", "own_layers_of_a_user")[0] == 3
+    keras.Sequential([keras.Input((2,)), module.Own()]).save(saved)
+    # The outputs mix samples, so that the derivatives cannot be examined.
+    assert _run_audit(capsys, saved, "--import", "own_layers_of_a_user")[0] == 3
 
 
 def _named_function(x):
@@ -809,52 +821,56 @@ def _named_function(x):
 
 
 @keras.saving.register_keras_serializable(package="not_imported")
-class OfAStranger(L.Layer):
+class UnregisteredLayer(L.Layer):
     def call(self, x):
         return x
 
 
-def _saved(layer):
+def _model_writer(layer):
     def write(path):
         keras.Sequential([keras.Input((2,)), layer()]).save(path)
-        keras.saving.get_custom_objects().pop("not_imported>OfAStranger", None)
+        keras.saving.get_custom_objects().pop("not_imported>UnregisteredLayer", None)
 
     return write
 
 
-def _zip(path):
+def _write_zip(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("data.txt", "no model")
 
 
-# What a file is, by its name and how it is made, and what the one sentence says.
-UNREADABLE = {
+# The name of a file, how it is written, and a pattern of the message.
+UNREADABLE_FILES = {
     "missing": ("a.keras", lambda path: None, "No such file or directory"),
     "directory": ("a.keras", lambda path: path.mkdir(), "is a directory"),
     "fifo": ("a.keras", os.mkfifo, "device, FIFO or socket"),
     "empty": ("a.keras", lambda path: path.write_bytes(b""), "is empty"),
     "text": ("a.keras", lambda path: path.write_text("no model"), "is no zip archive"),
     "hdf5": ("a.h5", lambda path: path.write_bytes(b"\x89HDF\r\n"), "is an HDF5 file"),
-    "another zip": ("a.keras", _zip, "without config.json"),
-    "another name": ("a.zip", lambda path: _renamed(path), "ends in .keras"),
-    "own class": ("a.keras", _saved(OfAStranger), "class 'OfAStranger'.*--import MODULE"),
+    "another zip": ("a.keras", _write_zip, "without config.json"),
+    "another name": ("a.zip", lambda path: _write_model_as_zip(path), "ends in .keras"),
+    "own class": (
+        "a.keras",
+        _model_writer(UnregisteredLayer),
+        "class 'UnregisteredLayer'.*--import MODULE",
+    ),
     "own function": (
         "a.keras",
-        _saved(lambda: L.Dense(2, _named_function)),
+        _model_writer(lambda: L.Dense(2, _named_function)),
         "function '_named_function'.*--import MODULE",
     ),
-    "lambda": ("a.keras", _saved(lambda: L.Lambda(lambda x: x)), "safe_mode=False"),
+    "lambda": ("a.keras", _model_writer(lambda: L.Lambda(lambda x: x)), "safe_mode=False"),
     "lambda as activation": (
         "a.keras",
-        _saved(lambda: L.Dense(2, lambda x: x)),
+        _model_writer(lambda: L.Dense(2, lambda x: x)),
         "a lambda as an activation",
     ),
-    "damaged": ("a.keras", lambda path: _damaged(path), "Cannot read"),
+    "damaged": ("a.keras", lambda path: _write_empty_config(path), "Cannot read"),
 }
 
 
-def _claims(change=None, weights=None, packed=zipfile.ZIP_STORED):
-    """Writes a model whose config is changed, or whose weights are others."""
+def _write_modified_model(change=None, weights=None, compression=zipfile.ZIP_STORED):
+    """Returns a function that writes a model with a changed config or other weights."""
 
     def write(path):
         model = keras.Sequential([keras.Input((3,)), L.Dense(4, "tanh"), L.Dense(1)])
@@ -866,50 +882,56 @@ def _claims(change=None, weights=None, packed=zipfile.ZIP_STORED):
             change(config["config"]["layers"])
         contents["config.json"] = json.dumps(config).encode()
         contents["model.weights.h5"] = weights or contents["model.weights.h5"]
-        with zipfile.ZipFile(path, "w", packed) as archive:
+        with zipfile.ZipFile(path, "w", compression) as archive:
             for name, content in contents.items():
                 archive.writestr(name, content)
 
     return write
 
 
-def _many_units(layers):
+def _with_huge_units(layers):
     layers[1]["config"]["units"] = 10**9
 
 
-def _many_words(layers):
+def _with_huge_embedding(layers):
     words = {"input_dim": 10**9, "output_dim": 8, "name": "words"}
     layers[1] |= {"class_name": "Embedding", "config": words}
 
 
-def _large_inputs(layers):
+def _with_huge_inputs(layers):
     layers[0]["config"]["batch_shape"] = [None, 10**9, 3]
 
 
-def _many_repeats(layers):
+def _with_huge_repeats(layers):
     repeat = {"n": 10**9, "name": "repeat"}
     layers.insert(2, {"module": "keras.layers", "class_name": "RepeatVector",
                       "config": repeat, "registered_name": None})  # fmt: skip
 
 
-def _claimed_weights():
+def _huge_hdf5_dataset():
     file = io.BytesIO()
     with h5py.File(file, "w") as weights:
         weights.create_dataset("a", (3, 10**9), "f4", chunks=(3, 1000), compression="gzip")
     return file.getvalue()
 
 
-UNREADABLE |= {
-    "units": ("a.keras", _claims(_many_units), "config claims .* bytes"),
-    "words": ("a.keras", _claims(_many_words), "config claims .* bytes"),
-    "inputs": ("a.keras", _claims(_large_inputs), "numbers of 4 samples"),
-    "outputs": ("a.keras", _claims(_many_repeats), "repeat makes 16,000,000,000 numbers"),
+UNREADABLE_FILES |= {
+    "units": ("a.keras", _write_modified_model(_with_huge_units), "config claims .* bytes"),
+    "words": ("a.keras", _write_modified_model(_with_huge_embedding), "config claims .* bytes"),
+    "inputs": ("a.keras", _write_modified_model(_with_huge_inputs), "numbers of 4 samples"),
+    "outputs": (
+        "a.keras",
+        _write_modified_model(_with_huge_repeats),
+        "repeat makes 16,000,000,000 numbers",
+    ),
     "claimed weights": (
-        "a.keras", _claims(weights=_claimed_weights()), "claims 12,000,000,000 bytes"
+        "a.keras",
+        _write_modified_model(weights=_huge_hdf5_dataset()),
+        "claims 12,000,000,000 bytes",
     ),
     "zeros": (
         "a.keras",
-        _claims(weights=bytes(2**27), packed=zipfile.ZIP_DEFLATED),
+        _write_modified_model(weights=bytes(2**27), compression=zipfile.ZIP_DEFLATED),
         "claims 134,217,728 bytes",
     ),
 }  # fmt: skip
@@ -925,39 +947,39 @@ UNREADABLE |= {
         lambda: L.Dense(4, dtype="bfloat16"),
     ],
 )
-def test_models_are_as_large_as_their_files(tmp_path, make, monkeypatch):
+def test_models_with_plausible_file_sizes_are_read(tmp_path, make, monkeypatch):
     monkeypatch.setattr(claimed_sizes, "_SMALL", 1024)
     inputs = keras.Input((6,) if not isinstance(make(), L.GRU) else (5, 6))
     model = keras.Sequential([inputs, make()])
     model.save(tmp_path / "model.keras")
-    again = model_files.read_model(str(tmp_path / "model.keras"))
-    for old, new in zip(model.get_weights(), again.get_weights(), strict=True):
+    loaded = model_files.read_model(str(tmp_path / "model.keras"))
+    for old, new in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
-def _renamed(path):
-    _saved(lambda: L.Dense(2))(path.with_suffix(".keras"))
+def _write_model_as_zip(path):
+    _model_writer(lambda: L.Dense(2))(path.with_suffix(".keras"))
     path.with_suffix(".keras").rename(path)
 
 
-def _damaged(path):
+def _write_empty_config(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", "{}")
 
 
 @pytest.mark.filterwarnings("default:The object being serialized includes a `lambda`")
-@pytest.mark.parametrize("name", UNREADABLE)
-def test_command_says_why_a_file_cannot_be_read(capsys, tmp_path, name):
-    file, write, words = UNREADABLE[name]
+@pytest.mark.parametrize("name", UNREADABLE_FILES)
+def test_command_reports_why_a_model_cannot_be_read(capsys, tmp_path, name):
+    file, write, message = UNREADABLE_FILES[name]
     write(tmp_path / file)
-    status, out, err = _main(capsys, tmp_path / file)
+    status, out, err = _run_audit(capsys, tmp_path / file)
     assert status == 2 and out == "" and "Traceback" not in err
-    assert str(tmp_path / file) in err and re.search(words, err), err
+    assert str(tmp_path / file) in err and re.search(message, err), err
     (sentence,) = err.splitlines()
     assert len(sentence) < 400 and sentence.endswith(".")
 
 
-def test_command_says_why_inputs_cannot_be_read(capsys, tmp_path):
+def test_command_reports_why_inputs_cannot_be_read(capsys, tmp_path):
     keras.Sequential([keras.Input((2,)), L.Dense(2)]).save(tmp_path / "model.keras")
     os.mkfifo(tmp_path / "fifo.npy")
     (tmp_path / "text.npy").write_text("1 2 3")
@@ -968,42 +990,43 @@ def test_command_says_why_inputs_cannot_be_read(capsys, tmp_path):
         np.lib.format.write_array_header_1_0(file, header)
     with open(tmp_path / "negative.npy", "wb") as file:
         np.lib.format.write_array_header_1_0(file, header | {"shape": (-1, 2)})
-    whole = (tmp_path / "cut.npy", np.ones((4, 2)))
-    np.save(*whole)
-    os.truncate(whole[0], 140)
-    one = "expected one array of numbers, as numpy.save writes it"
-    for name, words in {
+    truncated = (tmp_path / "cut.npy", np.ones((4, 2)))
+    np.save(*truncated)
+    os.truncate(truncated[0], 140)
+    no_array = "expected one array of numbers, as numpy.save writes it"
+    for name, message in {
         "fifo.npy": "FIFO",
-        "text.npy": one,
-        "two.npz": one,
-        "objects.npy": one,
-        "huge.npy": one,
-        "negative.npy": one,
-        "cut.npy": one,
+        "text.npy": no_array,
+        "two.npz": no_array,
+        "objects.npy": no_array,
+        "huge.npy": no_array,
+        "negative.npy": no_array,
+        "cut.npy": no_array,
         "absent.npy": "No such file",
     }.items():
         file = tmp_path / name
-        status, out, err = _main(capsys, tmp_path / "model.keras", "--x", file)
-        assert status == 2 and out == "" and words in err and str(file) in err
+        status, out, err = _run_audit(capsys, tmp_path / "model.keras", "--x", file)
+        assert status == 2 and out == "" and message in err and str(file) in err
 
 
-def test_progress_is_told():
-    told = []
+def test_progress_is_called_for_each_layer():
+    calls = []
     model = keras.Sequential(
         [keras.Input((2,)), L.Dense(2, name="a"), L.Dense(2, name="b")]
     )
-    keras_smooth.audit(model, progress=lambda *where: told.append(where))
-    assert told == [("a", 1, 2), ("b", 2, 2)]
+    keras_smooth.audit(model, progress=lambda *arguments: calls.append(arguments))
+    assert calls == [("a", 1, 2), ("b", 2, 2)]
 
 
 @pytest.mark.parametrize(
-    ("terminal", "seconds", "told"), [(True, 0, True), (True, 60, False), (False, 0, False)]
+    ("terminal", "seconds", "is_shown"),
+    [(True, 0, True), (True, 60, False), (False, 0, False)],
 )
-def test_progress_is_for_terminals_and_long_audits(terminal, seconds, told):
+def test_progress_line_appears_in_terminals_for_long_audits(terminal, seconds, is_shown):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=60)
     with progress.line(console, seconds) as show:
         show("outer/[bold]", 3, 7)
-    assert ("3 of 7: outer/[bold]" in console.file.getvalue()) == told
+    assert ("3 of 7: outer/[bold]" in console.file.getvalue()) == is_shown
 
 
 @pytest.mark.parametrize(
@@ -1016,7 +1039,7 @@ def test_progress_is_for_terminals_and_long_audits(terminal, seconds, told):
         ),
     ],
 )
-def test_applications(name):
+def test_keras_applications_have_only_known_faults(name):
     model = getattr(keras.applications, name)(
         weights=None, input_shape=(32, 32, 3), classes=10
     )
@@ -1035,8 +1058,8 @@ def test_applications(name):
     )
 
 
-class CallsAnother(keras.layers.Layer):
-    """A layer that calls a layer, which the model may call as well."""
+class CallsSharedLayer(keras.layers.Layer):
+    """A layer that calls another layer, which the model may call as well."""
 
     def __init__(self, inner):
         super().__init__()
@@ -1046,7 +1069,7 @@ class CallsAnother(keras.layers.Layer):
         return 2.0 * self.inner(x)
 
 
-class HoldsItsActivation(keras.Model):
+class ModelWithActivationLayer(keras.Model):
     def __init__(self, activation):
         super().__init__()
         self.activation = activation
@@ -1056,16 +1079,18 @@ class HoldsItsActivation(keras.Model):
         return self.dense(x)
 
 
-IN_ANOTHER = {
+SHARED_ACTIVATIONS = {
     "shared activation": lambda relu: [relu, keras.layers.Dense(3, activation=relu)],
-    "user's layer": lambda relu: [keras.layers.Dense(3), relu, CallsAnother(relu)],
-    "activation of the model": lambda relu: [HoldsItsActivation(relu)],
+    "user's layer": lambda relu: [keras.layers.Dense(3), relu, CallsSharedLayer(relu)],
+    "activation of the model": lambda relu: [ModelWithActivationLayer(relu)],
 }
 
 
-@pytest.mark.parametrize("name", IN_ANOTHER)
-def test_a_layer_has_the_faults_of_the_layers_that_it_calls(name):
-    model = keras.Sequential([keras.Input((2,)), *IN_ANOTHER[name](keras.layers.ReLU())])
+@pytest.mark.parametrize("name", SHARED_ACTIVATIONS)
+def test_layer_has_the_faults_of_the_layers_that_it_calls(name):
+    model = keras.Sequential(
+        [keras.Input((2,)), *SHARED_ACTIVATIONS[name](keras.layers.ReLU())]
+    )
     report = keras_smooth.audit(model, np.random.default_rng(0).normal(size=(5, 2)))
     verdicts = {row.layer: (row.cause, row.smoothness) for row in report.rows}
     for row in ("ReLU", list(verdicts)[-1]):
@@ -1077,7 +1102,7 @@ def test_a_layer_has_the_faults_of_the_layers_that_it_calls(name):
     [((1,), -1, "measured"), ((3, 1), -1, "measured"), ((1, 1), (1, 2), "measured"),
      ((3,), -1, "wrong"), ((1, 3), (1, 2), "wrong")],
 )  # fmt: skip
-def test_a_normalization_of_one_number_is_constant(shape, axis, cause):
+def test_layer_normalization_of_one_value_is_constant(shape, axis, cause):
     layer = keras.layers.LayerNormalization(axis=axis)
     model = keras.Sequential([keras.Input(shape), layer])
     report = keras_smooth.audit(model, np.random.default_rng(0).normal(size=(5, *shape)))

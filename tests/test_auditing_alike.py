@@ -1,4 +1,4 @@
-"""Audits of many layers of a kind: what one shows of the others, and what it does not."""
+"""Audits of several layers of one class: when the verdict of one applies to another."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ L = keras.layers
 
 @keras.saving.register_keras_serializable("alike")
 class Gate(L.Layer):
-    """Affine; a class that is said to be smooth, with an attribute that no config has."""
+    """An affine layer, registered as smooth, with an attribute that is not in its config."""
 
     open = True
 
@@ -31,18 +31,18 @@ keras_smooth.register_smoothness(Gate, np.inf)
 class Block(L.Layer):
     """Two normalizations in a row, as in a transformer: the slope at equal inputs is 1e12."""
 
-    def __init__(self, exact=False, told=True, **kwargs):
+    def __init__(self, exact=False, pass_dtype=True, **kwargs):
         super().__init__(**kwargs)
-        self.exact, self.told = exact, told
-        # What is not told computes in Keras' default dtype.
-        dtype = self.dtype_policy if told else None
-        kind = (keras_smooth.layers if exact else L).LayerNormalization
+        self.exact, self.pass_dtype = exact, pass_dtype
+        # Without a dtype, the parts compute in Keras' default dtype.
+        dtype = self.dtype_policy if pass_dtype else None
+        layer_class = (keras_smooth.layers if exact else L).LayerNormalization
         self.parts = [
             part
             for activation in (None, "gelu")
             for part in (
                 L.Dense(6, activation, dtype=dtype),
-                kind(epsilon=1e-12, dtype=dtype),
+                layer_class(epsilon=1e-12, dtype=dtype),
             )
         ]
 
@@ -56,87 +56,89 @@ class Block(L.Layer):
         return x
 
     def get_config(self):
-        return {**super().get_config(), "exact": self.exact, "told": self.told}
+        return {**super().get_config(), "exact": self.exact, "pass_dtype": self.pass_dtype}
 
 
-def _audited(*layers, size=6, order=2, x=None, change=lambda model: None):
+def _audit_model(*layers, size=6, order=2, x=None, change=lambda model: None):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((size,)), *layers])
     change(model)
     return keras_smooth.audit(model, x, order=order)
 
 
-def _spoil(model):
+def _set_weights_to_nan(model):
     model.layers[1].kernel.assign(np.full(model.layers[1].kernel.shape, np.nan))
 
 
-def _shut(model):
+def _close_gate(model):
     model.layers[1].open = False
 
 
-def test_layers_of_a_kind_and_of_other_sizes_are_right():
-    found = _audited(L.Dense(4), L.Dense(9), L.Dense(5, "tanh"), L.Dense(7, "tanh"))
-    assert found.ok and len(found.rows) == 4
+def test_layers_of_one_class_and_different_sizes_have_no_fault():
+    report = _audit_model(L.Dense(4), L.Dense(9), L.Dense(5, "tanh"), L.Dense(7, "tanh"))
+    assert report.ok and len(report.rows) == 4
 
 
-def test_a_fault_in_the_code_of_a_kind_is_one_where_axes_have_size_1_and_signals_are_weak():
-    image = keras.Sequential(
+def test_fault_of_a_layer_class_holds_for_size_1_and_weak_signals():
+    model = keras.Sequential(
         [keras.Input((4, 4, 2)), L.BatchNormalization(), L.AveragePooling2D(4),
          L.Rescaling(1e-9), L.BatchNormalization()]
     )  # fmt: skip
-    rows = [r for r in keras_smooth.audit(image).rows if r.layer == "BatchNormalization"]
-    found = [(row.inference, mode_cause(row, "training"), row.order) for row in rows]
-    assert found == [("proven", "wrong", 2)] * 2
+    rows = [
+        row for row in keras_smooth.audit(model).rows if row.layer == "BatchNormalization"
+    ]
+    findings = [(row.inference, mode_cause(row, "training"), row.order) for row in rows]
+    assert findings == [("proven", "wrong", 2)] * 2
 
 
-OTHERS = {
-    "weights that are not finite": ([L.Dense, L.Dense], _spoil),
-    "an attribute outside the config": ([lambda n: Gate()] * 2, _shut),
+SECOND_LAYER_DIFFERS = {
+    "weights that are not finite": ([L.Dense, L.Dense], _set_weights_to_nan),
+    "an attribute outside the config": ([lambda n: Gate()] * 2, _close_gate),
     "an activation": ([L.Dense, lambda n: L.Dense(n, "relu")], lambda model: None),
     "a dtype": ([L.Dense, lambda n: L.Dense(n, dtype="bfloat16")], lambda model: None),
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_the_first_of_a_kind_does_not_stand_for_another_that(name):
-    makers, change = OTHERS[name]
-    found = _audited(*(make(6) for make in makers), change=change)
-    assert found.rows[0].verdict == "proven" and found.rows[1].verdict != "proven"
+@pytest.mark.parametrize("name", SECOND_LAYER_DIFFERS)
+def test_verdict_of_a_layer_does_not_apply_to_one_that_differs(name):
+    constructors, change = SECOND_LAYER_DIFFERS[name]
+    report = _audit_model(*(make(6) for make in constructors), change=change)
+    assert report.rows[0].verdict == "proven" and report.rows[1].verdict != "proven"
 
 
-EQUAL = {"none": None, "equal numbers": np.ones((4, 6), "float32")}
+INPUTS = {"none": None, "equal numbers": np.ones((4, 6), "float32")}
 
 
-@pytest.mark.parametrize("x", EQUAL.values(), ids=EQUAL)
+@pytest.mark.parametrize("x", INPUTS.values(), ids=INPUTS)
 @pytest.mark.parametrize("exact", [False, True])
-def test_a_normalization_is_no_fault_at_order_1_where_its_inputs_are_equal(exact, x):
-    kind = (keras_smooth.layers if exact else L).LayerNormalization
-    assert _audited(kind(epsilon=1e-12), order=1, x=x).ok
-    second = _audited(kind(epsilon=1e-12), x=x).rows[0]
-    assert (cause(second), second.order) == (("ok", 0) if exact else ("wrong", 2))
-    assert second.remedy == ("" if exact else "keras_smooth.layers.LayerNormalization")
+def test_layer_normalization_of_equal_inputs_has_no_fault_at_order_1(exact, x):
+    layer_class = (keras_smooth.layers if exact else L).LayerNormalization
+    assert _audit_model(layer_class(epsilon=1e-12), order=1, x=x).ok
+    row = _audit_model(layer_class(epsilon=1e-12), x=x).rows[0]
+    assert (cause(row), row.order) == (("ok", 0) if exact else ("wrong", 2))
+    assert row.remedy == ("" if exact else "keras_smooth.layers.LayerNormalization")
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_what_climbs_within_rounding_is_steep_and_no_jump(told):
-    # Differences do not settle there, and say so.
-    assert _audited(Block(told=told), order=1).outcome != "faulty"
-    assert _audited(Block(exact=True, told=told)).outcome != "faulty"
+@pytest.mark.parametrize("pass_dtype", [True, False])
+def test_steep_slope_at_equal_inputs_is_no_jump(pass_dtype):
+    # Differences do not converge there, and the audit reports that.
+    assert _audit_model(Block(pass_dtype=pass_dtype), order=1).outcome != "faulty"
+    assert _audit_model(Block(exact=True, pass_dtype=pass_dtype)).outcome != "faulty"
 
 
-def test_the_remedy_of_a_layer_of_layers_names_the_one_at_fault():
-    row = _audited(Block()).rows[0]
+def test_remedy_of_a_composite_layer_names_the_faulty_layer():
+    row = _audit_model(Block()).rows[0]
     assert (cause(row), row.order) == ("wrong", 2)
     assert "keras_smooth.layers.LayerNormalization in the place of its" in row.remedy
 
 
-JUMPS = {
+ROUGH_FUNCTIONS = {
     "sign": lambda x: x + ops.sign(x - 0.3),
     "fast": lambda x: ops.sin(x) + 1e-3 * ops.floor(x + 0.71),
     "kink": lambda x: ops.sin(x) + 1e-3 * ops.abs(x - 0.3),
 }
 
 
-@pytest.mark.parametrize("name", JUMPS)
-def test_a_jump_is_one_however_closely_it_is_looked_at(name):
-    assert _audited(L.Dense(3, JUMPS[name])).rows[0].cause == "rough"
+@pytest.mark.parametrize("name", ROUGH_FUNCTIONS)
+def test_jumps_and_weak_kinks_are_rough(name):
+    assert _audit_model(L.Dense(3, ROUGH_FUNCTIONS[name])).rows[0].cause == "rough"

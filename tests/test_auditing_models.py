@@ -1,7 +1,7 @@
-"""Audits of models as people write them: verdicts that differences of the models confirm.
+"""Audits of models as people write them: verdicts that finite differences confirm.
 
-Each is held to what two nested tapes of the user's own say of it, against Richardson's
-extrapolation of differences, where the verdict is about TensorFlow's derivatives.
+If the verdict is about TensorFlow's derivatives, two nested tapes are compared with
+Richardson's extrapolation of differences.
 """
 
 import keras
@@ -22,8 +22,8 @@ def points(*shape):
     return RNG.normal(size=shape)
 
 
-class Own(keras.Model):
-    """A function of the layers and of x."""
+class Custom(keras.Model):
+    """A model whose call is a function of its layers and x."""
 
     def __init__(self, function, *layers):
         super().__init__(**F64)
@@ -33,15 +33,15 @@ class Own(keras.Model):
         return self.function(self.parts, x)
 
 
-def stacked(function, activation="tanh"):
-    """A function between two layers."""
+def between_layers(function, activation="tanh"):
+    """Returns a model with a function between two layers."""
     return keras.Sequential(
         [keras.Input((3,), **F64), L.Dense(4, activation, **F64), L.Lambda(function, **F64),
          L.Dense(1, **F64)]
     )  # fmt: skip
 
 
-def graph(function, *shape):
+def functional(function, *shape):
     x = keras.Input(shape, **F64)
     return keras.Model(x, function(x))
 
@@ -81,8 +81,8 @@ def cutoff(r):
 
 def guarded(parts, x):
     squares = tf.reduce_sum(x * x, -1, keepdims=True)
-    apart = squares > 0
-    return tf.where(apart, tf.sqrt(tf.where(apart, squares, 1.0)), 0.0)
+    is_positive = squares > 0
+    return tf.where(is_positive, tf.sqrt(tf.where(is_positive, squares, 1.0)), 0.0)
 
 
 def masked_attention(parts, x):
@@ -94,14 +94,14 @@ def masked_attention(parts, x):
 
 def molecule(parts, r):
     message, readout = parts
-    number = tf.shape(r)[0]
+    num_molecules = tf.shape(r)[0]
     atoms = tf.reshape(r, (-1, 3))
-    offsets = tf.repeat(3 * tf.range(number), 6)
-    senders = tf.tile(tf.constant([1, 2, 0, 2, 0, 1]), [number]) + offsets
-    receivers = tf.tile(tf.constant([0, 0, 1, 1, 2, 2]), [number]) + offsets
+    offsets = tf.repeat(3 * tf.range(num_molecules), 6)
+    senders = tf.tile(tf.constant([1, 2, 0, 2, 0, 1]), [num_molecules]) + offsets
+    receivers = tf.tile(tf.constant([0, 0, 1, 1, 2, 2]), [num_molecules]) + offsets
     d = tf.norm(tf.gather(atoms, senders) - tf.gather(atoms, receivers), axis=-1)
     h = tf.math.segment_sum(message(tf.exp(-d[:, None])), receivers)
-    return tf.math.segment_sum(readout(h), tf.repeat(tf.range(number), 3))
+    return tf.math.segment_sum(readout(h), tf.repeat(tf.range(num_molecules), 3))
 
 
 def forces(parts, x):
@@ -111,107 +111,107 @@ def forces(parts, x):
     return -tape.gradient(energy, x)
 
 
-def behind_integers():
-    word, number = keras.Input((2,), dtype="int32"), keras.Input((3,), **F64)
-    embedded = L.Dense(4, "relu", **F64)(L.Flatten()(L.Embedding(5, 2, **F64)(word)))
-    y = L.Concatenate(**F64)([embedded, L.Dense(4, "tanh", **F64)(number)])
-    return keras.Model([word, number], L.Dense(1, **F64)(y))
+def relu_of_integers():
+    integers, floats = keras.Input((2,), dtype="int32"), keras.Input((3,), **F64)
+    embedded = L.Dense(4, "relu", **F64)(L.Flatten()(L.Embedding(5, 2, **F64)(integers)))
+    y = L.Concatenate(**F64)([embedded, L.Dense(4, "tanh", **F64)(floats)])
+    return keras.Model([integers, floats], L.Dense(1, **F64)(y))
 
 
 TRIANGLES = np.eye(3) + 0.2 * points(10, 3, 3)
 PADDED = np.concatenate([points(6, 3, 2), np.zeros((6, 2, 2))], axis=1)
-AT_ZERO = points(10, 2)
-AT_ZERO[0] = 0.0
+WITH_ZEROS = points(10, 2)
+WITH_ZEROS[0] = 0.0
 
 
-def dense(*sizes):
+def tanh_layers(*sizes):
     return [L.Dense(size, "tanh", **F64) for size in sizes]
 
 
-# The model, its inputs; the verdict in inference, the cause and the order.
+# The model, its inputs; the verdict in inference mode, the cause and the order.
 MODELS = {
     "raw operations": (
-        lambda: Own(lambda p, x: p[0](tf.sin(tf.einsum("bi,ij->bj", x, tf.eye(3, 5, dtype=x.dtype)))), *dense(4)),
+        lambda: Custom(lambda p, x: p[0](tf.sin(tf.einsum("bi,ij->bj", x, tf.eye(3, 5, dtype=x.dtype)))), *tanh_layers(4)),
         points(20, 3), "proven", "ok", 0),
     "a gradient that is declared, and right": (
-        lambda: stacked(cube), points(20, 3), "checked", "ok", 0),
+        lambda: between_layers(cube), points(20, 3), "checked", "ok", 0),
     "one without a second": (
-        lambda: stacked(cube_once), points(20, 3), "faulty", "wrong", 2),
-    "one that is another": (lambda: stacked(clipped), points(20, 3), "faulty", "wrong", 1),
+        lambda: between_layers(cube_once), points(20, 3), "faulty", "wrong", 2),
+    "one that is another": (lambda: between_layers(clipped), points(20, 3), "faulty", "wrong", 1),
     "a gate that is stopped": (
-        lambda: stacked(lambda h: tf.sin(h) * tf.stop_gradient(tf.cos(h))),
+        lambda: between_layers(lambda h: tf.sin(h) * tf.stop_gradient(tf.cos(h))),
         points(20, 3), "faulty", "wrong", 1),
     "straight through a rounding": (
-        lambda: stacked(lambda h: h + tf.stop_gradient(tf.round(h) - h)),
+        lambda: between_layers(lambda h: h + tf.stop_gradient(tf.round(h) - h)),
         points(20, 3), "faulty", "rough", 1),
     "a stop that changes nothing": (
-        lambda: stacked(shifted_softmax), points(20, 3), "checked", "ok", 0),
-    "softplus by hand": (lambda: stacked(softplus), points(30, 3), "checked", "ok", 0),
+        lambda: between_layers(shifted_softmax), points(20, 3), "checked", "ok", 0),
+    "softplus by hand": (lambda: between_layers(softplus), points(30, 3), "checked", "ok", 0),
     "relu to the third": (
-        lambda: stacked(lambda h: tf.nn.relu(h) ** 3), points(30, 3), "checked", "ok", 0),
+        lambda: between_layers(lambda h: tf.nn.relu(h) ** 3), points(30, 3), "checked", "ok", 0),
     "relu to the second": (
-        lambda: stacked(lambda h: tf.nn.relu(h) ** 2), points(30, 3), "faulty", "rough", 2),
+        lambda: between_layers(lambda h: tf.nn.relu(h) ** 2), points(30, 3), "faulty", "rough", 2),
     "an energy of pairs": (
-        lambda: graph(lambda r: 1 / distance(r), 3, 3), TRIANGLES, "proven", "ok", 0),
+        lambda: functional(lambda r: 1 / distance(r), 3, 3), TRIANGLES, "proven", "ok", 0),
     "a cutoff": (
-        lambda: graph(cutoff, 3, 3), np.eye(3) + 0.4 * points(40, 3, 3), "faulty", "rough", 2),
+        lambda: functional(cutoff, 3, 3), np.eye(3) + 0.4 * points(40, 3, 3), "faulty", "rough", 2),
     "a graph network": (
-        lambda: Own(molecule, *dense(6, 1)), TRIANGLES, "proven", "ok", 0),
+        lambda: Custom(molecule, *tanh_layers(6, 1)), TRIANGLES, "proven", "ok", 0),
     "a root at 0": (
-        lambda: graph(lambda x: ops.sqrt(ops.sum(x * x, -1, keepdims=True)), 2),
-        AT_ZERO, "faulty", "nan", 1),
-    "a guard at 0": (lambda: Own(guarded), AT_ZERO, "faulty", "rough", 1),
-    "a guard elsewhere": (lambda: Own(guarded), points(10, 2), "proven", "ok", 0),
+        lambda: functional(lambda x: ops.sqrt(ops.sum(x * x, -1, keepdims=True)), 2),
+        WITH_ZEROS, "faulty", "nan", 1),
+    "a guard at 0": (lambda: Custom(guarded), WITH_ZEROS, "faulty", "rough", 1),
+    "a guard elsewhere": (lambda: Custom(guarded), points(10, 2), "proven", "ok", 0),
     "attention with a mask of x": (
-        lambda: Own(masked_attention, *dense(4), L.MultiHeadAttention(2, 3, **F64)),
+        lambda: Custom(masked_attention, *tanh_layers(4), L.MultiHeadAttention(2, 3, **F64)),
         PADDED, "proven", "ok", 0),
     "a masked recurrence": (
         lambda: keras.Sequential(
             [keras.Input((5, 2), **F64), L.Masking(**F64), L.LSTM(3, **F64)]),
         PADDED, "proven", "ok", 0),
     "relu behind integers": (
-        behind_integers, [RNG.integers(0, 5, (10, 2)), points(10, 3)], "proven", "ok", 0),
-    "forces": (lambda: Own(forces, *dense(6, 1)), points(10, 3), "proven", "ok", 0),
+        relu_of_integers, [RNG.integers(0, 5, (10, 2)), points(10, 3)], "proven", "ok", 0),
+    "forces": (lambda: Custom(forces, *tanh_layers(6, 1)), points(10, 3), "proven", "ok", 0),
     "the largest of a set": (
-        lambda: graph(lambda x: ops.max(L.Dense(6, "tanh", **F64)(x), axis=1), 5, 2),
+        lambda: functional(lambda x: ops.max(L.Dense(6, "tanh", **F64)(x), axis=1), 5, 2),
         points(20, 5, 2), "faulty", "rough", 1),
-    "sorted": (lambda: graph(lambda x: ops.sort(x, -1), 5), points(20, 5), "faulty", "rough", 1),
+    "sorted": (lambda: functional(lambda x: ops.sort(x, -1), 5), points(20, 5), "faulty", "rough", 1),
     "a floor that cancels": (
-        lambda: graph(lambda x: ops.sin(2 * np.pi * (x - ops.floor(x))), 3),
+        lambda: functional(lambda x: ops.sin(2 * np.pi * (x - ops.floor(x))), 3),
         points(20, 3), "checked", "ok", 0),
     "Huber's function": (
-        lambda: graph(lambda x: ops.where(ops.abs(x) <= 1, 0.5 * x * x, ops.abs(x) - 0.5), 3),
+        lambda: functional(lambda x: ops.where(ops.abs(x) <= 1, 0.5 * x * x, ops.abs(x) - 0.5), 3),
         points(20, 3), "faulty", "rough", 2),
     "decisions of Python": (
-        lambda: Own(lambda p, x: p[0](x) * (1.0 if float(tf.reduce_sum(x)) < 1e9 else 2.0), *dense(2)),
+        lambda: Custom(lambda p, x: p[0](x) * (1.0 if float(tf.reduce_sum(x)) < 1e9 else 2.0), *tanh_layers(2)),
         points(10, 3), "checked", "ok", 0),
     "a mean of the batch": (
-        lambda: Own(lambda p, x: p[0](x - tf.reduce_mean(x, 0)), *dense(2)),
+        lambda: Custom(lambda p, x: p[0](x - tf.reduce_mean(x, 0)), *tanh_layers(2)),
         points(10, 3), "not examined", "mixed", 0),
     "complex outputs": (
-        lambda: stacked(lambda x: tf.complex(x, x * x)), points(10, 3), "not examined", "complex", 0),
+        lambda: between_layers(lambda x: tf.complex(x, x * x)), points(10, 3), "not examined", "complex", 0),
     "one complex output of two": (
-        lambda: Own(lambda p, x: (p[0](x), tf.signal.rfft(p[0](x))), *dense(4)),
+        lambda: Custom(lambda p, x: (p[0](x), tf.signal.rfft(p[0](x))), *tanh_layers(4)),
         points(10, 3), "not examined", "complex", 0),
     "complex numbers on the way": (
-        lambda: stacked(lambda x: tf.math.real(tf.complex(x, x * x) ** 2)),
+        lambda: between_layers(lambda x: tf.math.real(tf.complex(x, x * x) ** 2)),
         points(10, 3), "checked", "ok", 0),
     "functions of complex numbers": (
-        lambda: stacked(lambda x: tf.math.imag(
+        lambda: between_layers(lambda x: tf.math.imag(
             tf.math.log(tf.complex(x + 5.0, x)) + tf.complex(x + 5.0, x * x) ** -1.5
         )),
         points(10, 3), "proven", "ok", 0),
     "bits of numbers": (
-        lambda: stacked(lambda x: x * tf.bitcast(tf.bitcast(x, "int64") + 1, x.dtype)),
+        lambda: between_layers(lambda x: x * tf.bitcast(tf.bitcast(x, "int64") + 1, x.dtype)),
         points(10, 3), "faulty", "wrong", 1),
     "a mean of channels": (
-        lambda: stacked(lambda x: of_channels(x)), points(10, 3), "faulty", "wrong", 1),
+        lambda: between_layers(lambda x: channel_means(x)), points(10, 3), "faulty", "wrong", 1),
     "an operation without a row": (
-        lambda: stacked(tf.math.special.fresnel_sin), points(10, 3), "checked", "ok", 0),
+        lambda: between_layers(tf.math.special.fresnel_sin), points(10, 3), "checked", "ok", 0),
 }  # fmt: skip
 
 
-def of_channels(x):
+def channel_means(x):
     """Returns the means that a batch normalization of the samples, as channels, computes."""
     image = tf.cast(tf.transpose(x)[None, None], "float32")
     ones = tf.ones_like(image[0, 0, 0])
@@ -220,32 +220,32 @@ def of_channels(x):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_verdicts_on_models_as_people_write_them(name):
+def test_models_have_the_expected_verdict_cause_and_order(name):
     keras.utils.set_random_seed(0)
-    make, x, verdict, word, order = MODELS[name]
+    make, x, verdict, expected_cause, order = MODELS[name]
     model = make()
     model(x)
-    found = keras_smooth.audit(model, x)
-    assert (found.inference, cause(found.model), found.model.order) == (
+    report = keras_smooth.audit(model, x)
+    assert (report.inference, cause(report.model), report.model.order) == (
         verdict,
-        word,
+        expected_cause,
         order,
     )
 
 
-def by_tapes_and_by_differences(model, x):
-    """Returns y' and y'' along a direction by two tapes, and by differences."""
-    x = [tf.constant(each) for each in (x if isinstance(x, list) else [x])]
+def tape_and_difference_derivatives(model, x):
+    """Returns y' and y'' along a direction, by two tapes and by differences."""
+    x = [tf.constant(array) for array in (x if isinstance(x, list) else [x])]
     rng = np.random.default_rng(1)
-    # What a mask may leave out stays.
+    # Zeros may be masked and stay zero.
     v = [np.where(np.asarray(a) == 0, 0.0, rng.normal(size=a.shape)) for a in x]
 
-    def along(t):
+    def directional(t):
         moved = [a + t * b if a.dtype.is_floating else a for a, b in zip(x, v)]
         y = model(moved if len(moved) > 1 else moved[0], training=False)
-        return tf.reduce_sum(tf.constant(rng_of(y)) * y)
+        return tf.reduce_sum(tf.constant(weights_of(y)) * y)
 
-    def rng_of(y):
+    def weights_of(y):
         return np.random.default_rng(2).normal(size=y.shape)
 
     t = tf.constant(0.0, "float64")
@@ -253,12 +253,12 @@ def by_tapes_and_by_differences(model, x):
         outer.watch(t)
         with tf.GradientTape() as inner:
             inner.watch(t)
-            y = along(t)
+            y = directional(t)
         slope = inner.gradient(y, t)
     second = outer.gradient(slope, t, unconnected_gradients="zero")
 
     def values(h):
-        return [float(along(tf.constant(s * h, "float64"))) for s in (-1, 0, 1)]
+        return [float(directional(tf.constant(s * h, "float64"))) for s in (-1, 0, 1)]
 
     def first_and_second(h):
         left, middle, right = values(h)
@@ -268,24 +268,24 @@ def by_tapes_and_by_differences(model, x):
     return np.array([float(slope), float(second)]), extrapolated
 
 
-FINE = [name for name, row in MODELS.items() if row[2] in ("proven", "checked")]
-WRONG = [name for name, row in MODELS.items() if row[3] == "wrong"]
+RIGHT_MODELS = [name for name, row in MODELS.items() if row[2] in ("proven", "checked")]
+WRONG_MODELS = [name for name, row in MODELS.items() if row[3] == "wrong"]
 
 
-@pytest.mark.parametrize("name", [*FINE, *WRONG])
-def test_nested_tapes_are_what_the_verdict_says(name):
+@pytest.mark.parametrize("name", [*RIGHT_MODELS, *WRONG_MODELS])
+def test_nested_tapes_agree_with_differences_as_the_verdict_says(name):
     keras.utils.set_random_seed(0)
     make, x, verdict, _, order = MODELS[name]
     model = make()
     model(x)
-    found, exact = by_tapes_and_by_differences(model, x)
+    by_tapes, by_differences = tape_and_difference_derivatives(model, x)
     # Steps of 1e-3 leave 1e-12 of y', and rounding 1e-9 of y''; kinks lie farther away.
-    off = np.abs(found - exact) > 1e-5 * (1 + np.abs(exact))
-    assert list(off) == ([False, False] if verdict != "faulty" else [order == 1, True])
+    differs = np.abs(by_tapes - by_differences) > 1e-5 * (1 + np.abs(by_differences))
+    assert list(differs) == ([False, False] if verdict != "faulty" else [order == 1, True])
 
 
-class Function(L.Layer):
-    """A function of one's own, as a layer."""
+class FunctionLayer(L.Layer):
+    """A layer that calls a function."""
 
     def __init__(self, function):
         super().__init__(**F64)
@@ -295,7 +295,7 @@ class Function(L.Layer):
         return self.function(x)
 
 
-def _off_zero(x):
+def _nonzero(x):
     return tf.where(x != 0, x, tf.ones_like(x))
 
 
@@ -304,53 +304,53 @@ def _spectrum(x):
     return tf.abs(tf.signal.fft(tf.complex(both, tf.zeros_like(both))))
 
 
-def _mean_of_what_is_not_padding(x):
+def _masked_mean(x):
     mask = tf.cast(x != 0, x.dtype)
     return tf.reduce_sum(tf.cos(x) * mask, 1, keepdims=True) / tf.reduce_sum(
         mask, 1, keepdims=True
     )
 
 
-AT_ZERO = np.array([[0.0], [0.5], [-0.7], [1.3], [2.0]])
-BESIDE = AT_ZERO + 0.25
+WITH_ZEROS = np.array([[0.0], [0.5], [-0.7], [1.3], [2.0]])
+WITHOUT_ZEROS = WITH_ZEROS + 0.25
 PADDED = np.array([[0.3, 0.0], [0.5, 0.2], [-0.7, 0.0], [1.3, 0.9]])
 # Name: function, samples, verdict.
-GUARDED = {
+GUARDED_FUNCTIONS = {
     "a quotient, wrong at order 1": (
-        lambda x: tf.where(x != 0, tf.math.expm1(x) / _off_zero(x), tf.ones_like(x)),
-        AT_ZERO, "faulty",
+        lambda x: tf.where(x != 0, tf.math.expm1(x) / _nonzero(x), tf.ones_like(x)),
+        WITH_ZEROS, "faulty",
     ),
     "a quotient, wrong at order 2": (
-        lambda x: tf.where(x != 0, tf.sin(x) / _off_zero(x), tf.ones_like(x)), AT_ZERO, "faulty"
+        lambda x: tf.where(x != 0, tf.sin(x) / _nonzero(x), tf.ones_like(x)), WITH_ZEROS, "faulty"
     ),
     "the last sample": (
-        lambda x: tf.where(x != 0, tf.sin(x) / _off_zero(x), tf.ones_like(x)),
-        AT_ZERO[::-1], "faulty",
+        lambda x: tf.where(x != 0, tf.sin(x) / _nonzero(x), tf.ones_like(x)),
+        WITH_ZEROS[::-1], "faulty",
     ),
     "equal": (
-        lambda x: tf.where(tf.equal(x, 0.0), tf.ones_like(x), tf.sin(x) / _off_zero(x)),
-        AT_ZERO, "faulty",
+        lambda x: tf.where(tf.equal(x, 0.0), tf.ones_like(x), tf.sin(x) / _nonzero(x)),
+        WITH_ZEROS, "faulty",
     ),
     "half a guard": (
-        lambda x: tf.where(x != 0, tf.sin(x) / x, tf.ones_like(x)), AT_ZERO, "faulty"
+        lambda x: tf.where(x != 0, tf.sin(x) / x, tf.ones_like(x)), WITH_ZEROS, "faulty"
     ),
     "no sample at the guard": (
-        lambda x: tf.where(x != 0, tf.sin(x) / _off_zero(x), tf.ones_like(x)), BESIDE, "proven"
+        lambda x: tf.where(x != 0, tf.sin(x) / _nonzero(x), tf.ones_like(x)), WITHOUT_ZEROS, "proven"
     ),
-    "a mask": (_mean_of_what_is_not_padding, PADDED, "proven"),
+    "a mask": (_masked_mean, PADDED, "proven"),
     "a root": (
-        lambda x: tf.where(x > 0, tf.sqrt(x), tf.zeros_like(x)), AT_ZERO, "not examined"
+        lambda x: tf.where(x > 0, tf.sqrt(x), tf.zeros_like(x)), WITH_ZEROS, "not examined"
     ),
-    "x log x": (lambda x: tf.math.xlogy(x, x), np.abs(AT_ZERO), "not examined"),
+    "x log x": (lambda x: tf.math.xlogy(x, x), np.abs(WITH_ZEROS), "not examined"),
     "a quotient of nothing": (
-        lambda x: tf.math.divide_no_nan(tf.sin(x), x), AT_ZERO, "not examined"
+        lambda x: tf.math.divide_no_nan(tf.sin(x), x), WITH_ZEROS, "not examined"
     ),
-    "a modulus at its kink": (_spectrum, AT_ZERO[:3] + 1.0, "faulty"),
-    "a root that is kept off its edge": (lambda x: tf.sqrt(x * x + 1e-12), AT_ZERO, "proven"),
+    "a modulus at its kink": (_spectrum, WITH_ZEROS[:3] + 1.0, "faulty"),
+    "a root that is kept off its edge": (lambda x: tf.sqrt(x * x + 1e-12), WITH_ZEROS, "proven"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", GUARDED)
-def test_what_is_guarded_is_measured_at_the_samples_that_need_it(name):
-    function, x, expected = GUARDED[name]
-    assert keras_smooth.audit(Function(function), x).outcome == expected
+@pytest.mark.parametrize("name", GUARDED_FUNCTIONS)
+def test_guarded_functions_are_measured_at_the_guarded_samples(name):
+    function, x, expected = GUARDED_FUNCTIONS[name]
+    assert keras_smooth.audit(FunctionLayer(function), x).outcome == expected

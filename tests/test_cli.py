@@ -1,4 +1,4 @@
-"""The command line, as a user meets it."""
+"""The command line: exit status, output, files."""
 
 import errno
 import inspect
@@ -34,15 +34,15 @@ COMMAND = [sys.executable, "-m", "keras_smooth"]
 
 
 @pytest.fixture
-def here(monkeypatch):
-    """Runs go on in this process: no worker has to import TensorFlow."""
+def in_this_process(monkeypatch):
+    """Executes runs in this process, so that no worker has to import TensorFlow."""
     monkeypatch.setattr(executors, "chosen_executor", lambda *_: ThisProcess())
 
 
-SMALL = ["--activations", "tanh,elu", "--architecture", "2x4", "--baselines"]
+SMALL_OPTIONS = ["--activations", "tanh,elu", "--architecture", "2x4", "--baselines"]
 
 
-def main(capsys, *arguments):
+def run_main(capsys, *arguments):
     """Returns exit status, stdout and stderr of the command line in this process."""
     try:
         status = cli.main(list(arguments))
@@ -53,7 +53,7 @@ def main(capsys, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (
             ["--activations", "tahn"],
@@ -81,29 +81,31 @@ def main(capsys, *arguments):
         (["--resume", "--out", ""], "--out must be a path that is not empty"),
     ],
 )
-def test_bad_input_is_one_sentence_and_status_2(
-    capsys, tmp_path, monkeypatch, arguments, words
+def test_wrong_options_exit_with_status_2(
+    capsys, tmp_path, monkeypatch, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
-    status, out, err = main(capsys, "compare", *arguments)
+    status, out, err = run_main(capsys, "compare", *arguments)
     assert status == 2 and out == ""
-    assert words in err and "Traceback" not in err
+    assert message in err and "Traceback" not in err
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ([""], "the file must be a path that is not empty"),
         (["m.keras", "--import", ""], "cannot import ''"),
         (["absent.keras"], "Cannot read absent.keras: No such file"),
     ],
 )
-def test_an_audit_of_nothing(capsys, tmp_path, monkeypatch, arguments, words):
+def test_audit_of_an_unreadable_model_exits_with_status_2(
+    capsys, tmp_path, monkeypatch, arguments, message
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.keras").write_text("no model")
-    status, out, err = main(capsys, "audit", *arguments)
-    assert status == 2 and out == "" and words in err
+    status, out, err = run_main(capsys, "audit", *arguments)
+    assert status == 2 and out == "" and message in err
 
 
 @pytest.mark.parametrize(
@@ -115,12 +117,12 @@ def test_an_audit_of_nothing(capsys, tmp_path, monkeypatch, arguments, words):
         (1, 5, "in 1 process"),
     ],
 )
-def test_no_more_processes_are_told_than_there_are_runs(jobs, num_runs, place):
+def test_executor_reports_at_most_one_process_per_run(jobs, num_runs, place):
     assert executors.chosen_executor(jobs).place(num_runs) == place
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("x,z\n1,2\n", "must name x (one input), y"),
         (
@@ -130,87 +132,96 @@ def test_no_more_processes_are_told_than_there_are_runs(jobs, num_runs, place):
         ("x,y\n1,2\n", "1 different x"),
     ],
 )
-def test_bad_csv(capsys, tmp_path, text, words):
+def test_wrong_csv_exits_with_status_2(capsys, tmp_path, text, message):
     (tmp_path / "data.csv").write_text(text)
-    status, _, err = main(capsys, "compare", "--problem", str(tmp_path / "data.csv"))
-    assert status == 2 and words in err
+    status, _, err = run_main(capsys, "compare", "--problem", str(tmp_path / "data.csv"))
+    assert status == 2 and message in err
 
 
-def test_timestamps_in_float32_are_refused_before_anything_is_written(
-    capsys, tmp_path, monkeypatch
-):
+def test_timestamps_in_float32_exit_before_files_are_written(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{1_700_000_000 + second},{second % 7}\n" for second in range(60))
     (tmp_path / "data.csv").write_text("x,y\n" + rows)
-    status, _, err = main(
+    status, _, err = run_main(
         capsys, "compare", "--problem", "data.csv", "--dtype", "float64", "float32"
     )
     assert status == 2 and "data.csv: float32 has too few numbers between x" in err
     assert os.listdir(tmp_path) == ["data.csv"]
 
 
-def test_gpu_without_one(capsys):
+def test_device_gpu_without_a_gpu_exits_with_status_2(capsys):
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("there is a GPU, so asking for one is right")
-    status, _, err = main(capsys, "compare", "--device", "gpu")
+    status, _, err = run_main(capsys, "compare", "--device", "gpu")
     assert status == 2 and "sees no GPU" in err
 
 
-def test_out_is_a_file(capsys, tmp_path):
+def test_out_that_is_a_file_exits_with_status_2(capsys, tmp_path):
     (tmp_path / "file").write_text("mine")
-    status, _, err = main(capsys, "compare", "--out", str(tmp_path / "file"))
+    status, _, err = run_main(capsys, "compare", "--out", str(tmp_path / "file"))
     assert status == 2 and "File exists" in err
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_system_errors_are_sentences(capsys, tmp_path, monkeypatch, here):
-    def full(*arguments):
+def test_system_errors_are_reported_without_traceback(
+    capsys, tmp_path, monkeypatch, in_this_process
+):
+    def raise_disk_full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device", "results.json")
 
-    monkeypatch.setattr(store, "write_results", full)
-    status, _, err = main(
-        capsys, "compare", *SMALL, "--quick", "--epochs", "1", "--out", str(tmp_path / "a")
+    monkeypatch.setattr(store, "write_results", raise_disk_full)
+    status, _, err = run_main(
+        capsys,
+        "compare",
+        *SMALL_OPTIONS,
+        "--quick",
+        "--epochs",
+        "1",
+        "--out",
+        str(tmp_path / "a"),
     )
     assert status == 2
     assert err.endswith("No space left on device: 'results.json'\n")
-    monkeypatch.setattr(os, "open", full)
-    status, _, err = main(capsys, "compare", *SMALL, "--out", str(tmp_path / "b"))
+    monkeypatch.setattr(os, "open", raise_disk_full)
+    status, _, err = run_main(
+        capsys, "compare", *SMALL_OPTIONS, "--out", str(tmp_path / "b")
+    )
     assert status == 2 and "Cannot write in the output directory" in err
 
 
-def test_an_audit_that_needs_x_names_the_option(capsys, tmp_path):
+def test_audit_of_a_model_that_needs_x_names_the_option(capsys, tmp_path):
     inner = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     keras_smooth.DerivativeModel(inner).save(tmp_path / "m.keras")
-    status, _, err = main(capsys, "audit", str(tmp_path / "m.keras"))
+    status, _, err = run_main(capsys, "audit", str(tmp_path / "m.keras"))
     assert status == 2 and "Pass --x FILE.npy, an array of a few samples" in err
 
 
-def test_order_of_an_audit_has_a_bound(capsys, tmp_path):
+def test_audit_order_has_an_upper_bound(capsys, tmp_path):
     keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(tmp_path / "m.keras")
-    status, _, err = main(capsys, "audit", str(tmp_path / "m.keras"), "--order", "50")
+    status, _, err = run_main(capsys, "audit", str(tmp_path / "m.keras"), "--order", "50")
     assert status == 2 and "--order must be 6 or less, received 50" in err
 
 
 @pytest.mark.slow
-def test_nothing_to_resume_is_said(capsys, tmp_path, here):
-    status, out, _ = main(
-        capsys, "compare", *SMALL, "--quick", "--epochs", "1", "--resume",
+def test_resume_without_results_is_reported(capsys, tmp_path, in_this_process):
+    status, out, _ = run_main(
+        capsys, "compare", *SMALL_OPTIONS, "--quick", "--epochs", "1", "--resume",
         "--out", str(tmp_path / "a[/b]"),
     )  # fmt: skip
     assert status == 0
     assert f"nothing to resume in {tmp_path / 'a[/b]'}" in out
 
 
-def test_version_and_help(capsys):
-    assert main(capsys, "--version")[:2] == (0, f"{keras_smooth.__version__}\n")
-    status, out, _ = main(capsys, "compare", "--help")
+def test_version_and_help_are_printed(capsys):
+    assert run_main(capsys, "--version")[:2] == (0, f"{keras_smooth.__version__}\n")
+    status, out, _ = run_main(capsys, "compare", "--help")
     assert status == 0 and "--resume" in out
-    assert main(capsys)[0] == 2
+    assert run_main(capsys)[0] == 2
 
 
-def test_default_directory_is_numbered_and_never_overwritten(tmp_path, monkeypatch):
+def test_default_directory_is_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert (
         commands.default_out(resume=False)
@@ -223,27 +234,35 @@ def test_default_directory_is_numbered_and_never_overwritten(tmp_path, monkeypat
     assert commands.default_out(resume=True) == "comparison-2"
 
 
-def test_a_run_its_repetition_and_other_settings(capsys, tmp_path, here):
-    arguments = ["compare", *SMALL, "--quick", "--jobs", "1", "--out", str(tmp_path)]
-    status, out, err = main(capsys, *arguments)
+def test_compare_does_not_overwrite_or_mix_results(capsys, tmp_path, in_this_process):
+    arguments = [
+        "compare",
+        *SMALL_OPTIONS,
+        "--quick",
+        "--jobs",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
+    status, out, err = run_main(capsys, *arguments)
     assert status == 0, err
-    for words in (
+    for phrase in (
         "2 runs of 600 epochs",
         "tanh, seed 0: 15 iterations",
         "A quick look",
     ):
-        assert words in out
+        assert phrase in out
     content = json.loads((tmp_path / "results.json").read_text())
     assert [line["activation"] for line in content["summary"]] == ["tanh", "elu"]
-    status, _, err = main(capsys, *arguments)
+    status, _, err = run_main(capsys, *arguments)
     assert status == 2 and "already holds results" in err
-    status, _, err = main(capsys, *arguments, "--resume", "--architecture", "3x4")
+    status, _, err = run_main(capsys, *arguments, "--resume", "--architecture", "3x4")
     assert status == 2 and "other settings" in err
     assert json.loads((tmp_path / "results.json").read_text()) == content
 
 
-class Interrupted(ThisProcess):
-    """Ctrl-C comes after the first run."""
+class InterruptedExecutor(ThisProcess):
+    """An executor that is interrupted after the first run."""
 
     def execute(self, experiment, programs, handle):
         def handle_one(event):
@@ -255,16 +274,25 @@ class Interrupted(ThisProcess):
 
 
 @pytest.mark.slow
-def test_interrupt_leaves_valid_files_and_resume_finishes(capsys, tmp_path, monkeypatch):
+def test_interrupted_compare_is_completed_by_resume(capsys, tmp_path, monkeypatch):
     path = tmp_path / "results.json"
-    arguments = ["compare", *SMALL, "--seeds", "2", "--epochs", "5", "--out", str(tmp_path)]
-    monkeypatch.setattr(executors, "chosen_executor", lambda *_: Interrupted())
-    status, out, _ = main(capsys, *arguments)
+    arguments = [
+        "compare",
+        *SMALL_OPTIONS,
+        "--seeds",
+        "2",
+        "--epochs",
+        "5",
+        "--out",
+        str(tmp_path),
+    ]
+    monkeypatch.setattr(executors, "chosen_executor", lambda *_: InterruptedExecutor())
+    status, out, _ = run_main(capsys, *arguments)
     assert status == 130 and f"--resume --out {tmp_path}" in out.replace("\n", " ")
     first = json.loads(path.read_text())["runs"]
     assert len(first) == 1
     monkeypatch.setattr(executors, "chosen_executor", lambda *_: ThisProcess())
-    status, out, _ = main(capsys, *arguments, "--resume")
+    status, out, _ = run_main(capsys, *arguments, "--resume")
     assert status == 0 and "3 runs of 5 epochs on" in out
     runs = json.loads(path.read_text())["runs"]
     assert len(runs) == 4 and runs[0] == first[0]
@@ -274,19 +302,19 @@ def test_interrupt_leaves_valid_files_and_resume_finishes(capsys, tmp_path, monk
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
-def test_a_signal_ends_a_command_and_its_workers(tmp_path, number, status):
-    # More runs than anyone could wait for: it is the signal that ends them.
-    command = [*COMMAND, "compare", *SMALL, "--seeds", "5000", "--epochs", "9"]
-    ended, said = on_a_terminal(
+def test_signal_ends_a_command_and_its_workers(tmp_path, number, status):
+    # So many runs that only the signal can end the command.
+    command = [*COMMAND, "compare", *SMALL_OPTIONS, "--seeds", "5000", "--epochs", "9"]
+    exit_status, output = on_a_terminal(
         [*command, "--jobs", "2", "--out", str(tmp_path)], "tanh, seed 0:", os.kill, number
     )
-    assert ended == status and "--resume" in said and "Traceback" not in said
-    assert said.rfind("\x1b[?25h") > said.rfind("\x1b[?25l") > 0  # The cursor is shown.
+    assert exit_status == status and "--resume" in output and "Traceback" not in output
+    assert output.rfind("\x1b[?25h") > output.rfind("\x1b[?25l") > 0  # The cursor is shown.
     assert json.loads((tmp_path / "results.json").read_text())["runs"]
     assert not [*tmp_path.rglob("*.partial")]
 
 
-ENDS = """
+SIGTERM_PROGRAM = """
 import os, signal, sys
 from keras_smooth.comparison import termination
 
@@ -299,7 +327,7 @@ finally:
     print("put in order")
     print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)
 """
-# What a program does before, how it ends and what it prints.
+# Code before the signal, the exit status and the printed lines.
 SIGTERMS = {
     "no handler": ("", 143, ["put in order", "True"]),
     "a handler of its own": (
@@ -314,18 +342,22 @@ SIGTERMS = {
 
 
 @pytest.mark.slow
-def test_sigterm_is_an_exit_unless_the_caller_handles_it():
-    for name, (before, status, said) in SIGTERMS.items():
-        program = ENDS.format(before=before)
-        done = subprocess.run(
+def test_sigterm_exits_unless_the_caller_handles_it():
+    for name, (before, status, printed) in SIGTERMS.items():
+        program = SIGTERM_PROGRAM.format(before=before)
+        process = subprocess.run(
             [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
         )
-        assert (done.returncode, done.stdout.split("\n")[:-1]) == (status, said), name
+        assert (process.returncode, process.stdout.split("\n")[:-1]) == (status, printed), (
+            name
+        )
 
 
 @pytest.mark.slow
-def test_glorot_sigmoid_shows_the_articles_failure(capsys, tmp_path, here):
-    status, _, err = main(
+def test_glorot_sigmoid_reports_a_nearly_constant_network(
+    capsys, tmp_path, in_this_process
+):
+    status, _, err = run_main(
         capsys, "compare", "--initializer", "glorot_uniform", "--activations", "sigmoid",
         "--seeds", "1", "--epochs", "2", "--jobs", "1", "--out", str(tmp_path),
     )  # fmt: skip
@@ -336,7 +368,7 @@ def test_glorot_sigmoid_shows_the_articles_failure(capsys, tmp_path, here):
     )
 
 
-# What TensorFlow is not needed for.
+# Commands that do not need TensorFlow.
 
 
 @pytest.fixture(scope="module")
@@ -358,20 +390,20 @@ def command():
     )
 
     def run(*arguments, **environment):
-        """Returns status, stdout, stderr and what was imported of TensorFlow's packages."""
-        done = subprocess.run(
+        """Returns status, stdout, stderr and the imported packages among the heavy ones."""
+        process = subprocess.run(
             [sys.executable, "-c", program, *arguments], capture_output=True, text=True,
             env={**without_log_level, **environment},
         )  # fmt: skip
-        *said, heavy = done.stderr.splitlines()
-        return done.returncode, done.stdout, "\n".join(said), json.loads(heavy)
+        *lines, heavy = process.stderr.splitlines()
+        return process.returncode, process.stdout, "\n".join(lines), json.loads(heavy)
 
     without_log_level = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     return run
 
 
-# Arguments, the exit status, and what is said of them.
-AT_ONCE = {
+# Arguments, the exit status, and a part of the message.
+WITHOUT_TENSORFLOW = {
     "version": (["--version"], 0, keras_smooth.__version__),
     "help": (["--help"], 0, "compare activations on y, y' and y''"),
     "help of a command": (["compare", "--help"], 0, "float64 | float32 (default: float64)"),
@@ -398,16 +430,16 @@ AT_ONCE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", AT_ONCE)
-def test_help_and_errors_do_without_tensorflow(command, name):
-    arguments, expected, words = AT_ONCE[name]
+@pytest.mark.parametrize("name", WITHOUT_TENSORFLOW)
+def test_help_and_errors_do_not_import_tensorflow(command, name):
+    arguments, expected, message = WITHOUT_TENSORFLOW[name]
     status, out, err, heavy = command(*arguments)
     assert (status, heavy) == (expected, [])
-    assert words in " ".join((out if status == 0 else err).split())
+    assert message in " ".join((out if status == 0 else err).split())
     assert "Traceback" not in err
 
 
-def test_names_that_are_known_without_tensorflow_are_those_of_the_tables():
+def test_names_in_options_are_those_of_the_tables():
     assert settings.all_activations() == options.ACTIVATIONS
     for name in {*keras_smooth.registry.function_names(), *vars(keras.activations)}:
         try:
@@ -421,10 +453,10 @@ def test_names_that_are_known_without_tensorflow_are_those_of_the_tables():
     assert MODES == parser.MODES
 
 
-def test_the_list_of_options_is_the_signature_of_compare():
+def test_options_match_the_signature_of_compare():
     signature = inspect.signature(keras_smooth.compare).parameters
     defaults = {name: signature[name].default for name in options.LIST}
-    # None are the six of the article; text is a list of one.
+    # None stands for the six activations of the article, text for a list of one.
     expected = {
         name: option.default[0] if name in options.FACTORS else option.default
         for name, option in options.LIST.items()
@@ -436,7 +468,7 @@ def test_the_list_of_options_is_the_signature_of_compare():
 
 
 @pytest.mark.slow
-def test_a_command_starts_tensorflow_without_its_lines_and_with_them(command, tmp_path):
+def test_tensorflow_log_is_hidden_unless_the_level_is_set(command, tmp_path):
     keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(tmp_path / "m.keras")
     arguments = ["audit", str(tmp_path / "m.keras")]
     status, out, err, heavy = command(*arguments)
@@ -446,22 +478,22 @@ def test_a_command_starts_tensorflow_without_its_lines_and_with_them(command, tm
     assert status == 0 and err != ""
 
 
-def script(shell):
+def completion_script(shell):
     return templates.render(f"cli/shells/{shell}", commands=parser.COMMANDS)
 
 
-def completed(words):
-    """Returns what bash offers for the last of some words."""
-    program = script("bash") + (
+def bash_completions(words):
+    """Returns the completions that bash offers for the last of some words."""
+    program = completion_script("bash") + (
         f"COMP_WORDS=({' '.join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}\n"
         '_keras_smooth; printf "%s\\n" "${COMPREPLY[@]}"\n'
     )
-    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
-    assert done.stderr == ""
-    return done.stdout.split()
+    process = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
+    assert process.stderr == ""
+    return process.stdout.split()
 
 
-COMPLETED = {
+COMPLETIONS = {
     "a command": (["com"], ["compare", "completion"]),
     "an option": (["compare", "--se"], ["--seeds"]),
     "an option of audit": (["audit", "m.keras", "--j"], ["--json"]),
@@ -475,17 +507,17 @@ COMPLETED = {
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_bash_completes(tmp_path, monkeypatch):
+def test_bash_completion(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.keras").touch()
     (tmp_path / "new_out").mkdir()
-    for name, (words, expected) in COMPLETED.items():
-        assert completed(["keras-smooth", *words]) == expected, name
+    for name, (words, expected) in COMPLETIONS.items():
+        assert bash_completions(["keras-smooth", *words]) == expected, name
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_can_read_its_script(tmp_path, shell):
-    text = script(shell)
+def test_completion_scripts_have_all_options_and_are_valid(tmp_path, shell):
+    text = completion_script(shell)
     for name, command in parser.COMMANDS.items():
         assert name in text
         for argument in command.arguments:
@@ -497,7 +529,7 @@ def test_a_shell_can_read_its_script(tmp_path, shell):
     subprocess.run([shell, "-n", tmp_path / "script"], check=True)
 
 
-def test_deprecations_of_other_packages_are_not_shown(capsys, tmp_path, monkeypatch):
+def test_deprecation_warnings_of_other_packages_are_hidden(capsys, tmp_path, monkeypatch):
     def import_tfp(*_, **__):
         warnings.warn(
             "distutils Version classes are deprecated", DeprecationWarning, stacklevel=2
@@ -506,6 +538,6 @@ def test_deprecations_of_other_packages_are_not_shown(capsys, tmp_path, monkeypa
         raise ValueError("enough")
 
     monkeypatch.setattr(keras_smooth, "compare", import_tfp)
-    status, out, err = main(capsys, "compare", "--out", str(tmp_path / "a"))
+    status, out, err = run_main(capsys, "compare", "--out", str(tmp_path / "a"))
     assert status == 2 and "enough" in err
     assert "A sentence for the user." in out and "distutils" not in out + err

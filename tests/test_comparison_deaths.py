@@ -1,4 +1,4 @@
-"""Workers that die: their runs are tried once more, and the others go on."""
+"""Workers that die: their runs are repeated once, and the other runs are finished."""
 
 import collections
 import dataclasses
@@ -16,22 +16,22 @@ from keras_smooth.comparison.runs.events import Died, Finished
 from keras_smooth.comparison.runs.experiment import errors
 from tests.made_up_comparison import key_of, made_up
 
-ONE = {"activations": ["tanh"], "seeds": 1, "architecture": "1x2"}
-MADE_UP = made_up({"tanh": [1e-3] * 2, "elu": [1e-2] * 2})
+ONE_RUN = {"activations": ["tanh"], "seeds": 1, "architecture": "1x2"}
+RESULTS = made_up({"tanh": [1e-3] * 2, "elu": [1e-2] * 2})
 
 
 def finished(run):
-    one = MADE_UP.records[run]
-    known = errors(MADE_UP.problem, one.curves)
+    record = RESULTS.records[run]
+    errors_of_run = errors(RESULTS.problem, record.curves)
     return Finished(
         run,
-        dataclasses.replace(one, run=dataclasses.replace(one.run, **known)),
+        dataclasses.replace(record, run=dataclasses.replace(record.run, **errors_of_run)),
     )
 
 
 @dataclasses.dataclass
 class Death:
-    """A run that kills its worker so many times."""
+    """A run that kills its worker a number of times."""
 
     activation: str
     seed: int
@@ -45,17 +45,17 @@ class Death:
 
 
 @pytest.fixture
-def deadly(monkeypatch):
-    """Workers that finish every run at once, or die of it."""
+def dying_workers(monkeypatch):
+    """Workers that finish every run immediately, or die."""
 
     def prepare(*deaths):
-        begun = []
+        workers = []
 
         class Worker(worker_processes._Worker):
             def __init__(self, _, events):
                 self._events = events
                 self.left = collections.deque()
-                begun.append(self)
+                workers.append(self)
 
             def send(self, run):
                 self.run = run
@@ -71,16 +71,16 @@ def deadly(monkeypatch):
                 pass
 
         monkeypatch.setattr(worker_processes, "_Worker", Worker)
-        return begun
+        return workers
 
     return prepare
 
 
 PROGRAMS = [[key_of(name, seed) for seed in (0, 1)] for name in ("tanh", "elu")]
-ALL = [("elu", 0), ("elu", 1), ("tanh", 0), ("tanh", 1)]
+ALL_RUNS = [("elu", 0), ("elu", 1), ("tanh", 0), ("tanh", 1)]
 
 
-def heard(jobs):
+def finished_and_died(jobs):
     events = []
     executors.chosen_executor(jobs).execute(None, PROGRAMS, events.append)
     runs = [event.record.run for event in events if isinstance(event, Finished)]
@@ -92,24 +92,22 @@ def heard(jobs):
 
 
 @pytest.mark.parametrize(("jobs", "num_workers"), [(1, 1), (3, 3), (9, 4)])
-def test_the_runs_of_one_activation_are_shared_among_workers(deadly, jobs, num_workers):
-    begun = deadly()
-    assert heard(jobs) == (ALL, []) and len(begun) == num_workers
+def test_runs_of_one_activation_are_shared_among_workers(dying_workers, jobs, num_workers):
+    workers = dying_workers()
+    assert finished_and_died(jobs) == (ALL_RUNS, []) and len(workers) == num_workers
 
 
-def test_a_worker_stays_with_its_program_then_begins_another_then_helps(
-    deadly, monkeypatch
-):
-    begun, sent = deadly(), []
+def test_worker_finishes_its_program_before_it_helps_others(dying_workers, monkeypatch):
+    workers, sent = dying_workers(), []
 
     def send(worker, run):
         worker.run = run
-        sent.append((begun.index(worker), run.activation, run.seed))
-        # The first takes long: it ends its run when the other has begun its third.
-        if len(begun) == 2:
+        sent.append((workers.index(worker), run.activation, run.seed))
+        # The first is slow: it ends its run when the second has begun its third.
+        if len(workers) == 2:
             worker._events.put((worker, Finished(run, None)))
         if len(sent) == 4:
-            worker._events.put((begun[0], Finished(begun[0].run, None)))
+            worker._events.put((workers[0], Finished(workers[0].run, None)))
 
     monkeypatch.setattr(worker_processes._Worker, "send", send)
     programs = [[key_of("tanh", seed) for seed in range(3)], PROGRAMS[1]]
@@ -120,29 +118,32 @@ def test_a_worker_stays_with_its_program_then_begins_another_then_helps(
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_a_run_that_lost_its_worker_is_tried_once_more(deadly, jobs):
-    deadly(Death("tanh", 0, times=1))
-    assert heard(jobs) == (ALL, [("tanh", 0, True)])
+def test_run_whose_worker_dies_once_is_repeated(dying_workers, jobs):
+    dying_workers(Death("tanh", 0, times=1))
+    assert finished_and_died(jobs) == (ALL_RUNS, [("tanh", 0, True)])
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize(("activation", "seed"), ALL)
-def test_a_run_that_lost_two_has_failed_and_the_others_go_on(
-    deadly, jobs, activation, seed
+@pytest.mark.parametrize(("activation", "seed"), ALL_RUNS)
+def test_run_whose_worker_dies_twice_fails_and_others_finish(
+    dying_workers, jobs, activation, seed
 ):
-    deadly(Death(activation, seed, times=9))
-    runs = [run for run in ALL if run != (activation, seed)]
-    assert heard(jobs) == (runs, [(activation, seed, True), (activation, seed, False)])
+    dying_workers(Death(activation, seed, times=9))
+    runs = [run for run in ALL_RUNS if run != (activation, seed)]
+    assert finished_and_died(jobs) == (
+        runs,
+        [(activation, seed, True), (activation, seed, False)],
+    )
 
 
-def test_all_runs_can_fail(deadly):
-    deadly(*(Death(*run, times=9) for run in ALL))
-    runs, deaths = heard(jobs=2)
+def test_all_runs_may_fail(dying_workers):
+    dying_workers(*(Death(*run, times=9) for run in ALL_RUNS))
+    runs, deaths = finished_and_died(jobs=2)
     assert runs == [] and len(deaths) == 8
 
 
 @pytest.mark.parametrize(
-    ("dies", "words"),
+    ("commands", "message"),
     [
         (
             "kill -9 $$",
@@ -153,52 +154,54 @@ def test_all_runs_can_fail(deadly):
         ("exit 0", "with exit status 0 and said last: nothing"),
     ],
 )
-def test_what_a_worker_died_of_is_said(monkeypatch, tmp_path, dies, words):
+def test_error_has_the_cause_of_death_of_a_worker(monkeypatch, tmp_path, commands, message):
     program = tmp_path / "program"
-    program.write_text(f"#!/bin/sh\n{dies}\n")
+    program.write_text(f"#!/bin/sh\n{commands}\n")
     program.chmod(0o755)
     monkeypatch.setattr(worker_processes.sys, "executable", str(program))
     with pytest.raises(
         RuntimeError,
-        match=f"tanh, seed 0 .gaussian, .*, gauss_newton. has failed: .*{words}",
+        match=f"tanh, seed 0 .gaussian, .*, gauss_newton. has failed: .*{message}",
     ):
-        keras_smooth.compare(**ONE, epochs=5, jobs=1)
+        keras_smooth.compare(**ONE_RUN, epochs=5, jobs=1)
 
 
-def test_failed_runs_are_warned_of_and_resumed(deadly, tmp_path):
-    deadly(Death("tanh", 1, times=2))
-    asked = {"activations": ["tanh", "elu"], "seeds": 2, "out": tmp_path, "jobs": 2}
+def test_failed_runs_warn_and_are_resumed(dying_workers, tmp_path):
+    dying_workers(Death("tanh", 1, times=2))
+    options = {"activations": ["tanh", "elu"], "seeds": 2, "out": tmp_path, "jobs": 2}
     with pytest.warns(RuntimeWarning, match="tanh, seed 1 .* has failed: it was killed."):
-        found = keras_smooth.compare(**asked)
-    assert len(found.runs) == 3 and len(found.failures) == 1
-    counts = {line.activation: (line.failures, line.seeds) for line in found.summary}
+        result = keras_smooth.compare(**options)
+    assert len(result.runs) == 3 and len(result.failures) == 1
+    counts = {line.activation: (line.failures, line.seeds) for line in result.summary}
     assert counts == {"tanh": (1, 2), "elu": (0, 2)}
     (reason,) = json.loads((tmp_path / store.RESULTS).read_text())["failed"]
     assert "tanh, seed 1" in reason
-    for report in (pages.as_markdown(found.results), pages.as_html(found.results)):
+    for report in (pages.as_markdown(result.results), pages.as_html(result.results)):
         assert "tanh, seed 1 (gaussian, float64, default, gauss" in report
-    asked_for = []
-    again = keras_smooth.compare(**asked, resume=True, handle=asked_for.append)
-    assert [(one.record.run.activation, one.run.seed) for one in asked_for] == [("tanh", 1)]
-    assert len(again.runs) == 4 and again.failures == []
+    received = []
+    resumed = keras_smooth.compare(**options, resume=True, handle=received.append)
+    assert [(event.record.run.activation, event.run.seed) for event in received] == [
+        ("tanh", 1)
+    ]
+    assert len(resumed.runs) == 4 and resumed.failures == []
 
 
 @pytest.mark.parametrize(("times", "status"), [(1, 0), (2, 1)])
-def test_the_exit_status_says_whether_a_run_failed(
-    deadly, capsys, monkeypatch, tmp_path, times, status
+def test_exit_status_is_1_if_a_run_failed(
+    dying_workers, capsys, monkeypatch, tmp_path, times, status
 ):
-    deadly(Death("elu", 0, times))
-    # The report, which takes seconds, is not what is asked for here.
+    dying_workers(Death("elu", 0, times))
+    # The report takes seconds and is not tested here.
     monkeypatch.setattr(comparing.Comparison, "save", lambda *_: None)
     arguments = ["--activations", "tanh,elu", "--seeds", "2", "--baselines", "--jobs", "2"]
     assert cli.main(["compare", *arguments, "--out", str(tmp_path)]) == status
-    shown = capsys.readouterr()
+    captured = capsys.readouterr()
     assert (
         "run of elu, seed 0 (gaussian, float64, default, gauss_newton) is tried once more: it was killed."
-        in shown.out
+        in captured.out
     )
-    assert ("1 of 4 runs have failed" in shown.err) == bool(status)
-    assert (f"--resume --out {tmp_path}" in shown.err) == bool(status)
+    assert ("1 of 4 runs have failed" in captured.err) == bool(status)
+    assert (f"--resume --out {tmp_path}" in captured.err) == bool(status)
     assert (tmp_path / store.RESULTS).exists()
 
 
@@ -208,7 +211,7 @@ FRAMES = """Traceback (most recent call last):
     return x * scale
            ^^^^^^^^^
 """
-WORDS = {
+MESSAGES = {
     "nothing": ("", ""),
     "lines": ("one\n  two \n\n", "two"),
     "an exception": (
@@ -230,7 +233,7 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize("case", WORDS)
-def test_last_words_of_a_worker(case):
-    said, words = WORDS[case]
-    assert worker_processes.last_message(said) == words
+@pytest.mark.parametrize("case", MESSAGES)
+def test_last_message_of_a_worker_is_extracted(case):
+    stderr, expected = MESSAGES[case]
+    assert worker_processes.last_message(stderr) == expected

@@ -1,4 +1,4 @@
-"""report.html: what is in it, and what it does in a browser."""
+"""report.html: its content, and its behaviour in a browser."""
 
 import html.parser
 
@@ -16,7 +16,7 @@ ERRORS = {
     "hard_tanh": (None, None),
     "softplus": (5e-8, 5e-8),
 }
-HOSTILE = "<img src=x onerror=alert(1)>'\"$1$_`.csv"
+NAME_WITH_MARKUP = "<img src=x onerror=alert(1)>'\"$1$_`.csv"
 
 
 @pytest.fixture(scope="module")
@@ -25,60 +25,62 @@ def results():
 
 
 @pytest.fixture(scope="module")
-def written(results, tmp_path_factory):
+def page(results, tmp_path_factory):
     directory = tmp_path_factory.mktemp("page")
     report.write(results, directory)
     return directory / report.PAGE
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory):
+def page_with_markup(tmp_path_factory):
     directory = tmp_path_factory.mktemp("hostile")
-    path = directory / HOSTILE
+    path = directory / NAME_WITH_MARKUP
     path.write_text("x,y\n" + "".join(f"{i},{i**2}\n" for i in range(101)))
-    found = made_up({"tanh": (1e-5, 4e-5)}, problem=str(path))
-    report.write(found, directory)
+    results = made_up({"tanh": (1e-5, 4e-5)}, problem=str(path))
+    report.write(results, directory)
     return directory / report.PAGE
 
 
 class Tags(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.found = []
+        self.tags = []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
+        self.tags.append((tag, dict(attributes)))
 
 
-@pytest.mark.parametrize("name", ["written", "hostile"])
-def test_the_file_needs_no_other(name, request):
+@pytest.mark.parametrize("name", ["page", "page_with_markup"])
+def test_page_loads_no_other_file(name, request):
     text = request.getfixturevalue(name).read_text()
-    tags = Tags(text).found
+    tags = Tags(text).tags
     assert not {"img", "iframe", "object", "video", "audio"} & {tag for tag, _ in tags}
     for tag, attributes in tags:
         assert "src" not in attributes and "onerror" not in attributes
         assert attributes.get("href", "#").startswith("data:" if tag == "link" else "#")
-    policy = next(one["content"] for _, one in tags if "http-equiv" in one)
+    policy = next(
+        attributes["content"] for _, attributes in tags if "http-equiv" in attributes
+    )
     assert policy.startswith("default-src 'none'")
     assert len(text) < 200_000
 
 
-def test_the_answer_comes_first(written):
-    text = written.read_text()
+def test_page_begins_with_the_recommendation(page):
+    text = page.read_text()
     head = text[: text.index("</header>")]
-    for words in ("<strong>tanh</strong> leads", "line best", ">lost<", "misprint"):
-        # A quote is escaped, like all that comes from outside.
-        assert words in head, words
+    for part in ("<strong>tanh</strong> leads", "line best", ">lost<", "misprint"):
+        # Quotes are escaped, like all text of users.
+        assert part in head, part
     body = text[text.index("</header>") :]
-    places = [body.index(title) for title in (
+    positions = [body.index(title) for title in (
         "All errors", "Activation by order", "Curves and learning curves",
         "What the optimizer adds", "How it was made",
     )]  # fmt: skip
-    assert places == sorted(places)
+    assert positions == sorted(positions)
 
 
-def test_a_headline_is_short_however_many_activations_there_are():
+def test_headline_is_short_for_many_activations():
     rough = ("relu", "relu6", "elu", "selu", "celu", "leaky_relu", "softsign", "hard_silu")
     good = ("sin", "mish", "snake", "gelu", "softplus", "sigmoid", "logish")
     errors = dict.fromkeys(good, (1e-8, 1e-8)) | dict.fromkeys(rough, (0.9, 0.9))
@@ -89,44 +91,44 @@ def test_a_headline_is_short_however_many_activations_there_are():
     assert after.startswith("</h1>\n<p>Within the range") and "hard_silu" in after[:400]
 
 
-def test_a_method_that_is_not_installed_is_told_with_the_remedy(monkeypatch):
+def test_method_that_is_not_installed_is_reported_with_its_remedy(monkeypatch):
     reason = "pip install 'tf_keras==2.21.*'"
     monkeypatch.setattr(
         pages.findings.training, "reason_missing",
         lambda name: reason if name == "tfp_lbfgs" else "",
     )  # fmt: skip
-    found = made_up({"tanh": (1e-8,)}, baselines=("tfp_lbfgs",))
-    del found.records[key_of("tanh", 0, method="tfp_lbfgs")]
-    text = pages.as_html(found)
+    results = made_up({"tanh": (1e-8,)}, baselines=("tfp_lbfgs",))
+    del results.records[key_of("tanh", 0, method="tfp_lbfgs")]
+    text = pages.as_html(results)
     assert "TFP&#39;s L-BFGS: pip install &#39;tf_keras==2.21.*&#39;" in text
 
 
-def test_the_command_makes_the_same_settings():
+def test_command_of_the_page_has_the_same_settings():
     from keras_smooth.cli import commands, parser
 
-    for change in ({}, {"activations": ("tanh", "elu"), "dtype": "float32"}, {"seeds": 7}):
-        found = made_up({"tanh": (1e-8,)})
-        found.settings = Settings(**change)
-        program, *words = findings.command(found).split()
+    for options in ({}, {"activations": ("tanh", "elu"), "dtype": "float32"}, {"seeds": 7}):
+        results = made_up({"tanh": (1e-8,)})
+        results.settings = Settings(**options)
+        program, *arguments = findings.command(results).split()
         assert program == "keras-smooth"
         assert (
-            Settings(**commands.requested_options(parser.parse(words), {}))
-            == found.settings
+            Settings(**commands.requested_options(parser.parse(arguments), {}))
+            == results.settings
         )
 
 
 # In a browser.
 
-PATH = path_of_a_browser()
+BROWSER_PATH = path_of_a_browser()
 needs_a_browser = pytest.mark.skipif(
-    PATH is None, reason="no Chromium or Chrome is installed"
+    BROWSER_PATH is None, reason="no Chromium or Chrome is installed"
 )
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with Browser(PATH) as found:
-        yield found
+    with Browser(BROWSER_PATH) as browser:
+        yield browser
 
 
 SIZES = [(1280, 900, "light"), (1280, 900, "dark"), (390, 844, "light"), (390, 844, "dark")]
@@ -135,10 +137,10 @@ DRAW_ALL = "dispatchEvent(new Event('beforeprint')), dispatchEvent(new Event('af
 
 @needs_a_browser
 @pytest.mark.parametrize(("width", "height", "scheme"), SIZES)
-def test_answer_is_on_the_first_screen_and_nothing_is_asked_for(
-    browser, written, width, height, scheme
+def test_recommendation_fits_the_first_screen_without_requests(
+    browser, page, width, height, scheme
 ):
-    browser.open(written, width, height, scheme)
+    browser.open(page, width, height, scheme)
     bottom = "document.querySelector('.line.axis').getBoundingClientRect().bottom"
     assert browser.value(bottom) < height
     assert browser.value("document.documentElement.scrollWidth") <= width
@@ -150,7 +152,7 @@ def test_answer_is_on_the_first_screen_and_nothing_is_asked_for(
         "[...document.querySelectorAll('.chart')]"
         ".filter(one => !one.querySelector('canvas, .lost')).length"
     )
-    # Ten an activation, three for all, and four for the methods.
+    # Ten for each activation, three for all, and four for the methods.
     assert charts == 10 * len(ERRORS) + 3 + 4 and empty == 0
     labels = browser.value(
         "[...document.querySelectorAll('.chart')].map(one => one.getAttribute('aria-label'))"
@@ -159,43 +161,43 @@ def test_answer_is_on_the_first_screen_and_nothing_is_asked_for(
     lost = browser.value("document.querySelectorAll('.chart .lost').length")
     assert lost == 1  # the error of hard_tanh's y''
     assert browser.errors == []
-    assert browser.requests == [written.as_uri()]
+    assert browser.requests == [page.as_uri()]
 
 
-def names(browser):
+def displayed_names(browser):
     return browser.value(
         "[...document.querySelectorAll('#errors tbody th')].map(one => one.innerText)"
     )
 
 
 @needs_a_browser
-def test_columns_sort_both_ways(browser, written):
-    browser.open(written)
-    assert names(browser) == ["tanh", "softplus", "elu", "hard_tanh"]
+def test_columns_sort_in_both_directions(browser, page):
+    browser.open(page)
+    assert displayed_names(browser) == ["tanh", "softplus", "elu", "hard_tanh"]
     for column, expected in (
         ("activation", ["elu", "hard_tanh", "softplus", "tanh"]),
         ("MSE y''", ["tanh", "softplus", "elu", "hard_tanh"]),
         ("article y''", ["softplus", "tanh", "elu", "hard_tanh"]),
     ):
-        place = browser.value(
+        position = browser.value(
             "(() => { const one = [...document.querySelectorAll('#errors button')]"
             f".find(one => one.innerText === {column!r});"
             "one.scrollIntoView({block: 'center', inline: 'center'});"
             "const box = one.getBoundingClientRect();"
             "return [box.x + box.width / 2, box.y + box.height / 2] })()"
         )
-        browser.click(*place)
-        assert names(browser) == expected
+        browser.click(*position)
+        assert displayed_names(browser) == expected
         sorted_by = "document.querySelector('[aria-sort=ascending]').innerText"
         assert browser.value(sorted_by).startswith(column)
-        browser.click(*place)
-        assert names(browser)[::-1] == expected or column != "activation"
+        browser.click(*position)
+        assert displayed_names(browser)[::-1] == expected or column != "activation"
         assert browser.value("!document.querySelector('[aria-sort=ascending]')")
     assert browser.errors == []
 
 
-def point_at_the_middle(browser, selector):
-    """Points at the middle of a chart and returns what its legend says."""
+def legend_at_the_middle(browser, selector):
+    """Moves the pointer to the middle of a chart and returns the values of its legend."""
     x, y = browser.value(
         f"(async () => {{ const one = document.querySelector({selector!r});"
         "one.scrollIntoView({block: 'center'});"
@@ -212,35 +214,35 @@ def point_at_the_middle(browser, selector):
 
 
 @needs_a_browser
-def test_pointing_shows_values(browser, written):
-    browser.open(written)
-    x, exact, network = point_at_the_middle(
+def test_legend_shows_values_at_the_pointer(browser, page):
+    browser.open(page)
+    x, exact, network = legend_at_the_middle(
         browser, ".chart[data-kind=curve][data-of='1'][data-order='0']"
     )
     # exp(-x^2) and the made-up sin(x), at the middle of [-2, 2].
     assert [float(x), float(exact), float(network)] == [0.0, 1.0, 0.0]
     chart = ".chart[data-kind=learning][data-of='1'][data-field=loss]"
-    seconds, *seeds = point_at_the_middle(browser, chart)
-    # Of each seed the nearest that was measured: 0.5 at first, 0.25 / (seed + 1) at last.
+    seconds, *seeds = legend_at_the_middle(browser, chart)
+    # The nearest measurement of each seed: 0.5 first, 0.25 / (seed + 1) last.
     assert float(seconds) == 0.5 and [float(value) for value in seeds] == [0.25, 0.5]
     browser.value("document.querySelector('[data-over=iteration]').click()")
-    iteration, *seeds = point_at_the_middle(browser, chart)
+    iteration, *seeds = legend_at_the_middle(browser, chart)
     assert int(iteration) in (5, 9) and len(seeds) == 2
     assert browser.errors == []
 
 
 @needs_a_browser
-def test_hostile_names_are_text(browser, hostile):
-    browser.open(hostile)
+def test_names_with_markup_are_shown_as_text(browser, page_with_markup):
+    browser.open(page_with_markup)
     assert browser.value("document.querySelectorAll('img').length") == 0
-    assert HOSTILE in browser.value("document.title")
-    assert HOSTILE in browser.value("document.body.innerText")
-    assert browser.errors == [] and browser.requests == [hostile.as_uri()]
+    assert NAME_WITH_MARKUP in browser.value("document.title")
+    assert NAME_WITH_MARKUP in browser.value("document.body.innerText")
+    assert browser.errors == [] and browser.requests == [page_with_markup.as_uri()]
 
 
 @needs_a_browser
-def test_names_are_filtered(browser, written):
-    browser.open(written)
+def test_filter_hides_other_names(browser, page):
+    browser.open(page)
     shown = (
         "[...document.querySelectorAll('[data-name]')].filter(one => !one.hidden)"
         ".map(one => one.dataset.name)"
@@ -256,8 +258,8 @@ def test_names_are_filtered(browser, written):
 
 
 @needs_a_browser
-def test_a_chart_is_saved_as_a_picture(browser, written):
-    browser.open(written)
+def test_chart_is_saved_as_png(browser, page):
+    browser.open(page)
     browser.value(DRAW_ALL)
     name, address = browser.value(
         "(() => { let saved; HTMLAnchorElement.prototype.click = function () {"
@@ -275,8 +277,8 @@ PAPER = 718, 1047
 
 
 @needs_a_browser
-def test_print_has_whole_tables_and_an_activation_a_page(browser, written):
-    browser.open(written)
+def test_printed_page_fits_tables_and_activations(browser, page):
+    browser.open(page)
     browser.value("dispatchEvent(new Event('beforeprint'))")
     browser.resize(*PAPER)
     browser.call("Emulation.setEmulatedMedia", media="print")

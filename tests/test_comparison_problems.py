@@ -1,4 +1,4 @@
-"""What a comparison learns: the table of exact problems, and CSV files."""
+"""Problems of a comparison: exact ones, functions, text files and arrays."""
 
 import os
 
@@ -15,7 +15,7 @@ EXACT = exact.EXACT_PROBLEMS
 
 
 @pytest.mark.parametrize("exact", EXACT, ids=lambda exact: exact.name)
-def test_derivatives_of_the_table(exact):
+def test_exact_derivatives_agree_with_differences(exact):
     x = np.linspace(*exact.domain, 37)
     steps = [1e-5]
     if exact.dim > 1:
@@ -31,7 +31,7 @@ def test_derivatives_of_the_table(exact):
 @pytest.mark.parametrize(
     ("name", "point", "value"),
     [
-        # Franke's four terms at a corner, and the minima that Himmelblau gives.
+        # Franke's four terms at a corner, and the minima of Himmelblau's function.
         (
             "franke",
             (0.0, 0.0),
@@ -46,42 +46,46 @@ def test_derivatives_of_the_table(exact):
         ("gaussian_2d", (1.0, -1.0), np.exp(-2.0)),
     ],
 )
-def test_values_that_are_known_from_elsewhere(name, point, value):
-    found = exact.named(name).y(np.array([point]))
-    np.testing.assert_allclose(found, [value], atol=1e-9)
+def test_exact_problems_have_published_values(name, point, value):
+    values = exact.named(name).y(np.array([point]))
+    np.testing.assert_allclose(values, [value], atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["gaussian_2d", "gaussian_5d", "gaussian_3d"])
-def test_curves_along_the_diagonal(name):
+def test_curves_along_the_diagonal_of_gaussians(name):
     problem = problems.load_problem(name)
-    # There |x|^2 is the square of the length.
+    # On the diagonal, |x|^2 is the square of the length.
     s, c = problem.line(), 2.0 / problem.dim
     y = np.exp(-c * s**2)
     exact = (y, -2 * c * s * y, (4 * c**2 * s**2 - 2 * c) * y)
-    for found, one in zip(problem.along_line(problem.exact), exact):
-        np.testing.assert_allclose(found, one, atol=1e-14)
+    for curve, expected in zip(problem.along_line(problem.exact), exact):
+        np.testing.assert_allclose(curve, expected, atol=1e-14)
     assert problem.along_line((None, *problem.exact[1:]))[0] is None
     num, dim = problem.x.shape
-    assert [one.shape for one in problem.exact] == [(num,), (num, dim), (num, dim, dim)]
+    assert [expected.shape for expected in problem.exact] == [
+        (num,),
+        (num, dim),
+        (num, dim, dim),
+    ]
     assert problem.draw(3)[0].shape == (1000, dim) and problem.draw(3)[1].shape == (1000,)
 
 
 @pytest.mark.parametrize("name", ["gaussian_1d", "gaussian_21d", "gaussian_d", "franke_2d"])
-def test_dimensions_that_no_problem_has(name):
+def test_wrong_dimensions_raise(name):
     with pytest.raises(ValueError, match=f"no problem named '{name}'"):
         problems.load_problem(name)
 
 
-def test_noise_is_in_what_is_trained_on_alone():
+def test_noise_is_in_training_data_only():
     exact, noisy = (problems.load_problem("sine", noise=noise) for noise in (0.0, 0.1))
     for seed in (0, 1):
-        (x, y), (other, off) = exact.draw(seed), noisy.draw(seed)
-        np.testing.assert_array_equal(x, other)
-        # Of 1000 normal numbers the deviation is known to some percent.
-        assert np.std(off - y) == pytest.approx(0.1 * np.std(y), rel=0.1)
-        np.testing.assert_array_equal(off, noisy.draw(seed)[1])
-    for one, two in zip(exact.exact, noisy.exact):
-        np.testing.assert_array_equal(one, two)
+        (x, y), (noisy_x, noisy_y) = exact.draw(seed), noisy.draw(seed)
+        np.testing.assert_array_equal(x, noisy_x)
+        # The deviation of 1000 normal numbers has an error of some percent.
+        assert np.std(noisy_y - y) == pytest.approx(0.1 * np.std(y), rel=0.1)
+        np.testing.assert_array_equal(noisy_y, noisy.draw(seed)[1])
+    for values, noisy_values in zip(exact.exact, noisy.exact):
+        np.testing.assert_array_equal(values, noisy_values)
     assert exact.digest() != noisy.digest()
 
 
@@ -89,32 +93,32 @@ def ripple(x):
     return keras.ops.sin(2.0 * x) * keras.ops.exp(-x)
 
 
-def test_derivatives_of_a_function_are_taken():
+def test_derivatives_of_a_function_are_computed():
     problem = problems.load_problem(ripple, domain=(0, 3))
     x, decay = problem.x, np.exp(-problem.x)
     sine, cosine = np.sin(2 * x), np.cos(2 * x)
     exact = decay * (sine, 2 * cosine - sine, -3 * sine - 4 * cosine)
-    # float64, in numbers of at most 5.
+    # Rounding of float64, in numbers of at most 5.
     np.testing.assert_allclose(problem.exact, exact, atol=1e-13)
-    drawn, y = problem.draw(3)
-    np.testing.assert_allclose(y, np.sin(2 * drawn) * np.exp(-drawn), atol=1e-14)
+    points, y = problem.draw(3)
+    np.testing.assert_allclose(y, np.sin(2 * points) * np.exp(-points), atol=1e-14)
     assert problem.formula == "ripple(x)" and problem.x_scale == (1.5, 1.5)
 
 
 @pytest.mark.parametrize("domain", [(1, 0), (0, 0), (0,), 3, ("a", "b"), (0, np.inf), None])
-def test_domains_that_are_none(domain):
+def test_wrong_domains_raise(domain):
     with pytest.raises(
         (TypeError, ValueError), match="domain must (be two finite|hold real)"
     ):
         problems.load_problem(ripple, domain)
 
 
-def test_a_function_of_numpy_is_refused():
+def test_function_of_numpy_raises():
     with pytest.raises(TypeError, match="made of keras.ops"):
         problems.load_problem(lambda x: np.exp(x))
 
 
-def test_the_articles_problem():
+def test_gaussian_is_the_problem_of_the_article():
     problem = problems.load_problem("gaussian")
     x, y = problem.draw(0)
     assert x.shape == y.shape == (1000,) and x.min() >= -2 and x.max() <= 2
@@ -132,7 +136,7 @@ def text(rows=ROWS, head="x,y,dy,d2y", separator=","):
     return "\n".join([head, *lines]) + "\n"
 
 
-FORMS = {
+TEXT_FORMATS = {
     "plain": text(),
     "semicolons": text(head="x;y;dy;d2y", separator=";"),
     "tabs": text(head="x\ty\tdy\td2y", separator="\t"),
@@ -151,8 +155,8 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("content", FORMS.values(), ids=FORMS)
-def test_text_file(tmp_path, content):
+@pytest.mark.parametrize("content", TEXT_FORMATS.values(), ids=TEXT_FORMATS)
+def test_text_file_formats_are_read(tmp_path, content):
     path = tmp_path / "data.csv"
     path.write_text(content, newline="")
     problem = problems.load_problem(path)
@@ -163,12 +167,12 @@ def test_text_file(tmp_path, content):
     assert problem.x_scale == (55.0, 55.0)
 
 
-def test_text_file_of_utf_16(tmp_path):
+def test_text_file_in_utf_16_is_read(tmp_path):
     (tmp_path / "data.txt").write_text(text(), encoding="utf-16")
     assert len(problems.load_problem(tmp_path / "data.txt").x) == 12
 
 
-BAD = [
+WRONG_TEXT_FILES = [
     (text(head="x,z,dy,d2y"), "must name x .*; received 'x, z, dy, d2y'"),
     ("time;angle\n0;1\n", "must name x .*; received 'time, angle'"),
     ("", "is empty"),
@@ -198,15 +202,15 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("content", "words"), BAD)
-def test_text_file_that_can_be_read_in_no_or_two_ways(tmp_path, content, words):
+@pytest.mark.parametrize(("content", "message"), WRONG_TEXT_FILES)
+def test_wrong_or_ambiguous_text_files_raise(tmp_path, content, message):
     path = tmp_path / "bad.csv"
     path.write_text(content)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         problems.load_problem(path)
 
 
-def test_what_is_no_text_file(tmp_path):
+def test_paths_that_are_no_text_files_raise(tmp_path):
     (tmp_path / "bytes.csv").write_bytes(b"x,y\n\xff,1\n")
     with pytest.raises(ValueError, match="no UTF-8 text"):
         problems.load_problem(tmp_path / "bytes.csv")
@@ -222,7 +226,7 @@ def test_what_is_no_text_file(tmp_path):
         problems.load_problem("missing.csv")
 
 
-def test_unknown_name():
+def test_unknown_name_raises_with_a_suggestion():
     with pytest.raises(
         ValueError, match="no problem named 'gausian'.*Did you mean gaussian"
     ):
@@ -233,7 +237,7 @@ def test_unknown_name():
 
 
 @pytest.mark.parametrize("number", [2, 3, 4])
-def test_arrays(number):
+def test_arrays_in_all_forms_are_equal(number):
     columns = [np.array(column) for column in zip(*ROWS[::-1])][:number]
     names = ("x", "y", "dy", "d2y")[:number]
     forms = [
@@ -250,7 +254,7 @@ def test_arrays(number):
 
 
 @pytest.mark.parametrize(
-    ("source", "error", "words"),
+    ("source", "error", "message"),
     [
         (None, TypeError, "problem must be a name, the path of a file, a function"),
         (3.0, TypeError, "problem must be a name"),
@@ -275,26 +279,26 @@ def test_arrays(number):
         (([0.0, 1.0] * 6, np.arange(12.0)), ValueError, "2 different x; at least 10"),
     ],
 )
-def test_bad_arrays(source, error, words):
-    with pytest.raises(error, match=words):
+def test_wrong_arrays_raise(source, error, message):
+    with pytest.raises(error, match=message):
         problems.load_problem(source)
 
 
 @pytest.mark.parametrize("num_points", [10, 12, 13, 40])
-def test_with_x_and_y_alone_some_points_are_held_out(num_points):
+def test_points_are_held_out_without_known_derivatives(num_points):
     x = np.linspace(0.0, 1.0, num_points)
     problem = problems.load_problem((x, x**2))
     trained = problem.draw(0)[0]
     assert sorted([*trained, *problem.x]) == list(x)
-    # Within the training points, every fifth.
+    # Every fifth point, and not the first or last.
     assert trained[0] == 0.0 and trained[-1] == 1.0
     assert len(problem.x) == num_points // 5 + (num_points % 5 == 4)
     np.testing.assert_array_equal(problem.exact[0], problem.x**2)
-    known = problems.load_problem((x, x**2, 2 * x))
-    np.testing.assert_array_equal(known.draw(0)[0], known.x)
+    with_derivative = problems.load_problem((x, x**2, 2 * x))
+    np.testing.assert_array_equal(with_derivative.draw(0)[0], with_derivative.x)
 
 
-def test_no_point_is_held_out_of_which_another_row_is_trained_on():
+def test_held_out_points_are_not_in_the_training_data():
     x = np.repeat(np.linspace(0.0, 1.0, 12), [1, 2, 3] * 4)
     problem = problems.load_problem((x, np.sin(99.0 * np.arange(24.0))))
     trained = problem.draw(0)[0]
@@ -307,7 +311,7 @@ LINE = np.linspace(-1.0, 1.0, 40)
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "dtype", "words"),
+    ("x", "y", "dtype", "message"),
     [
         # Timestamps, and a small signal on a large one.
         (1.7e9 + LINE, LINE, "float32", "between x = 16999999.* or use float64"),
@@ -319,7 +323,7 @@ LINE = np.linspace(-1.0, 1.0, 40)
         ),
         (LINE, 1e5 + LINE, "float32", "float32 has too few numbers between y"),
         (LINE, 1.0 + 1e-14 * LINE, "float64", "float64 has too few numbers between y"),
-        # Units in which derivatives are no numbers of the dtype.
+        # Units in which derivatives are out of range of the dtype.
         (1e-16 * LINE, LINE, "float32", "y'' is of the size .*e.31; in float32"),
         (1e-31 * LINE, LINE, "float32", "y' is of the size"),
         (LINE, 1e-31 * LINE, "float32", "y is of the size"),
@@ -329,8 +333,8 @@ LINE = np.linspace(-1.0, 1.0, 40)
         (1e-310 * LINE, LINE, "float64", "y' is of the size inf"),
     ],
 )
-def test_data_with_too_few_digits_for_a_dtype(x, y, dtype, words):
-    with pytest.raises(ValueError, match=words):
+def test_data_beyond_the_precision_of_the_dtype_raise(x, y, dtype, message):
+    with pytest.raises(ValueError, match=message):
         keras_smooth.compare(["tanh"], problem=(x, y), dtype=dtype)
 
 
@@ -344,20 +348,20 @@ def test_data_with_too_few_digits_for_a_dtype(x, y, dtype, words):
         (LINE, 0.0 * LINE, "float32"),
     ],
 )
-def test_data_with_enough_digits_for_a_dtype(x, y, dtype):
+def test_data_within_the_precision_of_the_dtype_are_accepted(x, y, dtype):
     problems.check_precision(problems.load_problems((x, y)), [dtype])
 
 
 @pytest.mark.parametrize("name", options.PROBLEMS)
-def test_all_dtypes_have_the_digits_for_the_table(name):
+def test_exact_problems_are_within_the_precision_of_all_dtypes(name):
     problems.check_precision(problems.load_problems(name), DTYPES)
 
 
-def test_digest_tells_data_apart():
+def test_digests_of_different_data_differ():
     x = np.linspace(0.0, 1.0, 12)
     data = [(x, x**2), (x, x**2, 2 * x), (x, x**3), (x + 1, x**2), "sine", "runge"]
     assert len({problems.load_problem(source).digest() for source in data}) == len(data)
-    held_out = np.where(np.arange(12) == 2, 7.0, x**2)  # A point that no net trains on.
+    held_out = np.where(np.arange(12) == 2, 7.0, x**2)  # A held-out point.
     assert (
         problems.load_problem((x, held_out)).digest()
         != problems.load_problem((x, x**2)).digest()

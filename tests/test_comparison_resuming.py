@@ -1,4 +1,4 @@
-"""What may be added to a comparison, and what would mix: from made-up runs."""
+"""Resuming a comparison: compatible and incompatible changes, with made-up runs."""
 
 import dataclasses
 import json
@@ -14,58 +14,59 @@ from keras_smooth.comparison.runs.experiment import errors
 from keras_smooth.comparison.settings import RunId, Settings
 from keras_smooth.lbfgs import Status
 
-STORED = {"tanh": (1e-3,) * 2, "elu": (1e-2,) * 2}
-ASKED = {"activations": ("tanh", "elu"), "seeds": 2, "epochs": 9}
-BROKEN = key_of("elu", 1)
+ERRORS = {"tanh": (1e-3,) * 2, "elu": (1e-2,) * 2}
+OPTIONS = {"activations": ("tanh", "elu"), "seeds": 2, "epochs": 9}
+BROKEN_RUN = key_of("elu", 1)
 
 
-def written(found, directory):
-    """Returns results whose errors are those of their curves, as their files hold them."""
-    if found.settings.open_question():
-        of_glorot = RunId("sigmoid", found.settings.open_question(), 0)
-        found.records[of_glorot] = outcome(found, "sigmoid", 0, 0.5, True)
-    for key, one in found.records.items():
-        run = dataclasses.replace(one.run, **errors(found.problem, one.curves))
-        found.records[key] = dataclasses.replace(one, run=run)
-    store.save(found, directory)
-    return found
+def saved_results(results, directory):
+    """Saves results with the errors of their curves, as they are stored, and returns them."""
+    if results.settings.open_question():
+        glorot_run = RunId("sigmoid", results.settings.open_question(), 0)
+        results.records[glorot_run] = outcome(results, "sigmoid", 0, 0.5, True)
+    for key, record in results.records.items():
+        run = dataclasses.replace(record.run, **errors(results.problem, record.curves))
+        results.records[key] = dataclasses.replace(record, run=run)
+    store.save(results, directory)
+    return results
 
 
 @pytest.fixture
 def stored(tmp_path):
-    """Runs of 9 iterations, one of which broke off at its fifth."""
-    found = made_up(STORED)
-    found.settings = dataclasses.replace(found.settings, epochs=9)
-    for key, one in found.records.items():
-        broken = {"nit": 5, "status": int(Status.NON_FINITE), "success": False}
+    """Runs of 9 iterations, one of which ended by an error at the fifth."""
+    results = made_up(ERRORS)
+    results.settings = dataclasses.replace(results.settings, epochs=9)
+    for key, record in results.records.items():
+        failure = {"nit": 5, "status": int(Status.NON_FINITE), "success": False}
         run = dataclasses.replace(
-            one.run,
-            **{"status": int(Status.ITERATION_LIMIT)} | (broken if key == BROKEN else {}),
-            **errors(found.problem, one.curves),
+            record.run,
+            **{"status": int(Status.ITERATION_LIMIT)}
+            | (failure if key == BROKEN_RUN else {}),
+            **errors(results.problem, record.curves),
         )
-        found.records[key] = dataclasses.replace(one, run=run)
-    store.save(found, tmp_path)
-    return tmp_path, found
+        results.records[key] = dataclasses.replace(record, run=run)
+    store.save(results, tmp_path)
+    return tmp_path, results
 
 
-def asked(found, **change):
-    return dataclasses.replace(found.settings, **{**ASKED, **change})
+def settings_with(results, **options):
+    return dataclasses.replace(results.settings, **{**OPTIONS, **options})
 
 
-def missing(found):
-    return {run for runs in found.missing() for run in runs}
+def missing_runs(results):
+    return {run for runs in results.missing() for run in runs}
 
 
-ALL = {key_of(name, seed) for name in STORED for seed in (0, 1)}
+ALL_RUNS = {key_of(name, seed) for name in ERRORS for seed in (0, 1)}
 
 
-def others(**levels):
-    """Returns what each factor holds now, and all runs of the new level."""
-    grown = {name: (getattr(MAIN, name), level) for name, level in levels.items()}
-    return grown, {key_of(name, seed, **levels) for name in STORED for seed in (0, 1)}
+def added_level(**levels):
+    """Returns the levels of each factor, and all runs of the new level."""
+    factors = {name: (getattr(MAIN, name), level) for name, level in levels.items()}
+    return factors, {key_of(name, seed, **levels) for name in ERRORS for seed in (0, 1)}
 
 
-ADDED = {
+ADDITIONS = {
     "nothing": ({}, {}, set()),
     "fewer": ({"activations": ("elu",), "seeds": 1}, {}, set()),
     "another order": ({"activations": ("elu", "tanh")}, {}, set()),
@@ -78,71 +79,73 @@ ADDED = {
         {"seeds": 3}, {"seeds": 3}, {key_of("tanh", 2), key_of("elu", 2)},
     ),
     "a baseline": ({"baselines": ("adam",)}, {"baselines": ("adam",)}, {key_of("tanh", method="adam")}),
-    # What broke off would do so again.
-    "iterations": ({"epochs": 12}, {"epochs": 12}, ALL - {BROKEN}),
-    "a problem": ({"problem": ("sine",)}, *others(problem="sine")),
-    "a dtype": ({"dtype": ("float32",)}, *others(dtype="float32")),
-    "an initializer": ({"initializer": "he_normal"}, *others(initializer="he_normal")),
-    "a method": ({"method": ("gauss_newton", "adam")}, *others(method="adam")),
+    # A run that ended by an error is not continued.
+    "iterations": ({"epochs": 12}, {"epochs": 12}, ALL_RUNS - {BROKEN_RUN}),
+    "a problem": ({"problem": ("sine",)}, *added_level(problem="sine")),
+    "a dtype": ({"dtype": ("float32",)}, *added_level(dtype="float32")),
+    "an initializer": ({"initializer": "he_normal"}, *added_level(initializer="he_normal")),
+    "a method": ({"method": ("gauss_newton", "adam")}, *added_level(method="adam")),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ADDED)
-def test_only_what_is_missing_is_left_to_run(stored, name):
-    directory, found = stored
-    change, expected, left = ADDED[name]
-    again = resuming.read(asked(found, **change), found.problems, directory)
-    assert again.settings == asked(found, **expected)
-    assert missing(again) == left
-    for key, one in again.records.items():
-        assert one.run == found.records[key].run
+@pytest.mark.parametrize("name", ADDITIONS)
+def test_resume_has_the_missing_runs_left(stored, name):
+    directory, results = stored
+    options, expected, expected_runs = ADDITIONS[name]
+    loaded = resuming.read(settings_with(results, **options), results.problems, directory)
+    assert loaded.settings == settings_with(results, **expected)
+    assert missing_runs(loaded) == expected_runs
+    for key, record in loaded.records.items():
+        assert record.run == results.records[key].run
 
 
-def test_a_problem_that_is_stored_but_not_given_is_loaded_by_its_name(stored):
-    directory, found = stored
-    again = resuming.read(asked(found), {}, directory)
-    assert again.records.keys() == found.records.keys()
+def test_stored_problem_that_is_not_passed_is_loaded_by_name(stored):
+    directory, results = stored
+    loaded = resuming.read(settings_with(results), {}, directory)
+    assert loaded.records.keys() == results.records.keys()
 
 
 def test_runs_of_the_open_question_are_read_once(tmp_path):
-    """From a file of their own section, and where Glorot's start is a level of its own."""
+    """From their own section of the file, and if Glorot's initializer is a level."""
     for initializer in ("default", ("default", "glorot_uniform")):
-        found = written(made_up({"sigmoid": (1e-3,)}, initializer=initializer), tmp_path)
-        again = resuming.read(found.settings, found.problems, tmp_path)
-        assert again.question().records_of("sigmoid")
-        assert again.records.keys() == found.records.keys()
+        results = saved_results(
+            made_up({"sigmoid": (1e-3,)}, initializer=initializer), tmp_path
+        )
+        loaded = resuming.read(results.settings, results.problems, tmp_path)
+        assert loaded.question().records_of("sigmoid")
+        assert loaded.records.keys() == results.records.keys()
 
 
-def test_the_clock_goes_on_from_the_last_run_that_is_kept(stored):
-    directory, found = stored
-    assert resuming.read(asked(found), found.problems, directory).seconds == 1.0
-    kept = store.Store(found, directory)
-    broken = found.records.pop(BROKEN)
-    for seconds, run in ((3.0, key_of("elu", 0)), (7.0, BROKEN)):  # All, and a line.
-        found.seconds, found.records[BROKEN] = seconds, broken
-        kept.add(run)
-    assert resuming.read(asked(found), found.problems, directory).seconds == 7.0
+def test_seconds_continue_from_the_last_stored_run(stored):
+    directory, results = stored
+    assert resuming.read(settings_with(results), results.problems, directory).seconds == 1.0
+    journal = store.Store(results, directory)
+    record = results.records.pop(BROKEN_RUN)
+    for seconds, run in ((3.0, key_of("elu", 0)), (7.0, BROKEN_RUN)):  # All, and a line.
+        results.seconds, results.records[BROKEN_RUN] = seconds, record
+        journal.add(run)
+    assert resuming.read(settings_with(results), results.problems, directory).seconds == 7.0
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("options", "message"),
     [
         ({"epochs": 8}, "epochs was 9, is 8"),
         ({"architecture": "2x5"}, "architecture was '8x20', is '2x5'"),
         ({"noise": 0.1, "device": "cpu"}, "device was 'auto', is 'cpu'; noise was 0.0"),
     ],
 )
-def test_what_would_mix_is_refused(stored, change, words):
-    directory, found = stored
+def test_incompatible_settings_raise(stored, options, message):
+    directory, results = stored
     before = (directory / store.RUNS).read_bytes()
     with pytest.raises(
-        ValueError, match=f"made with other settings .*{words}.*can be added"
+        ValueError, match=f"made with other settings .*{message}.*can be added"
     ):
-        resuming.read(asked(found, **change), found.problems, directory)
+        resuming.read(settings_with(results, **options), results.problems, directory)
     assert (directory / store.RUNS).read_bytes() == before
 
 
-# Methods of all runs, baselines, a package, and whether another version of it stops a resume.
+# Methods of all runs, baselines, a package, and whether another version of it raises.
 VERSIONS = {
     "lbfgs needs Keras": ("lbfgs", (), "keras", True),
     "lbfgs needs no TFP": ("lbfgs", (), "tensorflow-probability", False),
@@ -155,49 +158,57 @@ VERSIONS = {
 
 
 @pytest.mark.parametrize("name", VERSIONS)
-def test_versions_matter_to_the_methods_that_need_them(tmp_path, monkeypatch, name):
-    method, baselines, package, matters = VERSIONS[name]
-    found = written(
+def test_other_version_raises_only_if_the_method_uses_the_package(
+    tmp_path, monkeypatch, name
+):
+    method, baselines, package, raises = VERSIONS[name]
+    results = saved_results(
         made_up({"tanh": (1e-3,)}, method=method, baselines=baselines), tmp_path
     )
-    known = environment.version
-    other = {package: "0.0.1"}
-    monkeypatch.setattr(environment, "version", lambda one: other.get(one) or known(one))
-    asked = dataclasses.replace(found.settings, baselines=("adam", "tfp_lbfgs"))
-    if matters:
+    installed = environment.version
+    versions = {package: "0.0.1"}
+    monkeypatch.setattr(
+        environment,
+        "version",
+        lambda name_of_package: versions.get(name_of_package) or installed(name_of_package),
+    )
+    settings = dataclasses.replace(results.settings, baselines=("adam", "tfp_lbfgs"))
+    if raises:
         with pytest.raises(
             ValueError, match=f"other versions .{package} is .* there, and 0.0.1 here"
         ):
-            resuming.read(asked, found.problems, tmp_path)
+            resuming.read(settings, results.problems, tmp_path)
     else:
-        assert resuming.read(asked, found.problems, tmp_path).records
+        assert resuming.read(settings, results.problems, tmp_path).records
 
 
-def named(name, function):
+def with_name(name, function):
     function.__name__ = name
     return function
 
 
-def test_a_function_that_has_changed_is_refused(stored):
-    directory, found = stored
-    own = {"tanh": named("tanh", lambda x: keras.ops.tanh(2 * x))}
+def test_changed_function_raises(stored):
+    directory, results = stored
+    changed = {"tanh": with_name("tanh", lambda x: keras.ops.tanh(2 * x))}
     with pytest.raises(ValueError, match="made with other data or functions .tanh"):
-        resuming.read(asked(found, functions=own), found.problems, directory)
+        resuming.read(
+            settings_with(results, functions=changed), results.problems, directory
+        )
 
 
-def test_a_function_that_is_not_given_again_is_asked_for(stored):
-    directory, found = stored
-    bump = {"bump": named("bump", lambda x: x * keras.ops.exp(-(x**2)))}
+def test_missing_function_of_stored_runs_raises(stored):
+    directory, results = stored
+    bump = {"bump": with_name("bump", lambda x: x * keras.ops.exp(-(x**2)))}
     names = ("tanh", "elu", "bump")
-    found.settings = asked(found, activations=names, functions=bump)
-    store.save(found, directory)
+    results.settings = settings_with(results, activations=names, functions=bump)
+    store.save(results, directory)
     with pytest.raises(ValueError, match="runs of 'bump', .* give it as well"):
-        resuming.read(asked(found, functions={}), found.problems, directory)
-    again = resuming.read(asked(found), found.problems, directory)
-    assert again.settings.activations == names
+        resuming.read(settings_with(results, functions={}), results.problems, directory)
+    loaded = resuming.read(settings_with(results), results.problems, directory)
+    assert loaded.settings.activations == names
 
 
-def test_nothing_to_resume_is_warned_of(tmp_path):
+def test_resume_without_results_warns(tmp_path):
     with pytest.warns(
         UserWarning, match="nothing to resume in .*: a new comparison begins"
     ):
@@ -206,8 +217,8 @@ def test_nothing_to_resume_is_warned_of(tmp_path):
         )
 
 
-def test_settings_may_have_the_older_names_of_results_json(stored):
-    directory, found = stored
+def test_settings_with_older_names_are_read(stored):
+    directory, results = stored
     path = directory / store.RUNS
     first, *lines = path.read_bytes().split(b"\n")
     header = json.loads(first)
@@ -216,22 +227,22 @@ def test_settings_may_have_the_older_names_of_results_json(stored):
     header["settings"] = {older.get(k, k): v for k, v in header["settings"].items()}
     signed = {**header, "digest": store.digest(header)}
     path.write_bytes(b"\n".join([json.dumps(signed).encode(), *lines]))
-    assert settings_of(directory) == found.settings
-    again = resuming.read(asked(found), found.problems, directory)
-    assert again.records.keys() == found.records.keys()
+    assert settings_of(directory) == results.settings
+    loaded = resuming.read(settings_with(results), results.problems, directory)
+    assert loaded.records.keys() == results.records.keys()
 
 
-def settings_of(directory, *words):
-    arguments = parser.parse(["compare", "--resume", *words])
+def settings_of(directory, *options):
+    arguments = parser.parse(["compare", "--resume", *options])
     return Settings(
         **commands.requested_options(arguments, resuming.stored_fields(directory))
     )
 
 
-def test_options_that_are_not_given_are_those_of_the_directory(stored):
-    directory, found = stored
-    assert settings_of(directory) == found.settings
-    assert settings_of(directory, "--activations", "gelu", "--epochs", "20") == asked(
-        found, activations=("gelu",), epochs=20
-    )
+def test_default_options_on_resume_are_those_of_the_directory(stored):
+    directory, results = stored
+    assert settings_of(directory) == results.settings
+    assert settings_of(
+        directory, "--activations", "gelu", "--epochs", "20"
+    ) == settings_with(results, activations=("gelu",), epochs=20)
     assert resuming.stored_fields(directory / "none") == {}

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the memory")
-def test_short_form(tmp_path):
+def test_short_form_writes_page_and_figure(tmp_path):
     command = [sys.executable, ROOT / "benchmarks" / "derivatives.py", "--short"]
     command += ["--folder", tmp_path]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -31,7 +31,7 @@ def test_short_form(tmp_path):
     assert (tmp_path / "derivatives.png").stat().st_size > 0
 
 
-def test_page_of_the_docs_is_of_the_full_form():
+def test_page_in_the_docs_is_of_the_full_form():
     page = (ROOT / "docs" / "derivatives.md").read_text()
     for cell in ("| tapes, eager | 1,000,000", "| tapes, XLA | 1,000,000", "float32"):
         assert cell in page

@@ -21,8 +21,8 @@ import write_api  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """A public name: a function, a class, or what a class of ours adds to its bases."""
+class PublicName:
+    """A public name: a function, a class, or a member that a class adds to its bases."""
 
     name: str
     value: Any
@@ -40,30 +40,30 @@ class Row:
         return value.__init__ if inspect.isclass(value) else value
 
 
-def rows_of(name: str, value: Any) -> Iterator[Row]:
+def public_names_of(name: str, value: Any) -> Iterator[PublicName]:
     if inspect.ismodule(value):
         for member in write_api.members_of(value):
-            yield from rows_of(f"{name}.{member}", getattr(value, member))
+            yield from public_names_of(f"{name}.{member}", getattr(value, member))
         return
-    yield Row(name, value)
+    yield PublicName(name, value)
     if inspect.isclass(value):
-        for member, own in vars(value).items():
+        for member, attribute in vars(value).items():
             inherited = any(hasattr(base, member) for base in value.__bases__)
             if not (member.startswith("_") or inherited):
-                if isinstance(own, property) or inspect.isfunction(own):
-                    yield Row(f"{name}.{member}", own, value)
+                if isinstance(attribute, property) or inspect.isfunction(attribute):
+                    yield PublicName(f"{name}.{member}", attribute, value)
 
 
-ROWS = [
+PUBLIC_NAMES = [
     row
     for name in keras_smooth.__all__
-    for row in rows_of(name, getattr(keras_smooth, name))
+    for row in public_names_of(name, getattr(keras_smooth, name))
 ]
-CALLABLE = [row for row in ROWS if not isinstance(row.value, property)]
-TOP = [row for row in CALLABLE if row.owner is None]
+CALLABLES = [row for row in PUBLIC_NAMES if not isinstance(row.value, property)]
+TOP_LEVEL = [row for row in CALLABLES if row.owner is None]
 
 
-def of(rows: list[Row]) -> Any:
+def for_each(rows: list[PublicName]) -> Any:
     return pytest.mark.parametrize("row", rows, ids=lambda row: row.name)
 
 
@@ -72,19 +72,21 @@ def documented_arguments(doc: str) -> list[str]:
     return re.findall(r"^ {4}(\*{0,2}\w+): ", section[1], re.MULTILINE) if section else []
 
 
-def arguments(row: Row) -> list[str]:
+def arguments(row: PublicName) -> list[str]:
     if inspect.isclass(row.value) and issubclass(row.value, enum.Enum):
         return []
     kinds = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     parameters = inspect.signature(row.value).parameters.values()
     return [
-        kinds.get(each.kind, "") + each.name for each in parameters if each.name != "self"
+        kinds.get(parameter.kind, "") + parameter.name
+        for parameter in parameters
+        if parameter.name != "self"
     ]
 
 
 @functools.cache
 def statements(function: Callable) -> list[ast.AST]:
-    """Returns the nodes of the body of a function of ours, without its decorators."""
+    """Returns the syntax tree of the body of a function of the package, as a list of nodes."""
     is_ours = inspect.isfunction(function) and function.__module__.startswith(
         "keras_smooth"
     )
@@ -94,8 +96,8 @@ def statements(function: Callable) -> list[ast.AST]:
     return [node for statement in definition.body for node in ast.walk(statement)]
 
 
-def called(function: Callable) -> Iterator[Any]:
-    """Yields the functions that a body calls, where a global name leads to them."""
+def called_functions(function: Callable) -> Iterator[Any]:
+    """Yields the functions that a body calls by global names."""
     for node in statements(function):
         if isinstance(node, ast.Call):
             first, *rest = ast.unparse(node.func).split(".")
@@ -106,45 +108,49 @@ def called(function: Callable) -> Iterator[Any]:
 
 
 def can_raise(function: Callable) -> bool:
-    """Whether a function has a `raise` itself, or calls one that is documented to raise."""
+    """Returns whether a function raises, or calls one that is documented to raise."""
     if any(isinstance(node, ast.Raise) for node in statements(function)):
         return True
-    ours = (each for each in called(function) if statements(inspect.unwrap(each)))
-    return any("\nRaises:" in (inspect.getdoc(each) or "") for each in ours)
+    callees = (
+        callee
+        for callee in called_functions(function)
+        if statements(inspect.unwrap(callee))
+    )
+    return any("\nRaises:" in (inspect.getdoc(callee) or "") for callee in callees)
 
 
-@of(ROWS)
-def test_first_line_is_a_sentence(row):
+@for_each(PUBLIC_NAMES)
+def test_first_line_is_a_sentence_of_at_most_92_characters(row):
     first, *rest = row.doc.splitlines()
     assert first.endswith(".") and len(first) <= 92
     assert not rest or rest[0] == ""
 
 
-@of(CALLABLE)
+@for_each(CALLABLES)
 def test_arguments_are_those_of_the_signature(row):
     assert documented_arguments(row.doc) == arguments(row)
 
 
-@of([row for row in CALLABLE if inspect.isfunction(inspect.unwrap(row.value))])
-def test_what_is_returned_is_documented(row):
+@for_each([row for row in CALLABLES if inspect.isfunction(inspect.unwrap(row.value))])
+def test_return_values_are_documented(row):
     hints = inspect.unwrap(row.value).__annotations__
     assert "return" in hints
     assert ("Returns" in row.doc) == (hints["return"] is not None)
 
 
-@of(CALLABLE)
+@for_each(CALLABLES)
 def test_errors_are_documented(row):
     if can_raise(row.function):
         assert "\nRaises:\n" in row.doc
 
 
-@of(TOP)
-def test_there_is_an_example(row):
+@for_each(TOP_LEVEL)
+def test_top_level_names_have_an_example(row):
     assert "\nExample" in row.doc and "\n>>> " in row.doc
 
 
-def test_methods_are_looked_at_too():
-    names = {row.name for row in ROWS}
+def test_methods_are_among_the_public_names():
+    names = {row.name for row in PUBLIC_NAMES}
     assert {"Comparison.save", "DerivativeMonitor.plot", "jet.Jet.order"} <= names
     assert "Dense.get_config" not in names
 
@@ -152,5 +158,5 @@ def test_methods_are_looked_at_too():
 def test_dir_lists_the_public_names():
     names = [name for name in dir(keras_smooth) if not name.startswith("__")]
     assert names == sorted(keras_smooth.__all__)
-    # By which Sphinx knows that imported names are members.
+    # Sphinx needs it to document imported names as members.
     assert "__all__" in dir(keras_smooth)

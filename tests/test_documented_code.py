@@ -1,4 +1,4 @@
-"""Each block of code of README.md and of the site runs by itself, with short fits."""
+"""Each block of code in README.md and on the site runs alone, with short fits."""
 
 import codeop
 import dataclasses
@@ -16,16 +16,15 @@ from keras_smooth.comparison.records import store
 
 ROOT = Path(__file__).parent.parent
 # Pages whose code has a test of its own.
-ELSEWHERE = {"CONTRIBUTING.md", "results.md"}
+TESTED_ELSEWHERE = {"CONTRIBUTING.md", "results.md"}
 WRITTEN_BY_SPHINX = {"_build", "gallery", "generated"}
-# Code that is not run as a block: scripts, which other tests start as a process, and code of other
-# libraries.
+# Code that is not run as a block: scripts, which other tests run, and code of other libraries.
 NOT_RUN = r"(?<!<!-- script -->\n)(?<!<!-- other library -->\n)"
 TUTORIALS = sorted((ROOT / "examples" / "tutorials").glob("*.py"))
 
 
 def blocks(page):
-    """Returns the blocks of Python on a page that are to run."""
+    """Returns the blocks of Python on a page that must run."""
     return re.findall(rf"{NOT_RUN}```python\n(.*?)```", page.read_text(), re.DOTALL)
 
 
@@ -39,7 +38,7 @@ def pages():
     return [
         page
         for page in sorted(files)
-        if page.name not in ELSEWHERE
+        if page.name not in TESTED_ELSEWHERE
         and not WRITTEN_BY_SPHINX & set(page.relative_to(ROOT).parts)
         and blocks(page)
     ]
@@ -53,19 +52,19 @@ BLOCKS = [
 ]
 
 
-def short(function, **changed):
-    """Returns a function that trains for two epochs at most: what is tested is the interface."""
+def limited_to_two_epochs(function, **overrides):
+    """Returns a function that trains for two epochs at most, since only the API is tested."""
 
     @functools.wraps(function)
     def train(*args, epochs=1, **arguments):
         if resample := arguments.get("resample"):
             arguments["resample"] = dataclasses.replace(resample, every=1)
-        return function(*args, epochs=min(epochs, 2), **{**arguments, **changed})
+        return function(*args, epochs=min(epochs, 2), **{**arguments, **overrides})
 
     return train
 
 
-def traced(fit):
+def without_jit_compile(fit):
     """Returns `fit` of a Keras model without XLA, which takes seconds to compile a step."""
 
     @functools.wraps(fit)
@@ -83,10 +82,14 @@ def run(tmp_path, monkeypatch, without_xla):
     The job of the site runs the tutorials in full, with XLA.
     """
     monkeypatch.chdir(tmp_path)
-    fit_lbfgs = short(keras_smooth.fit_lbfgs, jit_compile=False, verbose=0)
+    fit_lbfgs = limited_to_two_epochs(keras_smooth.fit_lbfgs, jit_compile=False, verbose=0)
     monkeypatch.setattr(keras_smooth, "fit_lbfgs", fit_lbfgs)
-    monkeypatch.setattr(keras_smooth, "compare", short(keras_smooth.compare))
-    monkeypatch.setattr(keras.Model, "fit", short(traced(keras.Model.fit)))
+    monkeypatch.setattr(
+        keras_smooth, "compare", limited_to_two_epochs(keras_smooth.compare)
+    )
+    monkeypatch.setattr(
+        keras.Model, "fit", limited_to_two_epochs(without_jit_compile(keras.Model.fit))
+    )
 
     def run(code, page):
         names = {"__name__": "__main__"}
@@ -96,23 +99,23 @@ def run(tmp_path, monkeypatch, without_xla):
     return run
 
 
-def test_blocks_are_there():
-    """The patterns above still fit: README.md has one block, and the guides have some."""
+def test_pages_with_code_are_collected():
+    """The patterns above still match: README.md has one block, and the guides have some."""
     assert [page.name for page in PAGES].count("README.md") == 1
     assert len(BLOCKS) > 10
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
-def test_block_runs_by_itself(run, page, block):
-    for package in needed(page):
+def test_block_runs_in_its_own_namespace(run, page, block):
+    for package in needed_packages(page):
         pytest.importorskip(package)
     run(block, page)
 
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
-def test_block_can_be_pasted(page, block):
-    """Interpreters before Python 3.13 read line by line: a blank line ends what is indented."""
+def test_block_can_be_pasted_into_an_interpreter(page, block):
+    """Interpreters before Python 3.13 read lines: a blank line ends an indented block."""
     if re.search(r"^class ", block, re.MULTILINE):
         pytest.skip("there are blank lines between the methods of a class")
     compiled, lines = codeop.CommandCompiler(), []
@@ -124,34 +127,36 @@ def test_block_can_be_pasted(page, block):
 
 
 @pytest.mark.parametrize(
-    "words", ["PINN", "second derivative", "Hessian", "forces", "L-BFGS", "Sobolev"]
+    "term", ["PINN", "second derivative", "Hessian", "forces", "L-BFGS", "Sobolev"]
 )
-def test_the_first_pages_have_the_words_that_people_search_for(words):
+def test_first_pages_contain_search_terms(term):
     for page in (ROOT / "README.md", ROOT / "docs" / "index.md"):
-        assert words in page.read_text()
+        assert term in page.read_text()
 
 
-def needed(page):
-    """Returns the packages that the code of a page needs beside this one and its own."""
+def needed_packages(page):
+    """Returns the additional packages that the code of a page needs."""
     return re.findall("<!-- needs (.*) -->", page.read_text())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_pages_say_how_to_install_what_they_need(page):
+def test_pages_have_the_install_command_of_needed_packages(page):
     code = "".join(blocks(page))
-    brings = {
+    patterns = {
         "tensorboard": r"TensorBoard\(|log_dir=",
         "keras_tuner": "import.* keras_tuner",
     }
-    assert needed(page) == [name for name, word in brings.items() if re.search(word, code)]
-    for package in needed(page):
+    assert needed_packages(page) == [
+        name for name, pattern in patterns.items() if re.search(pattern, code)
+    ]
+    for package in needed_packages(page):
         assert f"`pip install {package.replace('_', '-')}`" in page.read_text()
 
 
-def test_results(run, tmp_path):
-    found = made_up({"tanh": [1e-3, 1e-4]})
+def test_code_for_results_reads_saved_results(run, tmp_path):
+    results = made_up({"tanh": [1e-3, 1e-4]})
     (tmp_path / "comparison").mkdir()
-    store.save(found, tmp_path / "comparison")
+    store.save(results, tmp_path / "comparison")
     page = ROOT / "docs" / "results.md"
     (block,) = blocks(page)
     names = run(block, page)
@@ -160,14 +165,14 @@ def test_results(run, tmp_path):
     assert list(line.get_ydata()) == names["runs"][0]["learning"]["d2y_mse"]
 
 
-def test_table_of_operators_has_our_names():
+def test_table_of_operators_has_public_names_and_arguments():
     page = (ROOT / "docs" / "operators_elsewhere.md").read_text()
     tables = page.partition("## What other libraries have")[0]
     rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|", tables, re.MULTILINE)
     cells = [cell for cell in rows if cell not in ("keras_smooth", "---")]
     assert cells
     for cell in cells:
-        # Links whose text is a function, or one with an argument.
+        # Links whose text is a function, or a function with an argument.
         names = re.findall(r"\[`(\w+)(?:\((\w+)=\))?`\]", cell)
         assert names, cell
         for name, argument in names:
@@ -177,5 +182,5 @@ def test_table_of_operators_has_our_names():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", TUTORIALS, ids=lambda script: script.stem)
-def test_tutorials(run, script):
+def test_tutorials_run(run, script):
     run(script.read_text(), script)

@@ -1,4 +1,4 @@
-"""The benchmarks of operators and of many dimensions compute what they say, in short."""
+"""The benchmarks of operators and of many dimensions have right results, in short forms."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ import many_dimensions  # noqa: E402
 import operators  # noqa: E402
 
 
-def test_right_hand_side_of_many_dimensions():
+def test_right_hand_side_in_many_dimensions_agrees_with_differences():
     """g = Laplacian(u) + sin(u), with the Laplacian by differences along the axes."""
     rng = np.random.default_rng(0)
     x, coefficients = 0.3 * rng.normal(size=(4, 5)), tf.constant(rng.normal(size=4))
@@ -31,8 +31,8 @@ def test_right_hand_side_of_many_dimensions():
 
 
 @pytest.mark.slow
-def test_training_in_many_dimensions(tmp_path):
-    """Steps of Adam reach the solution, whose error is 1 before."""
+def test_training_in_many_dimensions_reduces_the_error(tmp_path):
+    """Steps of Adam approach the solution; the error is about 1 before."""
     os.makedirs(tmp_path / "images")
     rows = [many_dimensions.in_a_process(20, 200)]
     assert rows[0]["error"] < 0.2 < 0.8 < rows[0]["before"]

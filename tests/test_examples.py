@@ -1,4 +1,4 @@
-"""The examples run, in a short form, and print errors that make sense."""
+"""The examples run, in a short form, and print errors below limits."""
 
 import re
 import runpy
@@ -24,8 +24,8 @@ def run(capsys, monkeypatch):
     return run
 
 
-# Short forms, of seed 0 (comments). A limit is ten times that, since rounding alone moves the end
-# of a short run.
+# Short forms, with the errors of seed 0 in comments. A limit is ten times the error, since
+# rounding alone changes the result of a short run.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments", "limits"),
@@ -34,7 +34,7 @@ def run(capsys, monkeypatch):
         ("poisson.py", "--epochs 200 --points 10", {"error": 6e-5}),
         # 1.5e-03
         ("burgers.py", "--epochs 200 --points 400", {"error": 1.5e-2}),
-        # As they are, half a minute each: short forms are too far from the end to tell. 1.8e-04 both.
+        # In full, half a minute each: short forms do not converge enough to test. Both 1.8e-04.
         pytest.param(
             "korteweg_de_vries.py", "", {"error": 1.8e-3}, marks=pytest.mark.study
         ),
@@ -63,7 +63,7 @@ def run(capsys, monkeypatch):
         ),
     ],
 )
-def test_equations(run, name, arguments, limits):
+def test_equations_have_small_errors(run, name, arguments, limits):
     lines = run(name, *arguments.split()).splitlines()
     errors = {line.split()[0]: float(line.split()[-1]) for line in lines}
     for key, limit in limits.items():
@@ -81,78 +81,83 @@ def etdrk4(num_modes, num_steps, num_rows):
         return values.mean(axis=1).real / num_steps
 
     half = mean((np.exp(z / 2) - 1) / z)
-    one = mean((-4 - z + np.exp(z) * (4 - 3 * z + z**2)) / z**3)
-    two = mean((2 + z + np.exp(z) * (z - 2)) / z**3)
-    three = mean((-4 - 3 * z - z**2 + np.exp(z) * (4 - z)) / z**3)
-    kept = np.abs(wave) < np.pi * num_modes / 3  # Squares of these are exact.
+    first = mean((-4 - z + np.exp(z) * (4 - 3 * z + z**2)) / z**3)
+    second = mean((2 + z + np.exp(z) * (z - 2)) / z**3)
+    third = mean((-4 - 3 * z - z**2 + np.exp(z) * (4 - z)) / z**3)
+    is_resolved = np.abs(wave) < np.pi * num_modes / 3  # Squares of these are exact.
 
-    def change(modes):
-        return -2.5j * wave * kept * np.fft.fft(np.fft.ifft(modes).real ** 2)
+    def nonlinear_term(modes):
+        return -2.5j * wave * is_resolved * np.fft.fft(np.fft.ifft(modes).real ** 2)
 
     u = np.fft.fft(-np.sin(np.pi * (np.arange(num_modes) / num_modes * 2.0 - 1.0)))
     rows = [u]
     for _ in range(num_steps):
-        at_u = change(u)
+        at_u = nonlinear_term(u)
         a = np.exp(linear / 2) * u + half * at_u
-        at_a = change(a)
+        at_a = nonlinear_term(a)
         b = np.exp(linear / 2) * u + half * at_a
-        at_b = change(b)
+        at_b = nonlinear_term(b)
         c = np.exp(linear / 2) * a + half * (2 * at_b - at_u)
-        u = np.exp(linear) * u + one * at_u + 2 * two * (at_a + at_b) + three * change(c)
+        u = (
+            np.exp(linear) * u
+            + first * at_u
+            + 2 * second * (at_a + at_b)
+            + third * nonlinear_term(c)
+        )
         rows.append(u)
     return np.fft.ifft(rows[:: num_steps // num_rows]).real
 
 
-def distance(one, other):
-    return np.linalg.norm(one - other) / np.linalg.norm(other)
+def relative_distance(values, reference):
+    return np.linalg.norm(values - reference) / np.linalg.norm(reference)
 
 
 @pytest.mark.slow
-def test_the_solution_of_kuramoto_sivashinsky_is_that_of_another_method(monkeypatch):
+def test_kuramoto_sivashinsky_solution_agrees_with_etdrk4(monkeypatch):
     path = str(EXAMPLES / "kuramoto_sivashinsky.py")
     monkeypatch.setattr(sys, "argv", [path, "--epochs", "1", "--points", "20"])
     exact = runpy.run_path(path, run_name="__main__")["exact"]
     coarse, fine = etdrk4(192, 2500, 100), etdrk4(192, 5000, 100)
-    # Measured: 1.5e-7, a sixteenth of which is left in the finer one, and 2.8e-7. The error of
-    # the network is a hundred times that.
-    assert distance(coarse, fine) < 1e-6
-    assert distance(exact[:, ::4], fine[:, ::3]) < 1e-6
+    # Measured: 1.5e-7, of which the finer one has a sixteenth, and 2.8e-7. The error of the
+    # network is a hundred times larger.
+    assert relative_distance(coarse, fine) < 1e-6
+    assert relative_distance(exact[:, ::4], fine[:, ::3]) < 1e-6
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The derivative of order 2 is 0 at every point")
-def test_article(run):
+def test_article_prints_errors_of_second_derivatives(run):
     lines = run("article.py", "--epochs", "60").splitlines()
     assert [line.split()[0] for line in lines] == ["relu", "tanh", "softplus"]
     relu, tanh, softplus = (float(line.split()[-1]) for line in lines)
-    # ReLU has the error of y'' = 0, whatever it learns: the mean of the exact y''^2.
+    # ReLU always has the error of y'' = 0, the mean of the exact y''^2.
     assert relu == pytest.approx(0.93, abs=0.01)
-    # Seed 0, after 60 iterations: 4.1e-3 and 4.4e-3 of it. Another machine rounds in another
-    # way, which 60 iterations make large: other seeds gave up to 4.2e-2.
+    # Seed 0, after 60 iterations: 4.1e-3 and 4.4e-3 of it. Other machines round differently,
+    # which 60 iterations amplify: other seeds had up to 4.2e-2.
     assert tanh < 0.2 * relu and softplus < 0.2 * relu
 
 
 @pytest.mark.slow
-def test_existing_project(run):
-    found = dict(re.findall(r"(\w+) (\S+)", run("existing_project.py", "--epochs", "30")))
-    assert list(found) == ["loss", "y_mse", "dy_mse", "d2y_mse"]
+def test_existing_project_prints_errors(run):
+    values = dict(re.findall(r"(\w+) (\S+)", run("existing_project.py", "--epochs", "30")))
+    assert list(values) == ["loss", "y_mse", "dy_mse", "d2y_mse"]
     # Measured: 8.2e-3. A constant has the variance of y, about 0.1.
-    assert float(found["y_mse"]) < 0.04
+    assert float(values["y_mse"]) < 0.04
 
 
 @pytest.mark.slow
-def test_vibrations(run):
-    found = dict(
+def test_vibrations_prints_the_frequency(run):
+    values = dict(
         line.split() for line in run("vibrations.py", "--epochs", "300").splitlines()
     )
-    frequency, exact = float(found["frequency"]), float(found["exact"])
-    # 1.2 sqrt(2 / 0.75). Measured after 300 iterations: 1.95994, off by 1.8e-4.
+    frequency, exact = float(values["frequency"]), float(values["exact"])
+    # 1.2 sqrt(2 / 0.75). Measured after 300 iterations: 1.95994, an error of 1.8e-4.
     assert exact == pytest.approx(1.95959, abs=1e-5)
     assert frequency == pytest.approx(exact, rel=1e-3)
 
 
 @pytest.mark.slow
-def test_sobolev(run):
+def test_sobolev_training_has_smaller_derivative_errors(run):
     plain, sobolev = (
         {key: float(value) for key, value in re.findall(r"(\w+) (\S+e\S+)", line)}
         for line in run("sobolev.py", "--epochs", "200").splitlines()
@@ -162,20 +167,20 @@ def test_sobolev(run):
 
 
 @pytest.mark.slow
-def test_repair(run, tmp_path):
+def test_repair_reduces_the_error_and_writes_a_figure(run, tmp_path):
     figure = tmp_path / "repair.png"
     lines = run("repair.py", "--epochs", "100", "--figure", str(figure)).splitlines()
     relu, smooth = (float(line.split()[-1]) for line in lines[-2:])
-    # The mean of the exact y''^2 is 21; after 500 iterations 7e-3 of it were left.
+    # The mean of the exact y''^2 is 21; after 500 iterations the error was 7e-3 of it.
     assert relu == pytest.approx(21.0, rel=0.05) and smooth < 0.5 * relu
     assert figure.exists()
 
 
-def test_every_example_is_tested_and_has_a_picture():
+def test_every_example_is_tested_and_has_a_figure():
     source = Path(__file__).read_text()
     for path in EXAMPLES.glob("*.py"):
         assert f'"{path.name}"' in source
-        # Both are for the site, which shows the picture, and for notebooks of it.
+        # The site needs both options, for the gallery and its notebooks.
         assert all(f'"{option}"' in path.read_text() for option in ("--epochs", "--figure"))
 
 

@@ -1,4 +1,4 @@
-"""Comparisons that are killed, damaged, or two at a time; see killed_comparisons.py."""
+"""Comparisons that are killed, damaged, or run twice at a time: killed_comparisons.py."""
 
 import os
 
@@ -8,7 +8,7 @@ from scripts import printed
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forks here")
 
 
-def counted(job, number):
+def counts_of(job, number):
     return printed("killed_comparisons.py", job, number)
 
 
@@ -17,33 +17,33 @@ LONG = pytest.param(200, marks=pytest.mark.study)
 
 
 @pytest.mark.parametrize("number", [SHORT, LONG])
-def test_kills_lose_nothing_and_mix_nothing(number):
-    found = counted("kills", number)
-    assert found["kills"] >= number and found["met"] > 0
-    assert found["complete"] == found["comparisons"] > 0
-    assert found["tracebacks"] == found["lost"] == found["wrong"] == 0
-    assert found["leftovers"] == 0
-    # Workers look for their parent once a second; the rest is for a loaded machine.
-    assert found["slowest_end_in_seconds"] < 30
+def test_killed_comparisons_lose_and_mix_no_runs(number):
+    counts = counts_of("kills", number)
+    assert counts["kills"] >= number and counts["met"] > 0
+    assert counts["complete"] == counts["comparisons"] > 0
+    assert counts["tracebacks"] == counts["lost"] == counts["wrong"] == 0
+    assert counts["leftovers"] == 0
+    # Workers check their parent once a second; the rest is for a loaded machine.
+    assert counts["slowest_end_in_seconds"] < 30
 
 
 @pytest.mark.parametrize(
     "number",
     [pytest.param(50, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.study)],
 )
-def test_damaged_files_are_refused_or_of_no_effect(number):
-    found = counted("damages", number)
-    # The last runs of the journal are made again where it is cut, as by a kill.
-    assert found["refused"] + found["of no effect"] + found["made again"] == number
-    assert found["altered"] == 0 and found["refused"] > number / 2
+def test_damaged_files_raise_or_have_no_effect(number):
+    counts = counts_of("damages", number)
+    # If the journal is cut, as by a kill, its last runs are made again.
+    assert counts["refused"] + counts["of no effect"] + counts["made again"] == number
+    assert counts["altered"] == 0 and counts["refused"] > number / 2
 
 
 @pytest.mark.parametrize(
     "number",
     [pytest.param(2, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.study)],
 )
-def test_two_commands_in_one_directory(number):
-    found = counted("pairs", number)
-    assert found["one worked"] == found["complete"] == number
-    assert found["told so"] + found["told late"] == number
-    assert found["tracebacks"] == found["wrong"] == 0
+def test_second_command_in_one_directory_is_rejected(number):
+    counts = counts_of("pairs", number)
+    assert counts["one worked"] == counts["complete"] == number
+    assert counts["told so"] + counts["told late"] == number
+    assert counts["tracebacks"] == counts["wrong"] == 0

@@ -1,4 +1,4 @@
-"""tools/mutations.py: the changes that it makes, and those that tests do not notice."""
+"""tools/mutations.py: the mutations, and the report of those that tests do not notice."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ def mutants(monkeypatch):
     return mutants
 
 
-CHANGES = {
+MUTATIONS = {
     "a comparison": ("x < y", {"x <= y"}),
     "a chain of them": ("x < y != z", {"x <= y != z", "x < y == z"}),
     "a sum": ("x + y", {"x - y"}),
@@ -38,38 +38,38 @@ CHANGES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_each_change_is_made_alone(mutants, name):
-    before, after = CHANGES[name]
-    wrapped = '"""Text."""\na: (1, 0)\n\ndef f():\n    return {}'
-    found = [text for _, text in mutants(wrapped.replace("{}", before))]
-    without = wrapped.replace("return {}", "pass")
-    assert sorted(found) == sorted(
-        [without, *(wrapped.replace("{}", one) for one in after)]
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_each_mutation_is_made_separately(mutants, name):
+    before, after = MUTATIONS[name]
+    template = '"""Text."""\na: (1, 0)\n\ndef f():\n    return {}'
+    mutated = [text for _, text in mutants(template.replace("{}", before))]
+    without_return = template.replace("return {}", "pass")
+    assert sorted(mutated) == sorted(
+        [without_return, *(template.replace("{}", expression) for expression in after)]
     )
 
 
 @pytest.mark.parametrize(
     "statement", ["x = y", "x += y", "f(x)", "del x", "raise x", "continue", "break"]
 )
-def test_a_statement_is_dropped(mutants, statement):
+def test_statement_is_removed(mutants, statement):
     source = f"while x:\n    {statement}\n    y.append(x)"
     assert source.replace(statement, "pass") in [text for _, text in mutants(source)]
 
 
-# The tool three times in one process, since it imports Keras: with tests that look at one of three
-# changes, that do not import the module, and that fail.
-TESTS = [
+# Three runs of the tool in one process, since it imports Keras: with tests that miss one of three
+# mutations, that do not import the module, and that fail.
+TEST_FILES = [
     "import module\n\ndef test_larger():\n    assert module.larger(3, 2) == 3\n",
     "def test_nothing():\n    pass\n",
     "def test_all():\n    assert False\n",
 ]
-RUNS = f"""
+PROGRAM = f"""
 import contextlib, io, json, pathlib, sys
 sys.path.insert(0, {str(TOOLS)!r})
 import mutations
 sys.argv = ["mutations.py", "module.py", "--", "test_module.py"]
-for tests in {TESTS!r}:
+for tests in {TEST_FILES!r}:
     pathlib.Path("test_module.py").write_text(tests)
     printed = io.StringIO()
     try:
@@ -82,23 +82,23 @@ for tests in {TESTS!r}:
 
 
 @pytest.mark.slow
-def test_what_the_tests_do_not_look_at_is_printed(tmp_path):
+def test_unnoticed_mutations_are_printed(tmp_path):
     (tmp_path / "module.py").write_text("def larger(x, y):\n    return x if x > y else y\n")
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    done = subprocess.run(
-        [sys.executable, "-c", RUNS],
+    process = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
-    looked_at, not_imported, failing = map(json.loads, done.stdout.splitlines())
-    assert looked_at[0].splitlines() == [
+    unnoticed, not_imported, failing = map(json.loads, process.stdout.splitlines())
+    assert unnoticed[0].splitlines() == [
         "module.py:2",
         "-    return x if x > y else y",
         "+    return x if x >= y else y",
         "1 of 3 changes were not noticed.",
     ]
-    assert looked_at[1] == 1
+    assert unnoticed[1] == 1
     assert "do not import module.py of the copy" in not_imported[1]
     assert "fail without any change" in failing[1]

@@ -1,4 +1,4 @@
-"""What tools/other_projects.py holds derivatives against, and what it writes."""
+"""tools/other_projects.py: its reference derivatives, outcomes and page."""
 
 import importlib
 import sys
@@ -14,7 +14,7 @@ TOOLS = Path(__file__).parent.parent / "tools"
 
 
 @pytest.fixture
-def imported(monkeypatch):
+def import_tool(monkeypatch):
     """Returns a function that imports a script of the tools, for one test."""
     monkeypatch.setattr(sys, "path", [str(TOOLS), str(TOOLS / "projects"), *sys.path])
     before = set(sys.modules)
@@ -32,11 +32,11 @@ def offset(x):
 
 
 @pytest.mark.parametrize("function", [steep, offset])
-def test_differences_are_derivatives(function, imported, rng):
-    trial = imported("trial")
+def test_differences_agree_with_derivatives(function, import_tool, rng):
+    trial = import_tool("trial")
     x = rng.uniform(0.5, 1.0, size=(4, 2))
     call, z = trial.by_one_input(function, x, None)
-    # Sixth order in float64: a tenth of what the page calls right.
+    # Sixth order in float64: a tenth of the tolerance of the page.
     limit = trial.TOLERANCE / 10
     jacobian, laplacian = (
         keras_smooth.jacobian(function, x),
@@ -50,7 +50,7 @@ def test_differences_are_derivatives(function, imported, rng):
     assert trial.relative(trial.contracted(function, x, None, v), along) < 1e-12
 
 
-ENDS = {
+OUTCOMES = {
     "wrong": lambda: 2e-5,
     "right": lambda: 1e-6,
     "runs: 3": lambda: "runs: 3",
@@ -60,16 +60,16 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("end", ENDS)
-def test_ends_are_told_apart(end, imported):
-    trial = imported("trial").Trial("a model")
-    trial.note("what", ENDS[end])
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_outcomes_of_a_trial_are_noted(outcome, import_tool):
+    trial = import_tool("trial").Trial("a model")
+    trial.note("what", OUTCOMES[outcome])
     ((_, noted, _),) = trial.lines
-    assert noted.startswith(end)
+    assert noted.startswith(outcome)
 
 
-def test_lines_of_a_project_are_replaced(imported, tmp_path, monkeypatch):
-    tool = imported("other_projects")
+def test_lines_of_a_project_are_replaced_on_the_page(import_tool, tmp_path, monkeypatch):
+    tool = import_tool("other_projects")
     page = tmp_path / "page.md"
     head = "| " + " | ".join(tool.COLUMNS) + " |"
     page.write_text(
@@ -82,7 +82,7 @@ def test_lines_of_a_project_are_replaced(imported, tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-def test_each_project_has_its_script(imported):
-    tool = imported("other_projects")
+def test_each_project_has_its_script(import_tool):
+    tool = import_tool("other_projects")
     scripts = {path.name for path in (TOOLS / "projects").glob("with_*.py")}
     assert {project.script for project in tool.PROJECTS} == scripts

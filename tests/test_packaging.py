@@ -1,4 +1,4 @@
-"""What an index, conda and a citation are told is what the project says of itself."""
+"""Metadata for the package index, conda and citations agree with each other."""
 
 import os
 import re
@@ -22,26 +22,28 @@ CONDA_NAMES = {"matplotlib-base": "matplotlib"}
 
 def requirements(text: str) -> dict[str, str]:
     """Returns the bounds of packages by name, from lines of either file."""
-    found = re.findall(r'^ +(?:"|- )([\w-]+) ?(>=[\d.]+)', text, re.MULTILINE)
-    return {CONDA_NAMES.get(name, name): bound for name, bound in found}
+    bounds = re.findall(r'^ +(?:"|- )([\w-]+) ?(>=[\d.]+)', text, re.MULTILINE)
+    return {CONDA_NAMES.get(name, name): bound for name, bound in bounds}
 
 
 def own_requirements() -> dict[str, str]:
-    own = re.search(r"^dependencies = \[(.*?)^\]", PROJECT, re.DOTALL | re.MULTILINE)[1]
-    return requirements(own)
+    dependencies = re.search(
+        r"^dependencies = \[(.*?)^\]", PROJECT, re.DOTALL | re.MULTILINE
+    )[1]
+    return requirements(dependencies)
 
 
-def test_what_would_move_other_packages_is_not_asked_of_pip():
-    """A TensorFlow beside another build, Keras over keras-nightly, and NumPy 2 for 1."""
-    movers = {"tensorflow", "keras", "matplotlib"}
-    assert own_requirements() and not movers & set(own_requirements())
+def test_dependencies_would_replace_no_other_packages():
+    """TensorFlow beside another build, Keras over keras-nightly, and NumPy 2 instead of 1."""
+    replacing = {"tensorflow", "keras", "matplotlib"}
+    assert own_requirements() and not replacing & set(own_requirements())
     bounds = ", ".join(f'"{name}>={version}"' for name, version in checks.OLDEST.items())
     assert f'\ntensorflow = ["keras-smooth[plot]", {bounds}]\n' in PROJECT
 
 
-def test_recipe_has_the_dependencies():
-    """Those of the extra `tensorflow` too: conda heeds what is installed, and its builds of
-    TensorFlow have one name.
+def test_conda_recipe_has_the_dependencies():
+    """Also those of the extra `tensorflow`: conda respects installed packages, and its builds
+    of TensorFlow have one name.
     """
     python = re.search(r'requires-python = "(.*)"', PROJECT)[1]
     run = RECIPE.partition("  run:\n")[2].partition("\ntest:")[0]
@@ -51,7 +53,7 @@ def test_recipe_has_the_dependencies():
     assert requirements(run) == {"python": python, **extras, **own_requirements()}
 
 
-def test_recipe_has_the_version():
+def test_conda_recipe_has_the_version():
     assert f'set version = "{keras_smooth.__version__}"' in RECIPE
 
 
@@ -62,35 +64,35 @@ def test_citation_is_of_the_last_release():
     assert f'\ndate-released: "{date}"\n' in citation
 
 
-def test_minor_versions_of_python():
+def test_documented_python_versions_are_the_classifiers():
     classified = re.findall(r"Python :: (3\.\d+)", PROJECT)
     page = (ROOT / "docs" / "versions.md").read_text()
     assert f"Python {classified[0]} to {classified[-1]}" in page
 
 
 @pytest.mark.parametrize(("package", "column"), [("tensorflow", 0), ("keras", 1)])
-def test_oldest_versions_are_those_that_were_tried(package, column):
+def test_oldest_supported_versions_are_in_the_tested_table(package, column):
     page = (ROOT / "docs" / "versions.md").read_text()
-    tried = re.findall(r"^\| (\d\.\d+)\S* \| (\d\.\d+)\S* \|", page, re.MULTILINE)
-    minor = min((row[column] for row in tried), key=lambda text: int(text.split(".")[1]))
+    tested = re.findall(r"^\| (\d\.\d+)\S* \| (\d\.\d+)\S* \|", page, re.MULTILINE)
+    minor = min((row[column] for row in tested), key=lambda text: int(text.split(".")[1]))
     assert minor == checks.OLDEST[package]
 
 
 @pytest.mark.skipif(not RELEASE.exists(), reason="the sdist has no workflows")
-def test_the_release_turns_links_into_addresses(tmp_path):
+def test_release_turns_relative_links_into_addresses(tmp_path):
     for name in ("README.md", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     step = re.search(
         r"- name: Addresses\n +run: \|\n((?: {10}.*\n|\n)+)", RELEASE.read_text()
     )
-    where = {
+    variables = {
         "GITHUB_SERVER_URL": "https://example.org",
         "GITHUB_REPOSITORY": "owner/name",
         "GITHUB_REF_NAME": "v1.2.3",
     }
     script = textwrap.dedent(step[1])
     subprocess.run(
-        ["bash", "-ec", script], cwd=tmp_path, env={**os.environ, **where}, check=True
+        ["bash", "-ec", script], cwd=tmp_path, env={**os.environ, **variables}, check=True
     )
     links = re.findall(r"\]\(([^)]*)\)", (tmp_path / "README.md").read_text())
     assert [link for link in links if not link.startswith("https://")] == []
@@ -99,8 +101,8 @@ def test_the_release_turns_links_into_addresses(tmp_path):
     assert "[project.urls]" in (tmp_path / "pyproject.toml").read_text()
 
 
-def test_the_command_is_a_module_beside_the_package():
-    """Importing the package would import TensorFlow before it is known whether it is needed."""
+def test_command_is_a_module_beside_the_package():
+    """Importing the package would import TensorFlow even if the command does not need it."""
     script = re.search(r'^keras-smooth = "(\w+):main"$', PROJECT, re.MULTILINE)[1]
     source = re.search(rf'^"(.+)" = "{script}.py"$', PROJECT, re.MULTILINE)[1]
     assert "def main()" in (ROOT / source).read_text()

@@ -1,4 +1,4 @@
-"""Figures show themselves: as the value of a notebook's cell, and in a window of a script."""
+"""Figures are displayed: as the value of a notebook cell, and in windows of a script."""
 
 import os
 import subprocess
@@ -9,8 +9,8 @@ import pytest
 
 from keras_smooth.presentation import figures
 
-# A screen that needs none: it says which figures it shows.
-SCREEN = """
+# A backend without a display, which prints the figures that it would show.
+BACKEND = """
 from matplotlib import _pylab_helpers, backend_bases
 from matplotlib.backends import backend_agg
 
@@ -24,7 +24,7 @@ class FigureCanvas(backend_agg.FigureCanvasAgg):
     manager_class = FigureManager
 """
 
-# What is done with the windows 1 and 2; what is printed when the script ends.
+# Code after the windows 1 and 2 are made; the output when the script ends.
 SCRIPTS = {
     "left alone": ("", "shown [1, 2]"),
     "one is written to a file": ("first.savefig('a.png')", "shown [2]"),
@@ -42,30 +42,30 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_windows_of_a_script(name, tmp_path):
-    done, printed = SCRIPTS[name]
-    (tmp_path / "screen.py").write_text(SCREEN)
-    # TensorFlow is not needed, and takes seconds: the room alone is imported.
-    room = os.path.dirname(figures.__file__)
+def test_windows_are_shown_at_the_end_of_a_script(name, tmp_path):
+    code, printed = SCRIPTS[name]
+    (tmp_path / "screen.py").write_text(BACKEND)
+    # TensorFlow takes seconds to import: only the module `presentation` is imported.
+    folder = os.path.dirname(figures.__file__)
     script = f"""
 import importlib, sys, types
-for name, path in (("keras_smooth", {os.path.dirname(room)!r}),):
+for name, path in (("keras_smooth", {os.path.dirname(folder)!r}),):
     package = types.ModuleType(name); package.__path__ = [path]; sys.modules[name] = package
 from keras_smooth.presentation import figures
 assert "matplotlib" not in sys.modules
 first, second = figures.shown(2, 2), figures.shown(2, 2)
 figures.new(2, 2)
-{done}
+{code}
 """
-    run = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True, text=True, cwd=tmp_path,
         env={**os.environ, "MPLBACKEND": "module://screen", "PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
-    assert (run.stdout.strip(), run.stderr) == (printed, "")
+    assert (process.stdout.strip(), process.stderr) == (printed, "")
 
 
-def test_a_figure_without_a_screen(monkeypatch):
+def test_show_without_a_display_warns(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", None)
     figure = figures.shown(2, 2)
     figure.subplots().plot([1.0, 2.0])
@@ -74,15 +74,15 @@ def test_a_figure_without_a_screen(monkeypatch):
         figure.show()
 
 
-def test_a_figure_in_a_notebook(monkeypatch):
-    shown = []
+def test_figure_is_displayed_in_a_notebook(monkeypatch):
+    displayed = []
     notebook = types.SimpleNamespace(
         version_info=(9, 0),
         get_ipython=lambda: types.SimpleNamespace(kernel="a kernel"),
-        display=types.SimpleNamespace(display=shown.append),
+        display=types.SimpleNamespace(display=displayed.append),
     )
     monkeypatch.setitem(sys.modules, "IPython", notebook)
     figure = figures.shown(2, 2)
     assert figure._repr_png_().startswith(b"\x89PNG")
     figure.show()
-    assert shown == [figure]
+    assert displayed == [figure]

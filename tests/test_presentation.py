@@ -1,4 +1,4 @@
-"""Results show themselves: one line, a table in print, and the same table in a notebook."""
+"""Results as text and in notebooks: repr, tables, charts."""
 
 import copy
 import html.parser
@@ -22,11 +22,11 @@ from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 
 ROOT = Path(__file__).parents[1]
 X = np.linspace(-1.0, 1.0, 5)[:, None]
-HOSTILE = "<script>alert('&')</script>\x1b[31m"
+TEXT_WITH_MARKUP = "<script>alert('&')</script>\x1b[31m"
 
 
-class Page(html.parser.HTMLParser):
-    """What a browser makes of a page: its cells, and how its tags nest."""
+class ParsedPage(html.parser.HTMLParser):
+    """The cells of tables on a page; checks that tags are nested correctly."""
 
     def __init__(self, text):
         super().__init__()
@@ -61,12 +61,12 @@ def network(**arguments):
 
 
 def monitor(num_epochs):
-    made = keras_smooth.DerivativeMonitor(X, keras.ops.square)
-    made.set_model(network())
-    made.on_train_begin()
+    callback = keras_smooth.DerivativeMonitor(X, keras.ops.square)
+    callback.set_model(network())
+    callback.on_train_begin()
     for epoch in range(num_epochs):
-        made.on_epoch_end(epoch)
-    return made
+        callback.on_epoch_end(epoch)
+    return callback
 
 
 RESULTS = {
@@ -123,50 +123,64 @@ RESULTS = {
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_result(name):
+def test_results_have_repr_html_and_text(name):
     make, line, row = RESULTS[name]
     result = make()
     assert repr(result).startswith(line) and "\n" not in repr(result)
-    page = Page(result._repr_html_())
+    page = ParsedPage(result._repr_html_())
     assert row in [cells[: len(row)] for cells in page.rows]
-    # Print has the same cells, in the same lines.
+    # The text has the same cells, in the same lines.
     lines = [line.split() for line in str(result).splitlines()]
     for cells in page.rows:
         assert " ".join(cells).split() in lines
 
 
-def test_cells_are_text_wherever_they_come_from():
-    page = Page(Table(("a",), [(HOSTILE,)], HOSTILE, [HOSTILE]).html())
+def test_markup_in_cells_is_escaped():
+    page = ParsedPage(
+        Table(("a",), [(TEXT_WITH_MARKUP,)], TEXT_WITH_MARKUP, [TEXT_WITH_MARKUP]).html()
+    )
     assert "script" not in page.tags and not page.open
-    assert page.rows[-1] == [HOSTILE.replace("\x1b", "?")]
-    assert "\x1b" not in Table(("a",), [(HOSTILE,)], HOSTILE, [HOSTILE]).text()
+    assert page.rows[-1] == [TEXT_WITH_MARKUP.replace("\x1b", "?")]
+    assert (
+        "\x1b"
+        not in Table(
+            ("a",), [(TEXT_WITH_MARKUP,)], TEXT_WITH_MARKUP, [TEXT_WITH_MARKUP]
+        ).text()
+    )
 
 
-def test_names_of_layers_are_text():
+def test_markup_in_layer_names_is_escaped():
     model = network()
-    model.layers[0]._name = HOSTILE
-    found = keras_smooth.audit(model, X)
-    assert "<script" not in found._repr_html_() and "\x1b" not in str(found)
+    model.layers[0]._name = TEXT_WITH_MARKUP
+    report = keras_smooth.audit(model, X)
+    assert "<script" not in report._repr_html_() and "\x1b" not in str(report)
 
 
-def test_colors_are_those_of_the_page():
-    """No color of text is set alone, so that light and dark pages both can be read."""
-    page = Page(Table(("a", "b"), [("1", "2")], "title", ["note"]).html())
-    properties = {style.split(":")[0] for all in page.styles for style in all.split("; ")}
+def test_tables_set_no_colors():
+    """Tables have the colors of the page, so that they are legible on light and dark pages."""
+    page = ParsedPage(Table(("a", "b"), [("1", "2")], "title", ["note"]).html())
+    properties = {
+        style.split(":")[0]
+        for declarations in page.styles
+        for style in declarations.split("; ")
+    }
     assert properties == {"text-align", "white-space", "overflow-x"}
     assert "style" not in page.tags
 
 
 @pytest.mark.parametrize("tone", Tone)
-def test_letters_can_be_read_on_their_own_background(tone):
-    page = Page(Table(("a", "b"), [("1", "faulty")], tones={"faulty": tone}).html())
-    (style,) = [each for each in page.styles if "color: #fff" in each]
+def test_contrast_of_colored_cells_meets_wcag(tone):
+    page = ParsedPage(Table(("a", "b"), [("1", "faulty")], tones={"faulty": tone}).html())
+    (style,) = [style for style in page.styles if "color: #fff" in style]
     background = tone.value.background
     assert f"background: {background}" in style
     channels = [int(background[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    linear = [
+        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
+        for channel in channels
+    ]
     luminance = np.dot([0.2126, 0.7152, 0.0722], linear)
-    # What WCAG 2 asks for of text, level AA; white has the luminance 1.
+    # The contrast that WCAG 2 requires for text, level AA; white has the luminance 1.
     assert 1.05 / (luminance + 0.05) >= 4.5
 
 
@@ -186,10 +200,10 @@ class Broken(ShownAsTable):
         raise ValueError("no model")
 
 
-def test_showing_never_raises(capsys, monkeypatch):
+def test_show_never_raises(capsys, monkeypatch):
     assert str(Broken(has_table=False)) == "<Broken>"
     assert Broken(has_table=False)._repr_html_() is None
-    assert Page(Broken(has_table=True)._repr_html_()).rows == [["a"], ["1"]]
+    assert ParsedPage(Broken(has_table=True)._repr_html_()).rows == [["a"], ["1"]]
     Broken(has_table=False).show()
     assert capsys.readouterr().out == "<Broken>\n"
 
@@ -205,7 +219,9 @@ def terminal(encoding="utf-8"):
     [({}, True, True), ({}, False, False), ({"NO_COLOR": "1"}, True, False),
      ({"TERM": "dumb"}, True, False)],
 )  # fmt: skip
-def test_colors_of_a_terminal(monkeypatch, environment, is_terminal, is_colored):
+def test_show_uses_colors_only_in_a_color_terminal(
+    monkeypatch, environment, is_terminal, is_colored
+):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     for name, value in environment.items():
@@ -216,15 +232,15 @@ def test_colors_of_a_terminal(monkeypatch, environment, is_terminal, is_colored)
     monkeypatch.setattr(sys, "stdout", file)
     result.show()
     file.seek(0)
-    shown = file.read()
-    assert ("\x1b[32m6 (TARGET)\x1b[0m" in shown) == is_colored
-    # Colors move no column.
+    output = file.read()
+    assert ("\x1b[32m6 (TARGET)\x1b[0m" in output) == is_colored
+    # Colors do not shift columns.
     for code in ("\x1b[32m", "\x1b[0m"):
-        shown = shown.replace(code, "")
-    assert shown == f"{result}\n"
+        output = output.replace(code, "")
+    assert output == f"{result}\n"
 
 
-def test_a_terminal_of_few_characters(monkeypatch):
+def test_show_escapes_characters_outside_the_encoding(monkeypatch):
     file = terminal("ascii")
     result = Broken(has_table=True)
     result._table = lambda: Table(("a",), [("\u03b1",)])
@@ -234,19 +250,19 @@ def test_a_terminal_of_few_characters(monkeypatch):
     assert file.read().splitlines()[-1] == "\\u03b1"
 
 
-def test_show_in_a_notebook(monkeypatch, capsys):
-    shown = []
+def test_show_displays_in_a_notebook(monkeypatch, capsys):
+    displayed = []
     notebook = types.SimpleNamespace(
         get_ipython=lambda: types.SimpleNamespace(kernel="a kernel"),
-        display=types.SimpleNamespace(display=shown.append),
+        display=types.SimpleNamespace(display=displayed.append),
     )
     monkeypatch.setitem(sys.modules, "IPython", notebook)
     result = Broken(has_table=True)
     result.show()
-    assert shown == [result] and capsys.readouterr().out == ""
+    assert displayed == [result] and capsys.readouterr().out == ""
 
 
-# Small curves.
+# Charts.
 
 CURVES = {
     "plain": ([0.0, 1.0, 2.0], [3.0, 1.0, 2.0], 1),
@@ -259,48 +275,60 @@ CURVES = {
 
 @pytest.mark.parametrize("logarithmic", [False, True])
 @pytest.mark.parametrize("name", CURVES)
-def test_charts_are_pictures_without_cut_edges(name, logarithmic):
+def test_curves_and_labels_are_inside_the_chart(name, logarithmic):
     x, y, num_pieces = CURVES[name]
     picture = xml.etree.ElementTree.fromstring(
         svg.chart("title", {"curve": svg.Curve(x, y)}, "x", logarithmic)
     )
     width, height = map(float, picture.get("viewBox").split()[2:])
-    (line,) = [p for p in picture if p.get("stroke") == svg.COLORS[0] and p.get("fill")]
-    assert line.get("d").count("M") == num_pieces
-    places = [
-        tuple(map(float, p.split())) for p in line.get("d").replace("L", "M").split("M")[1:]
+    (line,) = [
+        element
+        for element in picture
+        if element.get("stroke") == svg.COLORS[0] and element.get("fill")
     ]
-    assert all(0 <= a <= width and 0 <= b <= height for a, b in places)
-    # Larger values are higher up.
-    known = [value for value in y if value is not None and not np.isnan(value)]
-    assert np.array_equal(np.argsort([-b for _, b in places]), np.argsort(known))
-    # Of letters of 11 pixels 7 at most are wide.
-    for text in (each for each in picture if each.tag.endswith("text")):
-        at, size = float(text.get("x")), 7 * len(text.text)
+    assert line.get("d").count("M") == num_pieces
+    points = [
+        tuple(map(float, point.split()))
+        for point in line.get("d").replace("L", "M").split("M")[1:]
+    ]
+    assert all(0 <= a <= width and 0 <= b <= height for a, b in points)
+    # Larger values are drawn higher.
+    finite = [value for value in y if value is not None and not np.isnan(value)]
+    assert np.array_equal(np.argsort([-b for _, b in points]), np.argsort(finite))
+    # Letters of 11 pixels are at most 7 pixels wide.
+    for text in (element for element in picture if element.tag.endswith("text")):
+        anchor, text_width = float(text.get("x")), 7 * len(text.text)
         left = (
-            at - size * {"start": 0.0, "middle": 0.5, "end": 1.0}[text.get("text-anchor")]
+            anchor
+            - text_width
+            * {"start": 0.0, "middle": 0.5, "end": 1.0}[text.get("text-anchor")]
         )
-        assert left >= 0 and left + size <= width and float(text.get("y")) <= height
+        assert left >= 0 and left + text_width <= width and float(text.get("y")) <= height
 
 
-def test_charts_are_text_wherever_it_comes_from():
-    chart = svg.chart(HOSTILE, {HOSTILE: svg.Curve([0, 1], [1, 2])}, HOSTILE, False)
-    page = Page(chart)
+def test_markup_in_chart_labels_is_escaped():
+    chart = svg.chart(
+        TEXT_WITH_MARKUP,
+        {TEXT_WITH_MARKUP: svg.Curve([0, 1], [1, 2])},
+        TEXT_WITH_MARKUP,
+        False,
+    )
+    page = ParsedPage(chart)
     assert "script" not in page.tags and "\x1b" not in chart and not page.open
 
 
-def test_there_is_no_chart_of_nothing():
+def test_chart_without_finite_values_is_empty():
     assert svg.chart("title", {"a": svg.Curve([0, 1], [np.nan, None])}, "x", False) == ""
     assert svg.chart("title", {"a": svg.Curve([0, 1], [0.0, -1.0])}, "x", True) == ""
     assert svg.chart("title", {}, "x", True) == ""
 
 
 @pytest.mark.parametrize("name", ["history", "comparison"])
-def test_results_with_curves(name):
+def test_results_with_curves_have_a_chart(name):
     assert "<svg" in RESULTS[name][0]()._repr_html_()
 
 
-# The audit for people.
+# Tables and pictures of audits.
 
 L = keras.layers
 
@@ -313,13 +341,13 @@ def faulty_model():
 POINTS = np.random.default_rng(0).normal(size=(9, 3)).astype("float32")
 
 
-def test_an_audit_says_why_and_what_to_do():
+def test_audit_table_has_reasons_and_remedies():
     keras.utils.set_random_seed(0)
-    found = keras_smooth.audit(faulty_model(), POINTS)
-    lines = str(found).splitlines()
-    names = [row.name for row in found.rows]
+    report = keras_smooth.audit(faulty_model(), POINTS)
+    lines = str(report).splitlines()
+    names = [row.name for row in report.rows]
     (first,) = [line for line in lines if line.startswith(f"{names[0]} and 1 more: ")]
-    # Where samples lie is each layer's own, and not that of two.
+    # The position of samples differs between the two layers and is not in a common line.
     assert "relu has a kink at 0" in first and "one side" not in first
     (second,) = [line for line in lines if line.startswith(f"{names[1]}: ")]
     assert "TensorFlow's own derivative is wrong or missing, from order 2 on" in second
@@ -327,49 +355,49 @@ def test_an_audit_says_why_and_what_to_do():
     assert any(line.startswith("See docs/howto/audit_and_repair.md") for line in lines)
 
 
-def test_an_audit_draws_what_is_wrong():
-    found = keras_smooth.audit(faulty_model(), POINTS)
-    page = found._repr_html_()
-    names = [row.name for row in found.rows]
-    # One picture for layers that say the same, none for the model and for what is right.
+def test_audit_has_a_picture_for_each_wrong_layer():
+    report = keras_smooth.audit(faulty_model(), POINTS)
+    page = report._repr_html_()
+    names = [row.name for row in report.rows]
+    # One picture for layers with equal findings, none for the model and for right layers.
     assert page.count("<svg") == 2
     assert f"y&#39;&#39; of {names[0]}" in page and f"of {names[1]}" in page
-    # Of a layer whose derivative is right, tapes and values are the same.
-    row = found.rows[3]
-    assert found.draw(row) == ""
-    for other in (copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
-        assert other == found and "<svg" not in other._repr_html_()
+    # If the derivative of a layer is right, there is nothing to draw.
+    row = report.rows[3]
+    assert report.draw(row) == ""
+    for duplicate in (copy.deepcopy(report), pickle.loads(pickle.dumps(report))):
+        assert duplicate == report and "<svg" not in duplicate._repr_html_()
 
 
-def test_a_large_layer_has_no_picture(monkeypatch):
+def test_large_layer_has_no_picture(monkeypatch):
     monkeypatch.setattr(pictures, "_MAX_NUMBERS", 7)
-    # Of 3 numbers to 4 is drawn, of 4 to 4 is not.
+    # A layer of 3 inputs and 4 outputs is drawn, one of 4 and 4 is not.
     page = keras_smooth.audit(faulty_model(), POINTS)._repr_html_()
     assert page.count("<svg") == 1
 
 
-def test_a_picture_that_cannot_be_drawn_is_left_out():
+def test_picture_that_cannot_be_drawn_is_omitted():
     model = faulty_model()
-    found = keras_smooth.audit(model, POINTS)
+    report = keras_smooth.audit(model, POINTS)
 
     def broken(*args, **kwargs):
         raise RuntimeError("not now")
 
     model.call = broken
-    page = found._repr_html_()
+    page = report._repr_html_()
     assert "faulty" in page and "<svg" not in page
 
 
-def test_an_audit_of_one_layer_has_one_row():
+def test_audit_of_one_layer_has_one_row():
     layer = L.Dense(3, "relu")
     layer.build((None, 3))
-    found = keras_smooth.audit(layer, POINTS)
-    assert [row[1] for row in Page(found._repr_html_()).rows] == ["class", "Dense"]
-    assert str(found).count("kink at 0") == 1
+    report = keras_smooth.audit(layer, POINTS)
+    assert [row[1] for row in ParsedPage(report._repr_html_()).rows] == ["class", "Dense"]
+    assert str(report).count("kink at 0") == 1
 
 
 @pytest.mark.parametrize("cause", [*Cause])
-def test_causes_name_pages_that_are_there(cause):
+def test_causes_name_existing_pages(cause):
     assert not cause.page or (ROOT / cause.page).exists()
     assert bool(cause.page) == (
         cause.verdict == "faulty" or cause in ("unknown", "mixed", "complex")

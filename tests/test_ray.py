@@ -1,4 +1,4 @@
-"""Comparisons on a Ray cluster: the same results, also where a node of it is killed."""
+"""Comparisons on a Ray cluster: equal results, also if nodes are killed or broken."""
 
 import json
 import os
@@ -28,56 +28,58 @@ def bump(x):
     return x * keras.ops.exp(-keras.ops.square(x))
 
 
-ASKED = {"activations": ["tanh", bump], "seeds": 3, "epochs": 40, "architecture": "2x4"}
+OPTIONS = {"activations": ["tanh", bump], "seeds": 3, "epochs": 40, "architecture": "2x4"}
 
 
 @pytest.fixture(scope="module")
-def local():
-    """The same by processes of this machine, with one thread each."""
-    return keras_smooth.compare(**ASKED, jobs=os.cpu_count())
+def local_result():
+    """The comparison by processes of this machine, with one thread each."""
+    return keras_smooth.compare(**OPTIONS, jobs=os.cpu_count())
 
 
-def numbers(found):
-    """Returns all that does not depend on the clock, for each run."""
+def numbers(result):
+    """Returns all results that do not depend on time, for each run."""
     return {
         key: (
-            one.run.loss, one.run.d2y_mse, one.run.nfev, one.learning["d2y_mse"],
-            *(None if curve is None else bytes(curve) for curve in one.curves),
+            record.run.loss, record.run.d2y_mse, record.run.nfev, record.learning["d2y_mse"],
+            *(None if curve is None else bytes(curve) for curve in record.curves),
         )
-        for key, one in found.results.records.items()
+        for key, record in result.results.records.items()
     }  # fmt: skip
 
 
 @pytest.fixture
-def ray_here(monkeypatch):
+def start_cluster(monkeypatch):
     """A function that starts a cluster of one node with one core."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    # Ray would let all else on this machine go first.
+    # By default, Ray gives its workers a lower priority.
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    # Its death is known sooner than after half a minute.
+    # The default takes half a minute to detect a dead node.
     monkeypatch.setenv("RAY_health_check_period_ms", "1000")
-    with tempfile.TemporaryDirectory(prefix="ray-") as place:
-        monkeypatch.setenv("RAY_TMPDIR", place)
-        os.makedirs(os.path.join(place, "ray"))
+    with tempfile.TemporaryDirectory(prefix="ray-") as directory:
+        monkeypatch.setenv("RAY_TMPDIR", directory)
+        os.makedirs(os.path.join(directory, "ray"))
         head = {"num_cpus": 1, "include_dashboard": False}
-        started = []
+        clusters = []
 
         def start():
-            started.append(cluster_utils.Cluster(initialize_head=True, head_node_args=head))
-            return started[-1]
+            clusters.append(
+                cluster_utils.Cluster(initialize_head=True, head_node_args=head)
+            )
+            return clusters[-1]
 
         yield start
-        for each in started:
-            each.shutdown()
+        for cluster in clusters:
+            cluster.shutdown()
 
 
 @pytest.fixture
-def cluster(ray_here):
-    return ray_here()
+def cluster(start_cluster):
+    return start_cluster()
 
 
-def test_a_cluster_that_loses_a_node_finds_what_one_machine_does(cluster, local):
+def test_cluster_that_loses_a_node_has_the_results_of_one_machine(cluster, local_result):
     node = cluster.add_node(num_cpus=1)
     events = []
 
@@ -86,19 +88,19 @@ def test_a_cluster_that_loses_a_node_finds_what_one_machine_does(cluster, local)
         if isinstance(event, Finished) and node in cluster.worker_nodes:
             cluster.remove_node(node, allow_graceful=False)
 
-    found = keras_smooth.compare(
-        **ASKED, executor="ray", address=cluster.address, handle=handle
+    result = keras_smooth.compare(
+        **OPTIONS, executor="ray", address=cluster.address, handle=handle
     )
-    assert numbers(found) == numbers(local) and not found.failures
-    # What the node was at was told of, and done again.
+    assert numbers(result) == numbers(local_result) and not result.failures
+    # The runs of the dead node are reported and repeated.
     deaths = [event for event in events if isinstance(event, Died)]
     assert deaths and all(death.again for death in deaths)
     assert sum(isinstance(event, Finished) for event in events) == 6
     assert sum(isinstance(event, Progress) for event in events) >= 6 * 40
 
 
-# What is run at the start of Python on a node, and why the node is left out.
-BROKEN = {
+# Code at the start of Python on a node, and the reason why the node is left out.
+BROKEN_NODES = {
     "the package is absent": (
         """
 import sys
@@ -128,35 +130,35 @@ sys.modules["keras"] = None
 }
 
 
-def add_broken(cluster, monkeypatch, place, name):
+def add_broken_node(cluster, monkeypatch, folder, name):
     """Adds a node on which the package cannot be used."""
-    (place / "sitecustomize.py").write_text(BROKEN[name][0])
+    (folder / "sitecustomize.py").write_text(BROKEN_NODES[name][0])
     with monkeypatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(place))
+        patch.setenv("PYTHONPATH", str(folder))
         return cluster.add_node(num_cpus=2)
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_node_that_cannot_is_left_out_and_named(
-    cluster, local, monkeypatch, tmp_path, name
+@pytest.mark.parametrize("name", BROKEN_NODES)
+def test_broken_node_is_left_out_with_a_warning(
+    cluster, local_result, monkeypatch, tmp_path, name
 ):
-    broken = add_broken(cluster, monkeypatch, tmp_path, name)
+    broken = add_broken_node(cluster, monkeypatch, tmp_path, name)
     events = []
     with pytest.warns(RuntimeWarning, match="is left out, and its runs go to others"):
-        found = keras_smooth.compare(
-            **ASKED, executor="ray", address=cluster.address, handle=events.append
+        result = keras_smooth.compare(
+            **OPTIONS, executor="ray", address=cluster.address, handle=events.append
         )
-    assert numbers(found) == numbers(local) and not found.failures
+    assert numbers(result) == numbers(local_result) and not result.failures
     assert not any(isinstance(event, Died) for event in events)
     (left_out,) = (event for event in events if isinstance(event, LeftOut))
     assert broken.unique_id[:8] in left_out.node or broken.node_id[:8] in left_out.node
-    assert BROKEN[name][1] in left_out.reason
+    assert BROKEN_NODES[name][1] in left_out.reason
 
 
-def test_one_node_cannot_one_is_killed_and_the_third_does_it(
-    cluster, local, monkeypatch, tmp_path
+def test_one_working_node_beside_a_broken_and_a_killed_one(
+    cluster, local_result, monkeypatch, tmp_path
 ):
-    add_broken(cluster, monkeypatch, tmp_path, "the package is absent")
+    add_broken_node(cluster, monkeypatch, tmp_path, "the package is absent")
     killed = cluster.add_node(num_cpus=1)
 
     def handle(event):
@@ -164,18 +166,18 @@ def test_one_node_cannot_one_is_killed_and_the_third_does_it(
             cluster.remove_node(killed, allow_graceful=False)
 
     with pytest.warns(RuntimeWarning, match="is left out"):
-        found = keras_smooth.compare(
-            **ASKED, executor="ray", address=cluster.address, handle=handle
+        result = keras_smooth.compare(
+            **OPTIONS, executor="ray", address=cluster.address, handle=handle
         )
-    assert numbers(found) == numbers(local) and not found.failures
+    assert numbers(result) == numbers(local_result) and not result.failures
 
 
-def test_without_a_node_that_can_the_runs_have_failed(monkeypatch, tmp_path, ray_here):
-    (tmp_path / "sitecustomize.py").write_text(BROKEN["the package is absent"][0])
+def test_cluster_of_broken_nodes_raises(monkeypatch, tmp_path, start_cluster):
+    (tmp_path / "sitecustomize.py").write_text(BROKEN_NODES["the package is absent"][0])
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    cluster = ray_here()
-    words = "tanh, seed 0 .* has failed: no node of the Ray cluster can do it: ModuleNot"
-    with pytest.raises(RuntimeError, match=words):
+    cluster = start_cluster()
+    message = "tanh, seed 0 .* has failed: no node of the Ray cluster can do it: ModuleNot"
+    with pytest.raises(RuntimeError, match=message):
         with pytest.warns(RuntimeWarning, match="is left out"):
             keras_smooth.compare(
                 ["tanh"], 1, epochs=2, executor="ray", address=cluster.address
@@ -183,24 +185,24 @@ def test_without_a_node_that_can_the_runs_have_failed(monkeypatch, tmp_path, ray
 
 
 @pytest.mark.study
-def test_all_activations_and_twenty_seeds_on_a_cluster_that_loses_a_node(cluster, tmp_path):
-    asked = {"activations": "all", "seeds": 20, "epochs": 2, "architecture": "1x2"}
-    node, ended = cluster.add_node(num_cpus=1), []
+def test_large_comparison_on_a_cluster_that_loses_a_node(cluster, tmp_path):
+    options = {"activations": "all", "seeds": 20, "epochs": 2, "architecture": "1x2"}
+    node, finished = cluster.add_node(num_cpus=1), []
 
     def handle(event):
-        ended.extend([event] * isinstance(event, Finished))
-        if len(ended) == 100 and node in cluster.worker_nodes:
+        finished.extend([event] * isinstance(event, Finished))
+        if len(finished) == 100 and node in cluster.worker_nodes:
             cluster.remove_node(node, allow_graceful=False)
 
     on_ray = keras_smooth.compare(
-        **asked, executor="ray", address=cluster.address, handle=handle, out=tmp_path
+        **options, executor="ray", address=cluster.address, handle=handle, out=tmp_path
     )
-    here = keras_smooth.compare(**asked, jobs=os.cpu_count())
+    in_processes = keras_smooth.compare(**options, jobs=os.cpu_count())
     assert node not in cluster.worker_nodes and not on_ray.failures
-    assert len(ended) == len(here.results.records) > 700
-    assert numbers(on_ray) == numbers(here)
-    assert on_ray.summary == here.summary
-    assert on_ray.recommendation == here.recommendation
+    assert len(finished) == len(in_processes.results.records) > 700
+    assert numbers(on_ray) == numbers(in_processes)
+    assert on_ray.summary == in_processes.summary
+    assert on_ray.recommendation == in_processes.recommendation
 
 
 PROGRAM = """
@@ -210,34 +212,34 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-def test_a_ray_of_its_own_is_interrupted_and_resumed_by_processes(tmp_path):
+def test_interrupted_comparison_on_ray_is_resumed_by_processes(tmp_path):
     before = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("ray")}
-    words = ["compare", "--activations", "tanh", "--seeds", "3", "--epochs", "40"]
-    words += ["--architecture", "2x4", "--baselines", "--out", str(tmp_path / "out")]
+    arguments = ["compare", "--activations", "tanh", "--seeds", "3", "--epochs", "40"]
+    arguments += ["--architecture", "2x4", "--baselines", "--out", str(tmp_path / "out")]
     home = tmp_path / "home"
     home.mkdir()
-    command = [sys.executable, "-c", PROGRAM, *words, "--executor", "ray"]
+    command = [sys.executable, "-c", PROGRAM, *arguments, "--executor", "ray"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "HOME": str(home), "RAY_ADDRESS": ""},
     )  # fmt: skip
-    said = []
+    lines = []
     for line in process.stdout:
-        said.append(line)
+        lines.append(line)
         if line.startswith("tanh, seed"):
             process.send_signal(signal.SIGINT)
             break
     started = time.monotonic()
     rest = process.stdout.read()
     process.stdout.close()
-    assert process.wait() == 130, "".join(said) + rest
+    assert process.wait() == 130, "".join(lines) + rest
     assert time.monotonic() - started < 60 and "Go on with the same command" in rest
-    assert "as tasks of Ray, local" in "".join(said)
+    assert "as tasks of Ray, local" in "".join(lines)
     runs = json.loads((tmp_path / "out" / store.RESULTS).read_text())["runs"]
     assert 1 <= len(runs) <= 3
     after = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("ray")}
     assert after <= before and not (home / ".ray").exists()
-    again = keras_smooth.compare(
+    resumed = keras_smooth.compare(
         ["tanh"],
         3,
         epochs=40,
@@ -246,27 +248,27 @@ def test_a_ray_of_its_own_is_interrupted_and_resumed_by_processes(tmp_path):
         resume=True,
         jobs=1,
     )
-    assert len(again.runs) == 3 and again.runs[runs[0]["seed"]].loss == runs[0]["loss"]
+    assert len(resumed.runs) == 3 and resumed.runs[runs[0]["seed"]].loss == runs[0]["loss"]
 
 
-# SIGTERM to the command alone, as `kill` sends it, and to all that it has started, as SLURM does.
-ASKED_TO_END = {"the command": os.kill, "all processes": os.killpg}
+# SIGTERM to the command only, as by `kill`, and to all its processes, as by SLURM.
+SIGNAL_SENDERS = {"the command": os.kill, "all processes": os.killpg}
 
 
-@pytest.mark.parametrize("whom", ASKED_TO_END)
-def test_sigterm_keeps_the_runs_and_leaves_nothing_behind(tmp_path, whom):
+@pytest.mark.parametrize("target", SIGNAL_SENDERS)
+def test_sigterm_keeps_the_runs_and_removes_temporary_files(tmp_path, target):
     before = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("ray")}
-    words = ["compare", "--activations", "tanh", "--seeds", "3", "--epochs", "40"]
-    words += ["--architecture", "2x4", "--baselines", "--out", str(tmp_path)]
-    status, said = on_a_terminal(
-        [sys.executable, "-c", PROGRAM, *words, "--executor", "ray"],
-        at=": 40 iterations", send=ASKED_TO_END[whom], number=signal.SIGTERM,
+    arguments = ["compare", "--activations", "tanh", "--seeds", "3", "--epochs", "40"]
+    arguments += ["--architecture", "2x4", "--baselines", "--out", str(tmp_path)]
+    status, output = on_a_terminal(
+        [sys.executable, "-c", PROGRAM, *arguments, "--executor", "ray"],
+        at=": 40 iterations", send=SIGNAL_SENDERS[target], number=signal.SIGTERM,
         env={**os.environ, "RAY_ADDRESS": ""},
     )  # fmt: skip
-    assert status == 143, said
-    assert "Go on with the same command" in said and "Traceback" not in said
-    assert "SIGTERM received" not in said and "@ 0x" not in said  # The stack in C++.
-    assert said.rfind("\x1b[?25h") > said.rfind("\x1b[?25l") > 0  # The cursor is shown.
+    assert status == 143, output
+    assert "Go on with the same command" in output and "Traceback" not in output
+    assert "SIGTERM received" not in output and "@ 0x" not in output  # The stack in C++.
+    assert output.rfind("\x1b[?25h") > output.rfind("\x1b[?25l") > 0  # The cursor is shown.
     assert json.loads((tmp_path / store.RESULTS).read_text())["runs"]
     after = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("ray")}
     assert after <= before and not [*tmp_path.rglob("*.partial")]
@@ -278,7 +280,7 @@ def explode(x):
     raise OSError("the disk of the worker is on fire")
 
 
-def test_a_run_that_fails_twice_is_named(cluster):
+def test_run_that_fails_twice_raises_with_its_name(cluster):
     with pytest.raises(RuntimeError, match="explode, seed 0 .* has failed: .*on fire"):
         keras_smooth.compare(
             [explode], 1, epochs=2, architecture="1x2", executor="ray",
@@ -286,12 +288,12 @@ def test_a_run_that_fails_twice_is_named(cluster):
         )  # fmt: skip
 
 
-def test_no_cluster_is_a_sentence():
+def test_wrong_address_raises():
     with pytest.raises(ValueError, match="There is no Ray cluster at '127.0.0.1:1'"):
         keras_smooth.compare(["tanh"], 1, epochs=1, executor="ray", address="127.0.0.1:1")
 
 
-def test_where_the_runs_are_is_said():
+def test_place_names_the_cluster():
     assert (
         executors.chosen_executor(None, "ray", "auto").place(9) == "as tasks of Ray, auto"
     )

@@ -21,14 +21,14 @@ from keras_smooth.smoothing import smooth_forms, straight_pieces
 L = keras.layers
 
 
-def _double(layers, dim):
-    made = [keras.Input((dim,), dtype="float64")]
-    return keras.Sequential(made + [layer(dtype="float64") for layer in layers])
+def _float64_model(layers, dim):
+    inputs = [keras.Input((dim,), dtype="float64")]
+    return keras.Sequential(inputs + [layer(dtype="float64") for layer in layers])
 
 
-def _net():
+def _normalized_model():
     keras.utils.set_random_seed(3)
-    return _double(
+    return _float64_model(
         [
             lambda **kw: L.Dense(16, "tanh", **kw),
             lambda **kw: L.LayerNormalization(**kw),
@@ -38,10 +38,10 @@ def _net():
     )
 
 
-# What is wrong by tapes is what is looked at.
+# The test is about derivatives that are wrong by tapes.
 @pytest.mark.filterwarnings("default:.*TensorFlow's derivatives of order 2 are stopped")
 def test_layer_normalization_net_is_repaired():
-    model, x = _net(), np.linspace(-1.0, 1.0, 21)[:, None]
+    model, x = _normalized_model(), np.linspace(-1.0, 1.0, 21)[:, None]
     assert keras_smooth.audit(model).model.cause == "wrong"
     smooth = keras_smooth.smoothen(model)
     assert keras_smooth.audit(smooth).ok
@@ -83,17 +83,17 @@ def test_branches_shared_nested_and_wrapped_layers(tmp_path, rng):
     assert smooth.compiled and smooth.loss == "mse"
     assert len(smooth.layers) == len(model.layers)
     smooth.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    # The same layers and weights: what was measured above holds for this one.
-    np.testing.assert_array_equal(again(x), smooth(x))
-    # A file knows lists only, no tuples.
-    assert json.dumps(again.get_config()) == json.dumps(smooth.get_config())
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    # The same layers and weights, so that the audit above holds for the loaded model.
+    np.testing.assert_array_equal(loaded(x), smooth(x))
+    # JSON has lists instead of tuples.
+    assert json.dumps(loaded.get_config()) == json.dumps(smooth.get_config())
 
 
-def test_random_numbers_of_a_program_stay():
+def test_global_random_state_is_not_changed():
     """Initializers of new layers draw seeds from Python's generator."""
 
-    def drawn(repair):
+    def draw(repair):
         keras.utils.set_random_seed(5)
         if repair:
             keras_smooth.smoothen(model)
@@ -102,10 +102,10 @@ def test_random_numbers_of_a_program_stay():
     model = keras.Sequential(
         [keras.Input((2,)), L.Dense(3, "relu"), L.Dropout(0.1), L.Dense(1)]
     )
-    assert drawn(repair=True) == drawn(repair=False)
+    assert draw(repair=True) == draw(repair=False)
 
 
-def test_the_model_itself_stays():
+def test_original_model_is_not_changed():
     model = _branched()
     before = [weight.numpy() for weight in model.weights]
     keras_smooth.smoothen(model)
@@ -114,33 +114,46 @@ def test_the_model_itself_stays():
     assert model.get_layer("shared").activation is keras.activations.relu
 
 
-ROUGH = {
+ROUGH_ACTIVATIONS = {
     row.subject.__name__: row.subject
     for row in registry.activation_rows()
     if (registry.smoothness(row.subject) or 0) < 2
     and row.subject.__module__.startswith("keras")
 }
-# No smooth function is near to a jump. Keras' sparsemax jumps by mistake.
-JUMPS = [name for name in ROUGH if registry.smoothness(name) == -1 and name != "sparsemax"]
-# Functions of the same shape, and how far off they are. Keras' sparsemax of (8, 5.6) has a
-# sum of 2.4.
-ALIKE = {"hard_silu": 0.143, "smelu": 0.097, "sparse_plus": 0.097, "sparsemax": 1.43}
+# A jump has no smooth approximation. Keras' sparsemax has a jump by mistake.
+WITH_JUMPS = [
+    name
+    for name in ROUGH_ACTIVATIONS
+    if registry.smoothness(name) == -1 and name != "sparsemax"
+]
+# Smooth functions of a similar shape, and their largest errors. Keras' sparsemax of (8, 5.6)
+# has a sum of 2.4.
+ERRORS_OF_SIMILAR_FORMS = {
+    "hard_silu": 0.143,
+    "smelu": 0.097,
+    "sparse_plus": 0.097,
+    "sparsemax": 1.43,
+}
 
 
-@pytest.mark.parametrize("name", ROUGH)
+@pytest.mark.parametrize("name", ROUGH_ACTIVATIONS)
 def test_every_rough_activation_has_a_smooth_form(name):
-    function, x = ROUGH[name], np.linspace(-8.0, 8.0, 801)[:, None] * [1.0, 0.7]
-    assert (smooth_forms.of_function(function, 10.0) is None) == (name in JUMPS)
-    if name in JUMPS:
+    function, x = ROUGH_ACTIVATIONS[name], np.linspace(-8.0, 8.0, 801)[:, None] * [1.0, 0.7]
+    assert (smooth_forms.of_function(function, 10.0) is None) == (name in WITH_JUMPS)
+    if name in WITH_JUMPS:
         return
     true = np.asarray(function(x))
-    gaps = []
+    errors = []
     for sharpness in (10.0, 100.0, 1000.0):
         smooth = smooth_forms.of_function(function, sharpness)
-        gaps.append(np.abs(np.asarray(smooth(x)) - true).max())
-    # A ramp is off by log(2) / sharpness; four ramps at most, with slopes below 2.
-    limits = [ALIKE[name]] * 3 if name in ALIKE else [0.4, 0.04, 0.004]
-    assert np.all(np.array(gaps) < limits), gaps
+        errors.append(np.abs(np.asarray(smooth(x)) - true).max())
+    # A ramp has an error of log(2) / sharpness; four ramps at most, with slopes below 2.
+    limits = (
+        [ERRORS_OF_SIMILAR_FORMS[name]] * 3
+        if name in ERRORS_OF_SIMILAR_FORMS
+        else [0.4, 0.04, 0.004]
+    )
+    assert np.all(np.array(errors) < limits), errors
     layer = keras_smooth.Activation(smooth, order=3)
     assert keras_smooth.smoothness(layer) == np.inf
 
@@ -149,8 +162,8 @@ def _tf_clip(x):
     return tf.clip_by_value(x, -0.25, 2.0) / 3.0
 
 
-# Functions of straight pieces, and the slopes of the pieces.
-STRAIGHT = {
+# Piecewise linear functions, and the slopes of the pieces.
+PIECEWISE_LINEAR = {
     "keras": (keras.activations.relu6, [0, 1, 0]),
     "tensorflow": (tf.nn.relu, [0, 1]),
     "parameters": (
@@ -166,16 +179,16 @@ STRAIGHT = {
 }
 
 
-@pytest.mark.parametrize("name", STRAIGHT)
-def test_straight_pieces_are_measured(name):
-    function, slopes = STRAIGHT[name]
+@pytest.mark.parametrize("name", PIECEWISE_LINEAR)
+def test_slopes_of_piecewise_linear_functions_are_measured(name):
+    function, slopes = PIECEWISE_LINEAR[name]
     pieces = straight_pieces.measured_pieces(function)
-    found = pieces["slope"] + np.append(0.0, np.cumsum(pieces["weights"]))
-    # Rounded to 12 digits, each weight.
-    np.testing.assert_allclose(found, slopes, atol=1e-11)
+    measured_slopes = pieces["slope"] + np.append(0.0, np.cumsum(pieces["weights"]))
+    # Each weight is rounded to 12 digits.
+    np.testing.assert_allclose(measured_slopes, slopes, atol=1e-11)
 
 
-NOT_STRAIGHT = {
+NOT_PIECEWISE_LINEAR = {
     "curved": tf.nn.elu,
     "a jump": lambda x: tf.where(x > 0, x + 1.0, x),
     "a jump of a multiple of the slope": lambda x: tf.floor(x),
@@ -189,12 +202,12 @@ NOT_STRAIGHT = {
 }
 
 
-@pytest.mark.parametrize("name", NOT_STRAIGHT)
-def test_what_is_not_straight_is_left_alone(name):
-    assert straight_pieces.measured_pieces(NOT_STRAIGHT[name]) is None
+@pytest.mark.parametrize("name", NOT_PIECEWISE_LINEAR)
+def test_functions_not_piecewise_linear_are_rejected(name):
+    assert straight_pieces.measured_pieces(NOT_PIECEWISE_LINEAR[name]) is None
 
 
-# Operations in a graph, and how far the sum of four outputs moves at sharpness 100.
+# Operations in a graph, and the number of ramps in the sum of four outputs.
 OPERATIONS = {
     "absolute": (ops.abs, 8),
     "relu": (ops.relu, 4),
@@ -214,23 +227,23 @@ OPERATIONS = {
 }
 
 
-def _operated(function, dtype="float64"):
+def _model_with_operation(function, dtype="float64"):
     keras.utils.set_random_seed(5)
     x = keras.Input((1,), dtype=dtype)
-    start = L.Dense(4, "tanh", bias_initializer="normal", dtype=dtype)(x)
-    y = L.Flatten(dtype=dtype)(function(start))
+    hidden = L.Dense(4, "tanh", bias_initializer="normal", dtype=dtype)(x)
+    y = L.Flatten(dtype=dtype)(function(hidden))
     return keras.Model(x, L.Dense(1, kernel_initializer="ones", dtype=dtype)(y))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_operations_are_replaced(name):
+def test_rough_operations_are_replaced_by_smooth_ones(name):
     function, ramps = OPERATIONS[name]
-    model = _operated(function)
+    model = _model_with_operation(function)
     assert keras_smooth.smoothness(model) < 2
     smooth = keras_smooth.smoothen(model, sharpness=100.0)
     assert keras_smooth.smoothness(smooth) == np.inf
     x = np.linspace(-2.0, 2.0, 41)[:, None]
-    # The ramps in the sum, each off by log(2) / sharpness at most.
+    # Each ramp in the sum has an error of log(2) / sharpness at most.
     assert keras_smooth.output_change(model, smooth, x).largest < ramps * np.log(2) / 100
     step = 1e-5
     upper, lower = (keras_smooth.derivatives(smooth, x + s, 1)[1] for s in (step, -step))
@@ -241,43 +254,45 @@ def test_operations_are_replaced(name):
         assert error < 1e-4 * (1.0 + np.abs(true).max())
 
 
-def test_a_saved_repair_is_proven_as_before(tmp_path):
+def test_saved_smooth_model_has_the_same_verdict(tmp_path):
     smooth = keras_smooth.smoothen(
         keras.Sequential([keras.Input((2,)), L.Dense(8, "relu"), L.LeakyReLU(), L.Dense(1)])
     )
     smooth.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    assert hash(again.layers[0].activation) == hash(smooth.layers[0].activation)
-    assert keras_smooth.audit(again).outcome == "proven"
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert hash(loaded.layers[0].activation) == hash(smooth.layers[0].activation)
+    assert keras_smooth.audit(loaded).outcome == "proven"
 
 
-def test_replaced_operations_are_saved(tmp_path):
+def test_replaced_operations_are_saved_and_loaded(tmp_path):
     function = lambda x: ops.minimum(ops.abs(x), ops.max(x, axis=1, keepdims=True))  # noqa: E731
-    smooth = keras_smooth.smoothen(_operated(function, "float32"))
+    smooth = keras_smooth.smoothen(_model_with_operation(function, "float32"))
     smooth.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
     x = np.linspace(-2.0, 2.0, 5)[:, None].astype("float32")
-    np.testing.assert_array_equal(again(x), smooth(x))
+    np.testing.assert_array_equal(loaded(x), smooth(x))
 
 
-def test_a_repaired_model_from_a_file_is_read_as_before(tmp_path):
+def test_loaded_smooth_model_has_the_same_derivatives_and_verdict(tmp_path):
     layers = [
-        L.Dense(3, smooth_forms.of_function(ROUGH[name], 10.0), name=name)
-        for name in ROUGH
-        if name not in JUMPS
+        L.Dense(3, smooth_forms.of_function(ROUGH_ACTIVATIONS[name], 10.0), name=name)
+        for name in ROUGH_ACTIVATIONS
+        if name not in WITH_JUMPS
     ]
     model = keras.Sequential([keras.Input((2,)), *layers])
     model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
     x = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
     # A model that cannot be traced would warn.
     np.testing.assert_array_equal(
-        keras_smooth.hessian(again, x, engine="jet"),
+        keras_smooth.hessian(loaded, x, engine="jet"),
         keras_smooth.hessian(model, x, engine="jet"),
     )
-    assert keras_smooth.audit(again, x).outcome == keras_smooth.audit(model, x).outcome
-    kept = [layer.activation for layer in again.layers]
-    assert list(map(hash, kept)) == [hash(layer.activation) for layer in model.layers]
+    assert keras_smooth.audit(loaded, x).outcome == keras_smooth.audit(model, x).outcome
+    activations = [layer.activation for layer in loaded.layers]
+    assert list(map(hash, activations)) == [
+        hash(layer.activation) for layer in model.layers
+    ]
 
 
 @pytest.mark.parametrize(
@@ -304,17 +319,17 @@ def test_functions_of_tensorflow_and_lambdas_are_replaced(layer):
     assert 0 < smooth.output_change.largest < 0.02
 
 
-def test_what_may_be_rough_is_named():
+def test_operations_without_smooth_form_warn_with_their_layer():
     x = keras.Input((4,))
     y = L.Dense(4, lambda x: tf.abs(x) * tf.sin(x), name="wave")(x)
     y = L.Lambda(lambda x: ops.max(x, axis=1, keepdims=True) * x, name="top")(y)
     model = keras.Model(x, ops.where(y > 0, y, 0.0) + L.Dense(4, tf.sin)(x))
-    words = r"stay: wave \(Dense, C\^0, Abs\), top \(Lambda, C\^0, Max\), greater\S* \(Greater, C\^-1\)\."
-    with pytest.warns(UserWarning, match=words):
+    message = r"stay: wave \(Dense, C\^0, Abs\), top \(Lambda, C\^0, Max\), greater\S* \(Greater, C\^-1\)\."
+    with pytest.warns(UserWarning, match=message):
         keras_smooth.smoothen(model)
 
 
-def test_functions_of_weights_stay():
+def test_constraints_of_weights_are_not_replaced():
     def positive(weights):
         return tf.nn.relu(weights)
 
@@ -325,45 +340,45 @@ def test_functions_of_weights_stay():
     assert isinstance(smooth.bias_constraint, keras.constraints.NonNeg)
 
 
-def test_sharpness_trades_closeness_against_curvature():
+def test_larger_sharpness_is_closer_and_has_larger_curvature():
     model = keras.Sequential([keras.Input((1,)), L.Dense(8, "relu"), L.Dense(1)])
     x = np.linspace(-1, 1, 101)[:, None].astype("float32")
-    gaps, bends = [], []
+    changes, curvatures = [], []
     for sharpness in (5.0, 50.0):
         smooth = keras_smooth.smoothen(model, sharpness=sharpness)
-        gaps.append(keras_smooth.output_change(model, smooth, x).largest)
-        bends.append(np.abs(keras_smooth.derivatives(smooth, x)[2]).max())
-    assert gaps[1] < gaps[0] and bends[1] > bends[0]
+        changes.append(keras_smooth.output_change(model, smooth, x).largest)
+        curvatures.append(np.abs(keras_smooth.derivatives(smooth, x)[2]).max())
+    assert changes[1] < changes[0] and curvatures[1] > curvatures[0]
 
 
-def _maxima():
+def _maximum_model():
     i = keras.Input((3,))
     h, g = L.Dense(3)(i), L.Dense(3)(i)
     return keras.Model(i, ops.maximum(h, g) + ops.relu(h))
 
 
-def _shared_by_models():
+def _layer_shared_by_models():
     i, j, shared = keras.Input((3,)), keras.Input((3,)), L.Dense(3)
     inner = keras.Model(j, ops.minimum(shared(j), L.Dense(3)(j)))
     top = ops.amax(L.Dense(3)(i), axis=1, keepdims=True)
     return keras.Model(i, inner(i) + shared(i) + top)
 
 
-def _shared_by_a_wrapper():
+def _layer_shared_by_wrapper():
     i, shared = keras.Input((3, 3)), L.Dense(3, "relu")
     chosen = ops.fmax(shared(i), L.Dense(3)(i))
     return keras.Model(i, L.TimeDistributed(shared)(i) + chosen)
 
 
-def _several_ends():
+def _several_outputs():
     i, j = keras.Input((3,)), keras.Input((3,))
     h, g = L.Dense(3)(i), L.Dense(3)(j)
-    ends = [ops.ptp(h, axis=1), ops.fmax(0.1, g), ops.fmin(h, g) + L.Dense(3)(g)]
-    return keras.Model({"i": i, "j": j}, ends)
+    outputs = [ops.ptp(h, axis=1), ops.fmax(0.1, g), ops.fmin(h, g) + L.Dense(3)(g)]
+    return keras.Model({"i": i, "j": j}, outputs)
 
 
-def _nested_behind_maxima():
-    """The copy may count no model more, by whose number a file finds weights."""
+def _nested_models_in_maximum():
+    """The copy may create no further models: files find weights by the number of a model."""
     i = keras.Input((3,))
     pair = [keras.Sequential([keras.Input((3,)), L.Dense(3, "relu")]) for _ in range(2)]
     return keras.Model(i, ops.maximum(pair[0](i), pair[1](ops.minimum(i, L.Dense(3)(i)))))
@@ -374,28 +389,28 @@ def _ramp(x):
     return ops.relu(x)
 
 
-def _masked():
+def _masked_model():
     """The mask of the Lambda has a branch of its own, which makes the first layer deeper."""
     i = keras.Input((2, 3))
     h = L.Lambda(_ramp)(L.Masking()(L.Dense(3)(i)))
     return keras.Model(i, L.Dense(3)(L.Dense(3)(L.Dense(3)(i))) + h)
 
 
-ORDERS = {
-    "maxima": _maxima,
-    "shared by models": _shared_by_models,
-    "shared by a wrapper": _shared_by_a_wrapper,
-    "several ends": _several_ends,
-    "nested": _nested_behind_maxima,
-    "masked": _masked,
+WEIGHT_ORDER_MODELS = {
+    "maxima": _maximum_model,
+    "shared by models": _layer_shared_by_models,
+    "shared by a wrapper": _layer_shared_by_wrapper,
+    "several ends": _several_outputs,
+    "nested": _nested_models_in_maximum,
+    "masked": _masked_model,
 }
 
 
 @pytest.mark.filterwarnings("ignore:These parts have no smooth replacement")
 @pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
-@pytest.mark.parametrize("name", ORDERS)
-def test_weights_keep_their_order(name, tmp_path, rng):
-    model = ORDERS[name]()
+@pytest.mark.parametrize("name", WEIGHT_ORDER_MODELS)
+def test_weights_have_the_order_of_the_original_model(name, tmp_path, rng):
+    model = WEIGHT_ORDER_MODELS[name]()
     model.set_weights([rng.normal(size=weight.shape) for weight in model.weights])
     smooth = keras_smooth.smoothen(model)
 
@@ -404,42 +419,45 @@ def test_weights_keep_their_order(name, tmp_path, rng):
         assert all(np.array_equal(*pair) for pair in pairs)
 
     assert_same(smooth)
-    with_weights = [[e.name for e in m.layers if e.weights] for m in (model, smooth)]
-    assert with_weights[0] == with_weights[1]
-    for start, end in ((model, smooth), (smooth, model)):
-        start.set_weights([2 * weight for weight in start.get_weights()])
-        start.save_weights(tmp_path / "m.weights.h5")
-        end.load_weights(tmp_path / "m.weights.h5")
+    names = [
+        [layer.name for layer in each_model.layers if layer.weights]
+        for each_model in (model, smooth)
+    ]
+    assert names[0] == names[1]
+    for source, target in ((model, smooth), (smooth, model)):
+        source.set_weights([2 * weight for weight in source.get_weights()])
+        source.save_weights(tmp_path / "m.weights.h5")
+        target.load_weights(tmp_path / "m.weights.h5")
         assert_same(smooth)
 
 
 @pytest.mark.filterwarnings("ignore:These parts have no smooth replacement")
-def test_a_smooth_lambda_hands_no_mask_on():
+def test_smooth_lambda_does_not_propagate_a_mask():
     i = keras.Input((4, 3))
     h = L.Lambda(_ramp)(L.Masking()(i))
     model = keras.Model(i, L.GlobalAveragePooling1D()(h))
     smooth = keras_smooth.smoothen(model, sharpness=1e4)
     x = np.float32([[[1, 2, 3], [0, 0, 0], [0, 0, 0], [4, 4, 4]]])
-    # The zeros count in the mean; a ramp is off by log(2) / 1e4.
+    # The zeros count in the mean; a ramp has an error of log(2) / 1e4.
     np.testing.assert_allclose(smooth(x), [[1.25, 1.5, 1.75]], atol=1e-4)
 
 
-def _looked_up():
+def _embedding_layers():
     return [keras.Input((5,)), L.Embedding(10, 4), L.Flatten(), L.Dense(3, "relu")]
 
 
-def _of_two(two):
-    i, w = keras.Input((3,)), keras.Input((5,))
-    words = L.Flatten()(L.Embedding(10, 4)(w))
-    return keras.Model(two(i, w), L.Concatenate()([L.Dense(3, "relu")(i), words]))
+def _two_input_model(combine):
+    i, indices = keras.Input((3,)), keras.Input((5,))
+    words = L.Flatten()(L.Embedding(10, 4)(indices))
+    return keras.Model(combine(i, indices), L.Concatenate()([L.Dense(3, "relu")(i), words]))
 
 
-# Models whose inputs are floats by their dtype, and indices by what looks them up.
-OF_INDICES = {
-    "sequential": lambda: keras.Sequential(_looked_up()),
-    "second of two": lambda: _of_two(lambda i, w: [i, w]),
-    "first of two": lambda: _of_two(lambda i, w: (w, i)),
-    "nested": lambda: keras.Sequential([keras.Sequential(_looked_up()), L.Dense(1)]),
+# Models whose inputs have the dtype of floats and are used as indices.
+INDEX_MODELS = {
+    "sequential": lambda: keras.Sequential(_embedding_layers()),
+    "second of two": lambda: _two_input_model(lambda i, w: [i, w]),
+    "first of two": lambda: _two_input_model(lambda i, w: (w, i)),
+    "nested": lambda: keras.Sequential([keras.Sequential(_embedding_layers()), L.Dense(1)]),
     "encoded": lambda: keras.Sequential(
         [keras.Input((5,)), L.CategoryEncoding(4, "multi_hot"), L.Dense(3, "relu")]
     ),
@@ -447,34 +465,36 @@ OF_INDICES = {
 
 
 @pytest.mark.filterwarnings("ignore:These parts have no smooth replacement")
-@pytest.mark.parametrize("name", OF_INDICES)
-def test_inputs_are_drawn_that_a_model_takes(name):
-    model = OF_INDICES[name]()
+@pytest.mark.parametrize("name", INDEX_MODELS)
+def test_random_inputs_are_valid_indices_for_lookups(name):
+    model = INDEX_MODELS[name]()
     smooth = keras_smooth.smoothen(model)
     assert smooth.output_change.largest < np.log(2) / 10.0 * 3
     assert keras_smooth.audit(model, order=1).model.cause == "rough"
 
 
-def test_a_model_that_runs_on_no_numbers_needs_x():
+def test_model_that_accepts_no_random_inputs_requires_x():
     i = keras.Input((2,))
     model = keras.Model(i, L.Embedding(20, 1)(i - 100.0))
     with pytest.raises(ValueError, match="No numbers were found .* Pass x"):
         keras_smooth.smoothen(model)
 
 
-def test_replacements_come_first():
+def test_replacements_of_activations_take_precedence():
     model = keras.Sequential(
         [keras.Input((2,)), L.Dense(3, "relu"), L.Dense(3, "hard_shrink")]
     )
     with pytest.raises(ValueError, match="hard_shrink.*replacements"):
         keras_smooth.smoothen(model)
-    given = {"relu": "gelu", keras.activations.hard_shrink: "tanh_shrink"}
-    smooth = keras_smooth.smoothen(model, x=np.ones((2, 2), "float32"), replacements=given)
+    replacements = {"relu": "gelu", keras.activations.hard_shrink: "tanh_shrink"}
+    smooth = keras_smooth.smoothen(
+        model, x=np.ones((2, 2), "float32"), replacements=replacements
+    )
     assert smooth.layers[0].activation is keras.activations.gelu
     assert smooth.layers[1].activation is keras.activations.tanh_shrink
 
 
-def test_smooth_enough_activations_stay_and_faulty_ones_are_repaired():
+def test_only_rough_or_faulty_activations_are_replaced():
     model = keras.Sequential(
         [keras.Input((2,)), L.Dense(3, "tanh"), L.Dense(3, "celu"), L.Dense(3, "elu")]
     )
@@ -495,7 +515,7 @@ def _adapted(layer, x):
 
 
 @pytest.mark.parametrize(
-    ("x", "first"),
+    ("x", "make_layer"),
     [
         (WORDS, lambda: _adapted(L.TextVectorization(output_mode="tf_idf"), WORDS)),
         (WORDS, lambda: _adapted(L.StringLookup(output_mode="one_hot"), WORDS)),
@@ -519,13 +539,13 @@ def _adapted(layer, x):
     ],
 )
 @pytest.mark.filterwarnings("ignore:These parts have no smooth replacement")
-def test_what_preprocessing_layers_have_learned_stays(x, first):
-    model = keras.Sequential([keras.Input((1,), dtype=x.dtype.name), first()])
+def test_state_of_preprocessing_layers_is_copied(x, make_layer):
+    model = keras.Sequential([keras.Input((1,), dtype=x.dtype.name), make_layer()])
     model.add(L.Dense(3, "relu"))
     smooth = keras_smooth.smoothen(model)
     assert smooth.layers[1].activation is not keras.activations.relu
-    for of in (model, smooth):
-        of.pop()
+    for each_model in (model, smooth):
+        each_model.pop()
     np.testing.assert_array_equal(smooth(x), model(x))
 
 
@@ -538,70 +558,74 @@ def test_what_preprocessing_layers_have_learned_stays(x, first):
         (1, lambda: L.ELU(1.0)),
     ],
 )
-def test_layers_that_are_smooth_enough_stay(order, make):
+def test_layers_smooth_enough_for_the_order_are_not_replaced(order, make):
     model = keras.Sequential([keras.Input((4, 3)), make()])
     smooth = keras_smooth.smoothen(model, order=order)
     assert type(smooth.layers[0]) is type(model.layers[0])
     assert smooth.output_change.largest == 0.0
 
 
-def test_what_stays_rough_is_named():
+def test_layer_that_stays_rough_warns():
     model = keras.Sequential([keras.Input((4,)), L.Discretization([0.0], name="stairs")])
     with pytest.warns(UserWarning, match=r"stairs \(Discretization, C\^-1\)"):
         keras_smooth.smoothen(model)
 
 
-def _stacked(dtype, shape, *layers):
+def _image_model(dtype, shape, *layers):
     """A curve t -> y through an image of some shape and the layers."""
     keras.utils.set_random_seed(5)
-    double = {"dtype": dtype}
-    first = [L.Dense(int(np.prod(shape)), "tanh", **double), L.Reshape(shape, **double)]
-    last = [L.Flatten(**double), L.Dense(1, kernel_initializer="ones", **double)]
-    made = [keras.Input((1,), dtype=dtype)]
-    return keras.Sequential([*made, *first, *(layer(double) for layer in layers), *last])
+    options = {"dtype": dtype}
+    first = [L.Dense(int(np.prod(shape)), "tanh", **options), L.Reshape(shape, **options)]
+    last = [L.Flatten(**options), L.Dense(1, kernel_initializer="ones", **options)]
+    inputs = [keras.Input((1,), dtype=dtype)]
+    return keras.Sequential([*inputs, *first, *(layer(options) for layer in layers), *last])
 
 
-def _merged(dtype):
+def _merging_model(dtype):
     keras.utils.set_random_seed(5)
-    double = {"dtype": dtype}
+    options = {"dtype": dtype}
     x = keras.Input((1,), dtype=dtype)
-    a, b, c = (L.Dense(4, "tanh", bias_initializer="normal", **double)(x) for _ in range(3))
-    y = L.Maximum(**double)([a, L.Minimum(**double)([b, c])])
-    return keras.Model(x, L.Dense(1, kernel_initializer="ones", **double)(y))
+    a, b, c = (
+        L.Dense(4, "tanh", bias_initializer="normal", **options)(x) for _ in range(3)
+    )
+    y = L.Maximum(**options)([a, L.Minimum(**options)([b, c])])
+    return keras.Model(x, L.Dense(1, kernel_initializer="ones", **options)(y))
 
 
-def _tied(outputs, count):
-    """How far the sum of some maxima moves at sharpness 100, all values being equal."""
+def _bound(outputs, count):
+    """Returns the change of a sum of maxima at sharpness 100, if all values are equal."""
     return 1.001 * outputs * np.log(count) / 100.0
 
 
-# Models whose maxima or interpolations are replaced, and how far the outputs move. At t = 0
+# Models whose maxima or interpolations are replaced, and bounds of the change. At t = 0
 # all values are equal: 0.0416, 0.207 (windows at the rim are smaller), 0.0358, 0.0497,
 # 0.0497, 0.0014 (without ties), 0.0416 were measured, and 7e-7 and 2e-7, where Keras
 # computes in float32.
-PIECES = {
-    "max pooling1d": (lambda d: _stacked(d, (6, 2), lambda kw: L.MaxPooling1D(2, **kw)), _tied(6, 2)),
-    "max pooling2d": (lambda d: _stacked(d, (5, 4, 2), lambda kw: L.MaxPooling2D(3, 2, "same", **kw)), _tied(12, 9)),
-    "global 1d": (lambda d: _stacked(d, (6, 2), lambda kw: L.GlobalMaxPooling1D(**kw)), _tied(2, 6)),
-    "global 2d": (lambda d: _stacked(d, (4, 3, 2), lambda kw: L.GlobalMaxPooling2D(**kw)), _tied(2, 12)),
-    "global 3d": (lambda d: _stacked(d, (2, 3, 2, 2), lambda kw: L.GlobalMaxPooling3D(**kw)), _tied(2, 12)),
-    "merged": (_merged, _tied(4, 3)),
-    "prelu": (lambda d: _stacked(d, (3, 2), lambda kw: L.PReLU("ones", shared_axes=[1], **kw), lambda kw: L.PReLU(**kw)), _tied(6, 2)),
-    "upsampling": (lambda d: _stacked(d, (3, 3, 1), lambda kw: L.UpSampling2D(2, interpolation="bicubic", **kw)), 2e-6),
-    "resizing": (lambda d: _stacked(d, (4, 4, 1), lambda kw: L.Resizing(3, 5, interpolation="bicubic", **kw)), 2e-6),
+PIECEWISE_LAYERS = {
+    "max pooling1d": (lambda d: _image_model(d, (6, 2), lambda kw: L.MaxPooling1D(2, **kw)), _bound(6, 2)),
+    "max pooling2d": (lambda d: _image_model(d, (5, 4, 2), lambda kw: L.MaxPooling2D(3, 2, "same", **kw)), _bound(12, 9)),
+    "global 1d": (lambda d: _image_model(d, (6, 2), lambda kw: L.GlobalMaxPooling1D(**kw)), _bound(2, 6)),
+    "global 2d": (lambda d: _image_model(d, (4, 3, 2), lambda kw: L.GlobalMaxPooling2D(**kw)), _bound(2, 12)),
+    "global 3d": (lambda d: _image_model(d, (2, 3, 2, 2), lambda kw: L.GlobalMaxPooling3D(**kw)), _bound(2, 12)),
+    "merged": (_merging_model, _bound(4, 3)),
+    "prelu": (lambda d: _image_model(d, (3, 2), lambda kw: L.PReLU("ones", shared_axes=[1], **kw), lambda kw: L.PReLU(**kw)), _bound(6, 2)),
+    "upsampling": (lambda d: _image_model(d, (3, 3, 1), lambda kw: L.UpSampling2D(2, interpolation="bicubic", **kw)), 2e-6),
+    "resizing": (lambda d: _image_model(d, (4, 4, 1), lambda kw: L.Resizing(3, 5, interpolation="bicubic", **kw)), 2e-6),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", representatives(PIECES, [*PIECES][::3]))
+@pytest.mark.parametrize(
+    "name", representatives(PIECEWISE_LAYERS, [*PIECEWISE_LAYERS][::3])
+)
 def test_maxima_and_interpolations_are_replaced(name):
-    make, moved = PIECES[name]
+    make, largest_change = PIECEWISE_LAYERS[name]
     model = make("float64")
     assert not keras_smooth.audit(model).ok
     smooth = keras_smooth.smoothen(model, sharpness=100.0)
     assert keras_smooth.audit(smooth).ok
     assert keras_smooth.smoothness(smooth) == np.inf
     x = np.linspace(-2.0, 2.0, 41)[:, None]
-    assert keras_smooth.output_change(model, smooth, x).largest < moved
+    assert keras_smooth.output_change(model, smooth, x).largest < largest_change
     for old, new in zip(model.weights, smooth.weights, strict=True):
         assert old.shape == new.shape
         np.testing.assert_array_equal(old, new)
@@ -615,8 +639,8 @@ def test_maxima_and_interpolations_are_replaced(name):
 
 @pytest.mark.slow
 def test_saved_maxima_load_in_another_process(tmp_path):
-    models = [make("float32") for make, _ in PIECES.values()]
-    models.append(_stacked("float32", (4, 4, 4, 1), lambda kw: L.MaxPooling3D(2, **kw)))
+    models = [make("float32") for make, _ in PIECEWISE_LAYERS.values()]
+    models.append(_image_model("float32", (4, 4, 4, 1), lambda kw: L.MaxPooling3D(2, **kw)))
     x = np.linspace(-2.0, 2.0, 5)[:, None].astype("float32")
     for i, model in enumerate(models):
         smooth = keras_smooth.smoothen(model, sharpness=100.0)
@@ -631,44 +655,44 @@ def test_saved_maxima_load_in_another_process(tmp_path):
         "    np.testing.assert_array_equal(y, np.load(file.with_suffix('.npy')))\n"
         "print(len(files))\n"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == len(models)
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout) == len(models)
 
 
-def test_layers_of_the_caller_come_first():
+def test_replacements_of_layers_take_precedence():
     model = keras.Sequential(
         [keras.Input((6, 1)), L.MaxPooling1D(3, name="a"), L.GlobalMaxPooling1D(name="b")]
     )
-    given = {
+    replacements = {
         L.MaxPooling1D: L.AveragePooling1D,
         L.GlobalMaxPooling1D: lambda layer: keras_smooth.layers.SmoothGlobalMaxPooling1D(
             sharpness=3.0, name=layer.name
         ),
     }
-    smooth = keras_smooth.smoothen(model, replacements=given)
+    smooth = keras_smooth.smoothen(model, replacements=replacements)
     assert [layer.name for layer in smooth.layers] == ["a", "b"]
     assert type(smooth.layers[0]) is L.AveragePooling1D
     assert smooth.layers[0].pool_size == (3,) and smooth.layers[1].sharpness == 3.0
 
 
-class _Own(keras.Model):
+class _SubclassedModel(keras.Model):
     def call(self, x):
         return x
 
 
-class _OwnSequential(keras.Sequential):
+class _SubclassedSequential(keras.Sequential):
     def call(self, x):
         return super().call(x) ** 2
 
 
 @pytest.mark.parametrize(
-    ("model", "arguments", "error", "words"),
+    ("model", "arguments", "error", "message"),
     [
-        (_Own(), {}, TypeError, "Sequential or Functional"),
-        (_OwnSequential([keras.Input((2,))]), {}, TypeError, "`call` of its own"),
+        (_SubclassedModel(), {}, TypeError, "Sequential or Functional"),
+        (_SubclassedSequential([keras.Input((2,))]), {}, TypeError, "`call` of its own"),
         (keras.Sequential([L.Dense(2)]), {}, ValueError, "built"),
         (
             keras.Sequential([keras.Input((2,)), L.Dense(1)]),
@@ -684,28 +708,28 @@ class _OwnSequential(keras.Sequential):
         ),
     ],
 )
-def test_bad_input(model, arguments, error, words):
-    with pytest.raises(error, match=words):
+def test_unsupported_models_and_wrong_sharpness_raise(model, arguments, error, message):
+    with pytest.raises(error, match=message):
         keras_smooth.smoothen(model, **arguments)
 
 
-class Bent(keras.layers.Layer):
-    """Has a kink in two inputs of unlike shapes, which it receives in one way of four."""
+class KinkOfTwoInputs(keras.layers.Layer):
+    """Has a kink in two inputs of different shapes, and is called in one of four forms."""
 
-    def __init__(self, way):
+    def __init__(self, call_form):
         super().__init__()
-        self.way, self.inside = way, L.Dense(2)
+        self.call_form, self.inside = call_form, L.Dense(2)
 
     def call(self, first, second=None):
-        if self.way in ("list", "dict"):
+        if self.call_form in ("list", "dict"):
             first, second = keras.tree.flatten(first)
         return ops.abs(self.inside(first)) * ops.sum(second, axis=-1, keepdims=True)
 
     def get_config(self):
-        return {"way": self.way}
+        return {"call_form": self.call_form}
 
 
-WAYS = {
+CALLS = {
     "arguments": lambda layer, a, b: layer(a, b),
     "list": lambda layer, a, b: layer([a, b]),
     "dict": lambda layer, a, b: layer({"a": a, "b": b}),
@@ -713,21 +737,25 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_rough_layers_are_named_however_they_are_called(way):
+@pytest.mark.parametrize("call_form", CALLS)
+def test_rough_layers_warn_for_every_form_of_call(call_form):
     a, b = keras.Input((4,)), keras.Input((3,))
-    model = keras.Model([a, b], L.Dense(1)(WAYS[way](Bent(way), a, b)))
-    with pytest.warns(UserWarning, match=r"stay: bent\S* \(Bent, C\^0, Abs\)"):
+    model = keras.Model(
+        [a, b], L.Dense(1)(CALLS[call_form](KinkOfTwoInputs(call_form), a, b))
+    )
+    with pytest.warns(
+        UserWarning, match=r"stay: kink_of_two_inputs\S* \(KinkOfTwoInputs, C\^0, Abs\)"
+    ):
         keras_smooth.smoothen(model)
 
 
 @keras.saving.register_keras_serializable("tests")
-class Block(keras.layers.Layer):
-    """Its config tells the activation as `told` says."""
+class LayerWithDense(keras.layers.Layer):
+    """Has its activation in its config in the form of `in_config`."""
 
-    def __init__(self, activation="relu", told="name", **options):
+    def __init__(self, activation="relu", in_config="name", **options):
         super().__init__(**options)
-        self.given, self.told = activation, told
+        self.activation_name, self.in_config = activation, in_config
         self.inside = L.Dense(4, activation)
 
     def build(self, shape):
@@ -737,31 +765,35 @@ class Block(keras.layers.Layer):
         return self.inside(x)
 
     def get_config(self):
-        told = {
-            "name": {"activation": self.given},
+        entries = {
+            "name": {"activation": self.activation_name},
             "nothing": {},
             "function": {"activation": keras.activations.serialize(self.inside.activation)},
         }
-        return {**super().get_config(), "told": self.told, **told[self.told]}
+        return {
+            **super().get_config(),
+            "in_config": self.in_config,
+            **entries[self.in_config],
+        }
 
 
-@pytest.mark.parametrize("told", ["name", "nothing", "function"])
-def test_what_a_saved_model_forgets_is_told(told, tmp_path):
+@pytest.mark.parametrize("in_config", ["name", "nothing", "function"])
+def test_activation_missing_from_a_config_warns(in_config, tmp_path):
     model = keras.Sequential(
-        [keras.Input((3,)), Block(told=told, name="block"), L.Dense(1)]
+        [keras.Input((3,)), LayerWithDense(in_config=in_config, name="block"), L.Dense(1)]
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         smooth = keras_smooth.smoothen(model)
     smooth.save(tmp_path / "smooth.keras")
     loaded = keras.saving.load_model(tmp_path / "smooth.keras")
-    is_the_same = keras_smooth.smoothness(loaded) == keras_smooth.smoothness(smooth)
-    said = [
-        w
-        for w in caught
-        if "do not have their activations: block (Block)" in str(w.message)
+    is_equally_smooth = keras_smooth.smoothness(loaded) == keras_smooth.smoothness(smooth)
+    messages = [
+        warning
+        for warning in caught
+        if "do not have their activations: block (LayerWithDense)" in str(warning.message)
     ]
-    assert is_the_same == (told == "function") == (not said)
+    assert is_equally_smooth == (in_config == "function") == (not messages)
 
 
 @keras.saving.register_keras_serializable("test_smoothing")
@@ -774,11 +806,11 @@ class ArrayInConfig(keras.layers.Layer):
         return self.activation(x) * self.scale
 
     def get_config(self):
-        own = {"scale": self.scale, "activation": self.activation}
-        return {**own, **super().get_config()}
+        config = {"scale": self.scale, "activation": self.activation}
+        return {**config, **super().get_config()}
 
 
-def test_a_config_may_have_an_array_beside_the_activation():
+def test_layer_with_an_array_in_its_config_is_smoothened():
     model = keras.Sequential([keras.Input((2,)), ArrayInConfig([1.0, 2.0])])
     smooth = keras_smooth.smoothen(model, order=2)
     assert smooth.layers[0].activation is not keras.activations.relu

@@ -1,4 +1,4 @@
-"""The committed table of what Keras loses, against fresh runs."""
+"""The table of derivatives that Keras' layers lose, compared with new runs."""
 
 import importlib.util
 from pathlib import Path
@@ -18,24 +18,24 @@ VERSIONS = f"Keras {keras.__version__}, TensorFlow {tf.__version__},"
 same_versions = pytest.mark.skipif(
     VERSIONS not in TEXT, reason="the table was made with other versions"
 )
-FEW = ["LayerNormalization", "GroupNormalization", "BatchNormalization", "RMSNormalization",
+SAMPLE = ["LayerNormalization", "GroupNormalization", "BatchNormalization", "RMSNormalization",
        "UpSampling2D, bicubic", "Softmax", "Add", "activation softsign", "activation celu",
        "activation relu", "activation tanh", "Resizing", "Resizing, bicubic",
        "UpSampling2D, bilinear", "AveragePooling3D", "AutoContrast", "RandomContrast"]  # fmt: skip
 
 
-def test_every_layer_and_activation_is_in_the_table_or_left_out_with_a_reason():
-    known = set(sweep.committed(TEXT)) | set(sweep.LEFT_OUT)
-    assert set(sweep.layers()) | set(sweep.activations()) == known
+def test_every_layer_and_activation_is_in_the_table_or_left_out():
+    listed = set(sweep.committed(TEXT)) | set(sweep.LEFT_OUT)
+    assert set(sweep.layers()) | set(sweep.activations()) == listed
 
 
 @same_versions
-@pytest.mark.parametrize("name", representatives(FEW, FEW[::4]))
-def test_fresh_run_agrees(name):
+@pytest.mark.parametrize("name", representatives(SAMPLE, SAMPLE[::4]))
+def test_table_agrees_with_a_new_run_of_some_layers(name):
     assert sweep.verdicts([name])[name] == sweep.committed(TEXT)[name]
 
 
 @same_versions
 @pytest.mark.study
-def test_the_whole_table_agrees_with_a_fresh_run():
+def test_whole_table_agrees_with_a_new_run():
     assert sweep.page(sweep.verdicts()) == TEXT

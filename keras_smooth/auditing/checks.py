@@ -120,7 +120,10 @@ def _compared(evaluation: Evaluation) -> Finding:
         return Finding(Cause.WRONG, order, words)
     words = f"its derivative of order {order} changes faster than differences can follow"
     if not row.enough_digits:
-        words = f"{comparison.dtype} leaves too few digits to measure its derivative of order {order}"
+        words = (
+            f"{comparison.dtype} leaves too few digits to measure its derivative of order "
+            f"{order}"
+        )
     return Finding(Cause.UNKNOWN, reason=words)
 
 

@@ -88,7 +88,7 @@ class Traces:
         return stored[key]
 
     def exist(self, points: Points) -> bool:
-        """Returns whether TensorFlow can trace the model for inputs with the shapes of the points."""
+        """Returns whether TensorFlow can trace the model for the shapes of the points."""
         try:
             self.at(points)
         except NotTraceableError:
@@ -118,13 +118,14 @@ class Traces:
         for leaf in keras.tree.flatten(y):
             if isinstance(leaf, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
                 raise TypeError(
-                    f"{self.name} returned a {type(leaf).__name__}; derivatives need a dense tensor."
+                    f"{self.name} returned a {type(leaf).__name__}; derivatives need a "
+                    "dense tensor."
                 )
             if tf.as_dtype(leaf.dtype).is_complex:
                 raise TypeError(
-                    f"{self.name} returned {tf.as_dtype(leaf.dtype).name}; derivatives are those of "
-                    "real numbers. Return keras.ops.real(y) and keras.ops.imag(y), as two columns "
-                    "or two outputs."
+                    f"{self.name} returned {tf.as_dtype(leaf.dtype).name}; derivatives are "
+                    "those of real numbers. Return keras.ops.real(y) and keras.ops.imag(y), as "
+                    "two columns or two outputs."
                 )
         return y
 
