@@ -146,10 +146,12 @@ def test_scatter_is_an_error():
 
 
 @pytest.mark.parametrize("spacings", [0, 1, 3])
-def test_points_in_float32_are_steps_that_have_no_slope(spacings):
+@pytest.mark.parametrize("of", ["each value", "the largest value"])
+def test_points_in_float32_are_steps_that_have_no_slope(spacings, of):
     """A model in float64 that rounds its input: the shortest steps see one number.
 
-    Vector instructions round the last rows of a batch in other ways, by a few spacings.
+    Vector instructions round the last rows of a batch in other ways, by a few spacings, of y or
+    of the terms whose sum is y.
     """
     steps = np.concatenate(
         [4.0 ** (1 - np.arange(12.0)), 4.0**-10 * 16.0 ** -np.arange(1.0, 5.0)]
@@ -157,7 +159,8 @@ def test_points_in_float32_are_steps_that_have_no_slope(spacings):
     x = np.random.default_rng(0).uniform(-1.5, 1.5, 2000)
     places = x + steps[:, None, None, None] * NODES[:, None, None]
     values = np.sin(places.astype("float32").astype("float64"))
-    values[:, NODES > 0.9] *= 1.0 + spacings * DOUBLE
+    sizes = values if of == "each value" else 1.0
+    values += (NODES > 0.9)[:, None, None] * spacings * DOUBLE * sizes
     _, row = differences.estimates(values, steps, 1, DOUBLE)
     assert np.all(np.abs(row.value - np.cos(x)) <= 3.0 * row.error)
     # Half a spacing of float32 at a step of 1, in a first derivative by 15 values.

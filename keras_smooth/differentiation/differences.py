@@ -252,8 +252,9 @@ def _by_best_step(
     # Where y passes through 0, its rounding within the model is that at other points.
     at_point = sizes[0, 0].max(axis=(0, 1))
     largest = sizes.max(axis=1)
-    rounded = scatter <= _ROUNDINGS * rounding * np.maximum(largest, at_point)
-    resolved = rounded | (scatter <= _RESOLVED * moves)
+    roundings = _ROUNDINGS * rounding * np.maximum(largest, at_point)
+    on_polynomial = scatter < _RESOLVED * moves
+    resolved = on_polynomial | (scatter <= roundings)
     # The values at the next shorter step have to be resolved as well.
     resolved[:-1] &= resolved[1:].copy()
     # The scatter at a shorter step is also an error of the longer ones.
@@ -262,7 +263,7 @@ def _by_best_step(
     error = np.max([lost, scatter, *(np.abs(high - low) for low in lower)], axis=0)
     error = np.where(resolved, error, np.inf)
     # Equal rows of one batch may differ by rounding, as vector instructions do the last ones apart.
-    flat = moves <= _ROUNDINGS * rounding * largest
+    flat = (moves <= roundings) & ~on_polynomial
     error = _with_contradictions(high, error, flat)
     # Equal values at all points mean a constant.
     error = np.where((moves == 0.0).all(axis=0), 0.0, error)
