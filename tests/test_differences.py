@@ -145,7 +145,7 @@ def test_scatter_is_an_error():
     assert np.all((row.error > 1e-8) & (row.error < 1e-5))
 
 
-@pytest.mark.parametrize("spacings", [0, 1, 3])
+@pytest.mark.parametrize("spacings", [0, 1, 3, 6])
 @pytest.mark.parametrize("of", ["each value", "the largest value"])
 def test_points_in_float32_are_steps_that_have_no_slope(spacings, of):
     """A model in float64 that rounds its input: the shortest steps see one number.

@@ -252,9 +252,9 @@ def _by_best_step(
     # Where y passes through 0, its rounding within the model is that at other points.
     at_point = sizes[0, 0].max(axis=(0, 1))
     largest = sizes.max(axis=1)
-    roundings = _ROUNDINGS * rounding * np.maximum(largest, at_point)
+    rounded = scatter <= _ROUNDINGS * rounding * np.maximum(largest, at_point)
     on_polynomial = scatter < _RESOLVED * moves
-    resolved = on_polynomial | (scatter <= roundings)
+    resolved = on_polynomial | rounded
     # The values at the next shorter step have to be resolved as well.
     resolved[:-1] &= resolved[1:].copy()
     # The scatter at a shorter step is also an error of the longer ones.
@@ -263,7 +263,7 @@ def _by_best_step(
     error = np.max([lost, scatter, *(np.abs(high - low) for low in lower)], axis=0)
     error = np.where(resolved, error, np.inf)
     # Equal rows of one batch may differ by rounding, as vector instructions do the last ones apart.
-    flat = (moves <= roundings) & ~on_polynomial
+    flat = rounded & ~on_polynomial
     error = _with_contradictions(high, error, flat)
     # Equal values at all points mean a constant.
     error = np.where((moves == 0.0).all(axis=0), 0.0, error)
@@ -305,7 +305,7 @@ def _with_contradictions(
     Args:
         values: Estimates by each step, from long to short.
         errors: Their errors.
-        flat: Whether the values at a step are all equal, but for rounding.
+        flat: Whether the values at a step move by rounding alone.
     """
     result = errors.copy()
     contradictions = np.zeros((2, *errors.shape))
