@@ -180,10 +180,10 @@ DECIDED = {"iterations": equilibrium, "branch": branch, "softmax": saturated}
 @pytest.mark.filterwarnings("ignore:.*cannot trace it:UserWarning")
 @pytest.mark.parametrize("name", DECIDED)
 def test_decisions_of_python_for_a_whole_batch_are_accepted(name):
-    model, x = DECIDED[name], np.array([[0.1, -0.9], [1.4, 0.3], [0.4, 0.2]])
-    # Far from the values at which a decision changes.
+    model, x = DECIDED[name], np.array([[0.7, -0.9], [0.1, 1.4], [-0.8, 0.9]])
+    # No decision changes within such a step.
     h = 1e-5
-    shifts = np.stack([np.eye(2)[0], np.eye(2)[1]]) * h
+    shifts = h * np.eye(2)
     exact = np.stack([(model(x + e) - model(x - e)) / (2.0 * h) for e in shifts], axis=-1)
     # The error of differences is of order h^2.
     np.testing.assert_allclose(keras_smooth.jacobian(model, x), exact, atol=1e-8)
