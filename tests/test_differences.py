@@ -167,6 +167,24 @@ def test_points_in_float32_are_steps_that_have_no_slope(spacings, of):
     assert row.error.max() <= 1e-5
 
 
+PIECES = {
+    "square": lambda t, a: np.maximum(t - a, 0.0) ** 2,
+    "square on the other side": lambda t, a: np.maximum(-t - a, 0.0) ** 2,
+    "quadratic": lambda t, a: np.where(t > a, t**2 - a**2, 0.0),
+    "sorted": lambda t, a: np.clip(t, a, a + 0.3) ** 2 - a**2,
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_constants_end_at_kinks_of_any_distance(name):
+    """Short steps see a constant and are right, unlike those of a model that rounds its input."""
+    a = np.exp(np.random.default_rng(0).uniform(np.log(1e-3), np.log(20.0), 1000))
+    t = STEPS[:, None, None, None] * NODES[:, None, None] + 0.0 * a
+    rows = differences.estimates(PIECES[name](t, a), STEPS, 3, DOUBLE)[1:]
+    assert max(row.error.max() for row in rows) == 0.0
+    assert max(np.abs(row.value).max() for row in rows) == 0.0
+
+
 def test_kinks_have_errors_at_all_steps():
     for slope in (1.0, 0.1):
         row = estimates(lambda x, a=slope: a * np.abs(x), [0.0])[1]

@@ -87,6 +87,14 @@ def test_an_output_that_is_constant_has_no_other_derivative():
         )
 
 
+@pytest.mark.filterwarnings("ignore:.*operations with kinks:UserWarning")
+def test_constants_on_one_side_of_kinks_verify(rng):
+    """A penalty, max(0, g)^2: its second derivative jumps at distances of all sizes."""
+    x = rng.uniform(-2.0, 2.0, (40, 2))
+    _, _, d2y = keras_smooth.derivatives(lambda x: ops.relu(x) ** 2, x, 2, verify=True)
+    np.testing.assert_array_equal(ops.einsum("niii->ni", d2y), 2.0 * (x > 0.0))
+
+
 @pytest.mark.parametrize("unit", [1e-4, 1e-2, 1e5])
 def test_points_of_any_unit(x, unit):
     found = keras_smooth.derivatives(lambda x: ops.sin(x / unit), x * unit, verify=True)

@@ -53,6 +53,9 @@ _RESOLVED = 0.01
 _ENOUGH = 1e-12
 # Estimates that differ by more than this many of their errors contradict each other.
 _CONTRADICTS = 3.0
+# A longer step overrules a shorter one at which values are constant, if they differ by more than
+# this many of its errors. Beyond a kink, where y begins to move, errors are a third of the values.
+_OVERRULES = 10.0
 # The largest number of rows, and of numbers, in one call of a model.
 _ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME = 16384, 2**17
 
@@ -299,8 +302,8 @@ def _with_contradictions(
 
     Two shorter steps have to contradict an estimate, where there are two: the rounding of a few
     values is at times larger than their scatter, and the shortest step alone would then reject
-    all others. If the values are constant at a short step but not at longer ones, the model
-    rounds within. Then the shorter step is wrong, and the longer ones are right.
+    all others. If the values are constant at a short step, and its estimate is far from that of a
+    longer one, the model rounds within: the shorter step is wrong, and the longer one is right.
 
     Args:
         values: Estimates by each step, from long to short.
@@ -319,9 +322,8 @@ def _with_contradictions(
         largest, second = contradictions[:, :shorter]
         second[:] = np.maximum(second, np.minimum(largest, aliased))
         largest[:] = np.maximum(largest, aliased)
-        rounded = np.where(
-            only_longer_move, distance - _CONTRADICTS * errors[:shorter], 0.0
-        )
+        overruled = only_longer_move & (distance > _OVERRULES * errors[:shorter])
+        rounded = np.where(overruled, distance, 0.0)
         result[shorter] = np.fmax(result[shorter], np.fmax.reduce(rounded))
     largest, second = contradictions
     return np.maximum(result, np.concatenate([second[:-2], largest[-2:]]))
