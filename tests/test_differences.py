@@ -145,11 +145,13 @@ def test_scatter_of_the_values_counts_as_error():
     assert np.all((row.error > 1e-8) & (row.error < 1e-5))
 
 
-@pytest.mark.parametrize("spacings", [0, 1, 3])
-def test_steps_below_the_spacing_of_float32_are_ignored(spacings):
+@pytest.mark.parametrize("spacings", [0, 1, 3, 6])
+@pytest.mark.parametrize("of", ["each value", "the largest value"])
+def test_steps_below_the_spacing_of_float32_are_ignored(spacings, of):
     """A float64 model that rounds its inputs has equal values at the shortest steps.
 
-    Vector instructions round the last rows of a batch differently, by a few spacings.
+    Vector instructions round the last rows of a batch differently, by a few spacings of y or
+    of the terms whose sum is y.
     """
     steps = np.concatenate(
         [4.0 ** (1 - np.arange(12.0)), 4.0**-10 * 16.0 ** -np.arange(1.0, 5.0)]
@@ -157,11 +159,30 @@ def test_steps_below_the_spacing_of_float32_are_ignored(spacings):
     x = np.random.default_rng(0).uniform(-1.5, 1.5, 2000)
     coordinates = x + steps[:, None, None, None] * NODES[:, None, None]
     values = np.sin(coordinates.astype("float32").astype("float64"))
-    values[:, NODES > 0.9] *= 1.0 + spacings * DOUBLE
+    sizes = values if of == "each value" else 1.0
+    values += (NODES > 0.9)[:, None, None] * spacings * DOUBLE * sizes
     _, row = differences.estimates(values, steps, 1, DOUBLE)
     assert np.all(np.abs(row.value - np.cos(x)) <= 3.0 * row.error)
     # Half a spacing of float32 at a step of 1, in a first derivative by 15 values.
     assert row.error.max() <= 1e-5
+
+
+PIECES = {
+    "square": lambda t, a: np.maximum(t - a, 0.0) ** 2,
+    "square on the other side": lambda t, a: np.maximum(-t - a, 0.0) ** 2,
+    "quadratic": lambda t, a: np.where(t > a, t**2 - a**2, 0.0),
+    "sorted": lambda t, a: np.clip(t, a, a + 0.3) ** 2 - a**2,
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_constant_between_kinks_has_no_error(name):
+    """Short steps see a constant and are right, unlike those of a model that rounds its input."""
+    a = np.exp(np.random.default_rng(0).uniform(np.log(1e-3), np.log(20.0), 1000))
+    t = STEPS[:, None, None, None] * NODES[:, None, None] + 0.0 * a
+    rows = differences.estimates(PIECES[name](t, a), STEPS, 3, DOUBLE)[1:]
+    assert max(row.error.max() for row in rows) == 0.0
+    assert max(np.abs(row.value).max() for row in rows) == 0.0
 
 
 def test_derivative_at_a_kink_has_a_large_error():

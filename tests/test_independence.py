@@ -154,3 +154,47 @@ def test_sample_axis_is_known_for_images_of_unknown_size():
 
     read.get_concrete_function()
     assert axes == [0]
+
+
+def equilibrium(x):
+    """The root of y = tanh(y / 3 + x), by as many steps as the slowest sample needs."""
+    y = tf.zeros_like(x)
+    while True:
+        last, y = y, tf.tanh(y / 3.0 + x)
+        if float(tf.reduce_max(tf.abs(y - last))) < 1e-4:
+            return y
+
+
+def branch(x):
+    return tf.sin(x) if float(tf.reduce_sum(x)) > 0.0 else tf.cos(x)
+
+
+def saturated(x):
+    """A softmax, whose outputs have the sum 1 whatever the batch is."""
+    return tf.nn.softmax(2.0 * x) if float(tf.reduce_max(x)) > 1.0 else tf.nn.softmax(x)
+
+
+DECIDED = {"iterations": equilibrium, "branch": branch, "softmax": saturated}
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot trace it:UserWarning")
+@pytest.mark.parametrize("name", DECIDED)
+def test_decisions_of_python_for_a_whole_batch_are_accepted(name):
+    model, x = DECIDED[name], np.array([[0.7, -0.9], [0.1, 1.4], [-0.8, 0.9]])
+    # No decision changes within such a step.
+    h = 1e-5
+    shifts = h * np.eye(2)
+    exact = np.stack([(model(x + e) - model(x - e)) / (2.0 * h) for e in shifts], axis=-1)
+    # The error of differences is of order h^2.
+    np.testing.assert_allclose(keras_smooth.jacobian(model, x), exact, atol=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot trace it:UserWarning")
+@pytest.mark.parametrize("place", [0, 1, -1])
+def test_samples_that_python_mixes_are_refused(place, x):
+    def model(x):
+        scale = 2.0 if float(tf.reduce_max(x)) > 1.0 else 1.0
+        return tf.nn.softmax(scale * x) * tf.nn.softmax(x - 0.5 * tf.tanh(x[place]))
+
+    with pytest.raises(ValueError, match="mixes samples"):
+        keras_smooth.jacobian(model, x)

@@ -57,6 +57,44 @@ def test_right_derivatives_are_verified_with_a_valid_bound(x, name, dtype):
     assert str(verification).count("agrees") == len(exact)
 
 
+# The last column is 1 or 0 at every x, and its derivatives are differences of equal terms.
+CONSTANT = {
+    "one": lambda x: x / ops.sqrt(x * x),
+    "zero": lambda x: ops.concatenate([ops.sin(x), x / ops.sqrt(x * x) - 1.0], -1),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("engine", ["jet", "tape"])
+@pytest.mark.parametrize("name", CONSTANT)
+def test_constant_outputs_have_derivatives_of_the_size_of_rounding(name, engine, dtype):
+    x = np.linspace(0.3, 2.0, 7, dtype=dtype)[:, None]
+    values = keras_smooth.derivatives(CONSTANT[name], x, 2, engine=engine, verify=True)
+    # Measured to 8 roundings.
+    for derivative in values[1:]:
+        np.testing.assert_allclose(derivative[:, -1], 0.0, atol=50 * np.finfo(dtype).eps)
+
+
+def test_an_output_that_is_constant_has_no_other_derivative():
+    @tf.custom_gradient
+    def lie(x):
+        return 0.0 * x, lambda upstream: 1e-9 * upstream
+
+    x = np.linspace(0.3, 2.0, 7)[:, None]
+    with pytest.raises(ValueError, match="differs by 1.0e-09"):
+        keras_smooth.derivatives(
+            lambda x: tf.concat([tf.sin(x), lie(x)], -1), x, 1, engine="tape", verify=True
+        )
+
+
+@pytest.mark.filterwarnings("ignore:.*operations with kinks:UserWarning")
+def test_constants_on_one_side_of_kinks_verify(rng):
+    """A penalty, max(0, g)^2: its second derivative jumps at distances of all sizes."""
+    x = rng.uniform(-2.0, 2.0, (40, 2))
+    _, _, d2y = keras_smooth.derivatives(lambda x: ops.relu(x) ** 2, x, 2, verify=True)
+    np.testing.assert_array_equal(ops.einsum("niii->ni", d2y), 2.0 * (x > 0.0))
+
+
 @pytest.mark.parametrize("unit", [1e-4, 1e-2, 1e5])
 def test_points_in_any_unit_are_verified(x, unit):
     entries = keras_smooth.derivatives(lambda x: ops.sin(x / unit), x * unit, verify=True)

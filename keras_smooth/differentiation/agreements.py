@@ -94,21 +94,39 @@ class Measured(Estimate):
         limits = np.where(
             (self.error <= two_digits) | is_zero, 2 * error + engine, two_digits
         )
-        # Where y has the same value at all places, a derivative of 0 is right.
-        is_constant = np.maximum(size, self.variation) == 0.0
-        limits = np.where(is_constant, np.maximum(limits, self.error), limits)
+        limits = np.maximum(limits, self._limits_of_constants(rounding, rounding))
         return np.where(np.isfinite(self.error), limits, 0.0)
 
     def coarse_limits(self, k: int, rounding: float) -> np.ndarray:
         """Returns the limits of numbers in a coarser dtype than that of the reference."""
         size = np.maximum(np.abs(self.value), self.size)
         tolerance = engine_tolerance(k, rounding) * size
-        return 2 * self.error + np.maximum(tolerance, self._engine_rounding(rounding))
+        engine = np.maximum(tolerance, self._engine_rounding(rounding))
+        of_constants = self._limits_of_constants(rounding, EPSILON["float64"])
+        return np.maximum(2 * self.error + engine, of_constants)
 
     def _engine_rounding(self, rounding: float) -> np.ndarray:
         """Returns the rounding errors that are accepted within an engine."""
         relative = min(_ENGINE_ROUNDINGS * rounding, _LARGEST_TOLERANCE)
         return relative * np.maximum(self.size, self.variation)
+
+    def _limits_of_constants(self, engine: float, values: float) -> np.ndarray:
+        """Returns the largest bounds that are accepted where y is constant, and 0 elsewhere.
+
+        There, an engine rounds by the terms of a sum that is 0. They are of the size of y over
+        the step, or of the derivatives of other numbers.
+
+        Args:
+            engine: Distance from 1 to the next number, in the engine's dtype.
+            values: The same, in the dtype of the values.
+        """
+        others = np.max(np.maximum(self.size, self.steepest), axis=-1, keepdims=True)
+        of_others = _NEGLIGIBLE * engine / EPSILON["float64"] * others
+        of_y = _ENGINE_ROUNDINGS * engine / values * self.rounding
+        is_constant = (
+            np.maximum(np.maximum(np.abs(self.value), self.size), self.variation) == 0
+        )
+        return np.where(is_constant, self.error + np.maximum(of_others, of_y), 0.0)
 
 
 def engine_tolerance(k: int, rounding: float) -> float:

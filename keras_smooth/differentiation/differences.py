@@ -53,6 +53,9 @@ _RESOLVED = 0.01
 _ENOUGH = 1e-12
 # Estimates that differ by more than this many of their errors contradict each other.
 _CONTRADICTS = 3.0
+# A longer step overrules a shorter one at which values are constant, if they differ by more than
+# this many of its errors. Beyond a kink, where y begins to move, errors are a third of the values.
+_OVERRULES = 10.0
 # The largest number of rows, and of numbers, in one call of a model.
 _ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME = 16384, 2**17
 
@@ -253,7 +256,8 @@ def _by_best_step(
     at_point = sizes[0, 0].max(axis=(0, 1))
     largest = sizes.max(axis=1)
     rounded = scatter <= _ROUNDINGS * rounding * np.maximum(largest, at_point)
-    resolved = rounded | (scatter <= _RESOLVED * moves)
+    on_polynomial = scatter < _RESOLVED * moves
+    resolved = on_polynomial | rounded
     # The values at the next shorter step have to be resolved as well.
     resolved[:-1] &= resolved[1:].copy()
     # The scatter at a shorter step is also an error of the longer ones.
@@ -262,7 +266,7 @@ def _by_best_step(
     error = np.max([lost, scatter, *(np.abs(high - low) for low in lower)], axis=0)
     error = np.where(resolved, error, np.inf)
     # Equal rows of one batch may differ by rounding, as vector instructions do the last ones apart.
-    flat = moves <= _ROUNDINGS * rounding * largest
+    flat = rounded & ~on_polynomial
     error = _with_contradictions(high, error, flat)
     # Equal values at all points mean a constant.
     error = np.where((moves == 0.0).all(axis=0), 0.0, error)
@@ -298,13 +302,13 @@ def _with_contradictions(
 
     Two shorter steps have to contradict an estimate, where there are two: the rounding of a few
     values is at times larger than their scatter, and the shortest step alone would then reject
-    all others. If the values are constant at a short step but not at longer ones, the model
-    rounds within. Then the shorter step is wrong, and the longer ones are right.
+    all others. If the values are constant at a short step, and its estimate is far from that of a
+    longer one, the model rounds within: the shorter step is wrong, and the longer one is right.
 
     Args:
         values: Estimates by each step, from long to short.
         errors: Their errors.
-        flat: Whether the values at a step are all equal, but for rounding.
+        flat: Whether the values at a step move by rounding alone.
     """
     result = errors.copy()
     contradictions = np.zeros((2, *errors.shape))
@@ -318,9 +322,8 @@ def _with_contradictions(
         largest, second = contradictions[:, :shorter]
         second[:] = np.maximum(second, np.minimum(largest, aliased))
         largest[:] = np.maximum(largest, aliased)
-        rounded = np.where(
-            only_longer_move, distance - _CONTRADICTS * errors[:shorter], 0.0
-        )
+        overruled = only_longer_move & (distance > _OVERRULES * errors[:shorter])
+        rounded = np.where(overruled, distance, 0.0)
         result[shorter] = np.fmax(result[shorter], np.fmax.reduce(rounded))
     largest, second = contradictions
     return np.maximum(result, np.concatenate([second[:-2], largest[-2:]]))

@@ -148,27 +148,58 @@ def _fixed_samples_stay(y: Jet, order: int, masks: tf.Tensor) -> Any:
 def _same_among_copies(traces: Traces, points: Points) -> bool:
     """Returns whether the first and last samples have the same outputs among copies of them.
 
-    This is for models that cannot be traced, because Python decides by values.
+    This is for models that cannot be traced, because Python decides by values. A number of
+    iterations that all samples share, or a branch, is no mixing: tapes tell it from one.
     """
 
     def outputs(points: Points) -> list:
-        return keras.tree.flatten(calls.without_side_effects(traces.call, points.x))
+        return _float_outputs(traces, points)
 
     size = points.flat[0].shape[0]
     among_others, again = outputs(points), outputs(points)
     for end in (0, size - 1):
         copies = [tf.repeat(x[end : end + 1], size, axis=0) for x in points.flat]
         for y, repeated, alone in zip(among_others, again, outputs(points.at(copies))):
-            if not tf.is_tensor(y) or not y.dtype.is_floating or y.shape[:1] != [size]:
-                continue
             tolerance = EPSILON[y.dtype.name] ** 0.5
             scale = tf.reduce_max(tf.abs(y)) + tf.reduce_max(tf.abs(alone))
             same = tf.reduce_max(tf.abs(y[end] - alone[end])) <= tolerance * scale
             # A model whose outputs are random differs in any case.
             is_deterministic = bool(tf.reduce_all(y == repeated))
-            if is_deterministic and not bool(same):
+            if (
+                is_deterministic
+                and not bool(same)
+                and not _moves_alone(traces, points, end)
+            ):
                 return False
     return True
+
+
+def _float_outputs(traces: Traces, points: Points) -> list[tf.Tensor]:
+    """Returns the outputs that have one row of floats for each sample."""
+    size = points.flat[0].shape[0]
+    flat = keras.tree.flatten(calls.without_side_effects(traces.call, points.x))
+    tensors = [y for y in flat if tf.is_tensor(y) and y.dtype.is_floating]
+    return [y for y in tensors if y.shape[:1] == [size]]
+
+
+def _moves_alone(traces: Traces, points: Points, end: int) -> bool:
+    """Returns whether tapes have a gradient of one sample's outputs by this sample alone."""
+    moving = points.moving
+    with tf.GradientTape() as tape:
+        tape.watch(moving)
+        rows = [y[end] for y in _float_outputs(traces, points)]
+    # The sum of all outputs of a softmax, say, would have no gradient.
+    weights = [tf.random.stateless_normal(y.shape, _SEED, dtype=y.dtype) for y in rows]
+    gradients = tape.gradient(rows, moving, weights)
+    sizes = [tf.abs(tf.convert_to_tensor(each)) for each in gradients if each is not None]
+    return bool(sizes) and not any(_is_by_others(each, end) for each in sizes)
+
+
+def _is_by_others(sizes: tf.Tensor, end: int) -> bool:
+    """Returns whether a gradient has entries at other samples than the one at an end."""
+    of_others = sizes[1:] if end == 0 else sizes[:-1]
+    tolerance = EPSILON[sizes.dtype.name] ** 0.5
+    return bool(tf.reduce_max(of_others) > tolerance * tf.reduce_max(sizes))
 
 
 def mixes(function: Callable, x: Any, by_values: bool = False) -> bool:
