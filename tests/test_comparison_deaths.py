@@ -197,7 +197,7 @@ def test_the_exit_status_says_whether_a_run_failed(
         "run of elu, seed 0 (gaussian, float64, default, gauss_newton) is tried once more: it was killed."
         in shown.out
     )
-    assert ("1 of 4 runs have failed" in shown.err) == bool(status)
+    assert ("Failed: 1 of 4 runs" in shown.err) == bool(status)
     assert (f"--resume --out {tmp_path}" in shown.err) == bool(status)
     assert (tmp_path / store.RESULTS).exists()
 

@@ -18,6 +18,7 @@ from keras_smooth.models import calls, copies, own_call
 from keras_smooth.models.agreement import EPSILON, agrees, epsilon, least_precise_dtype
 from keras_smooth.models.tracing import PYTHON_COMPUTES
 from keras_smooth.operations import rows
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 from keras_smooth.presentation.warn import advice
 
@@ -129,7 +130,7 @@ class Verification(ShownAsTable):
     def _title(self) -> str:
         return (
             f"engine {self.engine!r} against values of the model, "
-            f"{self.num_points} points, {self.dtype}"
+            f"{counted(self.num_points, 'point')}, {self.dtype}"
         )
 
     def _table(self) -> Table:
