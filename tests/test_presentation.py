@@ -372,5 +372,5 @@ def test_an_audit_of_one_layer_has_one_row():
 def test_causes_name_pages_that_are_there(cause):
     assert not cause.page or (ROOT / cause.page).exists()
     assert bool(cause.page) == (
-        cause.verdict == "faulty" or cause in ("unknown", "mixed", "complex")
+        cause.verdict == "faulty" or cause in ("unknown", "mixed", "complex", "text")
     )

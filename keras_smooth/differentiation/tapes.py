@@ -45,7 +45,7 @@ def _partials_step(paths: Paths, below: int, value: Any, x: Any, order: int) -> 
             output, earlier = divmod(output, len(points))
             inputs.append(earlier)
         rows = column_gradients(paths, tape, columns, point, below + order, output, inputs)
-        shape = (-1, *tensor.shape[1:], *sample_axes(point))
+        shape = (rows.shape[0] or -1, *tensor.shape[1:], *sample_axes(point))
         return tf.cast(tf.reshape(rows, shape), tensor.dtype)
 
     def differentiate(tape: tf.GradientTape) -> Any:
@@ -169,6 +169,9 @@ def column_gradients(
         inputs: The places of all inputs by which it is differentiated.
     """
     rows = (gradient(tape, column, x) for column in columns)
+    if not columns:
+        # An output without numbers has a derivative without numbers.
+        return tf.zeros_like(x)[:, None][:, :0]
     return tf.stack([paths.checked(row, order, x, output, inputs) for row in rows], axis=1)
 
 
