@@ -214,9 +214,9 @@ def compare(
 
     Raises:
         TypeError: If `seeds`, `epochs`, `jobs` or `verbose` is no integer.
-        ValueError: If an argument is out of range, the problem cannot be read, `out` is a
-            file, cannot be written or is being written by another comparison, or `resume`
-            finds other settings, data or versions.
+        ValueError: If an argument is out of range, `beside` is given with `baselines`, the
+            problem cannot be read, `out` is a file, cannot be written or is being written by
+            another comparison, or `resume` finds other settings, data or versions.
         OSError: If a file cannot be written later on.
         RuntimeError: If the worker processes of all runs died, each twice. If only some did, a
             warning is given and they are in `failures`.
@@ -231,6 +231,12 @@ def compare(
     ('tanh', 'inf')
     """
     if beside is not None:
+        if baselines:
+            raise ValueError(
+                f"`beside` is the deprecated name of `baselines`; received both: "
+                f"baselines={checks.shown(baselines)} and beside={checks.shown(beside)}. Pass "
+                "`baselines` alone."
+            )
         warn("The argument `beside` is now called `baselines`.", DeprecationWarning)
         baselines = beside
     # The arguments only, since no other local variable exists yet. LIST selects the options.

@@ -21,6 +21,7 @@ from keras_smooth.differentiation.passes import Form
 from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet.entries import total
+from keras_smooth.models.checked_inputs import first_line
 from keras_smooth.operations.taped import nested_tapes
 
 
@@ -144,6 +145,9 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed: Any = None
     # own message of that fails, since a layer has no __name__.
     except AttributeError:
         return NotImplementedError("recompute_grad gives one derivative alone")
+    # A gradient may fail at the points, as that of a determinant does for singular matrices.
+    except tf.errors.InvalidArgumentError as error:
+        return LookupError(f"its gradient fails at the points ({first_line(error)})")
     # The gradient of a gather has only the rows that are used.
     return tf.convert_to_tensor(row) if isinstance(row, tf.IndexedSlices) else row
 
