@@ -167,8 +167,7 @@ class Judge:
         The list ends with the first jump. It is None if the operation cannot be examined, or
         enough others were.
         """
-        has_jets = self.plan.has_rules and not self.plan.is_random
-        if not has_jets or self._num_examined >= _MAX_EXAMINED:
+        if self.plan.is_random or self._num_examined >= _MAX_EXAMINED:
             return None
         is_in_loop = any("While" in each.type for each in step.enclosing)
         self._num_examined += _COUNT_IN_LOOP if is_in_loop else 1

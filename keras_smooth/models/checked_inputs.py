@@ -161,7 +161,7 @@ def explained_batch(
         raise ValueError(
             f"{first_line(error) or type(error).__name__}\n"
             f"{model.name!r} is built for batches of {expected_samples}, and received "
-            f"{counted(num_samples, 'sample')}{at_a_time}. Pass {expected_samples} at once{without}; "
+            f"{counted(num_samples or 0, 'sample')}{at_a_time}. Pass {expected_samples} at once{without}; "
             "or build it for batches of any size, which stateful layers cannot have."
         ) from error
 
