@@ -278,7 +278,9 @@ def test_tests_that_are_named_elsewhere_exist(file):
         for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
     }  # fmt: skip
     named = set(re.findall(r'["`](test_[a-z0-9_]+)[\[`"]', (ROOT / file).read_text()))
-    assert named and named <= functions
+    # Reasons to skip are by the beginning of a name.
+    missing = {name for name in named if not any(f.startswith(name) for f in functions)}
+    assert named and not missing
 
 
 def test_public_api_matches_api_txt():

@@ -282,6 +282,13 @@ def test_beside_is_the_deprecated_name_of_baselines():
     assert list(result.results.baselines()) == ["adam"]
 
 
+def test_beside_with_baselines_raises_an_error():
+    with pytest.raises(
+        ValueError, match=r"both: baselines=\['adam'\] and beside=\['lbfgs'\]"
+    ):
+        keras_smooth.compare(**ONE, baselines=["adam"], beside=["lbfgs"])
+
+
 @pytest.mark.slow
 def test_gradient_and_hessian_of_a_2d_problem_are_fitted():
     options = {**ONE_RUN, "architecture": "2x10", "epochs": 400, "problem": "gaussian_2d"}

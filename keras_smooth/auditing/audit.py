@@ -235,8 +235,11 @@ class _TracedMode:
     def why_refused(self) -> Finding | None:
         """Returns why operators refuse the model, whatever its layers are, or None."""
         outputs = keras.tree.flatten(self.trace.trace.structure)
-        if any(y is not None and y.dtype.is_complex for y in outputs):
+        dtypes = [y.dtype for y in outputs if y is not None]
+        if any(dtype.is_complex for dtype in dtypes):
             return Finding(Cause.COMPLEX)
+        if tf.string in dtypes:
+            return Finding(Cause.TEXT)
         words = self._mixing_operation()
         return Finding(Cause.MIXED, reason=words) if words else None
 
@@ -310,6 +313,8 @@ _Modes = dict[str, _TracedMode | _UntracedMode]
 def _mixes(subject: Subject, has_rules: bool) -> bool:
     """Returns whether values show that the output for a sample depends on other samples."""
     run = functools.partial(calls.call_without_side_effects, subject.model)
+    # Errors have the name of the model.
+    vars(run)["name"] = subject.model.name
     return independence.mixes(run, subject.x, by_values=not has_rules)
 
 

@@ -90,6 +90,12 @@ class Cause(str, enum.Enum):
         "return keras.ops.real(y) and keras.ops.imag(y)",
         "docs/limits.md",
     )
+    TEXT = (
+        "text",
+        Verdict.NOT_EXAMINED,
+        "an output is text, which has no derivatives",
+        "return tensors of floats only",
+    )
     IMPRECISE = (
         "imprecise",
         Verdict.FAULTY,

@@ -14,6 +14,7 @@ from keras_smooth.auditing.plan import LayerStep, Plan, Role, words_on_activatio
 from keras_smooth.auditing.samples import Samples
 from keras_smooth.auditing.traced import Subject
 from keras_smooth.operations import rows
+from keras_smooth.presentation.counts import counted
 
 # At most so many operations are examined in one model. An operation in a loop counts as several,
 # since all operations that lead to it run without a graph.
@@ -160,8 +161,7 @@ class Judge:
         The list ends with the first jump. It is None if the operation cannot be examined, or
         enough others were.
         """
-        has_jets = self.plan.has_rules and not self.plan.is_random
-        if not has_jets or self._num_examined >= _MAX_EXAMINED:
+        if self.plan.is_random or self._num_examined >= _MAX_EXAMINED:
             return None
         is_in_loop = any("While" in each.type for each in step.enclosing)
         self._num_examined += _COUNT_IN_LOOP if is_in_loop else 1
@@ -197,7 +197,8 @@ class Judge:
             return ""
         left, right = int((distances < 0).sum()), int((distances > 0).sum())
         nearest = np.abs(distances).min()
-        sides = f"{left} values of the samples lie on one side and {right} on the other"
+        on_left, number = counted(left, "value"), counted(left + right, "value")
+        sides = f"the samples have {on_left} on one side and {right} on the other"
         if not left or not right:
-            sides = f"{len(distances)} values of the samples lie on one side"
+            sides = f"the samples have {number} on one side"
         return f"{sides}, the nearest {nearest:.1e} away"

@@ -13,12 +13,13 @@ import keras
 from keras_smooth import layers, registry
 from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, severity
 from keras_smooth.models import graph, references
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.smoothing import is_replaced
 
 _MAX_PICTURES = 4
 # The clause of a reason that describes the samples.
-_SAMPLES_CLAUSE = re.compile("[:;] [0-9]+ values of the samples lie .*?(?=;|$)")
+_SAMPLES_CLAUSE = re.compile("[:;] the samples have [0-9]+ values? on .*?(?=;|$)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +217,7 @@ class Audit(ShownAsTable):
 
     def __repr__(self) -> str:
         num_good = sum(row.verdict.exit_status == 0 for row in self.rows)
-        return f"<Audit: {self._total()}; {num_good} of {len(self.rows)} layers are fine>"
+        return f"<Audit: {self._total()}; fine: {num_good} of {counted(len(self.rows), 'layer')}>"
 
     def _total(self) -> str:
         ends = [f"{mode}: {getattr(self, mode)}" for mode in MODES]

@@ -68,6 +68,7 @@ class Samples:
         self.plan = plan
         self.x = list(plan.traced.x)
         self.moves = plan.traced.moving[: len(self.x)]
+        self._distances_along_lines: dict[tuple, Callable] = {}
 
     @functools.cached_property
     def distances(self) -> dict[int, tf.Tensor]:
@@ -130,19 +131,54 @@ class Samples:
             yield Place(self.x, directions, at_sample=True)
         if not 0 < len(distances) <= _MAX_DISTANCES or self.x[0].shape[0] < 2:
             return
+        along = self._along_lines(step.role, _is_in_body(step))
+        for t, is_zero in _sign_changes(lambda t: along(t)[id(step.operation)]):
+            start = self._start_of_lines
+            yield dataclasses.replace(start, x=start.moved(t), is_zero=is_zero)
+
+    @functools.cached_property
+    def _start_of_lines(self) -> Place:
+        """The samples, with the direction from each to the next."""
         moving = self._moving_inputs()
         lines = [None if x is None else tf.roll(x, 1, axis=0) - x for x in moving]
-        start = Place(self.x, self._without_masked(lines), at_sample=False)
-        outputs = tuple(tensor.name for tensor in step.top.outputs)
-        program = dataclasses.replace(self.plan.program, outputs=outputs)
+        return Place(self.x, self._without_masked(lines), at_sample=False)
 
-        def distances_at(*x: tf.Tensor) -> tf.Tensor:
-            return self._distances_in(program, [step], x)[id(step.operation)]
+    def _along_lines(
+        self, role: Role | None, in_body: bool
+    ) -> Callable[[float], dict[int, np.ndarray]]:
+        """Returns a function of t with the distances of all operations of one role on the lines.
 
-        # An operation in a loop runs without a graph, which does not return its values.
+        A run costs nearly as much for one operation as for all, and tracing far more. So all
+        operations share the runs, and each t is run once. What a loop or branch computes is not
+        in the graph of the whole, so that its operations run without a graph.
+        """
+        if (role, in_body) not in self._distances_along_lines:
+            self._distances_along_lines[role, in_body] = functools.cache(
+                self._new_distances_along_lines(role, in_body)
+            )
+        return self._distances_along_lines[role, in_body]
+
+    def _new_distances_along_lines(self, role: Role | None, in_body: bool) -> Callable:
+        steps = [
+            step
+            for step in self.plan.steps
+            if (step.role, _is_in_body(step)) == (role, in_body)
+            and len(self.distances_of(step)) <= _MAX_DISTANCES
+        ]
+        keys = list(dict.fromkeys(id(step.operation) for step in steps))
+        outputs = dict.fromkeys(
+            tensor.name for step in steps for tensor in step.top.outputs
+        )
+        program = dataclasses.replace(self.plan.program, outputs=tuple(outputs))
+
+        def distances_at(*x: tf.Tensor) -> list[tf.Tensor]:
+            distances = self._distances_in(program, steps, x)
+            # A branch may not run.
+            return [distances.get(key, tf.zeros([0], "float64")) for key in keys]
+
+        start = self._start_of_lines
         run = traced_if_possible(distances_at, *start.x)
-        for t, is_zero in _sign_changes(lambda t: run(*start.moved(t)).numpy()):
-            yield dataclasses.replace(start, x=start.moved(t), is_zero=is_zero)
+        return lambda t: dict(zip(keys, map(np.asarray, run(*start.moved(t)))))
 
     def _moving_inputs(self) -> list:
         return [x if moves else None for x, moves in zip(self.x, self.moves)]
@@ -215,6 +251,12 @@ class Samples:
             return [[_entry(y, k) for y in outputs] for k in range(order + 1)]
 
         return traced_if_possible(run, self.x, self._random_directions())
+
+
+def _is_in_body(step: LayerStep) -> bool:
+    """Returns whether an operation is in a loop or a branch."""
+    kinds = (each.type for each in step.enclosing)
+    return any(name in kind for kind in kinds for name in ("While", "If", "Case"))
 
 
 def _entry(y: Any, k: int) -> tf.Tensor:

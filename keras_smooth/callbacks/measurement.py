@@ -15,6 +15,7 @@ from keras_smooth.differentiation.operators import derivatives, directional
 from keras_smooth.differentiation.tasks import names
 from keras_smooth.models import calls
 from keras_smooth.models.tracing import traced
+from keras_smooth.presentation.counts import counted
 
 # Attributes that belong to a model or cannot be pickled. A copy does not have them.
 _NOT_COPIED = ("_model", "_evaluate", "_error", "_function")
@@ -139,7 +140,7 @@ class Measurement:
         for name, exact, values in entries:
             if len(exact) != len(values):
                 raise ValueError(
-                    f"`reference`: {name} has {len(exact)} arrays, but the model's has "
+                    f"`reference`: {name} has {counted(len(exact), 'array')}, but the model's has "
                     f"{len(values)}. See keras_smooth.derivatives for the structure."
                 )
             aligned = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]

@@ -15,6 +15,7 @@ from keras_smooth.callbacks.measurement import Measurement
 from keras_smooth.checks import text, whole_number
 from keras_smooth.models.own_call import is_built
 from keras_smooth.presentation import figures
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn_once
 
@@ -221,7 +222,8 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def _describe_size(self) -> str:
         num_points = len(keras.tree.flatten(self.x)[0])
-        return f"{num_points} points, {self.history['epoch'].size} measurements"
+        measurements = counted(self.history["epoch"].size, "measurement")
+        return f"{counted(num_points, 'point')}, {measurements}"
 
     def _table(self) -> Table:
         epochs, rows, notes = self.history["epoch"], [], []

@@ -22,6 +22,7 @@ from keras_smooth.comparison import display, report, termination
 from keras_smooth.comparison.options import LOCAL
 from keras_smooth.comparison.records import resuming
 from keras_smooth.differentiation.engines import MAX_ORDER
+from keras_smooth.presentation.counts import counted
 
 QUICK = {"seeds": 1, "epochs": 600}
 
@@ -58,7 +59,7 @@ def compare(arguments: argparse.Namespace) -> int:
     if failures := comparison.failures:
         num_runs = len(results.records) + len(failures)
         raise RuntimeError(
-            f"{len(failures)} of {num_runs} runs have failed. Try them again {_how_to_resume(out)}"
+            f"Failed: {len(failures)} of {counted(num_runs, 'run')}. Try them again {_how_to_resume(out)}"
         )
     return 0
 

@@ -17,6 +17,7 @@ from keras_smooth.comparison.runs.training import check_installed
 from keras_smooth.comparison.settings import Settings, Variant, functions_by_name
 from keras_smooth.lbfgs.run import atomic_files
 from keras_smooth.presentation import svg
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.figures import require_matplotlib
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 from keras_smooth.presentation.warn import warn
@@ -82,7 +83,7 @@ class Comparison(ShownAsTable):
     def __repr__(self) -> str:
         settings = self.results.settings
         return (
-            f"<Comparison: {len(self.runs)} runs of {', '.join(settings.activations)} on "
+            f"<Comparison: {counted(len(self.runs), 'run')} of {', '.join(settings.activations)} on "
             f"{self.results.problem.shown()} by {settings.main.method}>"
         )
 
@@ -213,9 +214,9 @@ def compare(
 
     Raises:
         TypeError: If `seeds`, `epochs`, `jobs` or `verbose` is no integer.
-        ValueError: If an argument is out of range, the problem cannot be read, `out` is a
-            file, cannot be written or is being written by another comparison, or `resume`
-            finds other settings, data or versions.
+        ValueError: If an argument is out of range, `beside` is given with `baselines`, the
+            problem cannot be read, `out` is a file, cannot be written or is being written by
+            another comparison, or `resume` finds other settings, data or versions.
         OSError: If a file cannot be written later on.
         RuntimeError: If the worker processes of all runs died, each twice. If only some did, a
             warning is given and they are in `failures`.
@@ -230,6 +231,12 @@ def compare(
     ('tanh', 'inf')
     """
     if beside is not None:
+        if baselines:
+            raise ValueError(
+                f"`beside` is the deprecated name of `baselines`; received both: "
+                f"baselines={checks.shown(baselines)} and beside={checks.shown(beside)}. Pass "
+                "`baselines` alone."
+            )
         warn("The argument `beside` is now called `baselines`.", DeprecationWarning)
         baselines = beside
     # The arguments only, since no other local variable exists yet. LIST selects the options.
@@ -312,7 +319,8 @@ def _execute_with_display(
     console, settings = display.console(quiet=quiet), results.settings
     num_runs = sum(map(len, results.missing()))
     where = "" if directory is None else f"; results in {directory}"
-    words = f"{num_runs} runs of {settings.epochs} epochs on {settings.device_name()}"
+    runs, epochs = counted(num_runs, "run"), counted(settings.epochs, "epoch")
+    words = f"{runs} of {epochs} on {settings.device_name()}"
     display.print_text(console, f"{words} {executor.place(num_runs)}{where}")
     with display.Display(num_runs, settings, console) as live:
 

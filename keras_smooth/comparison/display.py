@@ -10,6 +10,7 @@ from keras_smooth.comparison.runs.events import Died, Event, Finished, LeftOut, 
 from keras_smooth.comparison.runs.experiment import Record
 from keras_smooth.comparison.settings import RunId, Settings
 from keras_smooth.presentation import tables
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.notebook import Place, ipython
 
 USUAL_WIDTH = 80
@@ -45,7 +46,7 @@ class Display(progress.Progress):
         self._settings, self._num_runs, self._done = settings, num_runs, 0
         self._lines: dict[RunId, progress.TaskID] = {}
         self._total = self.add_task(
-            "all runs", total=num_runs, state=f"0 of {num_runs} runs"
+            "all runs", total=num_runs, state=f"0 of {counted(num_runs, 'run')}"
         )
         notebook = None if console.quiet else ipython()
         self._place = notebook and Place(notebook)
@@ -67,7 +68,7 @@ class Display(progress.Progress):
                 mark = numbers.restarts or numbers.failed
                 print_text(
                     self.console,
-                    f"{self._name(run)}: {numbers.nit} iterations, {numbers.seconds:.1f} s, "
+                    f"{self._name(run)}: {counted(numbers.nit, 'iteration')}, {numbers.seconds:.1f} s, "
                     f"{_error(record)}" + (f"\n    {numbers.message}" if mark else ""),
                 )
             case Died(run, _, again):
@@ -90,7 +91,7 @@ class Display(progress.Progress):
 
     def _refresh_total(self) -> None:
         in_progress = sum(task.percentage / 100.0 for task in self.tasks[1:])
-        state = f"{self._done} of {self._num_runs} runs"
+        state = f"{self._done} of {counted(self._num_runs, 'run')}"
         self.update(self._total, completed=self._done + in_progress, state=state)
         if self._place:
             tasks = self.tasks

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_smooth.presentation.counts import counted
+
 
 def by_name(what: str, values: Any, names: Sequence[str]) -> Any:
     """Returns a dict for a list in the order of the names; other values are returned unchanged.
@@ -34,7 +36,8 @@ def by_name(what: str, values: Any, names: Sequence[str]) -> Any:
         return values
     if len(values) != len(names):
         raise ValueError(
-            f"`{what}` has {len(values)} entries, but the outputs are {', '.join(names)}: "
+            f"`{what}` has {counted(len(values), 'entry', 'entries')}, but the outputs are "
+            f"{', '.join(names)}: "
             "pass one for each in this order, or a dict with some of these keys."
         )
     return dict(zip(names, values))

@@ -117,7 +117,8 @@ def propagate(
     signs = rng.choice([-1.0, 1.0], (draws, len(directions[0])))
 
     def jet(tensor: tf.Tensor, samples: np.ndarray) -> Jet:
-        rows = estimates(samples, steps, order, EPSILON[tensor.dtype.name])
+        # Integers and booleans are not rounded.
+        rows = estimates(samples, steps, order, EPSILON.get(tensor.dtype.name, 0.0))
         with np.errstate(invalid="ignore"):
             primal, *series = (_with_spread(row, signs) for row in rows)
             if sums is not None:

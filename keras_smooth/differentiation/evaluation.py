@@ -17,6 +17,7 @@ from keras_smooth.differentiation.tasks import Task
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.models import calls
 from keras_smooth.operations.program import layer_path
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.warn import warn_once
 
 
@@ -206,8 +207,8 @@ class Evaluation:
                 )
             if None not in (num_samples, leaf.shape[0]) and leaf.shape[0] != num_samples:
                 raise ValueError(
-                    f"The model returns {leaf.shape[0]} samples for {num_samples}: derivatives are "
-                    "of each sample's output by its own input, one for each."
+                    f"The model returns {counted(leaf.shape[0], 'sample')} for {num_samples}: "
+                    "derivatives are of each sample's output by its own input, one for each."
                 )
 
     def candidates(self) -> list["Evaluation"]:

@@ -17,6 +17,7 @@ import numpy as np
 from keras_smooth.checks import shown
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models.checked_inputs import listed
+from keras_smooth.presentation.counts import counted
 
 MultiIndex = tuple[int, ...]
 
@@ -209,7 +210,7 @@ def _checked_names(names: Any, shape: tuple[int, ...]) -> list[str]:
     if len(shape) > 1 or len(names) != math.prod(shape):
         raise ValueError(
             f"`names` must name each column of x of shape (batch, columns); received "
-            f"{len(names)} names, {shown(names)}, for samples of shape {shape}. For samples "
+            f"{counted(len(names), 'name')}, {shown(names)}, for samples of shape {shape}. For samples "
             "of other shapes use tuples of places in the place of names."
         )
     return names

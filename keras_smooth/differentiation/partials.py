@@ -17,6 +17,7 @@ from keras_smooth.differentiation.multi_indices import (
 from keras_smooth.differentiation.points import checked_points
 from keras_smooth.differentiation.results import result
 from keras_smooth.differentiation.verification import with_verification_of
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.tables import ShownAsTable, Table
 
 
@@ -199,11 +200,10 @@ class Plan(ShownAsTable):
         return f"<Plan: {', '.join(self.words)}: {self._title()}>"
 
     def _title(self) -> str:
-        number = max(self.passes)
-        return (
-            f"engine {self.engine!r}; by jets {len(self.directions)} directions in {number} "
-            f"{'pass' if number == 1 else 'passes'}, {self.num_values} values"
-        )
+        directions = counted(len(self.directions), "direction")
+        passes = counted(max(self.passes), "pass", "passes")
+        values = counted(self.num_values, "value")
+        return f"engine {self.engine!r}; by jets {directions} in {passes}, {values}"
 
     def _table(self) -> Table:
         return Table(

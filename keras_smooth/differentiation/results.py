@@ -22,6 +22,7 @@ from keras_smooth.models import calls
 from keras_smooth.models.checked_inputs import explained_batch
 from keras_smooth.operations.program import layer_path
 from keras_smooth.operations.rows import is_inexact
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.warn import advice
 
 
@@ -106,7 +107,7 @@ def _advise_if_not_finite(
     place = _first_place(evaluation, order, int(np.argmax(lost[order])))
     return (
         f"{evaluation.traces.name}: y is finite, but its derivatives of order {order} are not, "
-        f"at {lost[order].sum()} of {len(is_finite)} samples{place}. "
+        f"at {lost[order].sum()} of {counted(len(is_finite), 'sample')}{place}. "
         "keras_smooth.audit(model, x) examines what models compute there."
     )
 

@@ -21,6 +21,7 @@ from keras_smooth.differentiation.passes import Form
 from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet.entries import total
+from keras_smooth.models.checked_inputs import first_line
 from keras_smooth.operations.taped import nested_tapes
 
 
@@ -45,7 +46,7 @@ def _partials_step(paths: Paths, below: int, value: Any, x: Any, order: int) -> 
             output, earlier = divmod(output, len(points))
             inputs.append(earlier)
         rows = column_gradients(paths, tape, columns, point, below + order, output, inputs)
-        shape = (-1, *tensor.shape[1:], *sample_axes(point))
+        shape = (rows.shape[0] or -1, *tensor.shape[1:], *sample_axes(point))
         return tf.cast(tf.reshape(rows, shape), tensor.dtype)
 
     def differentiate(tape: tf.GradientTape) -> Any:
@@ -144,6 +145,9 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed: Any = None
     # own message of that fails, since a layer has no __name__.
     except AttributeError:
         return NotImplementedError("recompute_grad gives one derivative alone")
+    # A gradient may fail at the points, as that of a determinant does for singular matrices.
+    except tf.errors.InvalidArgumentError as error:
+        return LookupError(f"its gradient fails at the points ({first_line(error)})")
     # The gradient of a gather has only the rows that are used.
     return tf.convert_to_tensor(row) if isinstance(row, tf.IndexedSlices) else row
 
@@ -169,6 +173,9 @@ def column_gradients(
         inputs: The places of all inputs by which it is differentiated.
     """
     rows = (gradient(tape, column, x) for column in columns)
+    if not columns:
+        # An output without numbers has a derivative without numbers.
+        return tf.zeros_like(x)[:, None][:, :0]
     return tf.stack([paths.checked(row, order, x, output, inputs) for row in rows], axis=1)
 
 

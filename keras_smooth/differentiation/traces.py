@@ -119,13 +119,21 @@ class Traces:
             if isinstance(leaf, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
                 raise TypeError(
                     f"{self.name} returned a {type(leaf).__name__}; derivatives need a "
-                    "dense tensor."
+                    "dense tensor. Return one, as by tf.sparse.to_dense(y) or y.to_tensor()."
                 )
-            if tf.as_dtype(leaf.dtype).is_complex:
+            dtype = tf.as_dtype(leaf.dtype)
+            if not (
+                dtype.is_floating or dtype.is_integer or dtype.is_bool or dtype.is_complex
+            ):
                 raise TypeError(
-                    f"{self.name} returned {tf.as_dtype(leaf.dtype).name}; derivatives are "
-                    "those of real numbers. Return keras.ops.real(y) and keras.ops.imag(y), as "
-                    "two columns or two outputs."
+                    f"{self.name} returned a tensor of {dtype.name}; derivatives need numbers. "
+                    "Return tensors of floats only."
+                )
+            if dtype.is_complex:
+                raise TypeError(
+                    f"{self.name} returned {dtype.name}; derivatives are those of "
+                    "real numbers. Return keras.ops.real(y) and keras.ops.imag(y), as two columns "
+                    "or two outputs."
                 )
         return y
 

@@ -18,6 +18,7 @@ from keras_smooth.models import calls, copies, own_call
 from keras_smooth.models.agreement import EPSILON, agrees, epsilon, least_precise_dtype
 from keras_smooth.models.tracing import PYTHON_COMPUTES
 from keras_smooth.operations import rows
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 from keras_smooth.presentation.warn import advice
 
@@ -129,7 +130,7 @@ class Verification(ShownAsTable):
     def _title(self) -> str:
         return (
             f"engine {self.engine!r} against values of the model, "
-            f"{self.num_points} points, {self.dtype}"
+            f"{counted(self.num_points, 'point')}, {self.dtype}"
         )
 
     def _table(self) -> Table:
@@ -311,7 +312,8 @@ def is_wrong(row: Agreement) -> bool:
 
 def _result_that_agrees(evaluation: Evaluation) -> VerifiedDerivatives:
     """Returns the result of the first engine that agrees with values of the model."""
-    reference, first = _Reference(evaluation), None
+    reference: _Reference | None = None
+    first: Verification | None = None
     lost: ValueError | None = None
     for candidate in evaluation.candidates():
         try:
@@ -320,6 +322,7 @@ def _result_that_agrees(evaluation: Evaluation) -> VerifiedDerivatives:
         except ValueError as error:
             lost = lost or error
             continue
+        reference = reference or _Reference(evaluation)
         verification = reference.compared(candidate.engine, values)
         if verification.ok:
             verified = VerifiedDerivatives(values)
@@ -356,7 +359,8 @@ class _Reference:
     def compared(self, engine: str, values: tuple) -> Verification:
         """Returns the comparison of the derivatives of an engine with the differences."""
         finer = self._in_float64(engine)
-        dtype = keras.tree.flatten(values)[0].dtype.name
+        floats = filter(calls.is_float, keras.tree.flatten(values))
+        dtype = next((y.dtype.name for y in floats), "float64")
         agreements = [
             agree(name, k, entry, measured, EPSILON[dtype], fine)
             for (name, k), entry, measured, fine in zip(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from keras_smooth import registry
 from keras_smooth.checks import whole_number
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.warn import warn_once
 
 
@@ -40,7 +41,8 @@ def checked_order(layer: object, order: int, *activations: Callable) -> int:
         if (registry.smoothness(activation) or 0) < order:
             warn_once(
                 activation,
-                f"{owner} cannot tell whether activation {name!r} has {order} derivatives. "
+                f"{owner} cannot tell whether activation {name!r} has "
+                f"{counted(order, 'derivative')}. "
                 "Say so with keras_smooth.register_smoothness(function, smoothness).",
             )
     return order

@@ -6,6 +6,7 @@ import keras
 
 from keras_smooth.lbfgs.result import OptimizeResult
 from keras_smooth.presentation import svg
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.tables import ShownAsTable, Table
 
 # Number of curves, including the loss, that a picture shows at most.
@@ -25,7 +26,8 @@ class History(ShownAsTable, keras.callbacks.History):
 
     def __repr__(self) -> str:
         end = "" if self.result is None else f": {self.result.message}"
-        return f"<History of {len(self.history)} logs at {len(self.epoch)} epochs{end}>"
+        logs, epochs = counted(len(self.history), "log"), counted(len(self.epoch), "epoch")
+        return f"<History of {logs} at {epochs}{end}>"
 
     def _table(self) -> Table:
         if self.result is not None:

@@ -11,6 +11,7 @@ from keras_smooth.checks import finite_number, function, real_array, shown, whol
 from keras_smooth.lbfgs.data import data_reader
 from keras_smooth.lbfgs.data.micro_batches import shapes_and_dtypes
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
+from keras_smooth.presentation.counts import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +168,7 @@ def choose_by_residual(
     whole_number("`num_points`", num_points, 1)
     if len(residual) != len(points) or len(points) < num_points:
         raise ValueError(
-            f"Received {len(points)} `points` and a `residual` of {len(residual)} rows, of which "
+            f"Received {len(points)} `points` and a `residual` of {counted(len(residual), 'row')}, of which "
             f"`num_points`={num_points} shall be chosen. Pass a residual for each of many points."
         )
     sizes = np.linalg.norm(residual.reshape(len(points), -1), axis=1) ** power

@@ -14,6 +14,7 @@ from keras_smooth.checks import function, shown
 from keras_smooth.models import graph, references
 from keras_smooth.models.calls import is_determined_by_config
 from keras_smooth.models.own_call import is_built
+from keras_smooth.presentation.counts import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,12 +155,13 @@ def explained_batch(
         if expected is None or (num_samples in (None, expected) and is_whole):
             raise
         at_a_time, without = "", ""
+        expected_samples = counted(expected, "sample")
         if batch_size is not None:
             at_a_time, without = f" and batch_size={batch_size}", ", without `batch_size`"
         raise ValueError(
             f"{first_line(error) or type(error).__name__}\n"
-            f"{model.name!r} is built for batches of {expected} samples, and received "
-            f"{num_samples} samples{at_a_time}. Pass {expected} samples at once{without}; "
+            f"{model.name!r} is built for batches of {expected_samples}, and received "
+            f"{counted(num_samples or 0, 'sample')}{at_a_time}. Pass {expected_samples} at once{without}; "
             "or build it for batches of any size, which stateful layers cannot have."
         ) from error
 
@@ -198,8 +200,8 @@ def _expected_inputs(model: Any, x: Any, number: int) -> list:
         if number != len(known):
             names = listed(tensor.name for tensor in known)
             raise ValueError(
-                f"The model {model.name!r} takes {len(known)} "
-                f"{'input' if len(known) == 1 else 'inputs'} ({names}), received {number} in "
+                f"The model {model.name!r} takes {counted(len(known), 'input')} ({names}), "
+                f"received {number} in "
                 "x. Give several as a list or a dict of arrays."
             )
         return list(known)

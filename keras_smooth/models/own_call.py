@@ -60,10 +60,13 @@ def call(model: Callable, x: Any, training: bool = False) -> Any:
         TypeError: If it returns anything but tensors.
     """
     outputs = model(x, **in_mode(model, training))
-    for output in keras.tree.flatten(outputs):
-        if not hasattr(output, "shape") or not hasattr(output, "dtype"):
-            raise TypeError(
-                f"The model {getattr(model, 'name', shown(model))!r} must return tensors, but "
-                f"returned {shown(output)}."
-            )
+    leaves = keras.tree.flatten(outputs)
+    others = [y for y in leaves if not hasattr(y, "shape") or not hasattr(y, "dtype")]
+    # Nothing, and an empty list or dict, have no tensors in them either.
+    for output in others if leaves else [outputs]:
+        name = getattr(model, "name", getattr(model, "__name__", shown(model)))
+        raise TypeError(
+            f"The model {name!r} must return tensors, but "
+            f"returned {shown(output)}. Return a tensor, or a list or dict of tensors."
+        )
     return outputs

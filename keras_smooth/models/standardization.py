@@ -9,6 +9,7 @@ from keras_smooth.checks import real_array, shown
 from keras_smooth.models import agreement, calls, checked_inputs, copies, own_call
 from keras_smooth.models.checked_inputs import flat, packed_as
 from keras_smooth.models.input_uses import input_uses
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.warn import warn
 
 # A column that varies by less than so many units in the last place counts as constant.
@@ -136,7 +137,8 @@ def _in_units_of_y(y: Any, outputs: Any) -> Any:
     targets = flat(y)
     if len(targets) != len(symbols):
         raise ValueError(
-            f"`y` has {len(targets)} arrays, but the model has {len(symbols)} outputs. Pass "
+            f"`y` has {counted(len(targets), 'array')}, but the model has "
+            f"{counted(len(symbols), 'output')}. Pass "
             "targets in the structure of the outputs."
         )
     if all(target is None for target in targets):

@@ -10,7 +10,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.operations import taped
 from keras_smooth.operations.lifting import as_list, run_primals, run_with_known_integers
 from keras_smooth.operations.program import Program, signature
-from keras_smooth.operations.rows import is_differentiable, row, tapes_right_to
+from keras_smooth.operations.rows import is_differentiable, is_empty, row, tapes_right_to
 
 
 def evaluate(
@@ -33,6 +33,8 @@ def evaluate(
     run_body = functools.partial(evaluate, watch=watch)
     for operation, inputs, outputs, last_uses in program.instructions_to_outputs:
         given = [taped.raise_if_lost(values_by_name[name]) for name in inputs]
+        pairs = zip(operation.inputs, given)
+        given = [x.primal if isinstance(x, Jet) and is_empty(t) else x for t, x in pairs]
         if watch is not None:
             watch(operation, given)
         results = _apply(operation, given, program.bodies, run_body)

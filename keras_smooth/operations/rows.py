@@ -104,6 +104,11 @@ def is_inexact(dtype: tf.DType) -> bool:
     return dtype.is_floating or dtype.is_complex
 
 
+def is_empty(tensor: tf.Tensor) -> bool:
+    """Returns whether a traced tensor is known to hold no numbers, so that none of it moves."""
+    return bool(tensor.shape.num_elements() == 0)
+
+
 def is_differentiable(dtype: tf.DType) -> bool:
     """Returns whether tensors of a dtype can have derivatives, unlike integers.
 

@@ -105,7 +105,10 @@ class Walk:
         for operation, inputs, outputs, _ in program.instructions_to_outputs:
             if operation.type in OF_SHAPES_ONLY or needed.isdisjoint(outputs):
                 continue
-            before = tuple(states.get(name, State.HELD) for name in inputs)
+            before = tuple(
+                State.HELD if rows.is_empty(x) else states.get(name, State.HELD)
+                for name, x in zip(inputs, operation.inputs)
+            )
             if not any(before):
                 continue
             used = tuple(name in needed for name in outputs)

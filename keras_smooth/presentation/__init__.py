@@ -1,5 +1,6 @@
 """Figures, tables, templates and warnings, which know nothing of the results that they show.
 
+counts.py        counts in words, such as "1 row" and "2 rows"
 figures.py       figures of curves with exact curves, and of errors over iterations
 notebook.py      the notebook that runs this process, if one does
 other_names.py   the names that functions and arguments of other packages have here

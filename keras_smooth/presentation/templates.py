@@ -7,6 +7,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from keras_smooth.presentation.counts import counted
+
 _PACKAGE = Path(__file__).parents[1]
 # The marks of Markdown, except *, which highlights names.
 _MARKS = re.compile(r"([\\`_{}\[\]|#$~])")
@@ -52,6 +54,7 @@ def _environment() -> Any:
         keep_trailing_newline=True,
     )
     environment.filters |= {
+        "counted": counted,
         "error": "{:.1e}".format,
         "latex": _latex,
         "plain": _plain,

@@ -117,6 +117,9 @@ def smoothen(
     a copy of the model is compared with it. A warning names what is less smooth than `order`
     and has no replacement.
 
+    The new model is for all inputs. So a layer is replaced because of what it computes
+    anywhere, also if no sample of x comes to its kink and `audit(model, x)` finds no fault.
+
     Args:
         model: A built Sequential or Functional model. It is not changed.
         x: Inputs at which the copy is compared with the model, and the outputs before and

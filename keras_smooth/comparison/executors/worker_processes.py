@@ -25,6 +25,7 @@ from keras_smooth.comparison.executors.interface import Handle, Programs, perfor
 from keras_smooth.comparison.runs.events import Died, Event, Finished
 from keras_smooth.comparison.runs.experiment import Experiment
 from keras_smooth.comparison.settings import RunId
+from keras_smooth.presentation.counts import counted
 
 SECONDS_BETWEEN_LOOKS = 1.0
 _TRACEBACK = "Traceback (most recent call last):"
@@ -46,8 +47,7 @@ class WorkerProcesses:
         self._jobs = jobs
 
     def place(self, num_runs: int) -> str:
-        jobs = min(self._jobs, num_runs)
-        return f"in {jobs} process{'' if jobs == 1 else 'es'}"
+        return f"in {counted(min(self._jobs, num_runs), 'process', 'processes')}"
 
     def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
         jobs = min(self._jobs, sum(map(len, programs)))

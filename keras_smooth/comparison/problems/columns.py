@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_smooth.checks import regular_file, shown
+from keras_smooth.presentation.counts import counted
 
 NAMES = ("x", "y", "dy", "d2y")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -57,7 +58,8 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
         if len(fields) != len(names):
             hint = " Decimal commas are not read: write points." if separator == "," else ""
             raise ValueError(
-                f"{what}{len(fields)} fields where the first line names {len(names)} columns: "
+                f"{what}{counted(len(fields), 'field')} where the first line names "
+                f"{counted(len(names), 'column')}: "
                 f"{shown(text)}.{hint}"
             )
         rows.append([_number(what + name, fields[place]) for name, place in places.items()])

@@ -16,6 +16,7 @@ from keras_smooth.lbfgs.objective.sharding import replicas_of
 from keras_smooth.lbfgs.objective.variables import Variable, dtype_of, is_among, name_of
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.models import own_call
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.warn import advice
 
 _HALF_PRECISION = ("float16", "bfloat16")
@@ -108,7 +109,7 @@ def _warn_if_never_resampled(model: keras.layers.Layer, request: Request) -> str
     if resample is None or resample.every < num_iterations:
         return None
     return (
-        f"`resample` draws no points: it would draw after {resample.every} iterations, and the "
+        f"`resample` draws no points: it would draw after {counted(resample.every, 'iteration')}, and the "
         f"fit has {num_iterations}. Pass Resample(draw, every=...) with fewer."
     )
 

@@ -12,6 +12,7 @@ from keras_smooth.lbfgs.objective.compiled_loss import (
     pair_targets,
 )
 from keras_smooth.models import calls, copies, graph, sample_inputs
+from keras_smooth.presentation.counts import counted
 
 # Losses whose targets may be class numbers: the beginnings of their names in lower case.
 _CLASS_LOSSES = ("sparse", "circle", "crossentropy", "ce")
@@ -47,8 +48,8 @@ def _check_inputs(expected: Any, x: Any) -> None:
     leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
     if len(leaves) != len(inputs):
         raise ValueError(
-            f"x has {len(leaves)} array{'s' * (len(leaves) != 1)}{keys}, but the model has "
-            f"{len(inputs)} input{'s' * (len(inputs) != 1)}: "
+            f"x has {counted(len(leaves), 'array')}{keys}, but the model has "
+            f"{counted(len(inputs), 'input')}: "
             f"{', '.join(names)}. Pass one array for each, alone or in a list, or in a dict by "
             "these names."
         )
@@ -135,7 +136,7 @@ def _check_weight_shape(
     if losses[:1] not in ([], shape[:1]):
         raise ValueError(
             f"`sample_weight` has a weight for each row, but the loss {loss.name} is none of "
-            f"single rows: of {shape[0]} rows it has shape {tuple(losses)}. Leave out the "
+            f"single rows: of {counted(shape[0], 'row')} it has shape {tuple(losses)}. Leave out the "
             "weights, or give the loss another axis."
         )
     fits = len(shape) == len(losses) and all(

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.data.micro_batches import map_tensors, slice_rows
 from keras_smooth.models.identity import digest
+from keras_smooth.presentation.counts import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ class TrainingData:
         cut = int(size * (1.0 - fraction))
         if not 0 < cut < size:
             raise ValueError(
-                f"`validation_split` {fraction} of {size} rows leaves no rows to train or to "
+                f"`validation_split` {fraction} of {counted(size, 'row')} leaves no rows to train or to "
                 "validate on."
             )
         head, tail = slice_rows(self.parts, 0, cut), slice_rows(self.parts, cut, size)

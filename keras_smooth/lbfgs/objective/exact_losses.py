@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.models import copies
+from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.warn import warn_once
 
 
@@ -37,7 +38,8 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
     numbers = len(flat) * [None] if numbers is None else keras.tree.flatten(numbers)
     if len(numbers) != len(flat):
         raise ValueError(
-            f"The model is compiled with {len(flat)} losses, but with {len(numbers)} loss_weights."
+            f"The model is compiled with {counted(len(flat), 'loss', 'losses')}, but with "
+            f"{counted(len(numbers), 'number')} in loss_weights."
         )
     weights = list(map(_ExactValue, flat, numbers))
     # Keras uses the weight of a single loss from a list only.

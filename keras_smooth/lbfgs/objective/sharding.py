@@ -188,8 +188,8 @@ def _is_average_over_points(points: tuple, objective: Objective, count: int) -> 
     sizes = [len(leaf) for leaf in tf.nest.flatten(points) if leaf is not None]
     if any(size % count for size in sizes):
         raise ValueError(
-            f"{count} replicas share the points of an objective evenly, but x has "
-            f"{', '.join(map(str, sizes))} rows: pass multiples of {count}."
+            f"{count} replicas share the points of an objective evenly, but the numbers of rows "
+            f"of x are {', '.join(map(str, sizes))}: pass multiples of {count}."
         )
     pieces = [micro_batches.share_of_rows(points, i, count) for i in range(count)]
     return _is_average(objective, points, pieces, count * [1])

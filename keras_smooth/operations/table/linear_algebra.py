@@ -162,17 +162,76 @@ def _log_determinant_series(x: Jet) -> list[Entry]:
     return series
 
 
-def _determinant(operation: tf.Operation, x: Jet) -> Jet:
-    """The rule of d = det X: d' = d tr(X^-1 X')."""
+def _determinant(operation: tf.Operation, x: Jet) -> Any:
+    """The rule of det X, from Y = U* X V with the singular vectors of the primal, held constant.
+
+    Y = [[P, Q], [R, S]] has det Y = det P det(S - R P^-1 Q). S has the smallest singular values,
+    one more than there are derivatives, so that P can only be singular if all of these are 0.
+    """
+    size = x.shape[-1]
+    if size is None:
+        return NotImplemented
     x = _unframed(x)
-    value = run(operation, [x.primal])
-    logarithm = x.like(tf.zeros_like(value), _log_determinant_series(x))
-    ratio = jet.elementwise(jet.exp, logarithm)
-    return ratio * value
+    values, u, v = map(tf.stop_gradient, tf.linalg.svd(x.primal))
+    y = jet.bilinear(tf.matmul, jet.bilinear(tf.matmul, tf.linalg.adjoint(u), x), v)
+    sign = tf.linalg.det(u) * tf.math.conj(tf.linalg.det(v))
+    cut = size - min(size, x.order + 1)
+    blocks = [
+        [_slice(y, rows, columns) for columns in ((0, cut), (cut, size))]
+        for rows in ((0, cut), (cut, size))
+    ]
+    if not cut:
+        return _determinant_without_division(blocks[1][1]) * sign
+    (p, q), (r, s) = blocks
+    p, is_regular = _without_null_values(p, values[..., :cut], values[..., :1])
+    inverse = _inverse_entries(p, tf.linalg.inv(p.primal), p.entries)
+    shift = jet.bilinear(
+        tf.matmul, jet.bilinear(tf.matmul, r, p.like(inverse[0], inverse[1:])), q
+    )
+    value = tf.linalg.det(p.primal)
+    logarithm = p.like(tf.zeros_like(value), _log_determinant_series(p))
+    large = jet.elementwise(jet.exp, logarithm) * (value * sign * is_regular)
+    return large * _determinant_without_division(s - shift)
+
+
+def _slice(x: Jet, rows: tuple[int, int], columns: tuple[int, int]) -> Jet:
+    """Returns a block of matrices."""
+    return jet.linear(lambda v: v[..., slice(*rows), slice(*columns)], x)
+
+
+def _without_null_values(
+    x: Jet, values: tf.Tensor, largest: tf.Tensor
+) -> tuple[Jet, tf.Tensor]:
+    """Returns matrices whose singular values of 0 are replaced, and 0 where some are, else 1."""
+    rounding = np.finfo(values.dtype.as_numpy_dtype).eps * x.shape[-1]
+    is_null = values <= rounding * largest
+    replacement = tf.where(is_null, tf.maximum(largest, rounding), tf.zeros_like(values))
+    filled = x.primal + tf.cast(tf.linalg.diag(replacement), x.dtype)
+    return x.like(filled, x.series), tf.cast(~tf.reduce_any(is_null, axis=-1), x.dtype)
+
+
+def _determinant_without_division(x: Jet) -> Jet:
+    """Returns the determinant by products of matrices alone, for few rows.
+
+    For diagonal matrices that are not negative, no digits cancel.
+
+    Source: Bird, 2011, "A simple division-free algorithm for computing determinants".
+    """
+    products = x
+    for _ in range(x.shape[-1] - 1):
+        products = jet.bilinear(tf.matmul, jet.linear(_with_sums_on_diagonal, products), x)
+    determinant = jet.linear(lambda v: v[..., 0, 0], products)
+    return determinant if x.shape[-1] % 2 else -determinant
+
+
+def _with_sums_on_diagonal(v: tf.Tensor) -> tf.Tensor:
+    """Returns the upper triangles, with the negative sums of what follows on the diagonal."""
+    sums = tf.cumsum(tf.linalg.diag_part(v), axis=-1, exclusive=True, reverse=True)
+    return tf.linalg.set_diag(tf.linalg.band_part(v, 0, -1), -sums)
 
 
 add("LogMatrixDeterminant", _log_determinant, exact=True, domain=_regular_domain)
-# The derivatives use the inverse, so that singular matrices are outside of the domain.
+# TensorFlow's gradient uses the inverse, so that singular matrices are outside of the domain.
 add("MatrixDeterminant", _determinant, domain=_regular_domain)
 
 
