@@ -286,7 +286,7 @@ def test_beside_with_baselines_raises_an_error():
     with pytest.raises(
         ValueError, match=r"both: baselines=\['adam'\] and beside=\['lbfgs'\]"
     ):
-        keras_smooth.compare(**ONE, baselines=["adam"], beside=["lbfgs"])
+        keras_smooth.compare(**ONE_RUN, baselines=["adam"], beside=["lbfgs"])
 
 
 @pytest.mark.slow

@@ -95,6 +95,7 @@ class Cause(str, enum.Enum):
         Verdict.NOT_EXAMINED,
         "an output is text, which has no derivatives",
         "return tensors of floats only",
+        "docs/limits.md",
     )
     IMPRECISE = (
         "imprecise",
