@@ -237,9 +237,9 @@ def test_markup_in_docstrings_ends_at_the_end_of_a_word(path):
 
 def test_tree_in_the_docs_lists_the_modules():
     page = (ROOT / "docs" / "architecture.md").read_text()
-    tree = re.search(r"<!-- rooms -->\n```\n(.*?)```", page, re.DOTALL)[1]
-    rooms = re.findall(r"^  (\w+(?:\.py|/)) {2,}\S", tree, re.MULTILINE)
-    assert sorted(rooms) == sorted(entries_of(PACKAGE))
+    tree = re.search(r"<!-- modules -->\n```\n(.*?)```", page, re.DOTALL)[1]
+    modules = re.findall(r"^  (\w+(?:\.py|/)) {2,}\S", tree, re.MULTILINE)
+    assert sorted(modules) == sorted(entries_of(PACKAGE))
     folders = re.findall(r"^(\w+)/", tree, re.MULTILINE)
     assert sorted(folders) == [
         "benchmarks", "docs", "examples", "keras_smooth", "recipe", "tests", "tools"

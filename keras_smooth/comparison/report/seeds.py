@@ -11,7 +11,7 @@ import numpy as np
 TEST = "exact Wilcoxon-Mann-Whitney test, one-sided"
 LEVEL = 0.05
 # The test uses at most this many seeds of each activation.
-MAX_SEEDS = 30
+MAX_SEEDS_SHOWN = 30
 
 
 def p_value(low: Sequence[float], high: Sequence[float]) -> float:
@@ -20,7 +20,7 @@ def p_value(low: Sequence[float], high: Sequence[float]) -> float:
     Under the null hypothesis, every subset of the ranks is equally likely for `low`. Equal values
     have the mean of their ranks.
     """
-    low, high = low[:MAX_SEEDS], high[:MAX_SEEDS]
+    low, high = low[:MAX_SEEDS_SHOWN], high[:MAX_SEEDS_SHOWN]
     values = np.asarray([*low, *high], float)
     # Twice the ranks, which are integers also if ranks are shared.
     ranks = np.array([2 * np.sum(values < v) + np.sum(values == v) + 1 for v in values])
