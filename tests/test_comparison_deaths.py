@@ -200,7 +200,7 @@ def test_exit_status_is_1_if_a_run_failed(
         "run of elu, seed 0 (gaussian, float64, default, gauss_newton) is tried once more: it was killed."
         in captured.out
     )
-    assert ("Failed: 1 of 4 runs" in captured.err) == bool(status)
+    assert ("Failed: 1 of 4 runs. Try again with" in captured.err) == bool(status)
     assert (f"--resume --out {tmp_path}" in captured.err) == bool(status)
     assert (tmp_path / store.RESULTS).exists()
 

@@ -45,6 +45,24 @@ def test_jets_of_a_determinant_are_right_at_any_rank(size, rank):
         np.testing.assert_allclose(entry.numpy().ravel()[0], exact, atol=tolerance)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("size", [2, 4, 6])
+def test_rows_and_columns_of_different_units_keep_their_digits(size, order):
+    rng = np.random.default_rng(size)
+    a, left, right = rng.normal(size=(size, size)), 1e9 * np.eye(size), np.eye(size)
+    left[1:, 1:] *= 1e-18
+    right[-1, -1] = 1e12
+
+    def function(t):
+        return tf.linalg.det(left @ a @ right * tf.exp(t)[:, :, None])[:, None]
+
+    result = keras_smooth.derivatives(function, np.zeros((1, 1)), order, engine="jet")
+    expected = np.linalg.det(a) * np.prod(np.diag(left)) * np.prod(np.diag(right))
+    for k, entry in enumerate(result):
+        # Some roundings of the largest product of entries.
+        np.testing.assert_allclose(entry.numpy().ravel()[0], expected * size**k, rtol=1e-11)
+
+
 SINGULAR = np.array([[1.0, 2, 2, 4], [0, 0, 0, 0], [1, 0, 0, 1], [3, 1, 1, 2]])
 
 

@@ -198,3 +198,18 @@ def test_samples_that_python_mixes_are_refused(place, x):
 
     with pytest.raises(ValueError, match="mixes samples"):
         keras_smooth.jacobian(model, x)
+
+
+# A number of Python, which tapes take for a constant, and a gradient that is stopped.
+OF_ALL_SAMPLES = {
+    "a number": lambda x: x / float(tf.reduce_max(x)),
+    "a stopped gradient": lambda x: branch(x) * tf.stop_gradient(tf.reduce_mean(x**2)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot trace it:UserWarning")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", OF_ALL_SAMPLES)
+def test_constants_that_python_computes_of_all_samples_are_refused(name, dtype, x):
+    with pytest.raises(ValueError, match="mixes samples"):
+        keras_smooth.jacobian(OF_ALL_SAMPLES[name], x.astype(dtype))

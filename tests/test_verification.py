@@ -87,6 +87,22 @@ def test_an_output_that_is_constant_has_no_other_derivative():
         )
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_wrong_derivative_beside_a_jump_is_not_verified(dtype):
+    """The steps between two jumps are short, and rounding is large at short steps."""
+
+    @tf.custom_gradient
+    def straight_through(x):
+        return tf.round(x), lambda upstream: upstream
+
+    def function(x):
+        return straight_through(tf.cast(x, dtype)) ** 2
+
+    x = np.linspace(3.42, 3.45, 3, dtype=dtype)[:, None]
+    with pytest.raises(ValueError, match="differs by 2.0e|not enough digits in float32"):
+        keras_smooth.laplacian(function, x, engine="tape", verify=True)
+
+
 @pytest.mark.filterwarnings("ignore:.*operations with kinks:UserWarning")
 def test_constants_on_one_side_of_kinks_verify(rng):
     """A penalty, max(0, g)^2: its second derivative jumps at distances of all sizes."""

@@ -52,14 +52,15 @@ def compare(arguments: argparse.Namespace) -> int:
         display.print_text(console, f"Interrupted. Go on {_how_to_resume(out)}")
         raise
     except RuntimeError as error:  # No run was finished.
-        raise RuntimeError(f"{error}\nTry them again {_how_to_resume(out)}") from error
+        raise RuntimeError(f"{error}\nTry again {_how_to_resume(out)}") from error
     comparison.show()
     results = comparison.results
     display.print_text(console, f"{results.seconds:.0f} s. Report: {out / report.PAGE}")
     if failures := comparison.failures:
         num_runs = len(results.records) + len(failures)
         raise RuntimeError(
-            f"Failed: {len(failures)} of {counted(num_runs, 'run')}. Try them again {_how_to_resume(out)}"
+            f"Failed: {len(failures)} of {counted(num_runs, 'run')}. "
+            f"Try again {_how_to_resume(out)}"
         )
     return 0
 

@@ -83,9 +83,7 @@ class Measured(Estimate):
         two_digits = np.maximum(_TWO_DIGITS * absolute, _SMALL * size)
         # A sum over directions rounds by the size of its terms, also where the sum is 0.
         error = np.maximum(self.error, _SUM_ROUNDINGS * EPSILON["float64"] * size)
-        # A derivative that is 0 by one column rounds by the size of those by other columns.
-        steepest = np.maximum(self.steepest, np.max(size, axis=-1, keepdims=True))
-        smallest = np.maximum(_SMALL * self.variation, _NEGLIGIBLE * steepest)
+        smallest = np.maximum(_SMALL * self.variation, _NEGLIGIBLE * self._largest_around())
         is_zero = (size <= _FEW_ERRORS * error) & (error <= smallest)
         within = np.minimum(
             _LARGEST_TOLERANCE * absolute, engine_tolerance(k, rounding) * size
@@ -94,39 +92,31 @@ class Measured(Estimate):
         limits = np.where(
             (self.error <= two_digits) | is_zero, 2 * error + engine, two_digits
         )
-        limits = np.maximum(limits, self._limits_of_constants(rounding, rounding))
+        # Where y has the same value at all places, a derivative of 0 is right.
+        is_constant = np.maximum(size, self.variation) == 0.0
+        limits = np.where(is_constant, np.maximum(limits, self.error), limits)
         return np.where(np.isfinite(self.error), limits, 0.0)
 
     def coarse_limits(self, k: int, rounding: float) -> np.ndarray:
         """Returns the limits of numbers in a coarser dtype than that of the reference."""
         size = np.maximum(np.abs(self.value), self.size)
         tolerance = engine_tolerance(k, rounding) * size
-        engine = np.maximum(tolerance, self._engine_rounding(rounding))
-        of_constants = self._limits_of_constants(rounding, EPSILON["float64"])
-        return np.maximum(2 * self.error + engine, of_constants)
+        return 2 * self.error + np.maximum(tolerance, self._engine_rounding(rounding))
 
     def _engine_rounding(self, rounding: float) -> np.ndarray:
         """Returns the rounding errors that are accepted within an engine."""
         relative = min(_ENGINE_ROUNDINGS * rounding, _LARGEST_TOLERANCE)
-        return relative * np.maximum(self.size, self.variation)
+        nearby = np.maximum(self.size, self.variation)
+        # Where y is constant, an engine may sum terms that cancel: x / sqrt(x * x).
+        return relative * np.where(nearby == 0.0, self._largest_around(), nearby)
 
-    def _limits_of_constants(self, engine: float, values: float) -> np.ndarray:
-        """Returns the largest bounds that are accepted where y is constant, and 0 elsewhere.
+    def _largest_around(self) -> np.ndarray:
+        """Returns the largest variation at longer steps, or derivative by another column.
 
-        There, an engine rounds by the terms of a sum that is 0. They are of the size of y over
-        the step, or of the derivatives of other numbers.
-
-        Args:
-            engine: Distance from 1 to the next number, in the engine's dtype.
-            values: The same, in the dtype of the values.
+        A derivative that is 0 rounds by the size of these.
         """
-        others = np.max(np.maximum(self.size, self.steepest), axis=-1, keepdims=True)
-        of_others = _NEGLIGIBLE * engine / EPSILON["float64"] * others
-        of_y = _ENGINE_ROUNDINGS * engine / values * self.rounding
-        is_constant = (
-            np.maximum(np.maximum(np.abs(self.value), self.size), self.variation) == 0
-        )
-        return np.where(is_constant, self.error + np.maximum(of_others, of_y), 0.0)
+        size = np.maximum(np.abs(self.value), self.size)
+        return np.maximum(self.steepest, np.max(size, axis=-1, keepdims=True))
 
 
 def engine_tolerance(k: int, rounding: float) -> float:

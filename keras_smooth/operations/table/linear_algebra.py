@@ -171,10 +171,10 @@ def _determinant(operation: tf.Operation, x: Jet) -> Any:
     size = x.shape[-1]
     if size is None:
         return NotImplemented
-    x = _unframed(x)
+    x, factor = _balanced(_unframed(x))
     values, u, v = map(tf.stop_gradient, tf.linalg.svd(x.primal))
     y = jet.bilinear(tf.matmul, jet.bilinear(tf.matmul, tf.linalg.adjoint(u), x), v)
-    sign = tf.linalg.det(u) * tf.math.conj(tf.linalg.det(v))
+    sign = tf.linalg.det(u) * tf.math.conj(tf.linalg.det(v)) * factor
     cut = size - min(size, x.order + 1)
     blocks = [
         [_slice(y, rows, columns) for columns in ((0, cut), (cut, size))]
@@ -192,6 +192,26 @@ def _determinant(operation: tf.Operation, x: Jet) -> Any:
     logarithm = p.like(tf.zeros_like(value), _log_determinant_series(p))
     large = jet.elementwise(jet.exp, logarithm) * (value * sign * is_regular)
     return large * _determinant_without_division(s - shift)
+
+
+def _balanced(x: Jet) -> tuple[Jet, tf.Tensor]:
+    """Returns matrices whose rows and columns are of similar size, and the factor of the result.
+
+    Rows in small units would otherwise count as 0.
+    """
+    rows = _units(x.primal, axis=-1)
+    x = jet.bilinear(tf.matmul, tf.linalg.diag(1.0 / rows), x)
+    columns = _units(x.primal, axis=-2)
+    x = jet.bilinear(tf.matmul, x, tf.linalg.diag(1.0 / columns))
+    return x, tf.reduce_prod(rows * columns, axis=-1)
+
+
+def _units(value: tf.Tensor, axis: int) -> tf.Tensor:
+    """Returns powers of 2 near the largest entry of each row or column, constants."""
+    largest = tf.reduce_max(tf.abs(tf.stop_gradient(value)), axis)
+    exponents = tf.round(tf.math.log(largest) / np.log(2.0))
+    units = tf.where(largest > 0.0, 2.0**exponents, tf.ones_like(largest))
+    return tf.cast(units, value.dtype)
 
 
 def _slice(x: Jet, rows: tuple[int, int], columns: tuple[int, int]) -> Jet:
