@@ -52,8 +52,15 @@ def test_other_terms_keep_their_derivatives(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_output_without_entries_has_derivatives_without_entries(engine):
-    results = keras_smooth.derivatives(
-        lambda x: tf.nn.softmax(without_entries(x)), X, engine=engine
-    )
+@pytest.mark.parametrize("num_samples", [3, None, "eager"])
+def test_output_without_entries_has_derivatives_without_entries(engine, num_samples):
+    def compute(x):
+        return keras_smooth.derivatives(
+            lambda x: tf.nn.softmax(without_entries(x)), x, engine=engine
+        )
+
+    if num_samples != "eager":
+        specification = tf.TensorSpec((num_samples, 2), tf.float32)
+        compute = tf.function(compute, input_signature=[specification])
+    results = compute(X)
     assert [each.shape for each in results] == [(3, 2, 0, *[2] * k) for k in range(3)]

@@ -46,7 +46,9 @@ def _partials_step(paths: Paths, below: int, value: Any, x: Any, order: int) -> 
             output, earlier = divmod(output, len(points))
             inputs.append(earlier)
         rows = column_gradients(paths, tape, columns, point, below + order, output, inputs)
-        shape = (rows.shape[0] or -1, *tensor.shape[1:], *sample_axes(point))
+        # Without entries, -1 would be any number of samples.
+        num_samples = rows.shape[0] or tf.shape(rows)[0]
+        shape = (num_samples, *tensor.shape[1:], *sample_axes(point))
         return tf.cast(tf.reshape(rows, shape), tensor.dtype)
 
     def differentiate(tape: tf.GradientTape) -> Any:

@@ -122,18 +122,16 @@ class Traces:
                     "dense tensor. Return one, as by tf.sparse.to_dense(y) or y.to_tensor()."
                 )
             dtype = tf.as_dtype(leaf.dtype)
-            if not (
-                dtype.is_floating or dtype.is_integer or dtype.is_bool or dtype.is_complex
-            ):
-                raise TypeError(
-                    f"{self.name} returned a tensor of {dtype.name}; derivatives need numbers. "
-                    "Return tensors of floats only."
-                )
             if dtype.is_complex:
                 raise TypeError(
                     f"{self.name} returned {dtype.name}; derivatives are those of "
                     "real numbers. Return keras.ops.real(y) and keras.ops.imag(y), as two columns "
                     "or two outputs."
+                )
+            if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+                raise TypeError(
+                    f"{self.name} returned a tensor of {dtype.name}; derivatives need numbers. "
+                    "Return tensors of floats only."
                 )
         return y
 
