@@ -54,8 +54,8 @@ def lie_between(traces: Traces, points: Points, order: int) -> bool:
         lengths = np.diff(t, axis=0)[..., None]
         rest = np.diff(lower[-1], axis=0) - lengths * (slope[1:] + slope[:-1]) / 2
         jumps = np.abs(rest).max(axis=-1)
-        part = jumps.argmax(axis=0)
-        low, high = t[part, rows], t[part + 1, rows]
+        largest = jumps.argmax(axis=0)
+        low, high = t[largest, rows], t[largest + 1, rows]
     return bool(jumps.max() > _SMALLEST * scale)
 
 
