@@ -240,8 +240,9 @@ def test_calls_of_the_model_are_limited_in_size(monkeypatch, max_rows):
         monkeypatch.setattr(differences, "_NUMBERS_AT_A_TIME", numbers)
         sizes.clear()
         (values,) = differences._values_along_lines(model, points, directions, steps)
-        # The first two calls have the points, and one more; the last call has the points.
-        assert sizes[:2] == [3, 4] and sizes[-1] == 3 and max(sizes[2:-1]) <= max_rows
+        # The first and the last call have the points; some points are added to the others.
+        assert sizes[0] == sizes[-1] == 3
+        assert max(sizes[1:-1]) <= max_rows + max(1, max_rows // 8)
         t = steps[:, None] * NODES[:, None, None]
         moved = x + t[..., None] * np.asarray(directions[0])
         expected = np.stack([moved[..., 0] * moved[..., 1], moved[..., 0]], axis=-1)

@@ -8,7 +8,7 @@ from keras import ops
 from representatives import representatives
 
 import keras_smooth
-from keras_smooth.differentiation import differences
+from keras_smooth.differentiation import differences, kinks
 from keras_smooth.differentiation.agreements import Agreement
 from keras_smooth.differentiation.verification import Verification
 
@@ -328,6 +328,38 @@ def test_models_that_work_for_one_batch_only_are_verified(name):
     assert verification.ok and verification["laplacian"].bound < 1e-8
 
 
+def relaxed(x):
+    """The solution of y = cos(y) / 2 + x, by steps until all samples change by less than 0.1."""
+
+    def step(y):
+        return ops.cos(y) / 2 + x
+
+    def changes(y):
+        return tf.reduce_max(tf.abs(step(y) - y)) > 0.1
+
+    return tf.while_loop(changes, lambda y: (step(y),), (0.0 * x + 0.5,))[0]
+
+
+# The function of a sample is another one in a batch of many samples.
+DECIDED_BY_THE_BATCH = {
+    "a sum": lambda x: tf.cond(tf.reduce_sum(x) < 30.0, lambda: ops.cos(x), lambda: x**2),
+    "the size": lambda x: tf.cond(tf.shape(x)[0] < 9, lambda: ops.exp(x), lambda: x**3),
+    "the number of turns": relaxed,
+    "a scale": lambda x: ops.tanh(x * (1.0 + tf.stop_gradient(tf.round(tf.norm(x) / 9)))),
+}
+
+
+@pytest.mark.parametrize("name", DECIDED_BY_THE_BATCH)
+def test_models_that_decide_by_the_whole_batch_are_verified(name):
+    x = np.linspace(0.55, 1.4, 4)[:, None]
+    function = DECIDED_BY_THE_BATCH[name]
+    verification = keras_smooth.derivatives(
+        function, x, engine="jet", verify=True
+    ).verification
+    # Rounding divided by the smallest step. Measured: up to 3e-9.
+    assert verification.ok and verification["d2y"].bound < 1e-6
+
+
 def test_wrong_gradient_of_a_model_of_one_batch_raises():
     function = WRONG_GRADIENTS["slope"][0]
     with pytest.raises(ValueError, match="could not be verified"):
@@ -358,6 +390,12 @@ KINKS = {
     "pooling": lambda: lambda x: ops.max(x, axis=-1, keepdims=True),
     # Constant between the points and kinks at several distances.
     "clipped": lambda: lambda x: 3.0 + ops.relu6(9.0 * x[:, :1]) + ops.relu(x[:, 1:] - 0.7),
+    "branches": lambda: lambda x: ops.where(x > 0.0, x, 0.3 * x)[:, :1],
+    "small, in a wave": lambda: (
+        lambda x: ops.sum(ops.sin(3.0 * x) + 0.01 * ops.relu(x), -1)
+    ),
+    # Equal at both points.
+    "a hat": lambda: lambda x: ops.relu(1.0 - 4.0 * ops.abs(x[:, :1] + 0.1)),
 }
 
 
@@ -372,16 +410,55 @@ def test_kinks_between_the_points_warn_once(name):
     keras_smooth.hessian(model, x, verify=True)
 
 
+def huber(x):
+    """Its first derivative is continuous. The kink of |x| is where |x| is not selected."""
+    size = ops.abs(x)
+    return ops.where(size <= 0.4, 0.5 * x**2, 0.4 * (size - 0.2))
+
+
+def error_function(x):
+    """The error function and its complement where it is near 1, as TFP computes it."""
+    size = tf.abs(x)
+    tail = tf.where(x > 0.0, 1.0 - tf.math.erfc(size), tf.math.erfc(size) - 1.0)
+    return tf.where(size < 0.5, tf.math.erf(x), tail)
+
+
+def symmetric_matrices(x):
+    above = ops.stack([x[:, 0], x[:, 1]], axis=-1)
+    return ops.stack([above, ops.stack([x[:, 1], 3.0 - x[:, 0]], axis=-1)], axis=-1)
+
+
+# Functions whose first derivative is continuous between the points.
 SMOOTH = {
     "elu": lambda x: ops.elu(x),
     "distance": lambda x: ops.sqrt(ops.sum(x**2, axis=-1, keepdims=True)),
     "guarded": lambda x: ops.where(x > 5.0, 0.0, x**2),
+    "kink far below": lambda x: ops.relu(x + 4.0) * ops.sin(x),
+    "wide bounds": lambda x: ops.clip(ops.tanh(x), -3.0, 3.0),
+    "unit vectors": lambda x: x / ops.maximum(ops.norm(x, axis=-1, keepdims=True), 1e-6),
+    "huber": huber,
+    "error function": error_function,
+    "phase": lambda x: tf.math.angle(tf.complex(x[:, 0], x[:, 1])),
+    "angle": lambda x: tf.atan2(x[:, 1], x[:, 0]),
+    "eigenvalues": lambda x: tf.linalg.eigvalsh(symmetric_matrices(x)),
+    "singular values": lambda x: tf.linalg.svd(
+        symmetric_matrices(x) + 4.0 * np.eye(2), compute_uv=False
+    ),
 }
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-def test_functions_without_kinks_do_not_warn(name):
-    keras_smooth.hessian(SMOOTH[name], np.array([[0.31], [0.72]]), verify=True)
+def test_functions_without_kinks_between_the_points_do_not_warn(name):
+    x = np.array([[0.31, -0.72], [-0.55, 0.43], [0.84, 0.29]])
+    keras_smooth.hessian(SMOOTH[name], x, verify=True)
+
+
+def test_kinks_that_cannot_be_searched_raise_no_error(monkeypatch):
+    def fails(*arguments):
+        raise ValueError("It fails.")
+
+    monkeypatch.setattr(kinks, "lie_between", fails)
+    keras_smooth.hessian(ops.relu, np.array([[0.5], [-0.5]]), verify=True)
 
 
 def computes_with_numpy(x):

@@ -24,6 +24,7 @@ rules.py              rules for jets that users register
 exact_values.py       exact values for comparison, from arrays, tables or functions
 differences.py        derivatives from values of the model alone
 agreements.py         the comparison of an engine's derivatives with differences, and its limits
+kinks.py              jumps of a derivative between the points
 verification.py       verify=True: an engine compared with differences, in float64 if possible
 derivative_targets.py targets of derivatives, by name and in the shapes of the outputs
 derivative_model.py   DerivativeModel: y, y', y'' as outputs to train on

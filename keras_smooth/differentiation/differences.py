@@ -28,7 +28,7 @@ import tensorflow as tf
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls, own_call
-from keras_smooth.models.agreement import EPSILON
+from keras_smooth.models.agreement import EPSILON, ROUNDINGS, distance, epsilon
 from keras_smooth.models.tracing import traced_if_possible
 
 # Degrees of the polynomials, and the middle of the interval in steps.
@@ -56,8 +56,10 @@ _CONTRADICTS = 3.0
 # A longer step overrules a shorter one at which values are constant, if they differ by more than
 # this many of its errors. Beyond a kink, where y begins to move, errors are a third of the values.
 _OVERRULES = 10.0
-# The largest number of rows, and of numbers, in one call of a model.
+# The largest number of rows, and of numbers, in one call of a model. To these, so many points are
+# added, as a part of the rows, but at least one.
 _ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME = 16384, 2**17
+_PART_OF_POINTS = 0.125
 
 
 @dataclasses.dataclass(frozen=True)
@@ -347,13 +349,27 @@ def _values_along_lines(
 ) -> list[np.ndarray]:
     """Returns the values of each output at t = 0 and at the nodes of all lines.
 
-    The lines of all directions are in one batch if the model accepts batches of another size.
+    The lines of all directions are in one batch if the model computes the same in it.
     """
-    if accepts_other_batches(model, points):
-        run = model
-        most = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // sum(points.dims)))
-    else:
+    most = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // sum(points.dims)))
+    try:
+        run = _function_of_large_batches(model, points, most)
+        return _values_in_batches(run, most, model, points, directions, steps)
+    # The code of a model can raise any error at another shape.
+    except Exception:
         run, most = _function_of_one_batch(model, points), points.flat[0].shape[0]
+        return _values_in_batches(run, most, model, points, directions, steps)
+
+
+def _values_in_batches(
+    run: Callable,
+    most: int,
+    model: Callable,
+    points: Points,
+    directions: list[tf.Tensor],
+    steps: np.ndarray,
+) -> list[np.ndarray]:
+    """Returns the values of each output on all lines, by a function of up to `most` rows."""
     lead = directions[0].shape[0]
     starts = points.at([_repeated(x, lead) for x in points.flat])
     moves = [
@@ -408,34 +424,30 @@ def _outputs_in_float64(model: Callable, x: Any) -> list[np.ndarray]:
     return [np.asarray(tf.cast(each, "float64")) for each in y]
 
 
-def accepts_other_batches(model: Callable, points: Points) -> bool:
-    """Returns whether a model has the same outputs for the samples in a larger batch.
+def _function_of_large_batches(model: Callable, points: Points, most: int) -> Callable:
+    """Returns a model as a function of batches of any size, with some points in each batch.
 
-    A model with a state or a number for each sample accepts one batch size only, and so does a
-    model that joins samples by their places in the batch.
+    The model may compute another function in a large batch: it may have a number for each
+    sample, join samples by their places, or decide by all samples which branch it takes, or how
+    often a loop runs. The y of the points then differs, which is an error.
     """
-    # One sample more in front, so that all others have other places.
-    longer = points.at([tf.concat([x[-1:], x], axis=0) for x in points.flat])
-    try:
-        outputs = zip(
-            _outputs_in_float64(model, points.x),
-            _outputs_in_float64(model, longer.x),
-            strict=True,
-        )
-        return all(_is_y_with_repeated_row(y, longer_y) for y, longer_y in outputs)
-    # The code of a model can raise any error at another shape.
-    except Exception:
-        return False
+    number = max(1, int(_PART_OF_POINTS * most))
+    added = [x[:number] for x in points.flat]
+    y = _call_without_side_effects(model, points.x)
+    expected = keras.tree.map_structure(lambda each: each[:number], y)
+    limit = ROUNDINGS * epsilon(model, y)
 
+    def run(x: Any) -> Any:
+        # They are last, so that they have other places than in their own batch.
+        flat = [tf.concat(pair, axis=0) for pair in zip(keras.tree.flatten(x), added)]
+        rows = flat[0].shape[0] - added[0].shape[0]
+        outputs = _call_without_side_effects(model, points.at(flat).x)
+        of_points = keras.tree.map_structure(lambda each: each[rows:], outputs)
+        if distance(expected, of_points) > limit:
+            raise ValueError("The model computes another function in a larger batch.")
+        return keras.tree.map_structure(lambda each: each[:rows], outputs)
 
-def _is_y_with_repeated_row(y: np.ndarray, longer: np.ndarray) -> bool:
-    """Returns whether `longer` is y with its last row repeated in front."""
-    expected = np.concatenate([y[-1:], y])
-    # Half of the digits of float32, since the rounding can depend on the batch size.
-    limit = EPSILON["float32"] ** 0.5 * np.abs(y).max()
-    return longer.shape == expected.shape and bool(
-        (np.abs(longer - expected) <= limit).all()
-    )
+    return run
 
 
 def _function_of_one_batch(model: Callable, points: Points) -> Callable:

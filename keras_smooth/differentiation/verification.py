@@ -9,15 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth import registry
-from keras_smooth.differentiation import differences, tasks
+from keras_smooth.differentiation import differences, kinks, tasks
 from keras_smooth.differentiation.agreements import Agreement, Measured, agree
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import random_directions
 from keras_smooth.models import calls, copies, own_call
 from keras_smooth.models.agreement import EPSILON, agrees, epsilon, least_precise_dtype
 from keras_smooth.models.tracing import PYTHON_COMPUTES
-from keras_smooth.operations import rows
 from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 from keras_smooth.presentation.warn import advice
@@ -31,10 +29,7 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
     """
     model, points = evaluation.model, evaluation.points
     y = calls.without_side_effects(evaluation.traces.call, points.x)
-    if isinstance(model, keras.Operation):
-        rounding = epsilon(model, y)
-    else:
-        rounding = max(EPSILON.get(z.dtype.name, 0.0) for z in keras.tree.flatten(y))
+    rounding = epsilon(model, y)
     if rounding <= EPSILON["float64"]:
         return None
     finer = points.at(calls.cast_to("float64", points.flat))
@@ -84,10 +79,11 @@ class Verification(ShownAsTable):
     model near each point, at several distances, in float64 if the model can compute in it.
     Every sample and output has its own limit, from the size of that derivative. If y is so
     large that its rounding leaves less than two digits of a derivative, this is not verified,
-    and the table says so. `print` and notebooks show a table. It is the attribute
-    `verification` of the results of `derivatives` and `directional`, and of each tensor that
-    `gradient`, `jacobian`, `hessian` and `laplacian` return. What you compute from these, as
-    `-forces`, is a new tensor without it.
+    and the table says so. If the next lower derivative jumps on the lines from each point to the
+    next, which derivatives at the points do not show, there is a warning. `print` and notebooks
+    show a table. It is the attribute `verification` of the results of `derivatives` and
+    `directional`, and of each tensor that `gradient`, `jacobian`, `hessian` and `laplacian`
+    return. What you compute from these, as `-forces`, is a new tensor without it.
 
     Args:
         engine: `"jet"` or `"tape"`, which computed the derivatives.
@@ -227,7 +223,7 @@ def verified_result(evaluation: Evaluation) -> VerifiedDerivatives:
             "verify=True works outside of tf.function only. Verify some points eagerly."
         )
     verified = calls.without_side_effects(_result_that_agrees, evaluation)
-    _advise_on_kinks(evaluation.model, evaluation.order)
+    _advise_on_kinks(evaluation.model, evaluation)
     evaluation.cause_side_effects()
     return verified
 
@@ -289,19 +285,22 @@ def _wrong_on_a_line(evaluation: Evaluation) -> str | None:
 
 
 @advice
-def _advise_on_kinks(model: Callable, order: int) -> str | None:
+def _advise_on_kinks(model: Callable, evaluation: Evaluation) -> str | None:
     """Returns a warning of kinks between the points, which a comparison at points does not show."""
-    rough = registry.reading.read(model).rough(order - 1)
-    known_rows = [row for row in map(rows.row, rough) if row is not None]
-    kinds = [row.kind for row in known_rows if row.breakpoints]
-    if not kinds:
+    traces, jumping = evaluation.traces, evaluation.order - 1
+    points = evaluation.points.at(
+        [x[: evaluation.batch_size] for x in evaluation.points.flat]
+    )
+    kinds = kinks.rough_kinds(traces, points, jumping)
+    if not kinds or not kinks.lie_between(traces, points, jumping):
         return None
+    jumps = f"the derivative of order {jumping} jumps" if jumping else "y jumps"
     return (
         f"{getattr(model, 'name', 'The function')} contains operations with kinks "
-        f"({', '.join(kinds)}). At the points the derivatives of order {order} agree with "
-        "differences of the model, but those of straight pieces are 0 between the kinks. "
-        "keras_smooth.audit names the layers where kinks matter, keras_smooth.smoothen replaces "
-        "them."
+        f"({', '.join(kinds)}), and {jumps} between the points. At the points the derivatives "
+        f"of order {evaluation.order} agree with differences of the model, but they do not show "
+        "these jumps. keras_smooth.audit names the layers where kinks matter, "
+        "keras_smooth.smoothen replaces them."
     )
 
 

@@ -42,14 +42,18 @@ def _distance(a: Any, b: Any) -> float:
     return float(np.abs(a - b)[finite].max(initial=0.0) / scale)
 
 
-def epsilon(model: keras.Operation, output: Any) -> float:
-    """Returns the rounding error of the least precise dtype in which a layer computes."""
+def epsilon(model: Callable, output: Any) -> float:
+    """Returns the rounding error of the least precise dtype in which a model computes."""
     return EPSILON.get(least_precise_dtype(model, output), 0.0)
 
 
-def least_precise_dtype(model: keras.Operation, output: Any) -> str:
-    """Returns the least precise floating dtype in which a layer computes, "" without any."""
-    layers = [each for _, each in graph.walk(model) if isinstance(each, keras.layers.Layer)]
+def least_precise_dtype(model: Callable, output: Any) -> str:
+    """Returns the least precise floating dtype in which a model computes, "" without any.
+
+    What a function computes in is not known but from its outputs.
+    """
+    parts = graph.walk(model) if isinstance(model, keras.Operation) else ()
+    layers = [each for _, each in parts if isinstance(each, keras.layers.Layer)]
     dtypes = {layer.compute_dtype for layer in layers}
     leaves = filter(calls.is_float, keras.tree.flatten(output))
     dtypes |= {leaf.dtype.name for leaf in leaves}
