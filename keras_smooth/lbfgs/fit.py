@@ -97,11 +97,10 @@ def fit_lbfgs(
 
     Invalid arguments raise an error before anything is compiled, after a check of all data
     and one evaluation of a few rows. The first call compiles, which takes seconds. Later
-    calls with the same model and shapes of data reuse the compiled function, until the
-    model is compiled again. As for `fit`, compile it after a change of its layers or of
-    values that its `compute_loss` reads from Python. An `objective` is traced for every fit,
-    and compiled again if the trace has changed: if it is another function, or if a number, an
-    array or a branch that it reads from Python has changed, as in a continuation.
+    calls with the same model and shapes of data reuse the compiled function. The loss or the
+    `objective` is traced for every fit, and compiled again if the trace has changed: if it or
+    an activation is another function, or if a number, an array or a branch that it reads from
+    Python has changed, as in a continuation.
 
     Metrics and validation are those of `evaluate`, which computes in the model's precision
     and sums in float32; `loss` in the logs is the objective.

@@ -63,13 +63,14 @@ def check_callable(model: object, name: str = "`model`") -> None:
 
 
 def check_not_quantized(model: object) -> None:
-    """Raises an error if a layer rounds its numbers to a few bits, as after `model.quantize`.
+    """Raises an error if a layer rounds its inputs to a few bits, as after `model.quantize`.
 
     The outputs of such a layer are steps, without derivatives. Keras declares other gradients.
+    A layer that rounds only its weights, as Keras' int4, is a smooth function of its inputs.
     """
     for layer in _layers(model):
         mode = getattr(layer, "quantization_mode", None)
-        if mode is not None:
+        if mode is not None and getattr(layer, "inputs_quantizer", mode) is not None:
             raise ValueError(
                 f"The layer {layer.name!r} is quantized ({mode}): its outputs are steps, which "
                 "have no derivatives. Use the model as it was before `quantize`, from a file "

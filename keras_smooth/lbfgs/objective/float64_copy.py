@@ -1,5 +1,6 @@
 """A copy of a model that computes in float64."""
 
+import contextlib
 import weakref
 from typing import Any
 
@@ -42,10 +43,14 @@ def in_float64(model: keras.Model, x: Any = None) -> keras.Model:
         *(v.trainable for v in model.variables),
     ]
     copied_signature, copy = _copies.get(model, (None, None))
-    if copied_signature != signature:
-        copy = _make_copy(model, x)
-        _copies[model] = signature, copy
     call = calls.Call((x,), {}, calls.call_without_side_effects(model, x))
+    if copied_signature == signature:
+        # If a layer was changed since, the copy computes other values, and is made anew.
+        with contextlib.suppress(copies.CannotCopy):
+            copies.fill_and_compare(model, copy, "float64", call)
+            return copy
+    copy = _make_copy(model, x)
+    _copies[model] = signature, copy
     try:
         copies.fill_and_compare(model, copy, "float64", call)
     except copies.CannotCopy as error:

@@ -55,7 +55,9 @@ class FitProblem:
         if request.dtype:
             # The points of an objective need not be inputs of the model.
             self.fitted_model = in_float64(model, sample[0] if terms is None else None)
-        self.program = program = program_of(request, self.fitted_model, data)
+        if terms is None:
+            outputs, compared = self._check_sample(sample)
+        self.program = program = program_of(request, self.fitted_model, data, sample)
         self.objective = program.objective
         dtype = self.objective.dtype
         if dtype != "float64":
@@ -64,8 +66,6 @@ class FitProblem:
                 f"fit_lbfgs runs in {dtype}: line searches stall at a loss near 1e-8 and y'' is "
                 'noisy. Pass dtype="float64", or build the model with it, to go further.',
             )
-        if terms is None:
-            outputs, compared = self._check_sample(sample)
         self.replicas = replicas_of(self.fitted_model)
         if program.residuals is not None:
             self._check_at_once()
@@ -114,7 +114,6 @@ class FitProblem:
         x, y, sample_weight = sample
         outputs = shapes.outputs_of(self.fitted_model, x)
         compared = shapes.check_targets(self.fitted_model, outputs, y, sample_weight)
-        self.program.examine(sample)
         return outputs, compared
 
     def _check_at_once(self) -> None:

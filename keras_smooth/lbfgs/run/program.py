@@ -1,8 +1,8 @@
 """The program of a fit: objective and minimizer, compiled once and kept with the model.
 
-As in `fit`, the program of a compiled loss is used until the model is compiled again. A user's
-objective may read anything from Python. So it is traced in every fit, and compiled again if the
-trace has changed. A program that XLA cannot compile runs without XLA.
+A loss or an objective may read anything from Python, and an attribute of a layer may change. So
+it is traced in every fit, and compiled again if the trace has changed. A program that XLA cannot
+compile runs without XLA.
 """
 
 import functools
@@ -84,13 +84,14 @@ class Program:
         self._minimizer = self._make_minimizer(self._jit_compile)
 
     def is_current(self, data: Any) -> bool:
-        """Returns whether the compiled objective still computes what the user's function does.
+        """Returns whether the compiled objective still computes what model and loss do.
+
+        It is traced in a graph: in eager mode a tf.function of the user would keep the values of
+        the weights. The trace also tells which variables it reads.
 
         Args:
-            data: The data of the fit.
+            data: The data of the fit, or a few rows of it.
         """
-        if not self._has_terms:
-            return True
         data_form = str(micro_batches.shapes_and_dtypes(data))
         is_new = data_form not in self._fingerprints
         evaluate = self.objective.value_and_gradient
@@ -99,17 +100,12 @@ class Program:
         latest = fingerprint(trace)
         is_same = self._fingerprints.setdefault(data_form, latest) == latest
         if is_same:
-            self._record_read_variables(trace, lambda: self.objective.terms(data))
+            once = self.objective.terms if self._has_terms else self._evaluate
+            self._record_read_variables(trace, lambda: once(data))
         return is_same
 
-    def examine(self, sample: Any) -> None:
-        """Evaluates a few rows in a graph, and records which variables the loss reads.
-
-        In eager mode a tf.function of the user would keep the values of the weights.
-        """
-        arguments = self.objective.position, sample
-        trace = self._traced.get_concrete_function(*arguments)
-        self._record_read_variables(trace, lambda: self._traced(*arguments))
+    def _evaluate(self, data: Any) -> Any:
+        return self._traced(self.objective.position, data)
 
     def _record_read_variables(self, trace: Any, evaluate: Callable[[], Any]) -> None:
         """Records the variables that a trace reads, in the order in which it reads them.
@@ -193,13 +189,16 @@ class Program:
         )
 
 
-def program_of(request: Request, model: keras.Model, data: TrainingData) -> Program:
+def program_of(
+    request: Request, model: keras.Model, data: TrainingData, sample: Any
+) -> Program:
     """Returns the program of a fit, which is made anew if the model has changed.
 
     Args:
         request: The request of the fit.
         model: The user's model or its copy.
         data: The data of the fit.
+        sample: A few rows of it. All rows of a dataset are not at hand at once.
     """
     terms, method = request.terms, request.method
     num_weights = sum(math.prod(variable.shape) for variable in request.trained)
@@ -210,12 +209,13 @@ def program_of(request: Request, model: keras.Model, data: TrainingData) -> Prog
     signature = [*compile_signature(request.model), *map(id, model.trainable_variables)]
     if terms is not None:
         signature += terms.signature
+    traced_data = sample if terms is None else data.parts
     programs = _programs.setdefault(model, {})
     known_signature, program = programs.get(key, (None, None))
-    if known_signature != signature or not program.is_current(data.parts):
+    if known_signature != signature or not program.is_current(traced_data):
         program = Program(model, terms, key)
         programs[key] = (signature, program)
-        program.is_current(data.parts)
+        program.is_current(traced_data)
     return program
 
 
