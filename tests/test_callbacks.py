@@ -1,5 +1,6 @@
 """`DerivativeMonitor`: its numbers, its figures, and the callbacks that use its logs."""
 
+import contextlib
 import copy
 import csv
 import json
@@ -502,6 +503,28 @@ def test_reference_of_equal_size_but_other_shape_raises(make_model):
     monitor = keras_smooth.DerivativeMonitor(X, [np.zeros((21, 2, 3))] * 3)
     with pytest.raises(ValueError, match=r"\(21, 2, 3\), but .* \(21, 6\)"):
         fit(make_model(outputs=6), (X, np.zeros((21, 6))), [monitor])
+
+
+DICT, LIST = (lambda u, v: {"u": u, "v": v}), (lambda u, v: [u, v])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "names", "words"),
+    [
+        (DICT, ("u", "v"), None),
+        (DICT, ("p", "q"), r"names \['p', 'q'\].*named \['u', 'v'\]"),
+        (LIST, ("u", "v"), r"names \['u', 'v'\].*a list, without names"),
+    ],
+)
+def test_names_of_reference_are_those_of_the_outputs(outputs, names, words):
+    x = keras.Input((1,), dtype="float64")
+    model = keras.Model(x, outputs(ops.sin(x), ops.cos(x)))
+    monitor = keras_smooth.DerivativeMonitor(
+        np.linspace(-1, 1, 5)[:, None], lambda x: dict(zip(names, (ops.sin(x), ops.cos(x))))
+    )
+    monitor.set_model(model)
+    with pytest.raises(ValueError, match=words) if words else contextlib.nullcontext():
+        monitor.on_train_begin()
 
 
 def measured_monitor(model, x, reference, **options):

@@ -1,6 +1,6 @@
 """The values y, y', y'' of a model at points, the exact ones, and the errors between them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth.callbacks.drawing import Values
 from keras_smooth.callbacks.quantities import select_quantities
-from keras_smooth.checks import function
+from keras_smooth.checks import function, shown
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.operators import derivatives, directional
 from keras_smooth.differentiation.tasks import names
@@ -51,6 +51,7 @@ class Measurement:
         self.names = [*names(order), *self._quantities]
         exact = exact_values.exact_values(reference, self.x, order)
         self._exact = [keras.tree.flatten(entry) for entry in exact]
+        self._output_names = _output_names(exact[0])
         if self._quantities and any(len(leaves) > 1 for leaves in self._exact):
             raise ValueError("`also` needs a reference whose y is one array.")
         if callable(reference):
@@ -131,7 +132,19 @@ class Measurement:
         """Returns the arrays of each derivative of the model, in the structure of its outputs."""
         if self._evaluate is None:
             raise ValueError("The monitor has no model yet: pass it to fit as a callback.")
-        return list(map(_flat, self._evaluate()))
+        entries = self._evaluate()
+        expected, received = _output_names(entries[0]), self._output_names
+        if received is not None and len(received) > 1 and received != expected:
+            raise ValueError(
+                f"`reference`: y has the names {shown(received)}, but the outputs of the model "
+                + (
+                    f"are named {shown(expected)}."
+                    if expected
+                    else "are a list, without names."
+                )
+                + " Pass exact values in the structure of the outputs."
+            )
+        return list(map(_flat, entries))
 
     def _aligned_pairs(self) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
         """Returns, for each order, the exact values and those of the model, in the same shapes."""
@@ -146,6 +159,11 @@ class Measurement:
             aligned = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]
             pairs.append((aligned, values))
         return pairs
+
+
+def _output_names(y: Any) -> list[str] | None:
+    """Returns the keys of a dict of outputs, or None for another structure."""
+    return sorted(map(str, y)) if isinstance(y, Mapping) else None
 
 
 def _flat(structure: Any) -> list[np.ndarray]:
