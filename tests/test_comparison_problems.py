@@ -187,7 +187,7 @@ WRONG_TEXT_FILES = [
     (text().replace("20,4,", "20,4_0,"), "line 4: y must be .* received '4_0'"),
     (text().replace("20,4,", "20,0x4,"), "line 4: y must be .* received '0x4'"),
     (text().replace("20,4,", "20,\u0664,"), "line 4: y must be a finite number"),
-    (text().replace("110,121,2.2,0.02", "110"), "line 13: 1 fields .* names 4 columns"),
+    (text().replace("110,121,2.2,0.02", "110"), "line 13: 1 field .* names 4 columns"),
     (text().replace("20,4,", "20,4,4,"), "line 4: 5 fields .* Decimal commas"),
     (text().replace("30,", "# why\n\n30,,"), "line 7: 5 fields"),
     ("x,y\n" + "-0,895,1,051\n" * 12, "line 2: 4 fields .* names 2 .*Decimal commas"),

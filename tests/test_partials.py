@@ -345,7 +345,7 @@ WRONG_ARGUMENTS = {
     "a position out of range": ([(0, 2)], "xt", ValueError, "places from 0 to 1"),
     "a negative position": ([(-1,)], "xt", ValueError, "places from 0 to 1"),
     "a boolean": ([(True,)], "xt", TypeError, "places from 0 to 1"),
-    "too few names": (["x"], "x", ValueError, "received 1 names"),
+    "too few names": (["x"], "x", ValueError, "received 1 name,"),
     "a name twice": (["x"], "xx", ValueError, "'x' twice"),
     "names of something else": (["x"], 3, TypeError, "`names` must be a string"),
     "an empty name": (["x"], ["x", ""], TypeError, "must hold names"),

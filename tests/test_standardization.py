@@ -394,7 +394,7 @@ WRONG_ARGUMENTS = {
     "NaN": (sequential, np.full((3, 1), np.nan), None, ValueError, "x must be finite"),
     "NaN in y": (sequential, Z, np.full((3, 1), np.nan), ValueError, "`y` must be finite"),
     "words": (sequential, Z, [["a"]], TypeError, "`y` must hold real numbers"),
-    "too many targets": (sequential, Z, [Z, Z], ValueError, "2 arrays, .* 1 outputs"),
+    "too many targets": (sequential, Z, [Z, Z], ValueError, "2 arrays, .* 1 output"),
     "a mask of its own": (custom_mask, SEQUENCES, None, ValueError, "'own' makes a mask from"),
     "a mask inside": (mask_inside, SEQUENCES, None, ValueError, "'inside' makes a mask from"),
     "only padding": (lambda: masked(features=1), 0.0 * SEQUENCES, None, ValueError, "x has padded"),

@@ -316,7 +316,8 @@ def _result_that_agrees(evaluation: Evaluation) -> VerifiedDerivatives:
     lost: ValueError | None = None
     for candidate in evaluation.candidates():
         try:
-            values = candidate.result()
+            # The reference begins with the same state of a recurrent layer.
+            values = calls.without_side_effects(candidate.result)
         # The other engine may compute a derivative that this one has lost.
         except ValueError as error:
             lost = lost or error

@@ -171,7 +171,12 @@ def _determinant(operation: tf.Operation, x: Jet) -> Any:
     size = x.shape[-1]
     if size is None:
         return NotImplemented
-    x, factor = _balanced(_unframed(x))
+    x = _unframed(x)
+    if x.primal.shape.rank == 2:
+        # Functions of jets keep the first axis, which one matrix does not have.
+        y = _determinant(operation, map_entries(x, x.primal[None], lambda v: v[:, None]))
+        return map_entries(y, y.primal[0], lambda v: v[:, 0])
+    x, factor = _balanced(x)
     values, u, v = map(tf.stop_gradient, tf.linalg.svd(x.primal))
     y = jet.bilinear(tf.matmul, jet.bilinear(tf.matmul, tf.linalg.adjoint(u), x), v)
     sign = tf.linalg.det(u) * tf.math.conj(tf.linalg.det(v)) * factor
