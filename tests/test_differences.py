@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_smooth.differentiation import differences
+from keras_smooth.differentiation import differences, line_values
 from keras_smooth.differentiation.points import checked_points
 
 STEPS = 3.0 * 3.0 ** -np.arange(11.0)
@@ -236,10 +236,11 @@ def test_calls_of_the_model_are_limited_in_size(monkeypatch, max_rows):
     directions = [tf.constant([[[1.0, 0.0]], [[0.5, 0.5]]], "float64")]
     steps = np.broadcast_to([[[2.0]], [[1.0]]], (2, 2, 3))
     for rows, numbers in ((max_rows, 10**6), (10**6, 2 * max_rows)):
-        monkeypatch.setattr(differences, "_ROWS_AT_A_TIME", rows)
-        monkeypatch.setattr(differences, "_NUMBERS_AT_A_TIME", numbers)
+        monkeypatch.setattr(line_values, "_ROWS_AT_A_TIME", rows)
+        monkeypatch.setattr(line_values, "_NUMBERS_AT_A_TIME", numbers)
         sizes.clear()
-        (values,) = differences._values_along_lines(model, points, directions, steps)
+        t = steps[:, None] * NODES[1:, None, None]
+        (values,) = line_values.values_along_lines(model, points, directions, t)
         # The first and the last call have the points; some points are added to the others.
         assert sizes[0] == sizes[-1] == 3
         assert max(sizes[1:-1]) <= max_rows + max(1, max_rows // 8)

@@ -23,6 +23,7 @@ declared_gradients.py gradients that a model declares and that differ from the t
 rules.py              rules for jets that users register
 exact_values.py       exact values for comparison, from arrays, tables or functions
 differences.py        derivatives from values of the model alone
+line_values.py        values of a model on lines, in batches as large as it computes alike
 agreements.py         the comparison of an engine's derivatives with differences, and its limits
 kinks.py              jumps of a derivative between the points
 verification.py       verify=True: an engine compared with differences, in float64 if possible
