@@ -64,7 +64,7 @@ def test_points_of_an_objective_are_split_evenly_or_raise(mirrored):
     report = mirrored["objectives"]
     # Sums in another order. Measured: 9e-14 after 8 iterations.
     assert max(report[name] for name in ("loss", "slope", "edge")) < 1e-10, report
-    assert "has 3, 36 rows: pass multiples of 2" in report["terms"]
+    assert "numbers of rows of x are 3, 36: pass multiples of 2" in report["terms"]
     assert "neither an average nor a sum over rows" in report["product"]
 
 

@@ -63,6 +63,7 @@ class Program:
         objective: The objective.
         residuals: Its residuals, or None if the method does not need them.
         read_variables: The variables that the loss reads and does not change, in a fixed order.
+        uses_xla: Whether XLA compiles it. Becomes False when XLA refuses.
     """
 
     def __init__(
@@ -80,8 +81,8 @@ class Program:
         self._compiles_evaluation_only = self._replicas is not None or not in_memory
         # XLA takes ten times as long as TensorFlow to decompose a matrix, and compiles anew for
         # each number of rows.
-        self._jit_compile = jit_compile and not needs_residuals and supports_xla(model)
-        self._minimizer = self._make_minimizer(self._jit_compile)
+        self.uses_xla = jit_compile and not needs_residuals and supports_xla(model)
+        self._minimizer = self._make_minimizer(self.uses_xla)
 
     def is_current(self, data: Any) -> bool:
         """Returns whether the compiled objective still computes what model and loss do.
@@ -124,12 +125,12 @@ class Program:
         try:
             return getattr(self._minimizer, name)(*arguments)
         except _REFUSALS as error:
-            if not self._jit_compile:
+            if not self.uses_xla:
                 raise
             without_xla = self._make_minimizer(jit_compile=False)
             result = getattr(without_xla, name)(*arguments)
             _warn(error.message.splitlines()[0][:160])
-        self._minimizer, self._jit_compile = without_xla, False
+        self._minimizer, self.uses_xla = without_xla, False
         return result
 
     def _make_minimizer(self, jit_compile: bool) -> Minimizer:
@@ -213,7 +214,9 @@ def program_of(
     programs = _programs.setdefault(model, {})
     known_signature, program = programs.get(key, (None, None))
     if known_signature != signature or not program.is_current(traced_data):
-        program = Program(model, terms, key)
+        # A loss that calls Python differs in each trace: XLA does not have to refuse it again.
+        uses_xla = program.uses_xla if known_signature == signature else request.jit_compile
+        program = Program(model, terms, (method, num_pairs, uses_xla, data.in_memory))
         programs[key] = (signature, program)
         program.is_current(traced_data)
     return program
