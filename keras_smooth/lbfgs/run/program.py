@@ -146,7 +146,7 @@ class Program:
     def _value_and_gradient(self, jit_compile: bool) -> Callable:
         """Returns a function of position and `ScaledData`: value and gradient over all rows."""
         objective, compiles_evaluation_only = self.objective, self._compiles_evaluation_only
-        is_traced = self._has_terms and not compiles_evaluation_only
+        is_traced = not compiles_evaluation_only
         function: Any = self._traced if is_traced else objective.value_and_gradient
         if jit_compile:
             function = refuse_growing_lists(function)
@@ -210,7 +210,9 @@ def program_of(
     signature = [*compile_signature(request.model), *map(id, model.trainable_variables)]
     if terms is not None:
         signature += terms.signature
-    traced_data = sample if terms is None else data.parts
+    # The minimizer uses the same trace if it evaluates all rows at once.
+    at_once = data.in_memory and request.batch_size is None
+    traced_data = data.parts if at_once else sample
     programs = _programs.setdefault(model, {})
     known_signature, program = programs.get(key, (None, None))
     if known_signature != signature or not program.is_current(traced_data):
