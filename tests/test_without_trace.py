@@ -215,8 +215,11 @@ def test_weights_have_gradients_through_without_side_effects(x):
     assert all(part is not None for part in tape.gradient(y, model.trainable_weights))
 
 
-@pytest.mark.parametrize("engine", representatives(["jet", "tape", "auto"], ["jet"]))
-@pytest.mark.parametrize("jit_compile", representatives([False, True], [False]))
+# XLA compiles what was traced, whichever engine has made it.
+@pytest.mark.parametrize(
+    ("engine", "jit_compile"),
+    representatives([("jet", False), ("tape", True), ("auto", False)], [("jet", False)]),
+)
 def test_derivative_model_counts_activity_regularizers_once(engine, jit_compile, rng):
     x = rng.normal(size=(64, 1)).astype("float32")
     inner = keras.Sequential([keras.Input((1,))])
