@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from fresh_start import set_random_seed
 from representatives import representatives
 
 import keras_smooth
@@ -518,7 +519,7 @@ def test_subclassed_model_with_several_inputs_or_outputs_raises(name, second):
 @pytest.fixture
 def surface_model():
     """A derivative model of order 1 with two inputs, its points and exact targets."""
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     inner = keras.Sequential(
         [keras.Input((2,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)]
     )

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from fresh_start import set_random_seed
 from keras import ops
 from representatives import representatives
 
@@ -75,7 +76,7 @@ def gru():
 
 def make(kind):
     """Returns a built model with a layer, which is the same in every call."""
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     inputs = keras.Input((1, 2), batch_size=6 if kind == "stateful" else None, **F64)
     x = keras.layers.Dense(4, "tanh", **F64)(inputs)
     x = {**WITH_SIDE_EFFECTS, "stateful": gru}[kind]()(x)
