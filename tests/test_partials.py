@@ -64,7 +64,7 @@ def _cases_of_equations():
         yield pytest.param(name, engine, "xla", marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("name", "engine", "wrap"), _cases_of_equations())
+@pytest.mark.parametrize(("name", "engine", "wrap"), [*_cases_of_equations()])
 def test_partials_equal_closed_form(name, engine, wrap, rng):
     x, indices = rng.normal(size=(5, 2)), EQUATIONS[name]
     values = WRAPS[wrap](
