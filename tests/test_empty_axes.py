@@ -34,7 +34,9 @@ def test_reduction_over_no_entries_is_constant(reduction, value, engine):
     def function(x):
         return reduction(without_entries(x))
 
-    y, *derivatives = keras_smooth.derivatives(function, X, order=4, engine=engine)
+    # Tapes of order 4 take twenty times as long, with the same rules as those of order 3.
+    order = 4 if engine == "jet" else 3
+    y, *derivatives = keras_smooth.derivatives(function, X, order=order, engine=engine)
     assert np.all(y.numpy() == value)
     assert all(not derivative.numpy().any() for derivative in derivatives)
     assert all(each.shape == (*y.shape, *[2] * k) for k, each in enumerate(derivatives, 1))

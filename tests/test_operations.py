@@ -23,6 +23,10 @@ DIFFERENTIABLE = {
 }  # fmt: skip
 
 
+# Of two generic sums, for as many results as the largest sample has, and more.
+FACTORS = np.random.default_rng(0).uniform(0.5, 1.0, (2, 1000))
+
+
 class OperationLine:
     """A function of keras.ops along a line t -> point + t direction, as a function of t.
 
@@ -40,14 +44,14 @@ class OperationLine:
         ]
         self.directions = [slot.direction(seed) for seed, slot in enumerate(slots)]
 
-    def tensors(self, t):
+    def tensors(self, t, points=None):
         """Returns two generic sums of all results at t, each with the kinks of all results."""
-        lines = zip(self.points, self.directions)
+        lines = zip(points or self.points, self.directions)
         args, kwargs = self.row.sample.filled([p + t * d for p, d in lines])
         values = self.row.subject(*args, **kwargs)
         flat = tf.concat([_flat(v) for v in keras.tree.flatten(values)], axis=0)
-        factors = np.random.default_rng(0).uniform(0.5, 1.0, (2, flat.shape[0]))
-        return tf.linalg.matvec(tf.constant(factors), flat)
+        # A graph may not know how many results there are.
+        return tf.linalg.matvec(tf.constant(FACTORS)[:, : tf.shape(flat)[0]], flat)
 
     @property
     def noise(self) -> float:

@@ -582,7 +582,7 @@ FOLDING = {
     "steps": (lambda x: ops.reshape(
         layers.Dense(2, "tanh")(ops.reshape(x, (-1, 2))), (-1, 4, 2)), (4, 2)),
     "rows of an image": (lambda x: ops.reshape(
-        layers.SimpleRNN(3)(ops.reshape(x, (-1, 3, 2))), (-1, 2, 3)), (2, 3, 2)),
+        layers.SimpleRNN(3)(ops.reshape(x, (-1, 2, 2))), (-1, 2, 3)), (2, 2, 2)),
     "numbers": (lambda x: ops.reshape(ops.sin(ops.reshape(x, (-1, 1))) ** 2, (-1, 4)), (4,)),
 }  # fmt: skip
 
@@ -591,10 +591,10 @@ FOLDING = {
 @pytest.mark.parametrize("name", FOLDING)
 def test_reshape_into_the_batch_and_back(name, engine, rng):
     function, *shapes = FOLDING[name]
-    model, x = functional(function, *shapes), rng.normal(size=(5, *shapes[0]))
+    model, x = functional(function, *shapes), rng.normal(size=(3, *shapes[0]))
     whole = keras_smooth.derivatives(model, x, 2, engine=engine)
     # A single sample cannot be mixed with others.
-    for index in range(5):
+    for index in range(3):
         single = keras_smooth.derivatives(model, x[index : index + 1], 2, engine="tape")
         for value, expected in zip(whole, single, strict=True):
             np.testing.assert_allclose(value[index], expected[0], rtol=1e-12, atol=1e-14)

@@ -26,7 +26,8 @@ OUTPUTS = {
     "(batch,)": (),
     "(batch, 1)": (1,),
     "(batch, k)": (2,),
-    "(batch, h, w)": (2, 1, 3),
+    # Three axes of few numbers: tapes have a sweep for each number of y.
+    "(batch, h, w)": (1, 2, 1),
     "a dict": {"u": (1,), "v": (2,)},
 }
 

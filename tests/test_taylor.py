@@ -61,12 +61,11 @@ def test_operators_equal_closed_form(wrap, engine, batch_size, rng):
 def test_derivatives_by_jets_equal_tapes(make_model, dim, order, outputs, rng):
     model = make_model("tanh", dim=dim, outputs=outputs, width=4)
     x = rng.normal(size=(3, dim))
-    by_jets, by_tapes = (
-        tf.function(
-            lambda x, e=engine: keras_smooth.derivatives(model, x, order, engine=e)
-        )(x)
-        for engine in ("jet", "tape")
-    )
+    by_jets = tf.function(
+        lambda x: keras_smooth.derivatives(model, x, order, engine="jet"), autograph=False
+    )(x)
+    # In a graph, tapes of high order take most of their time to be traced.
+    by_tapes = keras_smooth.derivatives(model, x, order, engine="tape")
     assert [value.shape for value in by_jets] == [value.shape for value in by_tapes]
     for value, expected in zip(by_jets, by_tapes):
         # Rounding, relative to the largest entry.

@@ -1,5 +1,7 @@
 """Divergence, curl and others against closed forms, Jacobians and Hessians of networks."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -47,9 +49,18 @@ FIELDS = {
 }
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_size": 2}, {"verify": True}], ids=str)
-@pytest.mark.parametrize("engine", ["jet", "tape", "auto"])
-@pytest.mark.parametrize("dim", [2, 3])
+# Both engines compute batches and are verified by the same code, whatever the dimension.
+@pytest.mark.parametrize(
+    ("engine", "options", "dim"),
+    [
+        *itertools.product(["jet", "tape", "auto"], [{}], [2, 3]),
+        ("jet", {"batch_size": 2}, 3),
+        ("tape", {"batch_size": 2}, 2),
+        ("jet", {"verify": True}, 2),
+        ("tape", {"verify": True}, 3),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("name", FIELDS)
 def test_operators_equal_sums_of_jacobian_and_hessian(
     name, dim, engine, options, make_model, rng
