@@ -576,11 +576,12 @@ def test_wrong_activations_raise(activations, error, message):
 @pytest.mark.slow
 def test_worker_processes_have_the_results_of_one_process(comparison):
     _, result = comparison
-    # An activation by name, and a function of this module that workers have to receive.
-    options = {**EIGHT_RUNS, "activations": ["tanh", bump]}
+    # Two activations by name, and a function of this module that workers have to receive.
+    options = {**EIGHT_RUNS, "activations": ["tanh", "hard_tanh", bump]}
     by_workers = keras_smooth.compare(**options, jobs=2)
-    assert len(by_workers.runs) == 4
-    for expected, run in zip(result.results.runs("tanh"), by_workers.runs):
+    assert len(by_workers.runs) == 6
+    in_one_process = result.results.runs("tanh") + result.results.runs("hard_tanh")
+    for expected, run in zip(in_one_process, by_workers.runs):
         names = ("activation", "seed", "nit", "message")
         assert [getattr(expected, n) for n in names] == [getattr(run, n) for n in names]
         # XLA, and another number of threads, may round differently.
