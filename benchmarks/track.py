@@ -230,7 +230,9 @@ def main() -> None:
     parser.add_argument(
         "--figure", type=Path, default=ROOT / "docs" / "images" / "track.png"
     )
-    parser.add_argument("--short", action="store_true", help="one repeat of each, small networks")
+    parser.add_argument(
+        "--short", action="store_true", help="one repeat of each, small networks"
+    )
     parser.add_argument("--draw", action="store_true", help="only draw what is recorded")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
