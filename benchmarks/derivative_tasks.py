@@ -14,6 +14,7 @@ import tensorflow as tf
 import keras_smooth
 from keras_smooth.differentiation.evaluation import in_batches
 
+HIDDEN = 8
 ORDERS = {f"order {order}": order for order in (2, 3, 4)}
 # How many points of each dimension go through the net at a time, about 10,000 / d.
 DIMS = {1: 10_000, 3: 2_500, 10: 1_000, 100: 100}
@@ -39,7 +40,7 @@ def network_of(dim: int, dtype: str, outputs: int = 1) -> keras.Model:
     """Returns the net for points of a dimension, always from the same start."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((dim,), dtype=dtype)])
-    for _ in range(8):
+    for _ in range(HIDDEN):
         model.add(keras_smooth.Dense(20, "tanh", dtype=dtype))
     model.add(keras_smooth.Dense(outputs, dtype=dtype))
     return model

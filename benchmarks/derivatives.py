@@ -240,8 +240,8 @@ def memory_rows(grid: tuple) -> Iterator[list[str]]:
     for task, number, batched in grid:
         cells = []
         for engine in ("jet", "tapes"):
-            command = [sys.executable, __file__, "--memory", task, str(number)]
-            command += [str(int(batched)), engine]
+            command = [sys.executable, __file__, *sys.argv[1:], "--memory", task]
+            command += [str(number), str(int(batched)), engine]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             cells.append(f"{float(done.stdout.split()[-1]):,.0f}")
         size = f"{derivative_tasks.part_size(task, number):,}" if batched else "None"
@@ -391,10 +391,12 @@ def _lines(axis, mode: str, places: list, rows: list[Timing], label: str) -> Non
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="a few rows, few points")
+    parser.add_argument("--short", action="store_true", help="few rows, points and layers")
     parser.add_argument("--folder", type=Path, default=Path("docs"))
     parser.add_argument("--memory", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.short:
+        derivative_tasks.HIDDEN = 2
     if arguments.memory:
         task, number, batched, engine = arguments.memory
         print(memory_here(task, int(number), batched == "1", engine))

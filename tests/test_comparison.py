@@ -121,7 +121,8 @@ def test_architecture_sets_the_layers():
 
 @pytest.mark.slow
 def test_initial_weights_of_zeros_have_signal_0():
-    result = keras_smooth.compare(**ONE_RUN, epochs=2, initializer="zeros")
+    options = {**ONE_RUN, "method": "lbfgs", "initializer": "zeros"}
+    result = keras_smooth.compare(**options, epochs=2)
     assert result.runs[0].signal == 0.0
 
 
@@ -276,7 +277,7 @@ def test_baselines_are_run_for_the_best_activation_and_resumed(tmp_path, monkeyp
 
 
 def test_beside_is_the_deprecated_name_of_baselines():
-    options = {**ONE_RUN, "architecture": "1x2", "epochs": 2}
+    options = {**ONE_RUN, "architecture": "1x2", "epochs": 2, "method": "lbfgs"}
     with pytest.warns(DeprecationWarning, match="`beside` is now called `baselines`"):
         result = keras_smooth.compare(**options, beside=["adam"])
     assert list(result.results.baselines()) == ["adam"]
@@ -305,6 +306,7 @@ def test_gradient_and_hessian_of_a_2d_problem_are_fitted():
 @pytest.mark.slow
 def test_every_combination_of_factors_is_trained():
     options = {**ONE_RUN, "epochs": 30, "problem": ["gaussian", "front"]}
+    options |= {"method": "lbfgs", "architecture": "1x4"}
     result = keras_smooth.compare(**options, initializer=["default", "he_normal"])
     losses = {
         variant: comparison.runs[0].loss for variant, comparison in result.variants.items()
@@ -423,7 +425,7 @@ def test_results_are_not_overwritten(comparison):
 @pytest.mark.slow
 def test_resume_with_other_data_raises(tmp_path):
     x = np.linspace(0.0, 1.0, 20)
-    options = {**ONE_RUN, "epochs": 2, "out": tmp_path}
+    options = {**ONE_RUN, "epochs": 2, "method": "lbfgs", "out": tmp_path}
     keras_smooth.compare(**options, problem=(x, x**2, 2 * x))
     for other_data in ((x, x**2), (x, x**2, 2 * x + 1e-9), (x, x**3, 2 * x)):
         with pytest.raises(ValueError, match="made with other data or functions .own data"):
@@ -540,7 +542,7 @@ def wave(x):
 def test_custom_activations_are_compared(tmp_path):
     keras_smooth.register_smoothness(wave, math.inf)
     slow = keras_smooth.activations.partial("sin", w0=0.5)
-    options = {"seeds": 1, "epochs": 5, **SMALL_NETWORK}
+    options = {"seeds": 1, "epochs": 5, "method": "lbfgs", **SMALL_NETWORK}
     result = keras_smooth.compare([bump, "wave", slow], **options, out=tmp_path)
     assert [line.smoothness for line in result.summary] == ["inf"] * 3
     assert [line.activation for line in result.summary] == ["bump", "wave", "sin(w0=0.5)"]
@@ -626,8 +628,7 @@ def test_wrong_executors_raise(monkeypatch, arguments, error, message):
 
 ORPHAN = """
 import os, subprocess, sys
-from keras_smooth.comparison.executors import worker_processes
-code = f"from {worker_processes.__name__} import main; main({os.getpid()})"
+code = f"from MODULE import main; main({os.getpid()})"
 subprocess.Popen([sys.executable, "-c", code])
 os.kill(os.getpid(), 9)
 """
@@ -637,8 +638,9 @@ os.kill(os.getpid(), 9)
 def test_worker_exits_when_its_parent_is_killed():
     # Its stdin stays open, so that the worker ends only because it checks its parent.
     reads, writes = os.pipe()
+    program = ORPHAN.replace("MODULE", worker_processes.__name__)
     process = subprocess.Popen(
-        [sys.executable, "-c", ORPHAN], stdin=reads, stdout=subprocess.PIPE
+        [sys.executable, "-c", program], stdin=reads, stdout=subprocess.PIPE
     )
     process.wait()
     # The worker has stdout open, which is at its end once the worker exits.

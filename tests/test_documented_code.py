@@ -84,8 +84,11 @@ def run(tmp_path, monkeypatch, without_xla):
     monkeypatch.chdir(tmp_path)
     fit_lbfgs = limited_to_two_epochs(keras_smooth.fit_lbfgs, jit_compile=False, verbose=0)
     monkeypatch.setattr(keras_smooth, "fit_lbfgs", fit_lbfgs)
+    # The programs of a small network are traced in a fraction of the time, and the least of
+    # them is that of L-BFGS.
+    small = dict(architecture="1x4", method="lbfgs")
     monkeypatch.setattr(
-        keras_smooth, "compare", limited_to_two_epochs(keras_smooth.compare)
+        keras_smooth, "compare", limited_to_two_epochs(keras_smooth.compare, **small)
     )
     monkeypatch.setattr(
         keras.Model, "fit", limited_to_two_epochs(without_jit_compile(keras.Model.fit))
@@ -180,7 +183,23 @@ def test_table_of_operators_has_public_names_and_arguments():
             assert not argument or argument in arguments
 
 
+@pytest.fixture
+def eager_fit(run, monkeypatch):
+    """Runs Keras' fit eagerly, one step an epoch: tracing a step takes as long as 200 of them.
+
+    Only of tutorials, whose fits the job of the site traces and compiles.
+    """
+    fit = keras.Model.fit
+
+    def train(model, *args, **arguments):
+        model.run_eagerly = True
+        return fit(model, *args, **{"steps_per_epoch": 1, **arguments})
+
+    monkeypatch.setattr(keras.Model, "fit", train)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager_fit")
 @pytest.mark.parametrize("script", TUTORIALS, ids=lambda script: script.stem)
 def test_tutorials_run(run, script):
     run(script.read_text(), script)
