@@ -1,8 +1,8 @@
 """Comparisons that are killed, have damaged files, or use one directory at the same time.
 
-    python tests/killed_comparisons.py kills N | damages N | pairs N
+    python tests/killed_comparisons.py kills N damages N pairs N
 
-prints a JSON line of counts. Everything but the training is real: runs take milliseconds, and
+prints a JSON line with the counts of each job. Everything but the training is real: runs take milliseconds, and
 their numbers depend on activation, initializer and seed only. Their seconds are random, so that
 a run that was lost, repeated or mixed up is detected. TensorFlow is imported once, and processes
 are forks.
@@ -355,4 +355,5 @@ JOBS = {"kills": kills, "damages": damages, "pairs": pairs}
 
 if __name__ == "__main__":
     prepare()
-    print(json.dumps(JOBS[sys.argv[1]](int(sys.argv[2]))))
+    jobs = zip(sys.argv[1::2], map(int, sys.argv[2::2]))
+    print(json.dumps({name: JOBS[name](number) for name, number in jobs}))

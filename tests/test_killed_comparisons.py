@@ -1,5 +1,7 @@
 """Comparisons that are killed, damaged, or run twice at a time: killed_comparisons.py."""
 
+import functools
+import itertools
 import os
 
 import pytest
@@ -8,18 +10,30 @@ from scripts import printed
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forks here")
 
 
-def counts_of(job, number):
-    return printed("killed_comparisons.py", job, number)
+# Short jobs, and studies. One process has all of a column, since it imports TensorFlow first.
+NUMBERS = {
+    "short": {"kills": 6, "damages": 50, "pairs": 2},
+    "long": {"kills": 200, "damages": 200, "pairs": 50},
+}
+lengths = pytest.mark.parametrize(
+    "length",
+    [
+        pytest.param("short", marks=pytest.mark.slow),
+        pytest.param("long", marks=pytest.mark.study),
+    ],
+)
 
 
-SHORT = pytest.param(6, marks=pytest.mark.slow)
-LONG = pytest.param(200, marks=pytest.mark.study)
+@functools.cache
+def counts_of(length):
+    jobs = NUMBERS[length].items()
+    return printed("killed_comparisons.py", *itertools.chain.from_iterable(jobs))
 
 
-@pytest.mark.parametrize("number", [SHORT, LONG])
-def test_killed_comparisons_lose_and_mix_no_runs(number):
-    counts = counts_of("kills", number)
-    assert counts["kills"] >= number and counts["met"] > 0
+@lengths
+def test_killed_comparisons_lose_and_mix_no_runs(length):
+    counts = counts_of(length)["kills"]
+    assert counts["kills"] >= NUMBERS[length]["kills"] and counts["met"] > 0
     assert counts["complete"] == counts["comparisons"] > 0
     assert counts["tracebacks"] == counts["lost"] == counts["wrong"] == 0
     assert counts["leftovers"] == 0
@@ -27,23 +41,17 @@ def test_killed_comparisons_lose_and_mix_no_runs(number):
     assert counts["slowest_end_in_seconds"] < 30
 
 
-@pytest.mark.parametrize(
-    "number",
-    [pytest.param(50, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.study)],
-)
-def test_damaged_files_raise_or_have_no_effect(number):
-    counts = counts_of("damages", number)
+@lengths
+def test_damaged_files_raise_or_have_no_effect(length):
+    counts, number = counts_of(length)["damages"], NUMBERS[length]["damages"]
     # If the journal is cut, as by a kill, its last runs are made again.
     assert counts["refused"] + counts["of no effect"] + counts["made again"] == number
     assert counts["altered"] == 0 and counts["refused"] > number / 2
 
 
-@pytest.mark.parametrize(
-    "number",
-    [pytest.param(2, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.study)],
-)
-def test_second_command_in_one_directory_is_rejected(number):
-    counts = counts_of("pairs", number)
+@lengths
+def test_second_command_in_one_directory_is_rejected(length):
+    counts, number = counts_of(length)["pairs"], NUMBERS[length]["pairs"]
     assert counts["one worked"] == counts["complete"] == number
     assert counts["told so"] + counts["told late"] == number
     assert counts["tracebacks"] == counts["wrong"] == 0

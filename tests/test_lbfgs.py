@@ -1,5 +1,6 @@
 """`fit_lbfgs`: the loss that it minimizes, its steps, and the status with which it ends."""
 
+import functools
 import gc
 import math
 import pickle
@@ -115,7 +116,9 @@ def test_objective_equals_the_loss_without_float32_rounding(name):
 
 
 def test_gradient_equals_central_differences(make_model, gaussian_data):
-    objective = Objective(make_model())
+    # The objective does not keep the model.
+    model = make_model()
+    objective = Objective(model)
     data = (*map(tf.constant, gaussian_data), None)
     position = objective.position
     _, gradient = objective.value_and_gradient(position, data)
@@ -224,7 +227,9 @@ def test_tfp_lbfgs_equals_lbfgs_minimize_of_tfp(make_model, gaussian_data):
     assert result.nfev == int(expected.num_objective_evaluations) + 1
 
 
-def test_loss_is_traced_once_in_each_of_several_fits(make_model, gaussian_data, monkeypatch):
+def test_loss_is_traced_once_in_each_of_several_fits(
+    make_model, gaussian_data, monkeypatch
+):
     traces = []
     original = Objective.value_and_gradient
 
@@ -298,11 +303,10 @@ def test_model_is_garbage_collected_after_a_fit(make_model, gaussian_data):
 class FunctionModel(keras.Model):
     """A model whose loss is a given function of one vector of weights."""
 
-    def __init__(self, function, start):
+    def __init__(self, function, size):
         super().__init__()
         self.function = function
-        self.w = self.add_weight(shape=(len(start),), dtype="float64", name="w")
-        self.w.assign(start)
+        self.w = self.add_weight(shape=(size,), dtype="float64", name="w")
         self.built = True
 
     def call(self, x):
@@ -312,9 +316,17 @@ class FunctionModel(keras.Model):
         return self.function(keras.ops.convert_to_tensor(self.w))
 
 
-def minimize(function, start, **arguments):
-    model = FunctionModel(function, start)
+@functools.cache
+def function_model(function, size):
+    """Returns a compiled model, the same for all fits of a function, which share a trace."""
+    model = FunctionModel(function, size)
     model.compile()
+    return model
+
+
+def minimize(function, start, **arguments):
+    model = function_model(function, len(start))
+    model.w.assign(start)
     history = fit(model, (np.zeros((1, 1)),), **arguments)
     return history.result, model.w.numpy()
 

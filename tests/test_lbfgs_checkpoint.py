@@ -540,20 +540,21 @@ def test_saved_arrays_are_loaded_unchanged(tmp_path):
 # Killed processes; see killed.py.
 
 
-def run_killed(job, number=0, *others):
-    return printed("killed.py", job, number, *others)
+@pytest.fixture(scope="module")
+def killed():
+    return printed("killed.py", "short")
 
 
 @pytest.mark.slow
-def test_run_killed_in_each_step_of_a_write_resumes():
-    report = run_killed("writes")
+def test_run_killed_in_each_step_of_a_write_resumes(killed):
+    report = killed["writes"]
     assert report["killed"] == report["deaths"] == 4 and report["same"]
     assert report["files"] == [f"fit_lbfgs-{nit:012d}.checkpoint" for nit in (9, 10)]
 
 
 @pytest.mark.slow
-def test_sigint_in_a_chunk_interrupts_and_resumes():
-    report = run_killed("interrupt")
+def test_sigint_in_a_chunk_interrupts_and_resumes(killed):
+    report = killed["interrupt"]
     first, second = report["first"], report["second"]
     assert first["status"] == Status.INTERRUPTED
     assert len(first["losses"]) == 1 and first["fun"] <= first["losses"][-1]
@@ -564,7 +565,7 @@ def test_sigint_in_a_chunk_interrupts_and_resumes():
 @pytest.mark.study
 @pytest.mark.parametrize("method", ["lbfgs", "bfgs"])
 def test_run_killed_50_times_at_random_resumes(method):
-    report = run_killed("random", 50, method)
+    report = printed("killed.py", "random", 50, method)
     assert report["same"] == report["runs"] == 10
     assert sum(report["kills"].values()) == 50
     # A random kill rarely comes during a rename, which takes microseconds. In
