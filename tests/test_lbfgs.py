@@ -227,8 +227,9 @@ def test_tfp_lbfgs_equals_lbfgs_minimize_of_tfp(make_model, gaussian_data):
     assert result.nfev == int(expected.num_objective_evaluations) + 1
 
 
+@pytest.mark.parametrize("has_several_losses", [False, True])
 def test_loss_is_traced_once_in_each_of_several_fits(
-    make_model, gaussian_data, monkeypatch
+    make_model, gaussian_data, monkeypatch, has_several_losses
 ):
     traces = []
     original = Objective.value_and_gradient
@@ -239,12 +240,16 @@ def test_loss_is_traced_once_in_each_of_several_fits(
         return original(self, position, data)
 
     monkeypatch.setattr(Objective, "value_and_gradient", counted)
-    model = make_model()
+    model, data = make_model(), gaussian_data
+    if has_several_losses:
+        x, y = gaussian_data
+        model, data = keras_smooth.DerivativeModel(model, order=1), (x, {"y": y, "dy": y})
+        model.compile(loss="mse")
     start = model.get_weights()
-    first = fit(model, gaussian_data, epochs=5).result
+    first = fit(model, data, epochs=5).result
     after_first = len(traces)
     model.set_weights(start)
-    assert fit(model, gaussian_data, epochs=5).result.fun == first.fun
+    assert fit(model, data, epochs=5).result.fun == first.fun
     # The trace shows whether the loss has changed, and all of the minimizer uses it.
     assert (after_first, len(traces)) == (1, 2)
 

@@ -52,6 +52,18 @@ class CompiledLoss:
             losses = keras.tree.flatten(exact_losses.losses_as_compiled(self._loss_model))
             self.dtypes = {each.loss.dtype for each in losses if each is not None}
 
+    def build(self, model: keras.Model, data: tuple, y_pred: Any) -> None:
+        """Creates the trackers of several losses, for the outputs `y_pred` of a few rows.
+
+        Keras creates them when it first pairs outputs and losses. TensorFlow traces a function
+        again that has created variables.
+        """
+        if self._loss_model is None or self._has_own_loss:
+            return
+        y, sample_weight = pair_targets(model, data[1], y_pred, data[2])
+        with model.distribute_strategy.scope():
+            self.compared_tensors(y, y_pred, sample_weight)
+
     def __call__(self, model: keras.Model, data: tuple) -> tf.Tensor:
         """Returns the loss on `data = (x, y, sample_weight)`."""
         return self.loss_of_outputs(model, data, self.forward(model, data))

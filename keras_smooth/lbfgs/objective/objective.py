@@ -51,6 +51,15 @@ class Objective:
         self.assign = traced(self._assign_each)
         self._traced_terms = traced(self._named_terms)
 
+    def build(self, data: tuple, outputs: Any) -> None:
+        """Creates the variables of a compiled loss, before it is traced.
+
+        Args:
+            data: A few rows `(x, y, sample_weight)`.
+            outputs: The outputs of the model for them.
+        """
+        self._loss.build(self._model(), data, outputs)
+
     @property
     def position(self) -> tf.Tensor:
         """The current values of the trained variables, as one vector of shape `(n,)`."""

@@ -55,9 +55,10 @@ class FitProblem:
         if request.dtype:
             # The points of an objective need not be inputs of the model.
             self.fitted_model = in_float64(model, sample[0] if terms is None else None)
-        if terms is None:
-            outputs, compared = self._check_sample(sample)
-        self.program = program = program_of(request, self.fitted_model, data, sample)
+        outputs, compared = (None, []) if terms else self._check_sample(sample)
+        self.program = program = program_of(
+            request, self.fitted_model, data, sample, outputs
+        )
         self.objective = program.objective
         dtype = self.objective.dtype
         if dtype != "float64":

@@ -191,7 +191,7 @@ class Program:
 
 
 def program_of(
-    request: Request, model: keras.Model, data: TrainingData, sample: Any
+    request: Request, model: keras.Model, data: TrainingData, sample: Any, outputs: Any
 ) -> Program:
     """Returns the program of a fit, which is made anew if the model has changed.
 
@@ -200,6 +200,7 @@ def program_of(
         model: The user's model or its copy.
         data: The data of the fit.
         sample: A few rows of it. All rows of a dataset are not at hand at once.
+        outputs: The outputs of the model for them; unused if there is an objective.
     """
     terms, method = request.terms, request.method
     num_weights = sum(math.prod(variable.shape) for variable in request.trained)
@@ -219,6 +220,8 @@ def program_of(
         # A loss that calls Python differs in each trace: XLA does not have to refuse it again.
         uses_xla = program.uses_xla if known_signature == signature else request.jit_compile
         program = Program(model, terms, (method, num_pairs, uses_xla, data.in_memory))
+        if terms is None:
+            program.objective.build(sample, outputs)
         programs[key] = (signature, program)
         program.is_current(traced_data)
     return program
