@@ -19,16 +19,18 @@ ROOT = Path(__file__).parent.parent
 
 HEAD = """# Equations
 
-PINNs in short scripts in `examples/`, which use only public functions. The first lines of each describe
-its method. The errors were measured by `python benchmarks/equations.py --seeds 3`: the median of seeds 0
-to 2, and the range, on one core of a shared machine. Seconds are CPU seconds of the whole script.
+Each equation is solved by a PINN in a short script in `examples/`, which uses public functions only and
+begins with a description of its method. The table was measured by `python benchmarks/equations.py --seeds 3`,
+on one core of a shared machine. It has medians of seeds 0 to 2, with the range of the errors. Seconds are CPU
+seconds of the whole script.
 
-Errors are relative L2 errors of the solution; for the oscillator, of its coefficients, and for the
-molecule, of its frequency.
+Errors are relative L2 errors of the solution, of the coefficients for the oscillator, and of the frequency
+for the molecule.
 
-These scripts use more prior knowledge than most published ones: symmetries, where a front is, the solution
-of one part of the equation. Each script says what it uses. So the numbers compare results, not methods. A
-published number with a star is quoted from another publication, since the source was not available.
+These scripts use more prior knowledge than most published ones, such as symmetries, the position of a front,
+or the solution of one part of the equation. Each script says what it uses. So the numbers compare results,
+not methods. A published number with a star is quoted from another publication, since the source was not
+available.
 
 | equation | script | error | CPU seconds | iterations | published | where |
 | --- | --- | --- | --- | --- | --- | --- |"""
