@@ -1,17 +1,17 @@
 """A PINN from nothing: Bratu's equation, solved, checked and inverted
 ===================================================================
 
-u'' + k exp(u) = 0 on [0, 1] with u = 0 at both ends is a model of a fuel that heats itself. It is
-nonlinear, and its exact solution is known.
+Bratu's equation, u'' + k exp(u) = 0 on [0, 1] with u = 0 at both ends, is a model of a fuel
+that heats itself. It is nonlinear, and its exact solution is known.
 """
 
 # %%
 # A network for u
 # ---------------
 #
-# It is in float64, including the ``Input``, since squares of residuals become small. ``Dense`` of this
-# package is that of Keras with an initialization for derivatives. An activation without second derivatives
-# would raise an error.
+# The network, including its ``Input``, is in float64, since the squares of the residuals become
+# small. ``keras_smooth.Dense`` is a ``keras.layers.Dense`` with an initialization that suits
+# the activation. It raises an error for an activation without second derivatives.
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,8 +34,8 @@ def network():
 # The equation
 # ------------
 #
-# The objective is a function of the model and of points. It returns named terms, which are logged
-# separately. There is no subclass and no ``compile``.
+# The objective is a function of the model and the points. It returns named terms, which are
+# logged separately. Neither a subclass nor ``compile`` is needed.
 HEAT = 1.0
 
 
@@ -59,8 +59,8 @@ history.result
 # Is it right?
 # ------------
 #
-# A small loss means that the equation holds at 50 points, if the derivatives are right.
-# ``verify=True`` checks them, also between the points:
+# If the derivatives are right, a small loss means that the equation holds at the 50 points.
+# ``verify=True`` checks the derivatives, here at more points than those of the fit:
 x = np.linspace(0.0, 1.0, 201)[:, None]
 u, du, d2u = found = keras_smooth.derivatives(model, x, verify=True)
 print(f"largest residual {np.abs(d2u + HEAT * np.exp(u)).max():.1e}")
@@ -79,8 +79,8 @@ print(f"largest error {np.abs(u - exact).max():.1e}")
 # The inverse problem
 # -------------------
 #
-# Now k is unknown, but u is measured at five points. A ``keras.Variable`` is trained together with the
-# weights, and another term compares u with the samples.
+# Now k is unknown, and u is measured at five points. k is a ``keras.Variable``, which is
+# trained together with the weights. Another term compares u with the samples.
 heat = keras.Variable(0.0, dtype="float64", name="heat")
 
 
@@ -120,5 +120,6 @@ axes[1].set(xlabel="x", title="error of u")
 legend = axes[1].legend()
 
 # %%
-# Read on: equations of two and more variables, with fronts, in time, in :doc:`/equations`; points that
-# move to where the residual is large, ``keras_smooth.Resample``; several machines, :doc:`/several_devices`.
+# Next: :doc:`/equations` has equations in several variables, with time and with fronts.
+# ``keras_smooth.Resample`` draws new points during a fit, for instance where the residual is
+# large. :doc:`/several_devices` is about several GPUs and machines.

@@ -1,15 +1,15 @@
 """From a Keras model to second derivatives that you can trust
 ===========================================================
 
-A model was trained for its outputs, and then its second derivatives are needed. This tutorial audits
-them, repairs the model, and checks the result.
+A model was trained for its outputs, but its second derivatives are needed. This tutorial audits
+the derivatives, repairs the model and checks the result.
 """
 
 # %%
 # A typical model
 # ---------------
 #
-# It learns y = sin(2 a) cos(b) from 1000 samples, with ReLU and Adam. Its error is small.
+# The model learns y = sin(2 a) cos(b) from 1000 samples, with ReLU and Adam. Its error is small.
 import warnings
 
 import keras
@@ -41,22 +41,22 @@ print(f"mean squared error {np.mean((model(x) - y) ** 2):.1e}")
 # Are its derivatives right?
 # --------------------------
 #
-# ``audit`` answers this for each layer, at your own points. It does not change the model.
+# ``audit`` answers this for each layer, at the given points. It does not change the model.
 found = keras_smooth.audit(model, x[:100])
 found
 
 # %%
-# ReLU is of class C^0: its slope jumps, and its second derivative is 0 wherever it exists. The
-# Laplacian of this model is 0 everywhere, whatever it has learned, and neither Keras nor TensorFlow
+# ReLU is of class C^0: its slope jumps, and its second derivative is 0 wherever it exists. So
+# the Laplacian of this model is 0, whatever the model has learned. Neither Keras nor TensorFlow
 # raises an error:
 laplacian = keras_smooth.laplacian(model, x[:5])
 print(np.ravel(laplacian))
 print(np.ravel(keras_smooth.laplacian(exact, x[:5])))
 
 # %%
-# With ``verify=True`` the numbers are compared with values of the model near each point. Where a
-# point lies next to a kink, you get an error. Between kinks 0 is what the differences give too; then
-# a warning says that the model has kinks.
+# With ``verify=True`` the derivatives are compared with finite differences of the model. If a
+# point is near a kink, there is an error. Between kinks the differences are 0 as well. Then a
+# warning says that there are kinks between the points.
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     try:
@@ -70,14 +70,14 @@ for warning in caught:
 # Repair
 # ------
 #
-# ``smoothen`` replaces the activations at fault by smooth ones and keeps the weights. The outputs
+# ``smoothen`` replaces the faulty activations by smooth ones and keeps the weights. The outputs
 # change, and ``output_change`` says by how much.
 smooth = keras_smooth.smoothen(model)
 print(keras_smooth.output_change(model, smooth, x))
 
 # %%
-# Some steps of full-batch L-BFGS more than compensate for this. ``dtype="float64"`` trains a float32
-# model in float64.
+# Some iterations of full-batch L-BFGS more than compensate for this change. ``dtype="float64"``
+# trains a float32 model in float64.
 smooth.compile(loss="mse")
 history = keras_smooth.fit_lbfgs(smooth, x, y, epochs=300, dtype="float64", verbose=0)
 history.result
@@ -86,12 +86,13 @@ history.result
 # Check
 # -----
 #
-# The audit finds no fault any more:
+# The audit finds no faults in the new model:
 keras_smooth.audit(smooth, x[:100])
 
 # %%
-# For accurate numbers, float32 is not enough: a second derivative loses about half of the digits. A
-# copy in float64 has the same weights, and its derivatives are checked to the bound that is shown.
+# For accurate derivatives, make a copy in float64 with the same weights. In float32, a second
+# derivative has a relative rounding error of 1e-6 or more. The derivatives of the copy agree
+# with differences within the bound below.
 double = keras.models.clone_model(
     smooth,
     keras.Input((2,), dtype="float64"),
@@ -102,7 +103,7 @@ values = keras_smooth.derivatives(double, x[:100].astype("float64"), verify=True
 values.verification
 
 # %%
-# Along a line, before and after:
+# y and its Laplacian along a line, before and after the repair:
 line = np.stack([np.linspace(-1.5, 1.5, 200), np.full(200, 0.3)], axis=1)
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
 for axis, title, take in (
@@ -116,6 +117,6 @@ for axis, title, take in (
 legend = axes[0].legend()
 
 # %%
-# Read on: :doc:`/gallery/repair` does the same for a function of one variable,
-# :doc:`/howto/lbfgs_after_adam` has the options of the fit, and :doc:`/limits` says what a repair cannot
-# do.
+# Next: :doc:`/gallery/repair` does the same for a function of one variable,
+# :doc:`/howto/lbfgs_after_adam` explains the options of the fit, and :doc:`/limits` has the
+# limits of a repair.

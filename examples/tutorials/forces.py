@@ -1,17 +1,17 @@
 """Forces and Hessians of a learned energy: minimum, stiffness, saddle point
 =========================================================================
 
-A network learns the energy of a particle in a plane from energies and forces. Then it predicts what was
-not in the data: where the minimum is, the Hessian there, and whether a point is a minimum or a saddle
-point.
+A network learns the energy of a particle in a plane from energies and forces. Then the network
+predicts what the data do not contain: the position of a minimum, the Hessian, and whether a
+point is a minimum or a saddle point.
 """
 
 # %%
 # The energy
 # ----------
 #
-# It has two minima, near x = -1 and x = 1, and a saddle point between them, which is 1 higher. In practice
-# the samples come from simulations; here they come from a formula.
+# The energy has two minima, at x = -1 and x = 1, and a saddle point between them, whose energy
+# is higher by 1. In practice the samples come from simulations; here they come from a formula.
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,8 +31,9 @@ x = generator.uniform(-1.5, 1.5, (400, 2))
 # Energies and forces
 # -------------------
 #
-# ``DerivativeModel`` has the outputs ``y`` and ``dy``, each with its own loss (Sobolev training): with
-# the slopes, every sample has three numbers instead of one. It shares its weights with ``net``.
+# ``DerivativeModel`` has the outputs ``y`` and ``dy``, each with its own loss (Sobolev
+# training). With the gradient, each sample has three numbers instead of one.
+# ``DerivativeModel`` shares its weights with ``net``.
 keras.utils.set_random_seed(0)
 net = keras.Sequential([keras.Input((2,), dtype="float64")])
 for _ in range(2):
@@ -56,7 +57,8 @@ print(-keras_smooth.gradient(energy, some).numpy())
 # Find the minimum
 # ----------------
 #
-# Newton's method uses gradient and Hessian of the network. The exact minimum is (1, 0.3).
+# Newton's method uses the gradient and the Hessian of the network. The exact minimum is at
+# (1, 0.3).
 place = np.array([[0.8, 0.0]])
 for _ in range(20):
     slope = keras_smooth.gradient(net, place).numpy().reshape(2)
@@ -65,9 +67,10 @@ for _ in range(20):
 print("minimum", place)
 
 # %%
-# The eigenvalues of the Hessian are the stiffness. At the saddle point, (0, 0), one of them is negative:
-# along its eigenvector the energy decreases. There were no second derivatives in the data, so that it is
-# worth while to check them with ``verify=True``.
+# The eigenvalues of the Hessian are the stiffness. At the saddle point, (0, 0), one of them is
+# negative: the energy decreases along its eigenvector. ``verify=True`` checks that the Hessian
+# is that of the network. The data have no second derivatives, so that it is also compared with
+# the exact one.
 places = np.concatenate([place, [[0.0, 0.0]]])
 hessians = keras_smooth.hessian(net, places, verify=True)
 exact = keras_smooth.hessian(energy, np.array([[1.0, 0.3], [0.0, 0.0]]))
@@ -98,5 +101,5 @@ panel.set(xlabel="x", ylabel="y")
 legend = panel.legend()
 
 # %%
-# Read on: the frequency of a molecule, :doc:`/gallery/vibrations`; the cost of Hessians and Laplacians
-# of many inputs, :doc:`/derivatives`.
+# Next: :doc:`/gallery/vibrations` computes the frequency of a molecule, and :doc:`/derivatives`
+# has the cost of Hessians and Laplacians with many inputs.
