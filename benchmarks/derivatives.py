@@ -300,13 +300,13 @@ PAGE = """# The cost of derivatives
 A tanh network with 8 layers of 20 units on one core, CPU time, one run with {version}
 ({versions}).
 
-`ratio` is the time of Taylor mode (`engine="jet"`) divided by the time of the other method: below 1, Taylor mode
-is faster. Both run one after the other in several rounds, of which this is the median. `difference` is the
-largest difference between the highest derivatives, relative to the largest derivative. Both methods evaluate
-the points in batches of about 10,000 / d, where d is the number of inputs. This is a good `batch_size` for a
-CPU: larger batches do not fit into the caches. Other programs ran on the machine at the same time, so compare
-the two methods in a row, not different rows. At order 2 both are limited by the memory, and the ratio depends on
-the load of the machine.
+`ratio` is the time of Taylor mode (`engine="jet"`) divided by the time of the other method: below 1, Taylor
+mode is faster. Both run one after the other in several rounds, of which this is the median. `difference` is
+the largest difference between the highest derivatives, relative to the largest derivative. Both methods
+evaluate the points in batches of about 10,000 / d, where d is the number of inputs. This is a good
+`batch_size` for a CPU: larger batches do not fit into the caches. Other programs ran on the machine at the
+same time, so compare the two methods in a row, not different rows. At order 2 both are limited by the memory,
+and the ratio depends on the load of the machine.
 
 ![Time for each point over the points, the order and the dimension](derivatives.png)
 
@@ -321,18 +321,18 @@ Nested `tf.GradientTape`, as TensorFlow's guide writes them, in the same mode.
 ## What `engine="auto"` uses
 
 The table has the CPU time of `engine="jet"` divided by that of `engine="tape"`, at 1,000 points in float64.
-`"auto"` chooses for compiled code, as in fits and long runs, from the number of operations of each engine. For
-all derivatives of order k with respect to d inputs, jets carry k values along (d + k - 1)! / (k! (d - 1)!)
-directions. Tapes make one backward pass for each output and one for each of its derivatives below order k. For
-one output, as here, `"auto"` uses jets at order 2 for one input, at order 3 for up to four inputs, and for
-Laplacians and derivatives along directions. For several outputs it uses jets for more inputs, up to 32, as for
-the Hessian of three outputs with respect to three inputs. Without XLA, the overhead of a call is larger than this
-difference.
+`"auto"` chooses for compiled code, as in fits and long runs, from the number of operations of each engine.
+For all derivatives of order k with respect to d inputs, jets carry k values along
+(d + k - 1)! / (k! (d - 1)!) directions. Tapes make one backward pass for each output and one for each of its
+derivatives below order k. For one output, as here, `"auto"` uses jets at order 2 for one input, at order 3
+for up to four inputs, and for Laplacians and derivatives along directions. For several outputs it uses jets
+for more inputs, up to 32, as for the Hessian of three outputs with respect to three inputs. Without XLA, the
+overhead of a call is larger than this difference.
 
 A loss of derivatives is differentiated once more, with respect to the weights. If TensorFlow's derivative is
-right at the requested order and wrong at the next one, as for the first derivative behind `LayerNormalization`,
-`"auto"` uses Taylor mode for up to 32 numbers per sample. Beyond that it uses tapes, whose result raises an error
-if it is differentiated; `engine="jet"` is right there, too.
+right at the requested order and wrong at the next one, as for the first derivative behind
+`LayerNormalization`, `"auto"` uses Taylor mode for up to 32 numbers per sample. Beyond that it uses tapes,
+whose result raises an error if it is differentiated; `engine="jet"` is right there, too.
 
 {choices}
 ## Compared with JAX and PyTorch
