@@ -25,6 +25,7 @@ def study(directory: Path, activations: list[str], seeds: int, jobs: int) -> dic
             activations,
             seeds=seeds,
             epochs=ITERATIONS,
+            method="lbfgs",
             initializer=start,
             jobs=jobs,
             out=directory / start,
