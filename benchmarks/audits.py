@@ -268,23 +268,25 @@ def _on_tensors(graph: Callable) -> Callable:
     return lambda x, kernel: graph(x, tf.convert_to_tensor(kernel))
 
 
+INTRODUCTION = """Keras {keras}, TensorFlow {tensorflow}, written by `python benchmarks/audits.py`. The models have random weights,
+images of the smallest size, and small configurations of KerasHub's backbones. Text models are audited from
+the outputs of their embeddings on. [Audit and repair](howto/audit_and_repair.md) explains the verdicts.
+Layers at fault are `rough` if they have kinks or jumps, `wrong` if TensorFlow's own derivative is wrong or
+missing, and `unknown` if they could not be examined. Seconds are CPU seconds on a busy machine.
+
+The last four columns are an independent check of the whole model in float64, along a line: the relative
+difference of y' by nested tapes from finite differences of y, and of y'' from finite differences of y'. Of
+the steps from 1e-2 to 1e-9, the two neighboring ones that agree best are used. Such small steps lie between
+the kinks, so that a model that is only `rough` agrees, and one that is `wrong` does not. `unsettled` means
+that no two steps agree to four digits."""
+
+
 def page(rows: list[list[str]]) -> str:
     """Returns the page as Markdown."""
     lines = [
         "# Audits of known models",
         "",
-        f"Keras {keras.__version__}, TensorFlow {tf.__version__}, random weights, images of "
-        "the smallest size, small configurations of KerasHub's backbones, those "
-        "of texts from the outputs of their embeddings on; written by `python "
-        "benchmarks/audits.py`. `rough` layers have kinks or jumps; for `wrong` ones, "
-        "TensorFlow's own derivative is wrong or missing. Seconds are of CPU, on a busy machine.",
-        "",
-        "The last four columns are an independent check: y' by tapes compared with "
-        "differences of y, and y'' with differences of y', of the whole model in float64 "
-        "along a line, with the two neighboring steps from 1e-2 to 1e-9 that agree best. Such "
-        "small steps lie between the kinks, so that a model that is only `rough` agrees, and "
-        "one that is `wrong` does not. `unsettled` are derivatives of which no two steps "
-        "agree to four digits.",
+        INTRODUCTION.format(keras=keras.__version__, tensorflow=tf.__version__),
         "",
         f"| {' | '.join(HEAD)} |",
         f"|{'---|' * len(HEAD)}",

@@ -293,19 +293,20 @@ def page(
     )
 
 
-PAGE = """# What derivatives cost
+PAGE = """# The cost of derivatives
 
     python benchmarks/derivatives.py
 
-An 8 x 20 tanh net on one core, CPU time, one run with {version}
+A tanh network with 8 layers of 20 units on one core, CPU time, one run with {version}
 ({versions}).
 
-A ratio is the time of Taylor mode (`engine="jet"`) divided by the other time, the median over rounds in which
-both run one after the other: below 1, Taylor mode is faster. `difference` is the largest difference between
-the highest derivatives, relative to the largest derivative. The points are evaluated in batches of about
-10,000 / d, a good `batch_size` for a CPU: larger ones do not fit into the caches. The tapes use the same
-batches. Other programs ran on the machine at the same time: compare the two sides of a row, not rows. At
-order 2 both sides are limited by the memory, and the ratio depends on the load of the machine.
+`ratio` is the time of Taylor mode (`engine="jet"`) divided by the time of the other method: below 1, Taylor
+mode is faster. Both run one after the other in several rounds, of which this is the median. `difference` is
+the largest difference between the highest derivatives, relative to the largest derivative. Both methods
+evaluate the points in batches of about 10,000 / d, where d is the number of inputs. This is a good
+`batch_size` for a CPU: larger batches do not fit into the caches. Other programs ran on the machine at the
+same time, so compare the two methods in a row, not different rows. At order 2 both are limited by the memory,
+and the ratio depends on the load of the machine.
 
 ![Time for each point over the points, the order and the dimension](derivatives.png)
 
@@ -319,12 +320,19 @@ Nested `tf.GradientTape`, as TensorFlow's guide writes them, in the same mode.
 {tapes}
 ## What `engine="auto"` uses
 
-CPU time of `engine="jet"` over that of `engine="tape"`, at 1,000 points in float64. The choice is
-made for compiled code, as in fits and long runs, by what the engines do: for all derivatives of order k, jets carry k
-values along (d + k - 1)! / (k! (d - 1)!) directions, and tapes make a sweep for each output and again for each
-of its derivatives below order k. For one output, as here, jets are used for order 2 of one input, for order 3 of up
-to four and for Laplacians and along directions; for several outputs they are used sooner, up to 32 inputs, as for
-the Hessian of three numbers by three. Without XLA, the overhead of a call is larger than either.
+The table has the CPU time of `engine="jet"` divided by that of `engine="tape"`, at 1,000 points in float64.
+`"auto"` chooses for compiled code, as in fits and long runs, from the number of operations of each engine.
+For all derivatives of order k with respect to d inputs, jets carry k values along
+(d + k - 1)! / (k! (d - 1)!) directions. Tapes make one backward pass for each output and one for each of its
+derivatives below order k. For one output, as here, `"auto"` uses jets at order 2 for one input, at order 3
+for up to four inputs, and for Laplacians and derivatives along directions. For several outputs it uses jets
+for more inputs, up to 32, as for the Hessian of three outputs with respect to three inputs. Without XLA, the
+overhead of a call is larger than this difference.
+
+A loss of derivatives is differentiated once more, with respect to the weights. If TensorFlow's derivative is
+right at the requested order and wrong at the next one, as for the first derivative behind
+`LayerNormalization`, `"auto"` uses Taylor mode for up to 32 numbers per sample. Beyond that it uses tapes,
+whose result raises an error if it is differentiated; `engine="jet"` is right there, too.
 
 {choices}
 ## Compared with JAX and PyTorch
@@ -332,7 +340,7 @@ the Hessian of three numbers by three. Without XLA, the overhead of a call is la
 {peers}
 ## Memory
 
-The peak memory of a process, without its model and points, and including the XLA compiler.
+The peak memory of a process, including the XLA compiler but not the model and the points.
 
 {memory}
 ## Left out

@@ -1,4 +1,4 @@
-"""Equations without hints, by one template, optimizers side by side: docs/equations_plain.md.
+"""Equations by one template without prior knowledge, for several optimizers.
 
     python benchmarks/equations_plain.py [--problems NAME ...] [--optimizers NAME ...]
                                          [--seconds 60] [--seeds 0] [--record FILE] [--page]
@@ -8,10 +8,10 @@ one period where the equation is periodic; initial and Dirichlet values by facto
 or, for Allen-Cahn, heat and Poisson, by a term of the loss; the mean square of the plain residual; as
 many points as a row says, uniform at first, drawn anew by residual every 500 iterations (20 of
 Gauss-Newton, 10 where it goes on from weights of fit_lbfgs); float64.
-Nothing is told of a solution. Seconds are CPU seconds of one core, compilation and drawing
-included, without what measuring errors costs. SciPy's methods (`pip install scipy`) begin anew at
-each draw, as they must. Runs are appended to the record as lines of JSON; --page writes table and
-figure of all that are there.
+No knowledge of a solution is used. Seconds are CPU seconds of one core, with compilation and
+drawing, but without the measurement of errors. SciPy's methods (`pip install scipy`) have to start
+again at each draw. Runs are appended to the record as lines of JSON; --page writes the table and
+the figure of all runs of the record, docs/equations_plain.md.
 """
 
 import argparse
@@ -796,25 +796,24 @@ OPTIMIZERS = {
 
 # The page.
 
-HEAD = """# Equations without hints
+HEAD = """# Equations without prior knowledge
 
 {commands}
 
-All problems use one template, which the first lines of `benchmarks/equations_plain.py` describe: it uses
-no knowledge of a solution, and points are drawn by residual.
+All problems are solved by one template, which the docstring of `benchmarks/equations_plain.py` describes. It
+uses no knowledge of the solution, and draws points by the residual. "The default" below is `fit_lbfgs` with
+its default method.
 
 ## {seconds:.0f} seconds
 
-The table has relative L2 errors after {seconds:.0f} CPU seconds of one core, including 5 to 10 seconds of
-compilation: of seed 0, or medians of the seeds from 0 on if a cell has their number in brackets. Problems with
-an empty cell or without a row were not run.
-Runs are in `benchmarks/equations_plain.jsonl`.
-Rows of this table were run with uniform points on faces, later runs draw those by residual as well.
-"reference" is the change of the reference solution if it is computed half as fine, or its rounding
-error. The last columns are the lowest error of a run, and its ratio to the published error.
-Published errors are quoted from other papers, and were reached with the methods in brackets, with other
-networks and times. Errors change by a factor of 3 from one draw of points to the next, as the figure
-shows: with one seed, smaller differences are no ranking.
+The table has relative L2 errors after {seconds:.0f} CPU seconds of one core, including 5 to 10 seconds of compilation.
+They are of seed 0, or medians over several seeds if a cell has their number in brackets. Cells are empty and
+rows missing where nothing was run. Runs are in `benchmarks/equations_plain.jsonl`. Runs of this table have
+uniform points on the boundary; later runs draw these by the residual, too. "reference" is the change of the
+reference solution if its resolution is halved, or its rounding error. The last columns are the lowest error
+of any run, and its ratio to the published error. Published errors are quoted from the papers, and were
+reached with the methods in brackets, with other networks and times. Errors change by a factor of 3 from one
+draw of points to the next, as the figure shows, so that smaller differences of one seed mean nothing.
 
 {table}
 
@@ -828,37 +827,42 @@ All runs of more than {short:.0f} seconds.
 
 {tried}
 """
-TRIED = """What was tried, each with one seed but for both equations of Burgers:
+TRIED = """Variations that were tried, with one seed each, except for Burgers' equation:
 
-- More points. On Burgers at 0.01 the default with 2,000 points is at 5e-6 after 25 s and changes with each
-  draw; with 8,000 it falls steadily, from 8e-6 after 31 s to 1.5e-6 after 69 s.
+- More points. For Burgers with viscosity 0.01, the error of the default with 2,000 points is 5e-6 after 25 s
+  and changes with each draw; with 8,000 it falls steadily, from 8e-6 after 31 s to 1.5e-6 after 69 s.
 - Gauss-Newton from there, with the same 8,000 points: 9e-8 after 26 s more. From the beginning of a run, with
-  2,000 points, it is behind the default after 25 s on Allen-Cahn and Korteweg-de Vries, and ahead where the solution is
-  smooth. The default alone with 8,000 points was not run for ten minutes.
-- Smaller damping. Rounding of J'J hides singular values of the Jacobian below 1e-8 of the largest one, and a damping
-  that small was the end: on Burgers at 0.01, from 1e-8 on, an iteration left 0.98 of the loss, whatever the damping,
-  where exact solutions of the same equations leave 0.82. Since the equations are solved with a second factor
-  (keras_smooth/lbfgs/minimizers/damped_system.py), the same run of 590 s is at 6e-10 instead of
-  4.5e-9, and runs of 25 s on the heat equation, Poisson's in 2 dimensions and Helmholtz' end at 4e-11, 4e-10 and
-  1.7e-6 instead of 1.6e-9, 1.8e-8 and 2.0e-5. Allen-Cahn and Korteweg-de Vries gain nothing in ten minutes: their
-  damping is not that small.
-  Rows of Poisson's equation in 5 and 10 dimensions and of Burgers at 0.01/pi are from before this change.
-- Samples of rows that grow sooner. A run that goes on from the weights of the default spent 40 to 80 s on samples
-  that were too small, on Korteweg-de Vries 70 s. The sample grows now if a step takes off fewer digits of the loss of
-  all rows than half of those of the sample's, and has most rows after 15 s.
-- Draws every 3 iterations, or in each one, instead of every 10: no change on Burgers at 0.01.
-- A wider network. Burgers at 0.01/pi with 941 weights and draws every 20 iterations: 4e-7 after 200 s, where
-  2,011 weights and the same draws need 265 s to 2.3e-7, and 319 s to 5e-8, after a draw. So later runs draw
-  every 10 iterations. Burgers at 0.01 gained little by it before damping was smaller: 3.4e-9 after 562 s, 4.5e-9 after
-  590 s with 941 weights.
-- Allen-Cahn from its start by a factor, u = x^2 cos(pi x) + t N: the start has a kink at x = 1 as a function of
-  period 2, which no smooth N removes, and residuals inside do not show. The relative error is then at least
-  5.2e-4, as finite differences with that kink say. So the start is a term, with the weight 100. The rows of {seconds:.0f}
-  seconds still have the factor. If its points are drawn by residual, most of them are at the kink, and the error
-  was 1.4e-4 after 596 s. On a grid of 512 points, as Urban et al. have it, it is 1.1e-5 after 603 s and falling. With
-  4,000 points in place of 8,000 it is between 8e-6 and 5e-5 from 300 s on, and changes with each draw.
-- Korteweg-de Vries with the default for 140, 187 and 197 s before Gauss-Newton: 2.7e-5 after 424 s, 8.7e-5 after
-  564 s, 2.6e-5 after 594 s. All were falling at their end. With 4,000 points, 4.7e-5 after 595 s.
+  2,000 points, its error after 25 s is larger than that of the default for Allen-Cahn and Korteweg-de Vries,
+  and smaller where the solution is smooth. The default alone with 8,000 points was not run for ten minutes.
+- Smaller damping of Gauss-Newton. Rounding of J'J, where J is the Jacobian, hides singular values of J below
+  1e-8 of the largest one, so that smaller damping had no effect: for Burgers with viscosity 0.01, at errors
+  below 1e-8, an iteration left 0.98 of the loss, whatever the damping, and would leave 0.82 if the equations
+  were solved exactly. Since the equations are solved with a second factor
+  (keras_smooth/lbfgs/minimizers/damped_system.py), the same run of 590 s ends at 6e-10 instead of 4.5e-9, and
+  runs of 25 s on the heat equation, Poisson's equation in 2 dimensions and Helmholtz' equation end at 4e-11,
+  4e-10 and 1.7e-6 instead of 1.6e-9, 1.8e-8 and 2.0e-5. Allen-Cahn and Korteweg-de Vries gain nothing in ten
+  minutes: their damping is not that small. The rows of Poisson's equation in 5 and 10 dimensions and of
+  Burgers with viscosity 0.01/pi are from before this change.
+- Samples of rows that grow sooner, in Gauss-Newton. Runs that continue from the weights of the default spent
+  40 to 80 s on samples that were too small, for Korteweg-de Vries 70 s. Now the sample grows if a step lowers
+  the logarithm of the loss of all rows by less than half as much as that of the sample's loss, and it has
+  most rows after 15 s.
+- New points every 3 iterations, or in each one, instead of every 10: no change for Burgers with viscosity
+  0.01.
+- A wider network. Burgers with viscosity 0.01/pi, 941 weights and new points every 20 iterations has an error
+  of 4e-7 after 200 s. With 2,011 weights and the same draws it reaches 2.3e-7 after 265 s, and 5e-8 after 319
+  s, just after a draw. So later runs draw every 10 iterations. Burgers with viscosity 0.01 gained little from
+  more weights before the damping was smaller: 3.4e-9 after 562 s, and 4.5e-9 after 590 s with 941 weights.
+- Allen-Cahn with an exact initial condition, u = x^2 cos(pi x) + t N, where N is the network. As a function
+  of period 2, the initial value has a kink at x = 1, which no smooth N removes and which residuals in the
+  interior do not show. The relative error is then at least 5.2e-4, according to finite differences with that
+  kink. So the initial condition is now a term of the loss, with the weight 100. The rows of {seconds:.0f} seconds still
+  have the exact initial condition. If the points of this term are drawn by the residual, most of them are at
+  the kink, and the error was 1.4e-4 after 596 s. On a grid of 512 points, as used by Urban et al., it is
+  1.1e-5 after 603 s and falling. With 4,000 points instead of 8,000 it is between 8e-6 and 5e-5 from 300 s
+  on, and changes with each draw.
+- Korteweg-de Vries with the default for 140, 187 and 197 s before Gauss-Newton: 2.7e-5 after 424 s, 8.7e-5
+  after 564 s, 2.6e-5 after 594 s. All of these were still falling. With 4,000 points: 4.7e-5 after 595 s.
 """
 # Runs of more seconds are rows of their own.
 SHORT = 60.0

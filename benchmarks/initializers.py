@@ -3,7 +3,7 @@
     python benchmarks/initializers.py --out DIRECTORY [--seeds 20] [--jobs 2]
 
 For each activation: 8x20 net, 1000 L-BFGS iterations, float64, the same training points
-for both starts. Writes `initializers.md`; an interrupted study goes on where it stopped.
+for both starts. Writes `initializers.md`; an interrupted study continues where it stopped.
 """
 
 import argparse
@@ -25,6 +25,7 @@ def study(directory: Path, activations: list[str], seeds: int, jobs: int) -> dic
             activations,
             seeds=seeds,
             epochs=ITERATIONS,
+            method="lbfgs",
             initializer=start,
             jobs=jobs,
             out=directory / start,
@@ -62,8 +63,8 @@ def table(found: dict, activations: list[str], seeds: int) -> str:
     rows += [row(found, index) for index in range(len(activations))]
     text = "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
     return (
-        f"MSE of y'' after {ITERATIONS} iterations, {seeds} seeds. Restarts: dead line "
-        "searches, over all seeds. Stops: runs that ended before the last iteration.\n\n"
+        f"MSE of y'' after {ITERATIONS} iterations, {seeds} seeds. Restarts: failed line "
+        "searches, over all seeds. Stops: runs that ended\nbefore the last iteration.\n\n"
         f"{text}\n"
     )
 

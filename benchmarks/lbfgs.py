@@ -6,7 +6,7 @@
 The article's net, 8 x 20 tanh, its 1000 points, float64, from the default start of
 keras_smooth.Dense: the same objective and initial weights for all. One process on one core, CPU
 time: each system has its seconds, and is compared with the others after 8 of them. A memory of
-300 pairs is the default of fit_lbfgs for 1000 points.
+fit_lbfgs has 300 pairs unless stated, its default for 1000 points in version 0.2.0.
 
 Runs that the file has are not made again, so that several processes can share the work with
 --systems. What is not part of TensorFlow runs where it is installed (pip install

@@ -1,14 +1,14 @@
-"""What to keep of a minimizer's memory when new points are drawn.
+"""The memory of a minimizer when new points are drawn: which parts to keep.
 
     python benchmarks/resample.py [--seeds 2] [--draws 8] [--every 250] --out resample.md
 
 Burgers' equation as in examples/burgers.py, with a smaller net and 500 points that are drawn by
-residual. `Resample` keeps a matrix and starts anew with pairs; the others are made here, out of the
-parts of the minimizer. Of 100 pairs:
+residual. `Resample` keeps a matrix and resets pairs; this script does the rest with the parts of
+the minimizer. Of 100 pairs:
 
 - "kept": the memory as it is, with the factors of its self-scaling;
 - "kept, plain": its pairs with factors of 1;
-- "newest 20": those alone, with their factors;
+- "newest 20 pairs, kept": those alone, with their factors;
 - "scale only": an empty memory, whose first step is the identity's factor.
 """
 
@@ -31,14 +31,16 @@ from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
 
-HEAD = """# What to keep of the memory when new points are drawn
+HEAD = """# The memory of the minimizer when new points are drawn
 
     {command}
 
-Relative L2 errors of Burgers' equation after the same number of iterations, by `benchmarks/resample.py`, which
-says what the rows are. `keras_smooth.Resample` keeps a matrix, and no pairs.
+Relative L2 errors of Burgers' equation after the same number of iterations. A quasi-Newton method stores
+information about the Hessian as pairs of steps and gradient changes, or in a dense matrix, which may be kept
+when `keras_smooth.Resample` draws new points. The docstring of `benchmarks/resample.py` explains the rows.
+`keras_smooth.Resample` keeps a matrix, but no pairs.
 
-| memory | errors, one a seed |
+| memory | errors, one for each seed |
 | --- | --- |
 """
 VISCOSITY = 0.01 / np.pi

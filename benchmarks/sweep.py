@@ -100,7 +100,7 @@ SHAPES = {
 }  # fmt: skip
 LEFT_OUT = {
     "InputLayer": "computes nothing",
-    "InputSpec": "is no layer",
+    "InputSpec": "is not a layer",
     "Layer": "computes nothing by itself",
     "Wrapper": "computes nothing by itself",
     "FlaxLayer": "needs JAX", "JaxLayer": "needs JAX", "TorchModuleWrapper": "needs torch",
@@ -215,18 +215,24 @@ def _words(row: keras_smooth.auditing.LayerAudit) -> str:
     return f"{words}: {re.split(r'[.;,]', row.reason)[0][:60]}"
 
 
+INTRODUCTION = """Keras {keras}, TensorFlow {tensorflow}, CPU, written by `python benchmarks/sweep.py`. Each
+layer was audited with random weights and inputs, in inference and training mode. `ok` means that the
+derivative of that order is right, `rough` that it jumps or does not exist at some points, and `wrong` that
+TensorFlow's own derivative is wrong or missing. `(training)` means in training mode only."""
+OPERATIONS = """Functions of Keras and TensorFlow operations whose derivatives by nested tapes are wrong, not finite or
+missing above some order, at least at some points (see `tests/test_operation_table.py` and
+`tests/test_special_points.py`). Order 0 is y itself. `engine="auto"` uses Taylor mode for them, which is
+right:"""
+
+
 def page(found: dict[str, list[str]]) -> str:
     """Returns the page as Markdown."""
     faults = {name: row for name, row in found.items() if set(row) != {"ok"}}
     well = sorted(set(found) - set(faults))
     lines = [
-        "# Derivatives that Keras on TensorFlow loses or has wrong",
+        "# Lost and wrong derivatives of Keras on TensorFlow",
         "",
-        f"Keras {keras.__version__}, TensorFlow {tf.__version__}, CPU, written by "
-        "`python benchmarks/sweep.py`. Each layer was audited with random weights and "
-        "inputs. `ok` means that the derivative of that order is right, `rough` that it jumps or "
-        "does not exist at some points, and `wrong` that TensorFlow's own derivative is wrong or "
-        "missing.",
+        INTRODUCTION.format(keras=keras.__version__, tensorflow=tf.__version__),
         "",
         "| layer | order 1 | order 2 | order 3 |",
         "|---|---|---|---|",
@@ -234,14 +240,11 @@ def page(found: dict[str, list[str]]) -> str:
         "",
         f"Right up to order 3: {', '.join(well)}.",
         "",
-        "Functions of Keras and kinds of TensorFlow's operations whose derivatives by nested tapes "
-        "are wrong, not finite or missing from some order on, if only at some points "
-        "(tests/test_operation_table.py, tests/test_special_points.py). Taylor mode, which "
-        'engine="auto" uses for them, is right:',
+        OPERATIONS,
         "",
         *single_points(),
         "",
-        "Left out:",
+        "Not in the table:",
         "",
         *(f"- {name}: {reason}." for name, reason in sorted(LEFT_OUT.items())),
         "- activation threshold: has required arguments.",

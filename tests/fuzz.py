@@ -582,22 +582,22 @@ PAGE = """# Random models
     python tests/fuzz.py --stop {stop} --records records.jsonl
     python tests/fuzz.py --records records.jsonl --write docs/fuzz.md
 
-{models} random models, of the seeds below {stop}, {half} of them in
-float32 (Keras {keras}, TensorFlow {tensorflow}): {layers} layers and {operations} operations of `keras.ops` in their graphs. The models with odd seeds may have
-parts that are rough or have wrong derivatives, those with even ones have none but
-bilinear images, behind which TensorFlow loses y''. What each is held to is in `tests/fuzz.py`: central differences of outputs in NumPy, and the same model built
-in float64 from its seed. Neither shares code with what it checks but for the recording of a
-layer's inputs. Further seeds whose model Keras itself does not build: {unbuilt}.
+{models} random models, made from the seeds below {stop}, {half} of them in float32 (Keras {keras}, TensorFlow {tensorflow}).
+Their graphs have {layers} layers and {operations} operations of `keras.ops`. Models with odd seeds may have parts that
+are rough or have wrong derivatives. Models with even seeds have none, except bilinear images, behind which
+TensorFlow loses y''. `tests/fuzz.py` compares each model with central differences of its outputs in NumPy,
+and with the same model built in float64 from its seed. Neither shares code with what it checks, except for
+the recording of a layer's inputs. Keras could not build the models of {unbuilt} further seeds.
 
 - *{agrees}*: right, or `audit` says that it is.
-- *faulty, and found*: wrong or with a kink, by differences and by `audit`.
-- *refused*: an error in one sentence instead of numbers.
-- *not examined*: `audit` says that it cannot tell.
+- *faulty, and found*: wrong, or with a kink, according to both the differences and `audit`.
+- *refused*: a clear error instead of numbers.
+- *not examined*: the verdict of `audit` is `not examined`.
 - *imprecise*: `audit` says that float32 loses digits of a derivative.
-- *{unsure}*: a point is too near a kink or too steep a place; nothing is compared.
-- *DISAGREES*: none of these. What disagreed on the way to this page is repaired; tests of its
-  classes are in `tests/test_auditing.py`, `tests/test_auditing_reach.py`,
-  `tests/test_lost_in_composition.py` and `tests/test_smoothing.py`.
+- *{unsure}*: a point is too near a kink, or the function is too steep; nothing is compared.
+- *DISAGREES*: none of these. Earlier disagreements have been fixed, with tests of similar cases in
+  `tests/test_auditing.py`, `tests/test_auditing_reach.py`, `tests/test_lost_in_composition.py` and
+  `tests/test_smoothing.py`.
 
 {head}
 {rows}
@@ -610,7 +610,7 @@ layer's inputs. Further seeds whose model Keras itself does not build: {unbuilt}
 
 ## What the models are made of
 
-{kinds} kinds of parts, inputs, functions and ways to join them, with how often each was drawn:
+{kinds} kinds of layers, inputs, functions and ways to connect them, and how often each was drawn:
 {used}.
 """.replace("{agrees}", AGREES).replace("{unsure}", UNSURE)
 

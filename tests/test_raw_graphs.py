@@ -231,21 +231,21 @@ PAGE = """# Random graphs of raw operations
     python tests/test_raw_graphs.py 0 1000 records.jsonl
     python tests/test_raw_graphs.py records.jsonl docs/raw_graphs.md
 
-{number} random functions, of the seeds {first} to {last}, of three to nine
-operations of `tf`, custom layers and shared parts, with one to three inputs as a tensor, a list or a
-dict (TensorFlow {tensorflow}, float64). Jets are held to order 4, the engine "auto" to order 3 and nested
-tapes to order 2, against Richardson's differences along one direction, where these agree with each
-other; the last two in turns, and also derivatives by one input. What disagreed on the way to this page
-is repaired: tests of its classes are in `tests/test_operation_table.py`,
+{number} random functions, made from the seeds {first} to {last} (TensorFlow {tensorflow}, float64). Each has
+three to nine operations of `tf`, custom layers and shared parts, and one to three inputs as a tensor, a list
+or a dict. The derivatives are compared with Richardson differences along one direction, where these agree
+with each other: jets to order 4, and also `engine="auto"` to order 3 for even seeds and nested tapes to order
+2 for odd seeds. If an input is small, derivatives with respect to it alone are compared as well. Earlier
+wrong results have been fixed, with tests of similar cases in `tests/test_operation_table.py`,
 `tests/test_verification.py` and `tests/test_lost_in_composition.py`.
 
-- *warned*: nested tapes return what TensorFlow has, after a warning. They are asked for, and the warning
-  names the operation; "auto" and jets are right there. Or TensorFlow cannot trace the function, so that every
-  engine uses tapes, and the warning says that differences do not agree (seed 616).
-- *refused*: an error in one sentence instead of numbers; the sentences are below.
-- *unsettled*: a kink is too near, or values are too steep, for differences; lower orders are
-  compared.
-- *not finite*: the function itself is not.
+- *warned*: wrong derivatives of TensorFlow, returned with a warning. Either `engine="tape"` was requested,
+  and the warning names the operation; `"auto"` and jets are right there. Or TensorFlow cannot trace the
+  function, so that every engine uses tapes, and the warning says that differences do not agree (seed 616).
+- *refused*: a clear error instead of numbers; the messages are below.
+- *unsettled*: a point is too near a kink, or the function is too steep, for differences of this order; lower
+  orders are compared.
+- *not finite*: the values of the function itself are not finite.
 - *WRONG*: none of these.
 
 | claim | {head} |
@@ -260,7 +260,7 @@ is repaired: tests of its classes are in `tests/test_operation_table.py`,
 
 ## What the functions are made of
 
-{kinds} kinds, with how often each was drawn: {drawn}.
+{kinds} kinds of operations, layers and ways to combine them, and how often each was drawn: {drawn}.
 """
 
 

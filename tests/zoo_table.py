@@ -200,7 +200,7 @@ def run(patterns: list[str]) -> list[Result]:
 
 def by_function(results: list[Result]) -> str:
     """Returns the counts of outcomes of each column."""
-    lines = ["| function | right | refused in a sentence | warned | neither | seconds |",
+    lines = ["| function | right | refused | warned | fault | seconds |",
              "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for column in [*COLUMNS, "all"]:
         selected = [each for each in results if column in (each.column, "all")]
@@ -212,7 +212,7 @@ def by_function(results: list[Result]) -> str:
 
 def by_model(results: list[Result]) -> str:
     """Returns the counts of outcomes of each model, and which columns refuse it."""
-    lines = ["| model | right | refused in a sentence | warned | neither | refused by |",
+    lines = ["| model | right | refused | warned | fault | refused by |",
              "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for name in dict.fromkeys(each.name for each in results):
         selected = [each for each in results if each.name == name]
@@ -226,29 +226,29 @@ def _counts(results: list[Result]) -> str:
     return " | ".join(str(kinds[kind]) for kind in KINDS)
 
 
-PAGE = """# Models as people write them
+PAGE = """# Models of many styles
 
     python tests/zoo_table.py --write docs/zoo.md
 
 `tests/zoo.py` has {models} models: Sequential, Functional and subclassed; with several inputs and
 outputs; with masks, text, states, quantized or mixed precision; with raw TensorFlow code.
-Every public function with a model as its argument is called with each (Keras {keras}, TensorFlow {tensorflow}, CPU).
+Each public function with a model as its argument was called with each of them (Keras {keras}, TensorFlow
+{tensorflow}, CPU).
 
-- *right*: the numbers are those of Richardson differences of the model itself, which use no
-  derivative of TensorFlow or of this package.
-- *refused in a sentence*: a `TypeError` or `ValueError` that says what to do, for the reason that
-  the zoo expects.
-- *warned*: `engine="tape"` was asked for and returns what TensorFlow has, with a warning that
-  these are not the derivatives of the model.
-- *neither*: a fault.
+- *right*: the numbers agree with Richardson differences of the model, which use no derivatives of
+  TensorFlow or of this package.
+- *refused*: a `TypeError` or `ValueError` that says what to do, for the reason expected in `tests/zoo.py`.
+- *warned*: `engine="tape"` was requested and returns TensorFlow's derivatives, with a warning that they are
+  not the derivatives of the model.
+- *fault*: anything else.
 
-A few models are left out of a column: those that Keras itself cannot fit or save.
-`pytest -m study tests/test_zoo.py` runs what the other tests leave out.
+Models that Keras itself cannot fit or save are not counted in the columns concerned.
+`pytest -m study tests/test_zoo.py` runs all combinations; the other tests run a part of them.
 
 ## By function
 
-"tf.function" is the function inside a `tf.function`, "by the weights" the gradient of a loss of derivatives,
-"saved" the derivatives of the model after `save` and `load_model`.
+"tf.function" means inside of a `tf.function`, "by the weights" is the gradient of a loss of derivatives with
+respect to the weights, and "saved" the derivatives of the model after `save` and `load_model`.
 
 {functions}
 

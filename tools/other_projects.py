@@ -76,7 +76,7 @@ def tried(project: Project, interpreter: str) -> list[list[str]]:
         run(*pip, str(ROOT))
         name = f"{project.name} {version(before, project.name)}"
         lost = moved(before, frozen(python))
-        installed = ["", "installed beside it", ", ".join(lost) or "moves nothing", ""]
+        installed = ["", "installed next to it", ", ".join(lost) or "changes nothing", ""]
         lines = [installed, *output(python, project.script)]
     today = datetime.date.today().isoformat()
     return [[name, *line, today] for line in lines]

@@ -1,4 +1,4 @@
-"""What the tests cost by group of files, and what each group holds: the table of CONTRIBUTING.md.
+"""What the tests cost by group of files, and what each group checks, for CONTRIBUTING.md.
 
     python -m pytest --junitxml=all.xml
     python -m pytest -m "not slow" --junitxml=fast.xml
@@ -15,7 +15,7 @@ import re
 import xml.etree.ElementTree
 from pathlib import Path
 
-# Patterns of names of test files, without "test_", and what the group holds to. The first that
+# Patterns of names of test files, without "test_", and what the group checks. The first that
 # fits counts.
 GROUPS = {
     "operations and rules": (
@@ -31,12 +31,12 @@ GROUPS = {
     ),
     "the zoo": (
         "zoo",
-        "every public function with every model: right numbers, or a sentence",
+        "every public function with every model: right numbers, or a clear error",
     ),
     "models as people write them": (
         "models_people_write wrong_numbers legitimate_use saved_models copies own_modules "
         "quantized_models",
-        "what users reported, as a class of cases each",
+        "each problem that users reported, with similar cases",
     ),
     "verification": (
         "verification agreements",
@@ -48,7 +48,7 @@ GROUPS = {
     ),
     "audit and smoothen": (
         "audit* smoothing sweep",
-        "verdicts on models whose derivatives are known, in words that are right",
+        "verdicts on models whose derivatives are known, and their reasons",
     ),
     "minimizers": (
         "minimizers",
@@ -56,19 +56,19 @@ GROUPS = {
     ),
     "fit_lbfgs": (
         "lbfgs*",
-        "data, losses, objectives, callbacks, checkpoints that go on bit by bit, devices",
+        "data, losses, objectives, callbacks, resuming from checkpoints bit for bit, devices",
     ),
     "compare and the command line": (
         "comparison* killed_comparisons cli ray atomic_files",
-        "records, resuming after any death, reports, executors, options",
+        "records, resuming after processes are killed, reports, executors, options",
     ),
     "pages and examples": (
         "documented_code examples notebook pictures *_benchmark *_benchmarks track other_projects",
-        "each block of code runs by itself, each example in short",
+        "each block of code runs alone, each example in a short form",
     ),
-    "the house": (
+    "conventions": (
         "*",
-        "imports, names and docstrings; every argument refuses what cannot be meant",
+        "imports, names and docstrings; invalid arguments raise errors",
     ),
     "docstrings": ("", "examples of the public functions"),
 }
@@ -101,20 +101,20 @@ def counted(path: str) -> collections.Counter:
 
 
 def table(reports: list[str]) -> str:
-    """Returns the table: items and seconds of each report by group, and what it holds to."""
+    """Returns the table: items and seconds of each report by group, and what it checks."""
     results = [counted(path) for path in reports]
     # All tests, and those that are not slow.
     columns = ["items | seconds", "not slow | seconds"][: len(reports)]
     lines = [
-        f"| tests of | {' | '.join(columns)} | hold to |",
+        f"| tests of | {' | '.join(columns)} | check |",
         "| --- | " + " | ".join("---: | ---:" for _ in reports) + " | --- |",
     ]
-    for group, (_, holds_to) in GROUPS.items():
+    for group, (_, checks) in GROUPS.items():
         cells = [
             f"{counts[group, 'items']} | {counts[group, 'seconds']:.0f}"
             for counts in results
         ]
-        lines.append(f"| {group} | {' | '.join(cells)} | {holds_to} |")
+        lines.append(f"| {group} | {' | '.join(cells)} | {checks} |")
     return "\n".join(lines)
 
 

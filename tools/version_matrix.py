@@ -33,7 +33,10 @@ TESTS = {
 }
 # TensorFlow Probability asks for a TensorFlow: the last of those that an old one suits.
 LAST_PROBABILITY = {"2.16": "0.24", "2.17": "0.24"}
-COLUMNS = ("TensorFlow", "Keras", "Python", "moved", "main jobs", "tests", "of", "date")
+COLUMNS = (
+    "TensorFlow", "Keras", "Python", "changed packages", "main functions",
+    "results of tests", "tests", "date",
+)  # fmt: skip
 # Prints the installed packages with a file that is not as it was installed: a package of
 # another name, such as keras beside keras-nightly, can have written over it.
 OVERWRITTEN = """
