@@ -1,7 +1,7 @@
-"""Comparison of an engine's derivatives with differences of the model, and its limits.
+"""Comparison of an engine's derivatives with finite differences of the model, and its limits.
 
-Every sample, output and input has its own limit, which comes from the size of that derivative,
-or from the rounding of y if that is larger. The size of y itself does not matter:
+Every sample, output and input has its own limit. It depends on the size of that derivative,
+or on the rounding errors of y if these are larger. The size of y itself does not matter:
 `10**9 + sin(x)` has the derivatives of `sin(x)`, with fewer digits.
 """
 
@@ -12,16 +12,16 @@ import numpy as np
 from keras_smooth.differentiation.differences import Estimate
 from keras_smooth.models.agreement import EPSILON
 
-# Differences have two digits of a derivative if their relative error is at most this.
+# The largest relative error of differences that leaves two correct digits of a derivative.
 _TWO_DIGITS = 3e-3
-# The same, relative to the derivatives near the point where the derivative passes through 0,
-# or to the variation of y where the derivative is 0 all around.
+# The same for a derivative that is 0 at a point, relative to the derivatives near the point, or
+# relative to the variation of y if the derivative is 0 near the point as well.
 _SMALL = 3e-4
-# A derivative counts as 0 at this fraction of the largest variation in the range of the points.
+# A derivative below this fraction of the largest variation in the range of the points is 0.
 _NEGLIGIBLE = 1e-12
 # A number that is at most this many times its error may be 0.
 _FEW_ERRORS = 4.0
-# A number that differs by this many times the error is wrong in any case.
+# A difference above this many times the error is not caused by that error.
 _MANY_ERRORS = 10.0
 # Rounding errors within an engine, in roundings of the largest derivative near a point.
 _ENGINE_ROUNDINGS = 100.0
@@ -36,16 +36,16 @@ class Agreement:
     """The agreement of two ways to compute one derivative.
 
     Every sample and output has its own limit. `difference`, `error` and `limit` belong to the
-    number with the largest bound or, if bounds exceed their limits, to the worst of these.
+    number with the largest bound or, if bounds exceed limits, that with the largest ratio of both.
 
     Args:
         name: `"y"`, `"dy"`, `"d2y"`, ..., or `"laplacian"`.
         scale: The largest of the engine's numbers.
-        difference: The difference between the engine's number and the differences.
-        error: The error of the differences themselves, estimated from several steps and
+        difference: The distance of the engine's number from the finite differences.
+        error: The error of the finite differences, estimated from several steps and
             degrees and from the rounding of y.
         limit: The largest bound that is accepted.
-        worst: The sample.
+        worst: The index of the sample.
         enough_digits: Whether rounding leaves enough digits for the comparison. If not, the
             bound exceeds the limit.
     """
@@ -69,19 +69,19 @@ class Agreement:
 
 
 class Measured(Estimate):
-    """One derivative computed by differences, in arrays of shape `(batch, numbers)`."""
+    """One derivative from finite differences, in arrays of shape `(batch, numbers)`."""
 
     def limits(self, k: int, rounding: float) -> np.ndarray:
-        """Returns the largest bounds that are accepted for numbers of an engine.
+        """Returns the largest bounds that are accepted for an engine, `(batch, numbers)`.
 
         Args:
-            k: Order.
+            k: Order of the derivative.
             rounding: Distance from 1 to the next number, in the engine's dtype.
         """
         absolute = np.abs(self.value)
         size = np.maximum(absolute, self.size)
         two_digits = np.maximum(_TWO_DIGITS * absolute, _SMALL * size)
-        # A sum over directions rounds by the size of its terms, also where the sum is 0.
+        # The rounding error of a sum depends on the size of its terms, even if the sum is 0.
         error = np.maximum(self.error, _SUM_ROUNDINGS * EPSILON["float64"] * size)
         smallest = np.maximum(_SMALL * self.variation, _NEGLIGIBLE * self._largest_around())
         is_zero = (size <= _FEW_ERRORS * error) & (error <= smallest)
@@ -92,13 +92,13 @@ class Measured(Estimate):
         limits = np.where(
             (self.error <= two_digits) | is_zero, 2 * error + engine, two_digits
         )
-        # Where y has the same value at all places, a derivative of 0 is right.
+        # If y is constant near a point, a derivative of 0 is right.
         is_constant = np.maximum(size, self.variation) == 0.0
         limits = np.where(is_constant, np.maximum(limits, self.error), limits)
         return np.where(np.isfinite(self.error), limits, 0.0)
 
     def coarse_limits(self, k: int, rounding: float) -> np.ndarray:
-        """Returns the limits of numbers in a coarser dtype than that of the reference."""
+        """Returns the limits for an engine in a coarser dtype than that of the differences."""
         size = np.maximum(np.abs(self.value), self.size)
         tolerance = engine_tolerance(k, rounding) * size
         return 2 * self.error + np.maximum(tolerance, self._engine_rounding(rounding))
@@ -107,20 +107,20 @@ class Measured(Estimate):
         """Returns the rounding errors that are accepted within an engine."""
         relative = min(_ENGINE_ROUNDINGS * rounding, _LARGEST_TOLERANCE)
         nearby = np.maximum(self.size, self.variation)
-        # Where y is constant, an engine may sum terms that cancel: x / sqrt(x * x).
+        # An engine may sum terms that cancel although y is constant: x / sqrt(x * x).
         return relative * np.where(nearby == 0.0, self._largest_around(), nearby)
 
     def _largest_around(self) -> np.ndarray:
-        """Returns the largest variation at longer steps, or derivative by another column.
+        """Returns the largest variation at longer steps, or derivative in another column.
 
-        A derivative that is 0 rounds by the size of these.
+        The rounding error of a derivative that is 0 depends on their size.
         """
         size = np.maximum(np.abs(self.value), self.size)
         return np.maximum(self.steepest, np.max(size, axis=-1, keepdims=True))
 
 
 def engine_tolerance(k: int, rounding: float) -> float:
-    """Returns the relative difference of order k between engines: half of the digits or less."""
+    """Returns the accepted relative difference of order k: half of the digits or less."""
     return min(rounding ** (1 / max(2, 1 + k / 2)), _LARGEST_TOLERANCE)
 
 
@@ -155,20 +155,20 @@ def agree(
         difference = np.maximum(difference, finest)
         limits = np.where(agrees, coarse, limits)
     bounds = difference + error
-    # Rounding may hide a difference that a tenth of the step would show.
+    # A difference below the rounding error at a tenth of the step may be due to rounding.
     rounding_at_tenth = 10.0**k * measured.rounding
     is_clear = finest > np.maximum(_MANY_ERRORS * error, rounding_at_tenth)
     wrong = ~too_coarse & (bounds > limits) & is_clear
-    place = _place_of_worst(bounds, limits, wrong)
+    index = _index_of_worst(bounds, limits, wrong)
     rounded = too_coarse | ~wrong & (rounding_at_tenth > error)
     return Agreement(
         name=name,
         scale=float(np.abs(computed).max()),
-        difference=float(difference[place]),
-        error=float(error[place]),
-        limit=float(limits[place]),
-        worst=int(place[0]),
-        enough_digits=bool(bounds[place] <= limits[place] or not rounded[place]),
+        difference=float(difference[index]),
+        error=float(error[index]),
+        limit=float(limits[index]),
+        worst=int(index[0]),
+        enough_digits=bool(bounds[index] <= limits[index] or not rounded[index]),
     )
 
 
@@ -179,8 +179,8 @@ def _distance(computed: np.ndarray, value: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(difference), np.inf, difference)
 
 
-def _place_of_worst(bounds: np.ndarray, limits: np.ndarray, wrong: np.ndarray) -> tuple:
-    """Returns the place of the largest bound, or of the one that exceeds its limit most."""
+def _index_of_worst(bounds: np.ndarray, limits: np.ndarray, wrong: np.ndarray) -> tuple:
+    """Returns the index of the largest bound, or of the one that exceeds its limit most."""
     exceeds = bounds > limits
     if not exceeds.any():
         return np.unravel_index(np.argmax(bounds), bounds.shape)

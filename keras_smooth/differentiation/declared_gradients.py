@@ -24,9 +24,9 @@ from keras_smooth.operations.rows import tapes_right_to
 from keras_smooth.presentation.warn import warn_once
 
 _SEED = (7, 11)
-# Whether a trace declares a wrong derivative. Traces of Keras' own layers stay between calls.
+# Whether a model declares a wrong derivative, by its trace. Traces are stored between calls.
 _is_changed: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-# The functions of TensorFlow that make the kinds of operations that declare a gradient.
+# The kinds of operations that declare a gradient, and the functions that create them.
 _FUNCTIONS = {"StopGradient": "tf.stop_gradient", "IdentityN": "tf.custom_gradient"}
 
 
@@ -67,13 +67,13 @@ def _compare_in_eager_mode(traces: Traces, points: Points) -> bool:
     try:
         if tf.executing_eagerly():
             return bool(calls.without_side_effects(_tapes_differ_from_jets, traces, points))
-        # Tapes are paused while a graph is built; another thread is eager.
+        # Eager tapes are paused while a graph is built, but not in another thread.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             new_traces = Traces(traces.model)
             return pool.submit(
                 lambda: _compare_in_eager_mode(new_traces, random_points(points))
             ).result()
-    # A gradient of the user can raise any error, and may not be needed.
+    # A custom gradient can raise any error, and may not be needed.
     except Exception:
         return False
 
@@ -93,7 +93,7 @@ def _tapes_differ_from_jets(traces: Traces, points: Points) -> tf.Tensor:
     declared, computed = _sum(reverse), _sum(forward)
     # If all terms cancel, as after the subtraction of a mean, their rounding is that of y.
     scale = _sum(map(tf.abs, [*reverse, *forward, *y]))
-    # Half of the digits: above rounding, below a declared change. NaN is no difference.
+    # Half of the digits: above rounding errors, below a declared change. NaN counts as equal.
     tolerance = EPSILON[points.dtype.name] ** 0.5
     return tf.abs(computed - declared) > tolerance * scale
 

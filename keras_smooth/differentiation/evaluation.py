@@ -32,12 +32,12 @@ def in_batches(function: Callable, arguments: tuple, batch_size: int | None) -> 
     size = arguments[0].shape[0] or tf.shape(arguments[0])[0]
     batch_size = whole_number("`batch_size`", batch_size, 1)
     batch_size = min(batch_size, size) if isinstance(size, int) else batch_size
-    number = -(-size // batch_size)
+    num_batches = -(-size // batch_size)
 
     def split(x: Any) -> Any:
-        filling = tf.repeat(x[:1], number * batch_size - size, axis=0)
+        filling = tf.repeat(x[:1], num_batches * batch_size - size, axis=0)
         filled = tf.concat([x, filling], axis=0)
-        return tf.reshape(filled, (number, batch_size, *x.shape[1:]))
+        return tf.reshape(filled, (num_batches, batch_size, *x.shape[1:]))
 
     def join(y: Any) -> Any:
         return tf.reshape(y, (-1, *y.shape[2:]))[:size]
@@ -52,7 +52,7 @@ def _stacked_results(function: Callable, batches: tuple) -> Any:
         results = [function(*batch) for batch in zip(*map(tf.unstack, batches))]
         return keras.tree.map_structure(lambda *ys: tf.stack(ys), *results)
     specs = [tf.TensorSpec(x.shape[1:], x.dtype) for x in batches]
-    # The trace is used for its shapes only: XLA cannot compile the gradient of a loop over it.
+    # Only the shapes of the trace are used: XLA cannot compile the gradient of a loop over it.
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
     signature = keras.tree.map_structure(
         lambda y: tf.TensorSpec(y.shape, y.dtype), traced.structured_outputs
@@ -65,17 +65,17 @@ def _stacked_results(function: Callable, batches: tuple) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """A request of derivatives.
+    """Derivatives of a model at points, to be computed by an engine.
 
     Args:
-        task: The task.
+        task: The set of derivatives to compute.
         model: Model, layer or function.
-        points: Points that were checked.
+        points: Validated points.
         engine: A name in `engines.ENGINES`.
         batch_size: Number of samples at a time; None is all.
         training: Whether layers run in training mode.
-        directions: Directions that the task needs, one tensor of samples for each moving
-            input.
+        directions: Directions, for tasks that need them: one tensor for each moving input,
+            with its shape.
     """
 
     task: Task
@@ -100,7 +100,7 @@ class Evaluation:
             ValueError: If the model does not return one output for each sample.
         """
         if self.chosen_engine == "tape" and self.batch_size is None:
-            # Side effects of the model happen once, as in one call of the user.
+            # Tapes call the model once, so that side effects occur as in one call of the user.
             values = self._values()
         else:
             values = calls.without_side_effects(self._values)
@@ -109,9 +109,9 @@ class Evaluation:
         return values
 
     def warn_of_tapes(self) -> None:
-        """Warns if nested tapes are used but do not have the true derivatives.
+        """Warns if nested tapes are used and TensorFlow's derivatives may be wrong.
 
-        Tapes are used in spite of that if they are requested, or above the order of jets.
+        Then tapes are used only if they are requested, or if the order is too high for jets.
         """
         if self.engine != "tape" and self.order <= engines.MAX_ORDER:
             return
@@ -120,24 +120,24 @@ class Evaluation:
         if self.engine == "tape" and not tf.executing_eagerly():
             consequences.append("so are gradients of a loss of what engine='tape' returns")
         for order, consequence in enumerate(consequences, self.order):
-            place = self._wrong_by_tapes(order)
-            if place is not None:
+            location = self._wrong_by_tapes(order)
+            if location is not None:
                 warn_once(
                     self.model,
                     f"{self.traces.name}: TensorFlow's derivatives of order {order} are stopped, "
-                    f"replaced or at some points wrong at {place}, and {consequence}. Up to "
+                    f"replaced or at some points wrong at {location}, and {consequence}. Up to "
                     f"order {engines.MAX_ORDER}, engine='jet' has those of what the model "
                     "computes.",
                 )
                 return
 
     def _wrong_by_tapes(self, order: int) -> str | None:
-        """Returns the place where TensorFlow's derivatives up to an order may be wrong, or None."""
+        """Returns the first operation with wrong derivatives by tapes, as text, or None."""
         try:
             operation = self.traces.apply_to_program(
                 operations.first_wrong_by_tapes, self.points, order
             )
-        # Without a trace, nothing is known.
+        # Without a trace, the operations are unknown.
         except NotTraceableError:
             return None
         return operation and f"{operation.type} in {layer_path(operation)}"
@@ -156,7 +156,7 @@ class Evaluation:
             self.traces.call(self.points.x)
 
     def _values(self) -> Any:
-        """Returns the values by the chosen engine, or by jets if "auto" loses them by tapes."""
+        """Returns the values by the chosen engine; "auto" uses jets if tapes lose a derivative."""
         engine = self.chosen_engine
         try:
             values = self._values_by(engine)
@@ -170,19 +170,19 @@ class Evaluation:
             # Operations for which TensorFlow has no gradient may have a rule of jets.
             if self.engine == "auto" and engine == "tape" and self._can_use_jets():
                 return dataclasses.replace(self, engine="jet")._values()
-            # AutoGraph can only re-raise errors of Python.
+            # AutoGraph can re-raise only built-in exceptions.
             raise ValueError(str(error)) from error
 
     def _without_wrong_gradient(self, derivatives: Any) -> Any:
-        """Returns the derivatives, which raise an error if their own gradient would be wrong.
+        """Returns derivatives whose own gradient raises an error if it would be wrong.
 
         An example is the gradient of the first derivative of LayerNormalization by tapes.
         """
-        place = self._wrong_by_tapes(self.order + 1)
-        if place is None:
+        location = self._wrong_by_tapes(self.order + 1)
+        if location is None:
             return derivatives
         message = (
-            f"TensorFlow's derivatives of order {self.order + 1} are wrong at {place}. For a "
+            f"TensorFlow's derivatives of order {self.order + 1} are wrong at {location}. For a "
             "loss of derivatives use engine='jet'."
         )
 
@@ -199,7 +199,7 @@ class Evaluation:
         """Raises an error if a model returns more or fewer samples than it receives."""
         num_samples = self.points.flat[0].shape[0]
         for leaf in keras.tree.flatten(values[0]):
-            # NumPy's shapes have no rank.
+            # The shape of a NumPy array is a tuple, without a rank.
             if tf.TensorShape(leaf.shape).rank == 0:
                 raise ValueError(
                     "The model returns one number for all samples. Return one for each, as by "
@@ -212,7 +212,7 @@ class Evaluation:
                 )
 
     def candidates(self) -> list["Evaluation"]:
-        """Returns the evaluation by the requested engine, or for "auto" those by both engines."""
+        """Returns the evaluation by the chosen engine and, for "auto", that by the other one."""
         first = self.chosen_engine
         both = [first, "jet" if first == "tape" else "tape"]
         is_free = self.engine == "auto" and self._can_use_jets()
@@ -256,16 +256,16 @@ class Evaluation:
 
     def _values_by(self, engine: str) -> Any:
         """Returns the values of the task by an engine, batch by batch."""
-        number = len(self.points.flat)
+        num_inputs = len(self.points.flat)
 
         def function(*flat: tf.Tensor) -> Any:
-            points, directions = self.points.at(flat[:number]), flat[number:]
+            points, directions = self.points.at(flat[:num_inputs]), flat[num_inputs:]
             if engine == "tape":
                 return self.task.tape(self.traces, points, *directions, **self.task.options)
             batch = dataclasses.replace(self, points=points, directions=directions)
             return batch.along_lines(functools.partial(taylor.propagate, self.traces))
 
         if self.batch_size is not None:
-            # The model must not keep tensors of one iteration of a loop.
+            # The model must not store tensors of the body of a loop.
             function = functools.partial(calls.without_side_effects, function)
         return in_batches(function, (*self.points.flat, *self.directions), self.batch_size)

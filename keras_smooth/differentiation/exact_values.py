@@ -22,7 +22,7 @@ def point_arrays(x: Entry) -> Entry:
 
     Raises:
         TypeError: If they hold no floats.
-        ValueError: If there are none, or one is not finite.
+        ValueError: If there are no points, or a number is not finite.
     """
     inputs = _structure_of_arrays("`x`", x, _input_array)
     leaves = keras.tree.flatten(inputs)
@@ -42,7 +42,7 @@ def point_arrays(x: Entry) -> Entry:
 
 
 def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
-    """Returns the exact y, y', ... at points, in shapes that fit each other.
+    """Returns the exact y, y', ... at points, with shapes that are checked.
 
     Args:
         reference: A function; or arrays as a tuple, as a mapping with the keys "y", "dy",
@@ -51,7 +51,7 @@ def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
         order: Number of derivatives.
 
     Raises:
-        TypeError: If it is none of these, or holds no real numbers.
+        TypeError: If `reference` is none of these, or does not hold real numbers.
         ValueError: If a derivative is missing, is not finite or is of another shape.
     """
     if isinstance(reference, keras.layers.Layer) and not is_built(reference):
@@ -117,15 +117,15 @@ def _values_of_function(function: Callable, x: Entry, order: int) -> Sequence[En
 
 
 def _entries(reference: Any, order: int) -> Sequence[Entry]:
-    wanted = names(order)
+    expected = names(order)
     is_dict = isinstance(reference, Mapping)
     keys = reference if is_dict else getattr(reference, "columns", None)
     if keys is not None:
         # A table of pandas or polars may have further columns.
-        surplus = set(keys) - set(wanted) if is_dict else ()
-        if surplus or not set(wanted) <= set(keys):
+        surplus = set(keys) - set(expected) if is_dict else ()
+        if surplus or not set(expected) <= set(keys):
             raise ValueError(_number_message(order, ", ".join(map(str, keys))))
-        return [reference[n] if is_dict else np.asarray(reference[n]) for n in wanted]
+        return [reference[n] if is_dict else np.asarray(reference[n]) for n in expected]
     is_array = isinstance(reference, np.ndarray) and reference.ndim > 0
     is_text = isinstance(reference, str | bytes)
     if not (is_array or isinstance(reference, Sequence)) or is_text:
@@ -146,7 +146,7 @@ def _number_message(order: int, received: str) -> str:
 
 
 def _input_array(what: str, values: Any) -> np.ndarray:
-    """Returns an input as an array. Booleans and text are held fixed, so they are not checked."""
+    """Returns an input as an array. Booleans and text are held fixed, and not checked."""
     name = getattr(getattr(values, "dtype", None), "name", "")
     is_held_fixed = name.startswith(("bool", "str", "bytes"))
     return np.asarray(values) if is_held_fixed else _finite_array(what, values)
@@ -154,9 +154,9 @@ def _input_array(what: str, values: Any) -> np.ndarray:
 
 def _finite_array(what: str, values: Any) -> np.ndarray:
     array = real_array(what, values)
-    wrong = array.size - np.count_nonzero(np.isfinite(array))
-    if wrong:
-        raise ValueError(f"{what} must be finite, but {wrong} of its numbers are not.")
+    num_wrong = array.size - np.count_nonzero(np.isfinite(array))
+    if num_wrong:
+        raise ValueError(f"{what} must be finite, but {num_wrong} of its numbers are not.")
     return array
 
 
@@ -170,7 +170,7 @@ def _structure_of_arrays(
 
 
 def _is_float(array: np.ndarray) -> bool:
-    # bfloat16, which TensorFlow adds, is no float for NumPy.
+    # NumPy does not count bfloat16, which TensorFlow adds, as a float.
     return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 

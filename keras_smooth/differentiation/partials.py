@@ -52,8 +52,8 @@ def partials(
             input.
         engine: `"jet"` is Taylor mode along the directions of `plan`; a mixed derivative
             then has the rounding errors of the pure ones in its directions. `"tape"` nests
-            tapes, with a sweep for each output and each derivative on the way. `"auto"`
-            uses the cheaper one.
+            tapes, with a reverse sweep for each output and each derivative of lower order.
+            `"auto"` uses the cheaper one.
         batch_size: Number of samples to evaluate at a time, which limits the memory. None
             uses all.
         verify: Whether to compare the result with differences of the model, and to raise an
@@ -86,8 +86,8 @@ def partials(
     """
     evaluation, _, which = _evaluation(model, x, which, names, engine, batch_size)
     values = result(evaluation, verify)
-    place = {index: number for number, index in enumerate(_distinct(which))}
-    return with_verification_of(values, [values[place[index]] for index in [(), *which]])
+    position = {index: number for number, index in enumerate(_distinct(which))}
+    return with_verification_of(values, [values[position[index]] for index in [(), *which]])
 
 
 def _evaluation(
@@ -108,7 +108,7 @@ def _evaluation(
 
 
 def _distinct(indices: list[MultiIndex]) -> list[MultiIndex]:
-    """Returns the distinct multi-indices, of which the first is that of y."""
+    """Returns the distinct multi-indices, with that of y first."""
     return list(dict.fromkeys([(), *indices]))
 
 
@@ -216,9 +216,9 @@ class Plan(ShownAsTable):
 def _direction_text(axes: Axes, steps: Any) -> str:
     """Returns the text of a direction, such as "x - 2 t"."""
     text = ""
-    for place, step in enumerate(steps):
+    for axis, step in enumerate(steps):
         if step:
             size = "" if abs(step) == 1 else f"{abs(step):g} "
             sign = "-" if step < 0 else "+"
-            text += f" {sign} {size}{axes.name(place)}"
+            text += f" {sign} {size}{axes.name(axis)}"
     return text.removeprefix(" + ")

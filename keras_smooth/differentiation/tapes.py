@@ -1,7 +1,7 @@
 """The engine "tape": nested GradientTape, the reference for every derivative.
 
-A step of reverse sweeps through the tape of one order computes the next one. There are three
-kinds of steps: for all partial derivatives, for chosen ones, and along a direction.
+A step computes the derivatives of one order from those of the order below by reverse sweeps.
+There are three kinds: for all partial derivatives, for chosen ones, and along a direction.
 """
 
 import collections
@@ -30,33 +30,30 @@ def _partials_step(paths: Paths, below: int, value: Any, x: Any, order: int) -> 
 
     Args:
         paths: The paths from x to y.
-        below: The order of the function that is differentiated, itself a derivative if above 0.
-        value: The outputs, or their derivatives of the order below.
-        x: The inputs by which they are differentiated.
-        order: The number of tapes, with that of this step.
+        below: The order of the function that is differentiated: 0 for y itself.
+        value: The values of the function, or its derivatives of the order below.
+        x: The inputs with respect to which it is differentiated.
+        order: The order of this step, which is the number of tapes.
     """
     points = keras.tree.flatten(x)
     split = [(tensor, components(tensor)) for tensor in keras.tree.flatten(value)]
 
-    def jacobian(tape: tf.GradientTape, place: int, number: int) -> tf.Tensor:
-        (tensor, columns), point = split[place], points[number]
-        # The tensors of a derivative are counted by output and, within it, by input.
-        output, inputs = place, [number]
+    def jacobian(tape: tf.GradientTape, i: int, j: int) -> tf.Tensor:
+        (tensor, columns), point = split[i], points[j]
+        # The tensors of a derivative are ordered by output, then by the input of each order.
+        output, inputs = i, [j]
         for _ in range(order - 1):
             output, earlier = divmod(output, len(points))
             inputs.append(earlier)
         rows = column_gradients(paths, tape, columns, point, below + order, output, inputs)
-        # Without entries, -1 would be any number of samples.
+        # For an empty tensor, the size -1 is ambiguous.
         num_samples = rows.shape[0] or tf.shape(rows)[0]
         shape = (num_samples, *tensor.shape[1:], *sample_axes(point))
         return tf.cast(tf.reshape(rows, shape), tensor.dtype)
 
     def differentiate(tape: tf.GradientTape) -> Any:
-        numbers = range(len(points))
-        jacobians = (
-            [jacobian(tape, place, number) for number in numbers]
-            for place in range(len(split))
-        )
+        indices = range(len(points))
+        jacobians = ([jacobian(tape, i, j) for j in indices] for i in range(len(split)))
         by_input = [keras.tree.pack_sequence_as(x, each) for each in jacobians]
         return keras.tree.pack_sequence_as(value, by_input)
 
@@ -65,10 +62,10 @@ def _partials_step(paths: Paths, below: int, value: Any, x: Any, order: int) -> 
 
 @dataclasses.dataclass(frozen=True)
 class AlongLine:
-    """A step to the derivative by one number t for each sample, by two reverse sweeps.
+    """A step to the derivative with respect to one number t for each sample, by two sweeps.
 
-    The first sweep is linear in its seed. So the second sweep, by the seed, is a forward
-    derivative of all outputs at once. It leaves out a path whose gradient has no gradient.
+    A gradient is linear in its seed, `output_gradients`. A second reverse sweep, with respect to
+    the seed, returns all outputs' derivatives at once, except for paths without second gradient.
 
     Args:
         paths: The paths from t to y.
@@ -96,7 +93,7 @@ class AlongLine:
     ) -> tf.Tensor:
         if not value.dtype.is_floating:
             raise LookupError(f"the output is {value.dtype.name}")
-        # The derivative is the same for any seed; a random one hides no path.
+        # The derivative is the same for any seed. In the check below, a random one hides no path.
         seed = tf.random.stateless_normal(tf.shape(value), (0, 0), dtype=value.dtype)
         with tf.GradientTape() as inner:
             inner.watch(seed)
@@ -116,14 +113,14 @@ _HALF_OF_DIGITS = {2: 0.1, 4: 3e-4, 8: 1e-8}
 
 
 def _is_complete(seed: tf.Tensor, total: tf.Tensor, row: tf.Tensor) -> bool:
-    """Returns whether no path is missing in the derivative of a gradient by its seed.
+    """Returns whether the derivative of a gradient with respect to its seed has all paths.
 
-    The gradient is linear in its seed. So it must equal the sum of the seed times this derivative.
+    The gradient is linear in its seed, so it is the sum of the seed times this derivative.
 
     Args:
         seed: The seed of the gradient, `(batch, ...)`.
         total: The gradient, `(batch,)`.
-        row: Its derivative by the seed, `(batch, ...)`.
+        row: Its derivative with respect to the seed, `(batch, ...)`.
     """
     if not tf.executing_eagerly():
         return False
@@ -143,14 +140,14 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed: Any = None
         row = tape.gradient(y, x, output_gradients=seed)
     except (LookupError, NotImplementedError) as error:
         return error
-    # A function in tf.recompute_grad cannot be differentiated twice. For a layer, TensorFlow's
-    # own message of that fails, since a layer has no __name__.
+    # A function in tf.recompute_grad cannot be differentiated twice. For a layer, TensorFlow
+    # fails to build its message about this, since a layer has no __name__.
     except AttributeError:
         return NotImplementedError("recompute_grad gives one derivative alone")
     # A gradient may fail at the points, as that of a determinant does for singular matrices.
     except tf.errors.InvalidArgumentError as error:
         return LookupError(f"its gradient fails at the points ({first_line(error)})")
-    # The gradient of a gather has only the rows that are used.
+    # The gradient of a gather is sparse.
     return tf.convert_to_tensor(row) if isinstance(row, tf.IndexedSlices) else row
 
 
@@ -163,7 +160,7 @@ def column_gradients(
     output: int,
     inputs: Sequence[int],
 ) -> tf.Tensor:
-    """Returns the derivatives of columns by one input, of shape `(batch, columns, ...)`.
+    """Returns the derivatives of columns with respect to one input, `(batch, columns, ...)`.
 
     Args:
         paths: The paths from the inputs to the outputs.
@@ -171,12 +168,12 @@ def column_gradients(
         columns: The components of an output, or of a derivative of it.
         x: The input.
         order: The order of the derivatives.
-        output: The place of the output.
-        inputs: The places of all inputs by which it is differentiated.
+        output: The index of the output.
+        inputs: The indices of all inputs with respect to which it is differentiated.
     """
     rows = (gradient(tape, column, x) for column in columns)
     if not columns:
-        # An output without numbers has a derivative without numbers.
+        # The derivative of an empty output is empty.
         return tf.zeros_like(x)[:, None][:, :0]
     return tf.stack([paths.checked(row, order, x, output, inputs) for row in rows], axis=1)
 
@@ -188,13 +185,13 @@ def components(tensor: tf.Tensor) -> list[tf.Tensor]:
     derivative of each sample.
     """
     size = math.prod(tensor.shape[1:])
-    # Not by `tf.unstack`: a gradient of one component would make zeros for all the others.
+    # The gradient of `tf.unstack` would create zeros for all other components.
     rows = tf.reshape(tensor, (-1, size))
-    return [rows[:, place] for place in range(size)]
+    return [rows[:, column] for column in range(size)]
 
 
 def forms(traces: Traces, points: Points, *, wanted: Sequence[Form]) -> tuple:
-    """Returns y and sums of partial derivatives."""
+    """Returns y and the values of forms, which are sums of partial derivatives."""
     indices = {index for form in wanted for index, _ in form}
     function, paths = _function_of_moving_inputs(traces, points), Paths(traces, points)
     partials = chosen_partials(function, points.moving, indices, paths)
@@ -209,7 +206,7 @@ def chosen_partials(
     Args:
         function: A function of x.
         x: A list of tensors.
-        indices: Multi-indices, which count the numbers of a sample of all tensors.
+        indices: Multi-indices, over the flattened samples of all tensors.
         paths: The paths from x to the outputs.
     """
     levels = _levels(indices)
@@ -243,10 +240,10 @@ def _sum_of_partials(form: Form, partials: dict) -> Any:
 
 
 def _levels(indices: Iterable[MultiIndex]) -> list[list[MultiIndex]]:
-    """Returns the derivatives to compute for each order, each from a parent of the order before.
+    """Returns the derivatives to compute for each order, each from a parent of the order below.
 
-    One reverse sweep computes all derivatives of a parent. So there are few parents: those that
-    are requested themselves, then those of the most derivatives.
+    One reverse sweep computes all first derivatives of a parent. To have few parents, requested
+    derivatives are used, and then those from which most derivatives can be computed.
     """
     by_order: list[set[MultiIndex]] = [{()}]
     for index in indices:
@@ -264,9 +261,9 @@ def _levels(indices: Iterable[MultiIndex]) -> list[list[MultiIndex]]:
 
 
 def _parents(index: MultiIndex) -> dict[MultiIndex, int]:
-    """Returns all derivatives with one axis less, each with that axis."""
-    places = range(len(index))
-    return dict(sorted((index[:i] + index[i + 1 :], index[i]) for i in places))
+    """Returns the possible parents of a derivative, each with the axis that it lacks."""
+    positions = range(len(index))
+    return dict(sorted((index[:i] + index[i + 1 :], index[i]) for i in positions))
 
 
 def _parent(index: MultiIndex, lower: list[MultiIndex]) -> tuple[MultiIndex, int]:
@@ -286,7 +283,7 @@ def _chosen_partials_step(
 
     Args:
         levels: The derivatives of each order.
-        dims: Number of numbers in a sample of each input.
+        dims: Size of a sample of each input.
         paths: The paths from the inputs to the outputs.
         values: The derivatives of the order below.
         x: The inputs.
@@ -298,23 +295,23 @@ def _chosen_partials_step(
         index: list(map(components, keras.tree.flatten(value)))
         for index, value in outputs.items()
     }
-    places = [(n, place) for n, dim in enumerate(dims) for place in range(dim)]
+    positions = [(n, position) for n, dim in enumerate(dims) for position in range(dim)]
 
     def differentiate(tape: tf.GradientTape) -> list:
         @functools.cache
-        def jacobian(parent: MultiIndex, output: int, number: int) -> tf.Tensor:
-            """Returns the derivatives of one output by one input, `(batch, m, d)`."""
+        def jacobian(parent: MultiIndex, output: int, j: int) -> tf.Tensor:
+            """Returns the Jacobian of one output and one input, `(batch, m, d)`."""
             columns = split[parent][output]
-            inputs = [number, *(places[axis][0] for axis in parent)]
-            rows = column_gradients(paths, tape, columns, x[number], order, output, inputs)
-            return tf.reshape(rows, (-1, len(columns), dims[number]))
+            inputs = [j, *(positions[axis][0] for axis in parent)]
+            rows = column_gradients(paths, tape, columns, x[j], order, output, inputs)
+            return tf.reshape(rows, (-1, len(columns), dims[j]))
 
         def derivative(index: MultiIndex) -> Any:
             parent, axis = _parent(index, below)
-            number, place = places[axis]
+            j, position = positions[axis]
 
             def column(output: int, y: tf.Tensor) -> tf.Tensor:
-                slope = jacobian(parent, output, number)[..., place]
+                slope = jacobian(parent, output, j)[..., position]
                 return tf.cast(tf.reshape(slope, (-1, *y.shape[1:])), y.dtype)
 
             leaves = enumerate(keras.tree.flatten(outputs[parent]))
@@ -355,7 +352,7 @@ def along(traces: Traces, points: Points, *directions: tf.Tensor, order: int) ->
     paths = Paths(traces, points, together=True)
     try:
         return tuple(nested_tapes(curve, t, order, AlongLine(paths, order)))
-    # A layer in tf.recompute_grad allows one sweep only.
+    # A layer in tf.recompute_grad allows only one sweep.
     except (LookupError, NotImplementedError, AttributeError):
         indices = [(0,) * k for k in range(order + 1)]
         slopes = chosen_partials(lambda x: curve(*x), [t], indices, paths)
@@ -375,7 +372,7 @@ def along_each(traces: Traces, points: Points, *, vectors: tf.Tensor, order: int
 
 
 def hessian_vector_product(traces: Traces, points: Points, *directions: tf.Tensor) -> tuple:
-    """Returns y and the derivatives of its slope along one direction by all inputs."""
+    """Returns y and the gradient of its slope along one direction for each sample."""
     paths, outputs = Paths(traces, points), []
     function = _function_of_moving_inputs(traces, points)
     step = functools.partial(_partials_step, paths, 0)
@@ -400,7 +397,7 @@ def _function_of_moving_inputs(traces: Traces, points: Points) -> Callable:
 
 
 def _contracted(tensor: tf.Tensor, slope: tf.Tensor, direction: tf.Tensor) -> tf.Tensor:
-    """Returns the product of the derivatives by one input with a direction, in y's shape."""
+    """Returns the derivatives with respect to one input times a direction, in y's shape."""
     dim = math.prod(direction.shape[1:])
     rows = tf.reshape(slope, (-1, math.prod(tensor.shape[1:]), dim))
     product = tf.linalg.matvec(rows, tf.cast(tf.reshape(direction, (-1, dim)), slope.dtype))
