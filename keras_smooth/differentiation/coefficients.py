@@ -1,6 +1,6 @@
 """The coefficients of a linear operator.
 
-Numbers are used inside a pass. Tensors multiply the sum of the terms that share them.
+Numbers are used inside a forward pass. A tensor multiplies the sum of its terms afterwards.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ class Term:
     """A partial derivative and its coefficient.
 
     Args:
-        index: The derivative.
+        index: The multi-index of the derivative.
         coefficient: A float, or a tensor.
         word: The name of the derivative in messages.
         source: The coefficient as the user passed it. Terms with the same object share a form.
@@ -66,7 +66,7 @@ class WeightedForm:
             return value * factor
         if factor.shape[:1].is_compatible_with(batch):
             if factor.shape[1:].num_elements() == 1:
-                # Not by broadcasting: (batch,) and (batch, 1) would make (batch, batch).
+                # (batch,) and (batch, 1) would broadcast to (batch, batch).
                 return value * tf.reshape(factor, (-1, *[1] * (value.shape.rank - 1)))
             if factor.shape.is_compatible_with(value.shape):
                 return value * factor
@@ -80,8 +80,8 @@ def checked_terms(axes: Axes, operator: Any, points: Points) -> list[Term]:
     """Returns the partial derivatives of an operator with their coefficients.
 
     Raises:
-        TypeError: If it is no dict, or a coefficient holds no real numbers.
-        ValueError: If it has no derivative, or one that does not exist.
+        TypeError: If `operator` is not a dict, or a coefficient holds no real numbers.
+        ValueError: If it contains no derivative, or one that does not exist.
     """
     if not isinstance(operator, Mapping):
         raise TypeError(
@@ -120,11 +120,11 @@ def _coefficient(word: str, value: Any, points: Points) -> Any:
 def weighted_forms(
     axes: Axes, indices: Sequence[MultiIndex], terms: Sequence[Term]
 ) -> list[WeightedForm]:
-    """Returns the forms of an operator: one for each order and each tensor.
+    """Returns an operator as forms: one for each order and each coefficient tensor.
 
     Args:
-        axes: The numbers of a sample that move.
-        indices: The multi-index of each term among these numbers.
+        axes: The axes of the moving inputs.
+        indices: The multi-index of each term over these axes.
         terms: The terms.
     """
     forms: dict[tuple, dict[MultiIndex, float]] = {}

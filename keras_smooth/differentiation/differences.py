@@ -1,17 +1,17 @@
 """Derivatives from values of the model alone: polynomials through values at several steps.
 
 Along a line x + t v the model is evaluated at Chebyshev points of an interval of length 2 h
-around 0, for each step h of a ladder. One polynomial goes through all of these values, and two
-of lower degree are fitted to them. Their derivatives at 0 differ by the truncation error of the
-step and by rounding. For each entry, the step with the smallest difference is used, and its
+around 0, for each h in a sequence of steps, the ladder. One polynomial interpolates all these
+values, and two of lower degree are fitted to them. Their derivatives at 0 differ by truncation
+and rounding errors. For each entry, the step with the smallest difference is used, and its
 error is the difference, or the rounding error of the values if that is larger. There are two
 lower degrees, since one may agree by chance. The middle of the interval is not at 0, so that
 the polynomials also differ if there is a kink at 0.
 
 Steps that are much longer than the length on which a function changes have small differences
 as well: sin(x) at steps of 10^5 has a second derivative of 10^-10, whatever the degree.
-Therefore the ladder of each line reaches down to the resolution of x, a step counts only if its
-values and those of the next shorter step lie on polynomials, and a contradiction with the
+Therefore the ladder of each line reaches down to the resolution of x, a step is used only if
+its values and those of the next shorter step lie on polynomials, and a contradiction with the
 estimates of shorter steps is an error of the longer ones.
 """
 
@@ -36,31 +36,31 @@ _DEGREES = (14, 12, 10)
 _MIDDLE = 0.2
 # Positions, in steps, at which the size of a derivative near a point is measured.
 _NEARBY = _MIDDLE + np.linspace(-0.4, 0.4, 9)
-# The ladder is dense near the length on which an input varies, with _NUM_DENSE steps that differ
-# by _FACTOR. From there it reaches, by a larger factor, up to a few times the size of the points,
-# and down to many spacings of the floating-point numbers there. Lengths, steps and nodes are
-# dyadic, so that points on lines along the axes are exact.
+# The ladder has _NUM_DENSE steps, which differ by _FACTOR, near the length on which an input
+# varies, and steps that differ by _SPARSE_FACTOR up to _LONGEST times the size of the points and
+# down to _NUM_SPACINGS spacings of the floating-point numbers there. Lengths, steps and nodes
+# have few binary digits, so that points on lines along the axes are exact.
 _FACTOR, _NUM_DENSE, _SPARSE_FACTOR = 4.0, 8, 16.0
 _LONGEST, _NUM_SPACINGS = 4.0, 2.0**10
 _NODE_PARTS = 2**8
 # The error from the scatter of values, in standard deviations.
 _DEVIATIONS = 3.0
-# The scatter of values from rounding within a model, in roundings.
+# The largest scatter of values that rounding within a model explains, in roundings.
 _ROUNDINGS = 4.0
-# Values that scatter by more than this fraction of their range lie on no polynomial.
+# Values that scatter by more than this fraction of their change do not lie on a polynomial.
 _RESOLVED = 0.01
-# An error of this fraction of the derivative nearby is small enough.
+# An error of this fraction of the derivatives nearby is small enough.
 _ENOUGH = 1e-12
 # Estimates that differ by more than this many of their errors contradict each other.
 _CONTRADICTS = 3.0
-# A longer step overrules a shorter one at which values are constant, if they differ by more than
-# this many of its errors. Beyond a kink, where y begins to move, errors are a third of the values.
+# A longer step overrules a shorter one with constant values if their estimates differ by more
+# than this many errors of the longer one. At a kink, such an error is a third of the estimate.
 _OVERRULES = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Derivatives of one order from differences, arrays of shape `(directions, batch, ...)`.
+    """Derivatives of one order from values, arrays of shape `(directions, batch, ...)`.
 
     Args:
         value: The derivatives.
@@ -68,8 +68,8 @@ class Estimate:
         rounding: Their errors from rounding of the values alone.
         size: The largest derivative of this order near each point, the scale for a
             derivative that passes through 0.
-        variation: The size of a derivative by the change of y over the step,
-            k! |change| / h^k, the scale for a derivative that is 0 all around.
+        variation: The size of a derivative that would explain the change of y over the
+            step, k! |change| / h^k, the scale for a derivative that is 0 near the point.
         steepest: The largest variation over all steps that are at least as long as the used one.
         step: The step that is used, in lengths of the direction; None for a sum over directions.
     """
@@ -97,8 +97,8 @@ def propagate(
 ) -> Any:
     """A replacement of `taylor.propagate`: jets from values of the model, with their errors.
 
-    The batch of a jet has the derivatives, followed by each field of `SPREAD` for each draw of
-    signs: the signs of errors are unknown, and errors add or cancel in sums over directions.
+    The batch of a jet has the derivatives, followed by each field of `SPREAD` with random
+    signs for each draw: in sums over directions, errors of unknown signs add or cancel.
 
     Args:
         model: Model, layer or function.
@@ -111,8 +111,8 @@ def propagate(
     """
     y = line_values.call_without_side_effects(model, points.x)
     steps = ladder(points, directions)
-    places = steps[:, None] * _nodes().reshape(-1, 1, 1)
-    values = line_values.values_along_lines(model, points, directions, places)
+    nodes = steps[:, None] * _nodes().reshape(-1, 1, 1)
+    values = line_values.values_along_lines(model, points, directions, nodes)
     signs = rng.choice([-1.0, 1.0], (draws, len(directions[0])))
 
     def jet(tensor: tf.Tensor, samples: np.ndarray) -> Jet:
@@ -141,9 +141,9 @@ def _with_spread(row: Estimate, signs: np.ndarray) -> np.ndarray:
 
 
 def _sum_over_directions(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Returns a sum over directions; entries without a weight may be infinite."""
-    counts = weights != 0.0
-    return np.tensordot(weights[counts], values[counts], axes=1)
+    """Returns a sum over directions, without those of weight 0, which may be infinite."""
+    has_weight = weights != 0.0
+    return np.tensordot(weights[has_weight], values[has_weight], axes=1)
 
 
 def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:
@@ -159,20 +159,20 @@ def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:
     moves = speed > 0.0
     with np.errstate(divide="ignore"):
         length = (np.where(spread > 0.0, spread, extent) / speed).min(axis=-1)
-        least = np.where(moves, extent / speed, 0.0).max(axis=-1)
-    most = np.where(moves, np.maximum(extent, 1.0), 0.0).max(axis=-1) / speed.max(axis=-1)
-    # They are not finite for a direction of zeros.
-    length, most = (np.where(np.isfinite(each), each, 1.0) for each in (length, most))
-    least = _NUM_SPACINGS * EPSILON[points.dtype.name] * least
-    length, most, least = (
+        lower = np.where(moves, extent / speed, 0.0).max(axis=-1)
+    upper = np.where(moves, np.maximum(extent, 1.0), 0.0).max(axis=-1) / speed.max(axis=-1)
+    # The lengths are not finite for a direction of zeros.
+    length, upper = (np.where(np.isfinite(each), each, 1.0) for each in (length, upper))
+    lower = _NUM_SPACINGS * EPSILON[points.dtype.name] * lower
+    length, upper, lower = (
         2.0 ** np.round(np.log2(each))
-        for each in (_LONGEST * length, _LONGEST * most, least)
+        for each in (_LONGEST * length, _LONGEST * upper, lower)
     )
-    longer, dense = _sparse_factors(most / length, 0), _FACTOR ** -np.arange(_NUM_DENSE)
-    shorter = 1.0 / _sparse_factors(length * dense[-1] / least, 1)
+    longer, dense = _sparse_factors(upper / length, 0), _FACTOR ** -np.arange(_NUM_DENSE)
+    shorter = 1.0 / _sparse_factors(length * dense[-1] / lower, 1)
     factors = np.concatenate([longer[::-1], dense, dense[-1] * shorter])
     steps = factors.reshape(-1, *[1] * length.ndim) * length
-    steps = np.maximum(np.minimum(steps, np.maximum(most, length)), least)
+    steps = np.maximum(np.minimum(steps, np.maximum(upper, length)), lower)
     return np.broadcast_to(steps, (*steps.shape[:2], len(x)))
 
 
@@ -191,7 +191,7 @@ def _nodes() -> np.ndarray:
 
 @functools.cache
 def _derivative_weights(k: int, degree: int, at: float = 0.0) -> np.ndarray:
-    """Returns the weights of the values in the k-th derivative; the value at 0 is first."""
+    """Returns the weights of the values, that at 0 first, in the k-th derivative at `at`."""
     slopes = [
         np.polynomial.chebyshev.chebval(
             at - _MIDDLE, np.polynomial.chebyshev.chebder(row, k)
@@ -227,8 +227,8 @@ def estimates(
             for k in range(1, order + 1)
         ]
         reach = np.abs(y) + rows[0].variation * rows[0].step
-    nothing = np.zeros_like(y)
-    return [Estimate(y, nothing, nothing, reach, reach, reach, nothing), *rows]
+    zeros = np.zeros_like(y)
+    return [Estimate(y, zeros, zeros, reach, reach, reach, zeros), *rows]
 
 
 def _by_best_step(
@@ -242,47 +242,47 @@ def _by_best_step(
         return np.tensordot(weights, values, axes=(0, 1)) / scale
 
     high, *lower = (summed(_derivative_weights(k, degree), changes) for degree in _DEGREES)
-    moves = np.abs(changes).max(axis=1)
+    largest_change = np.abs(changes).max(axis=1)
     weights = _derivative_weights(k, _DEGREES[0])
     # At small steps the values have few distinct numbers, and estimates may agree by chance.
-    lost = rounding / 2 * summed(np.abs(weights), sizes)
+    roundoff = rounding / 2 * summed(np.abs(weights), sizes)
     scatter = _scatter(changes)
-    # Where y passes through 0, its rounding within the model is that at other points.
+    # Near a root of y, rounding errors within the model are as large as at other points.
     at_point = sizes[0, 0].max(axis=(0, 1))
     largest = sizes.max(axis=1)
     rounded = scatter <= _ROUNDINGS * rounding * np.maximum(largest, at_point)
-    on_polynomial = scatter < _RESOLVED * moves
+    on_polynomial = scatter < _RESOLVED * largest_change
     resolved = on_polynomial | rounded
     # The values at the next shorter step have to be resolved as well.
     resolved[:-1] &= resolved[1:].copy()
     # The scatter at a shorter step is also an error of the longer ones.
     scatter = np.fmax.accumulate(scatter[::-1])[::-1]
     scatter = _DEVIATIONS * np.linalg.norm(weights) * scatter / scale
-    error = np.max([lost, scatter, *(np.abs(high - low) for low in lower)], axis=0)
+    error = np.max([roundoff, scatter, *(np.abs(high - low) for low in lower)], axis=0)
     error = np.where(resolved, error, np.inf)
-    # Equal rows of one batch may differ by rounding, as vector instructions do the last ones apart.
+    # Equal rows of a batch may differ by rounding, since vector instructions treat few rows apart.
     flat = rounded & ~on_polynomial
     error = _with_contradictions(high, error, flat)
-    # Equal values at all points mean a constant.
-    error = np.where((moves == 0.0).all(axis=0), 0.0, error)
+    # If the values of all steps are equal, y is constant.
+    error = np.where((largest_change == 0.0).all(axis=0), 0.0, error)
     # Steps with values that overflow or are outside of the domain are not used.
     error = np.where(np.isfinite(error), error, np.inf)
     nearby = [
         np.abs(summed(_derivative_weights(k, _DEGREES[0], at), changes)) for at in _NEARBY
     ]
-    size, variation = np.max(nearby, axis=0), math.factorial(k) * moves / scale
+    size, variation = np.max(nearby, axis=0), math.factorial(k) * largest_change / scale
     # The longest step with enough digits: near a root of y, shorter steps have ever more digits.
     # Where values are infinite, error and size are infinite as well.
-    place = np.argmin(np.where(error < _ENOUGH * size, 0.0, error), axis=0)[None]
-    longer = np.arange(len(steps)).reshape(-1, *[1] * (place.ndim - 1)) <= place
+    best_step = np.argmin(np.where(error < _ENOUGH * size, 0.0, error), axis=0)[None]
+    longer = np.arange(len(steps)).reshape(-1, *[1] * (best_step.ndim - 1)) <= best_step
 
     def best(field: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(field, place, 0)[0]
+        return np.take_along_axis(field, best_step, 0)[0]
 
     return Estimate(
         value=best(high),
         error=best(error),
-        rounding=best(lost),
+        rounding=best(roundoff),
         size=best(size),
         variation=best(variation),
         steepest=np.where(longer & np.isfinite(variation), variation, 0.0).max(axis=0),
@@ -295,15 +295,15 @@ def _with_contradictions(
 ) -> np.ndarray:
     """Returns the errors of estimates, or their contradictions with shorter steps if larger.
 
-    Two shorter steps have to contradict an estimate, where there are two: the rounding of a few
-    values is at times larger than their scatter, and the shortest step alone would then reject
+    If there are two shorter steps, both have to contradict an estimate: the rounding errors of
+    a few values may be larger than their scatter, and the shortest step alone would then reject
     all others. If the values are constant at a short step, and its estimate is far from that of a
-    longer one, the model rounds within: the shorter step is wrong, and the longer one is right.
+    longer one, the model rounds its values, so that the longer step is right.
 
     Args:
         values: Estimates by each step, from long to short.
         errors: Their errors.
-        flat: Whether the values at a step move by rounding alone.
+        flat: Whether the values of a step change by rounding alone.
     """
     result = errors.copy()
     contradictions = np.zeros((2, *errors.shape))
@@ -327,7 +327,7 @@ def _with_contradictions(
 def _scatter(changes: np.ndarray) -> np.ndarray:
     """Returns the root mean square of the residuals of the polynomial of the lowest degree.
 
-    It shows rounding within the model, which can be coarser than the dtype of its output.
+    The scatter shows rounding within the model, which may be coarser than that of its output.
     """
     polynomials = _polynomials(_DEGREES[-1])
     to_residuals = np.eye(len(polynomials)) - polynomials @ np.linalg.pinv(polynomials)

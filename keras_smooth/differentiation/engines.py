@@ -23,7 +23,7 @@ def checked_derivatives(
     """Returns the number of derivatives as an integer.
 
     Raises:
-        TypeError: If it is no integer.
+        TypeError: If `order` is not an integer.
         ValueError: If it is below `least` or the engine cannot compute so many.
     """
     checked_engine(engine)
@@ -40,12 +40,12 @@ def checked_derivatives(
     return order
 
 
-# The largest dimension of a sample in which "auto" uses jets for all partial derivatives, also
-# for those of a loss, which is differentiated once more by the weights. Jets carry all of them
-# at once.
+# The largest size of a sample of x for which "auto" may use jets for all partial derivatives,
+# since jets carry all of them at once, or because tapes would be wrong in the next order, which
+# the gradient of a loss of derivatives needs.
 _LARGEST_DIM = 32
-# The cost of a sweep of nested tapes by its order, in values that jets carry. It doubles with
-# each further order. Measured by `python benchmarks/partials.py --engines`.
+# The cost of a reverse sweep by its order, in units of one value of a jet. It doubles with each
+# further order. Measured by `python benchmarks/partials.py --engines`.
 _SWEEP_COSTS = (1.0, 2.3, 3.7, 7.5)
 
 
@@ -53,12 +53,12 @@ def jets_are_faster(order: int, dim: int, num_outputs: int) -> bool:
     """Returns whether jets are the faster engine for all derivatives up to an order.
 
     Jets carry each order along as many directions as there are derivatives of the highest
-    order. Tapes make a sweep for each output, and for each derivative below that order.
+    order. Tapes need a reverse sweep for each number of y and each derivative below that order.
 
     Args:
         order: Number of derivatives.
-        dim: Number of numbers in a sample of x.
-        num_outputs: Number of numbers in a sample of y.
+        dim: Size of a sample of x.
+        num_outputs: Size of a sample of y.
     """
     if dim > _LARGEST_DIM:
         return False
@@ -71,7 +71,7 @@ def jets_cost_less(num_values: int, num_sweeps: Sequence[int]) -> bool:
 
     Args:
         num_values: Number of values that jets carry, the point itself included.
-        num_sweeps: Number of sweeps that tapes make for each order.
+        num_sweeps: Number of reverse sweeps of tapes for each order.
     """
     last = len(_SWEEP_COSTS) - 1
     costs = (
@@ -93,7 +93,7 @@ def chosen_engine(
     Args:
         engine: A name in `ENGINES`.
         jets_are_faster: A function that returns whether jets are the faster engine.
-        dim: Number of numbers of a sample with respect to which the model is differentiated.
+        dim: Size of a sample of all moving inputs.
         order: Number of derivatives.
         tapes_right_to: The order up to which TensorFlow's own derivatives are right.
     """

@@ -1,7 +1,7 @@
 """Estimates of operators from a few random directions, with their standard errors.
 
-All samples of a batch share the directions, so that these need the memory of as many samples,
-and the first layer is applied to each direction once.
+All samples of a batch share the directions, so that these need little memory, and the first
+layer is applied to each direction only once.
 
 References:
     Hutchinson, 1989, "A stochastic estimator of the trace of the influence matrix for Laplacian
@@ -50,7 +50,7 @@ class Probes:
         return draws * dim**0.5 / tf.norm(draws, axis=1, keepdims=True)
 
     def places(self, number: int) -> tf.Tensor:
-        """Returns random distinct integers below a number."""
+        """Returns distinct random integers below `number`."""
         return keras.random.shuffle(tf.range(number), seed=self.seed)[: self.number]
 
 
@@ -62,7 +62,7 @@ def checked_probes(probes: Any, seed: Any, verify: Any) -> Probes | None:
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If `probes` is below 2, or without a seed, or to be verified.
+        ValueError: If `probes` is below 2, without a seed, or combined with `verify`.
     """
     verified = truth("`verify`", verify)
     if probes is None:
@@ -117,13 +117,13 @@ def mean_of_values(values: Sequence) -> Any:
 def sum_of_forms(
     evaluation: Evaluation, weighted: Sequence[WeightedForm], probes: Probes
 ) -> Any:
-    """Returns the sum of forms from a random subset of the directions of each order.
+    """Returns an estimate of a sum of forms from random directions of each order.
 
     Args:
         evaluation: An evaluation of any task for the same model and points.
         weighted: The forms, each with its factor.
-        probes: The number of directions of each order, and the seed. An order with no more
-            directions than that is exact.
+        probes: The number of directions for each order, and the seed. An order that needs
+            no more directions than that is computed exactly.
     """
     estimates = []
     for order in sorted({each.order for each in weighted}):
@@ -145,16 +145,16 @@ def _result(evaluation: Evaluation, task: tasks.Task) -> tuple:
 def _sampled_terms(
     evaluation: Evaluation, weighted: Sequence[WeightedForm], probes: Probes
 ) -> tuple[list, int]:
-    """Returns terms of a sum over all directions of one order, and how many terms it has.
+    """Returns random terms of a sum over the directions of one order, and how many it has.
 
-    Each term is the contribution of one random direction to the sum of all forms.
+    Each term is the contribution of one direction to the sum of all forms.
     """
     sums = along_directions([each.form for each in weighted])
     directions = list(dict.fromkeys(steps for terms in sums for steps in terms))
     number = len(directions)
-    places = tf.range(number) if number <= probes.number else probes.places(number)
+    chosen = tf.range(number) if number <= probes.number else probes.places(number)
     weights = np.array([[terms.get(steps, 0.0) for terms in sums] for steps in directions])
-    vectors = _direction_vectors(directions, places, sum(evaluation.points.dims))
+    vectors = _direction_vectors(directions, chosen, sum(evaluation.points.dims))
     _, *values = _result(evaluation, tasks.along_each(vectors, weighted[0].order))
 
     def term(value: Any, row: tf.Tensor) -> Any:
@@ -164,22 +164,22 @@ def _sampled_terms(
         ]
         return weighted_sum(weighted, products)
 
-    rows = tf.unstack(tf.gather(tf.constant(weights), places), num=len(values))
+    rows = tf.unstack(tf.gather(tf.constant(weights), chosen), num=len(values))
     return list(map(term, values, rows)), number
 
 
 def _direction_vectors(
-    directions: Sequence[Steps], places: tf.Tensor, dim: int
+    directions: Sequence[Steps], chosen: tf.Tensor, dim: int
 ) -> tf.Tensor:
-    """Returns the directions at some places, `(places, dim)`, without a dense array of all."""
-    most = max(map(len, directions))
-    axes = np.zeros((len(directions), most), np.int64)
-    steps = np.zeros((len(directions), most))
+    """Returns the chosen directions, `(chosen, dim)`, without a dense array of all."""
+    max_steps = max(map(len, directions))
+    axes = np.zeros((len(directions), max_steps), np.int64)
+    steps = np.zeros((len(directions), max_steps))
     for row, direction in enumerate(directions):
         axes[row, : len(direction)], steps[row, : len(direction)] = zip(*direction)
-    axes, steps = (tf.gather(tf.constant(each), places) for each in (axes, steps))
-    number = places.shape[0]
-    rows = tf.repeat(tf.range(number, dtype=tf.int64)[:, None], most, axis=1)
+    axes, steps = (tf.gather(tf.constant(each), chosen) for each in (axes, steps))
+    number = chosen.shape[0]
+    rows = tf.repeat(tf.range(number, dtype=tf.int64)[:, None], max_steps, axis=1)
     return tf.scatter_nd(tf.stack([rows, axes], axis=-1), steps, (number, dim))
 
 
@@ -191,7 +191,7 @@ def _mean_and_variance(
     Args:
         values: One or more structures of tensors.
         factor: The factor of the mean.
-        fraction_left: The fraction of the population that was not drawn.
+        fraction_left: The fraction of all terms that was not drawn.
     """
 
     def mean(*leaves: tf.Tensor) -> tf.Tensor:

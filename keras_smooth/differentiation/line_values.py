@@ -1,4 +1,4 @@
-"""Values of a model on lines through the points, in batches as large as it computes alike."""
+"""Values of a model on lines through the points, in large batches if these do not change y."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +12,8 @@ from keras_smooth.models import calls, own_call
 from keras_smooth.models.agreement import ROUNDINGS, distance, epsilon
 from keras_smooth.models.tracing import traced_if_possible
 
-# The largest number of rows, and of numbers, in one call of a model. To these, so many points are
-# added, as a part of the rows, but at least one.
+# The largest number of samples, and of numbers in them, in one call of a model. To each batch,
+# some of the points are added: this fraction of the number of samples, at least one.
 _ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME = 16384, 2**17
 _PART_OF_POINTS = 0.125
 
@@ -24,77 +24,77 @@ def call_without_side_effects(model: Callable, x: Any) -> Any:
 
 
 def values_along_lines(
-    model: Callable, points: Points, directions: list[tf.Tensor], places: np.ndarray
+    model: Callable, points: Points, directions: list[tf.Tensor], nodes: np.ndarray
 ) -> list[np.ndarray]:
     """Returns the values of each output at t = 0 and at the nodes of all lines.
 
-    The lines of all directions are in one batch if the model computes the same in it.
+    A batch has the lines of several directions if this does not change the model's outputs.
 
     Args:
         model: Model, layer or function.
         points: The points, at t = 0.
-        directions: Directions of each moving input.
-        places: The places t, of shape `(steps, nodes, directions, batch)`.
+        directions: For each moving input a tensor of directions.
+        nodes: The nodes t on each line, of shape `(steps, nodes, directions, batch)`.
     """
-    most = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // sum(points.dims)))
+    max_rows = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // sum(points.dims)))
     try:
-        run = _function_of_large_batches(model, points, most)
-        return _values_in_batches(run, most, model, points, directions, places)
+        run = _function_of_large_batches(model, points, max_rows)
+        return _values_in_batches(run, max_rows, model, points, directions, nodes)
     # The code of a model can raise any error at another shape.
     except Exception:
-        run, most = _function_of_one_batch(model, points), points.flat[0].shape[0]
-        return _values_in_batches(run, most, model, points, directions, places)
+        run, max_rows = _function_of_one_batch(model, points), points.flat[0].shape[0]
+        return _values_in_batches(run, max_rows, model, points, directions, nodes)
 
 
 def _values_in_batches(
     run: Callable,
-    most: int,
+    max_rows: int,
     model: Callable,
     points: Points,
     directions: list[tf.Tensor],
-    places: np.ndarray,
+    nodes: np.ndarray,
 ) -> list[np.ndarray]:
     """Returns the values of each output on all lines, by a function of up to `most` rows."""
-    lead = directions[0].shape[0]
-    starts = points.at([_repeated(x, lead) for x in points.flat])
+    num_directions = directions[0].shape[0]
+    starts = points.at([_repeated(x, num_directions) for x in points.flat])
     moves = [
-        tf.reshape(tf.broadcast_to(v, (lead, *x.shape)), (-1, *x.shape[1:]))
+        tf.reshape(tf.broadcast_to(v, (num_directions, *x.shape)), (-1, *x.shape[1:]))
         for v, x in zip(directions, points.moving, strict=True)
     ]
-    flat = places.reshape(places.shape[0] * places.shape[1], -1)
-    number = max(1, most // flat.shape[1])
+    flat = nodes.reshape(nodes.shape[0] * nodes.shape[1], -1)
+    num_nodes = max(1, max_rows // flat.shape[1])
     batches = [
-        _values_at_places(
-            run, starts, moves, flat[first : first + number], slice(row, row + most)
+        _values_at_nodes(
+            run, starts, moves, flat[first : first + num_nodes], slice(row, row + max_rows)
         )
-        for first in range(0, len(flat), number)
-        for row in range(0, flat.shape[1], most)
+        for first in range(0, len(flat), num_nodes)
+        for row in range(0, flat.shape[1], max_rows)
     ]
     values = []
     for y, columns in zip(_outputs_in_float64(model, points.x), zip(*batches), strict=True):
-        value = np.concatenate(columns).reshape(*places.shape, *y.shape[1:])
+        value = np.concatenate(columns).reshape(*nodes.shape, *y.shape[1:])
         first = np.broadcast_to(y, value[:, :1].shape)
         values.append(np.concatenate([first, value], axis=1))
     return values
 
 
-def _values_at_places(
-    model: Callable, starts: Points, moves: list[tf.Tensor], places: np.ndarray, rows: slice
+def _values_at_nodes(
+    model: Callable, starts: Points, moves: list[tf.Tensor], nodes: np.ndarray, rows: slice
 ) -> list[np.ndarray]:
-    """Returns the values of each output on lines, place by place.
+    """Returns the values of each output at the nodes of some lines.
 
     Args:
         model: Model, layer or function.
-        starts: The points where the lines begin, with all directions in the batch.
+        starts: The points at t = 0 of all lines, with a batch of size `directions * batch`.
         moves: For each moving input the directions, in the same batch.
-        places: The places on the lines, of shape `(places, directions * batch)`.
-        rows: The lines to evaluate.
+        nodes: The nodes t, of shape `(nodes, directions * batch)`.
+        rows: The lines to evaluate, a slice of that batch.
     """
-    points = starts.at([_repeated(x[rows], len(places)) for x in starts.flat])
+    points = starts.at([_repeated(x[rows], len(nodes)) for x in starts.flat])
     moved = []
     for x, v in zip(points.moving, moves, strict=True):
-        t = tf.constant(places[:, rows].reshape(-1, *[1] * (x.shape.rank - 1)), x.dtype)
-        moved.append(x + t * _repeated(v[rows], len(places)))
+        t = tf.constant(nodes[:, rows].reshape(-1, *[1] * (x.shape.rank - 1)), x.dtype)
+        moved.append(x + t * _repeated(v[rows], len(nodes)))
     return _outputs_in_float64(model, points.x_with(moved))
 
 
@@ -108,21 +108,21 @@ def _outputs_in_float64(model: Callable, x: Any) -> list[np.ndarray]:
     return [np.asarray(tf.cast(each, "float64")) for each in y]
 
 
-def _function_of_large_batches(model: Callable, points: Points, most: int) -> Callable:
+def _function_of_large_batches(model: Callable, points: Points, max_rows: int) -> Callable:
     """Returns a model as a function of batches of any size, with some points in each batch.
 
-    The model may compute another function in a large batch: it may have a number for each
-    sample, join samples by their places, or decide by all samples which branch it takes, or how
-    often a loop runs. The y of the points then differs, which is an error.
+    The model may compute another function in a large batch: it may have a weight for each
+    sample, combine samples by their positions, or choose a branch or the number of iterations
+    of a loop from all samples. The outputs at the added points then differ, which is an error.
     """
-    number = max(1, int(_PART_OF_POINTS * most))
-    added = [x[:number] for x in points.flat]
+    num_added = max(1, int(_PART_OF_POINTS * max_rows))
+    added = [x[:num_added] for x in points.flat]
     y = call_without_side_effects(model, points.x)
-    expected = keras.tree.map_structure(lambda each: each[:number], y)
+    expected = keras.tree.map_structure(lambda each: each[:num_added], y)
     limit = ROUNDINGS * epsilon(model, y)
 
     def run(x: Any) -> Any:
-        # They are last, so that they have other places than in their own batch.
+        # The added points are last, so that they have other positions than in their own batch.
         flat = [tf.concat(pair, axis=0) for pair in zip(keras.tree.flatten(x), added)]
         rows = flat[0].shape[0] - added[0].shape[0]
         outputs = call_without_side_effects(model, points.at(flat).x)

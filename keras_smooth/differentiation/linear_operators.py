@@ -167,8 +167,8 @@ def linear_operator(
     """Returns a sum of partial derivatives of a model with coefficients.
 
     Derivatives of one order with constant coefficients are summed inside the forward pass.
-    Second derivatives need as many directions as their matrix of coefficients has rank, and
-    of the highest derivatives only the sum is carried.
+    Second derivatives need as many directions as the rank of their matrix of coefficients,
+    and only the sum of the highest derivatives is carried.
 
     Args:
         model: A Keras model or layer, or a function of tensors. Its outputs may have any

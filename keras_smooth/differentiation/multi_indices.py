@@ -1,8 +1,8 @@
-"""Multi-indices: the numbers of a sample with respect to which it is differentiated.
+"""Multi-indices, each of which denotes a partial derivative.
 
-A multi-index is a sorted tuple with one place for each derivative. A place counts the numbers of
-a sample that move. With x of shape `(batch, 2)`, `(0, 1, 1)` is the derivative with respect to
-the first column once and to the second one twice.
+A multi-index is a sorted tuple of axes, one for each differentiation. An axis is an index into
+the flattened sample of all moving inputs. With x of shape `(batch, 2)`, `(0, 1, 1)` is the
+derivative with respect to the first column once and to the second one twice.
 """
 
 import dataclasses
@@ -34,10 +34,10 @@ def of_order(dim: int, order: int) -> list[MultiIndex]:
 
 @dataclasses.dataclass(frozen=True)
 class Axes:
-    """The numbers of a sample with respect to which it can be differentiated, and their names.
+    """The axes of the flattened sample of all moving inputs, and their names.
 
     Args:
-        names: The place of each name.
+        names: The axis of each name.
         shapes: The shape of a sample of each moving input, by its key in x.
     """
 
@@ -47,23 +47,23 @@ class Axes:
     def restricted(
         self, points: Points, indices: list[MultiIndex]
     ) -> tuple[Points, "Axes", list[MultiIndex]]:
-        """Returns points at which only the inputs in some multi-indices move.
+        """Returns points at which only the inputs that occur in multi-indices move.
 
-        The axes of these inputs, and the multi-indices that count these axes only, come with
-        the points.
+        The axes of these inputs, and the multi-indices, renumbered for them, are returned
+        with the points.
         """
         axes = self._axes_by_input()
         used = {axis for index in indices for axis in index}
         inputs = [i for i, input_axes in enumerate(axes) if not used.isdisjoint(input_axes)]
-        kept = [axis for i in inputs for axis in axes[i]]
-        place = {axis: new for new, axis in enumerate(kept)}
-        names = {name: place[axis] for name, axis in self.names.items() if axis in place}
+        moving = [axis for i in inputs for axis in axes[i]]
+        to_new = {axis: new for new, axis in enumerate(moving)}
+        names = {name: to_new[axis] for name, axis in self.names.items() if axis in to_new}
         shapes = [pair for i, pair in enumerate(self.shapes.items()) if i in inputs]
-        restricted = [tuple(place[axis] for axis in index) for index in indices]
+        restricted = [tuple(to_new[axis] for axis in index) for index in indices]
         return points.moving_only(inputs), Axes(names, dict(shapes)), restricted
 
     def _axes_by_input(self) -> list[range]:
-        """Returns the places of the numbers of each input among all numbers."""
+        """Returns the axes of each input."""
         ends = [0, *itertools.accumulate(map(math.prod, self.shapes.values()))]
         return [range(*pair) for pair in itertools.pairwise(ends)]
 
@@ -71,8 +71,8 @@ class Axes:
         """Returns the multi-index of a word or a tuple.
 
         Raises:
-            TypeError: If it is neither.
-            ValueError: If it has a name or place that does not exist.
+            TypeError: If `which` is neither.
+            ValueError: If it contains a name or axis that does not exist.
         """
         if isinstance(which, str):
             return tuple(sorted(self._axes_of_word(which, argument)))
@@ -80,11 +80,11 @@ class Axes:
             raise TypeError(
                 f"{argument} must hold words or tuples, received {shown(which)}. {_NOTATION}"
             )
-        return tuple(sorted(self._place(each, argument) for each in which))
+        return tuple(sorted(self._axis(each, argument) for each in which))
 
     def name(self, axis: int) -> str:
-        """Returns the name of a number of a sample, or else its place."""
-        names = {place: name for name, place in self.names.items()}
+        """Returns the name of an axis, or its number as text if it has none."""
+        names = {i: name for name, i in self.names.items()}
         return names.get(axis, str(axis))
 
     def word(self, index: MultiIndex) -> str:
@@ -114,15 +114,15 @@ class Axes:
         names = f"the names are {listed(self.names)}. {_NOTATION}"
         return f"received {word!r}, which does not consist of names; {names}"
 
-    def _place(self, axis: Any, argument: str) -> int:
-        """Returns the place of a number from its name, its index, or its input and index."""
+    def _axis(self, axis: Any, argument: str) -> int:
+        """Returns an axis from its name, its index, or its input and index."""
         if isinstance(axis, str):
             if axis not in self.names:
                 raise ValueError(f"{argument}: {self._unknown_name_message(axis)}")
             return self.names[axis]
-        key, places = next(iter(self.shapes)), axis
+        key, index = next(iter(self.shapes)), axis
         if len(self.shapes) > 1:
-            key, *places = axis if isinstance(axis, tuple | list) and axis else [axis]
+            key, *index = axis if isinstance(axis, tuple | list) and axis else [axis]
             if isinstance(key, bool) or key not in self.shapes:
                 raise ValueError(
                     f"{argument}: received {shown(axis)}; with several inputs a number of a "
@@ -130,18 +130,18 @@ class Axes:
                     "the places in it."
                 )
             shape = self.shapes[key]
-            places = places or ([0] * len(shape) if math.prod(shape) == 1 else [])
+            index = index or ([0] * len(shape) if math.prod(shape) == 1 else [])
         input_axes = self._axes_by_input()[list(self.shapes).index(key)]
-        return input_axes[_raveled(places, self.shapes[key], axis, argument)]
+        return input_axes[_raveled(index, self.shapes[key], axis, argument)]
 
 
 def _raveled(index: Any, shape: tuple[int, ...], axis: Any, argument: str) -> int:
-    """Returns the place of a number in a flattened sample from its index."""
-    places = index if isinstance(index, tuple | list) else [index]
+    """Returns the position in a flattened sample of an index, or of a tuple of indices."""
+    indices = index if isinstance(index, tuple | list) else [index]
     try:
-        if any(isinstance(place, bool) for place in places):
+        if any(isinstance(i, bool) for i in indices):
             raise TypeError
-        numbers = tuple(map(operator.index, places))
+        numbers = tuple(map(operator.index, indices))
         return int(np.ravel_multi_index(numbers, shape or (1,)))
     except (TypeError, ValueError, OverflowError) as error:
         last = ", ".join(str(size - 1) for size in shape) or "0"
@@ -153,7 +153,7 @@ def _raveled(index: Any, shape: tuple[int, ...], axis: Any, argument: str) -> in
 
 
 def named_axes(points: Points, names: Any) -> Axes:
-    """Returns the numbers of a sample with their names.
+    """Returns the axes of the moving inputs with their names.
 
     Args:
         points: Checked inputs.
@@ -162,8 +162,8 @@ def named_axes(points: Points, names: Any) -> Axes:
             key unless it has another name.
 
     Raises:
-        TypeError: If `names` holds something else than names.
-        ValueError: If they do not fit x.
+        TypeError: If `names` holds anything but names.
+        ValueError: If the names do not fit x.
     """
     shapes = {
         key: tuple(x.shape[1:]) for key, x in zip(points.names, points.moving, strict=True)
@@ -177,24 +177,24 @@ def named_axes(points: Points, names: Any) -> Axes:
             f"`names` must be a dict with the inputs {listed(shapes)} as keys, received "
             f"{shown(names)}."
         )
-    return Axes(_places_by_name(names or {}, shapes), shapes)
+    return Axes(_axes_by_name(names or {}, shapes), shapes)
 
 
-def _places_by_name(names: Mapping, shapes: dict) -> dict[str, int]:
-    """Returns the place of each name among all numbers of the moving inputs."""
-    places: dict[str, int] = {}
+def _axes_by_name(names: Mapping, shapes: dict) -> dict[str, int]:
+    """Returns the axis of each name."""
+    axes: dict[str, int] = {}
     offset = 0
     for key, shape in shapes.items():
         size = math.prod(shape)
         names_of_input = _checked_names(names[key], shape) if key in names else []
         if not names_of_input and size == 1 and isinstance(key, str):
             names_of_input = [key]
-        for place, name in enumerate(names_of_input):
-            if name in places:
+        for position, name in enumerate(names_of_input):
+            if name in axes:
                 raise ValueError(f"`names` has {name!r} twice; expected different names.")
-            places[name] = offset + place
+            axes[name] = offset + position
         offset += size
-    return places
+    return axes
 
 
 def _checked_names(names: Any, shape: tuple[int, ...]) -> list[str]:
@@ -220,8 +220,8 @@ def checked_which(axes: Axes, which: Any) -> list[MultiIndex]:
     """Returns the multi-indices of a list of partial derivatives.
 
     Raises:
-        TypeError: If `which` is no list of words and tuples.
-        ValueError: If it has no partial derivative, or one that does not exist.
+        TypeError: If `which` is not a list of words and tuples.
+        ValueError: If it contains no partial derivative, or one that does not exist.
     """
     if not isinstance(which, list | tuple):
         raise TypeError(

@@ -32,9 +32,9 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
             with a `tf.Operation`. It returns a Jet, or a list with one for each output. The
             rule of a class or a function may return NotImplemented: then the rules of the
             operations are used. The functions of `keras_smooth.jet` map jets to jets. The
-            rule of a function is used if it is the activation of a layer or is
-            differentiated itself. A rule with another y than its class or function is not
-            used, with a warning; in a graph, all numbers are NaN then.
+            rule of a function is used if the function is the activation of a layer or is
+            differentiated itself. If the y of a rule differs from that of its class or
+            function, the rule is not used, with a warning; in a graph, results are NaN.
 
     Raises:
         TypeError: If `subject` is neither a function, a class of layers nor a string, or
@@ -66,7 +66,7 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
 
 
 def _unframed(rule: Callable) -> Callable:
-    """Returns a rule that receives jets with one curve for each direction."""
+    """Returns a rule whose arguments are jets with one curve for each direction."""
 
     @functools.wraps(rule)
     def unframed(operation: Any, *inputs: Any) -> Any:

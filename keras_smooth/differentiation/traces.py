@@ -26,7 +26,7 @@ class NotTraceableError(ValueError):
 
     Args:
         reason: The reason.
-        hides_values: Whether Python computes with values, as NumPy does, unseen by tapes.
+        hides_values: Whether Python computes with values, as NumPy does, unrecorded by tapes.
     """
 
     def __init__(self, reason: str, hides_values: bool = False) -> None:
@@ -36,7 +36,7 @@ class NotTraceableError(ValueError):
 
 @dataclasses.dataclass
 class Traces:
-    """The operations of a model in one mode, for each shape.
+    """The operations of a model in one mode, for each shape of its inputs.
 
     Args:
         model: Model, layer or function.
@@ -65,7 +65,7 @@ class Traces:
         if key not in self._traces_or_errors:
             try:
                 self._traces_or_errors[key] = self._stored_or_new_trace(points, key)
-            # The error itself would keep its frames, and the tensors in them, alive.
+            # A stored error would keep its frames, and the tensors in them, alive.
             except NotTraceableError as error:
                 self._traces_or_errors[key] = str(error), error.hides_values
         trace_or_error = self._traces_or_errors[key]
@@ -74,7 +74,7 @@ class Traces:
         return trace_or_error
 
     def _stored_or_new_trace(self, points: Points, key: tuple) -> operations.Trace:
-        """Returns a stored trace if the model is known to compute the same, or a new one."""
+        """Returns a stored trace if the model is known to be unchanged, else a new one."""
         model_identity = identity(self.model) if tf.executing_eagerly() else None
         if model_identity is None:
             return self._new_trace(points)
@@ -96,9 +96,9 @@ class Traces:
         return True
 
     def hides_values(self, points: Points) -> bool:
-        """Returns whether Python computes with values, as NumPy does, unseen by tapes.
+        """Returns whether Python computes with values, as NumPy does, unrecorded by tapes.
 
-        If Python only decides by values, tapes record all that the model computes.
+        If Python only branches on values, tapes record all that the model computes.
         """
         try:
             self.at(points)
@@ -110,7 +110,7 @@ class Traces:
         """Returns the outputs of the model.
 
         Raises:
-            TypeError: If an output is no dense tensor of real numbers.
+            TypeError: If an output is not a dense tensor of real numbers.
         """
         return self._checked_outputs(own_call.call(self.model, x, self.training))
 
@@ -136,7 +136,7 @@ class Traces:
         return y
 
     def _new_trace(self, points: Points) -> operations.Trace:
-        """Traces the model; see `at` for errors."""
+        """Traces the model, with the errors of `at`."""
         outputs = []
 
         def function(*flat: tf.Tensor) -> Any:
@@ -164,9 +164,9 @@ class Traces:
         return traced
 
     def moving(self, points: Points) -> list[bool]:
-        """Returns for each input of the program whether it moves."""
+        """Returns for each input and captured tensor of the program whether it moves."""
         captured = self.at(points).captured
-        inputs = [place in points.places for place in range(len(points.flat))]
+        inputs = [index in points.places for index in range(len(points.flat))]
         return [*inputs, *[False] * len(captured)]
 
     def apply_to_program(self, function: Callable, points: Points, *arguments: Any) -> Any:
@@ -207,4 +207,4 @@ class Traces:
     def reached(self, points: Points) -> list[bool]:
         """Returns for each output whether a path leads to it from the moving inputs."""
         reached = self.apply_to_program(operations.dependent_outputs, points)
-        return [reached[place] for place in self.at(points).places if place >= 0]
+        return [reached[index] for index in self.at(points).places if index >= 0]
