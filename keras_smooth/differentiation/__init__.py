@@ -10,7 +10,7 @@ multi_indices.py      partial derivatives as multi-indices
 directions.py         few directions that determine partial derivatives, with exact weights
 passes.py             groups of directions in one forward pass, and sums of derivatives
 independence.py       whether the samples of a batch influence each other
-points.py             the inputs of a model that move and those that are held fixed
+points.py             the inputs of a model: moving ones, and those that are held fixed
 engines.py            the engines by name, and the choice for a task
 tasks.py              the sets of derivatives to compute, with a function of each engine
 evaluation.py         one evaluation: task, engine, batches; jets if tapes lose a derivative
@@ -20,16 +20,16 @@ lost.py               derivatives that tapes do not return: known zeros and lost
 taylor.py             the engine "jet": jets along directions, and partial derivatives from them
 traces.py             the operations of a model for inputs of given shapes
 declared_gradients.py gradients that a model declares and that differ from the true ones
-rules.py              rules for jets that users register
+rules.py              rules of jets that users register
 exact_values.py       exact values for comparison, from arrays, tables or functions
 differences.py        derivatives from values of the model alone
-line_values.py        values of a model on lines, in batches as large as it computes alike
+line_values.py        values of a model on lines, in large batches if these do not change y
 agreements.py         the comparison of an engine's derivatives with differences, and its limits
 kinks.py              jumps of a derivative between the points
 verification.py       verify=True: an engine compared with differences, in float64 if possible
 derivative_targets.py targets of derivatives, by name and in the shapes of the outputs
 derivative_model.py   DerivativeModel: y, y', y'' as outputs to train on
 
-An operator checks its arguments and converts them into `Points`. An `Evaluation` computes a task
-by an engine, and the operator returns the result in its shape.
+An operator converts its arguments into `Points`. An `Evaluation` computes a task by an engine,
+and the operator reshapes the result. Inputs move if derivatives are with respect to them.
 """

@@ -24,7 +24,7 @@ from keras_smooth.operations.rows import tapes_right_to
 from keras_smooth.presentation.warn import warn_once
 
 _SEED = (7, 11)
-# Whether a model declares a wrong derivative, by its trace. Traces are stored between calls.
+# Whether a model declares a wrong derivative, by its trace, which may be stored between calls.
 _is_changed: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 # The kinds of operations that declare a gradient, and the functions that create them.
 _FUNCTIONS = {"StopGradient": "tf.stop_gradient", "IdentityN": "tf.custom_gradient"}

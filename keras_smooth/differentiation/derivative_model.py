@@ -33,9 +33,8 @@ class DerivativeModel(keras.Model):
         model: A built Keras model with one input and one output.
         order: Number of derivatives, 1 or more; up to 6 with the engine `"jet"`.
         engine: `"auto"`, `"jet"` or `"tape"`, as for `keras_smooth.derivatives`.
-        second: What `"d2y"` is where a sample of x has several numbers: `"hessian"` or
-            `"laplacian"`, which allows no order above 2, and with which layers such as
-            Dropout run in inference mode while it is trained.
+        second: What `"d2y"` is if a sample of x has several numbers: `"hessian"`, or
+            `"laplacian"`, which needs `order=2`.
         **kwargs: Arguments of `keras.Model`, such as `name`.
 
     Input shape:
@@ -46,8 +45,8 @@ class DerivativeModel(keras.Model):
         `keras_smooth.derivatives` returns; a Laplacian has the shape of y. Losses,
         `loss_weights`, metrics, targets and sample weights are dicts with these keys, or
         lists in this order. Axes of length 1 may be left out in targets, so that those of dy
-        may have the shape that `keras_smooth.gradient` returns: of an energy with positions
-        of shape `(batch, atoms, 3)` dy is minus the forces, `{"y": energies, "dy": -forces}`
+        may have the shape that `keras_smooth.gradient` returns. For an energy of positions
+        of shape `(batch, atoms, 3)`, dy is minus the forces: `{"y": energies, "dy": -forces}`
         with forces of shape `(batch, atoms, 3)`.
 
     Raises:
@@ -93,7 +92,7 @@ class DerivativeModel(keras.Model):
         if second == "laplacian" and self.order != 2:
             raise ValueError(f"second='laplacian' needs order=2, received order={order}.")
         self.model = model
-        # A subclassed model has no such attributes; its tensors are counted in `call`.
+        # A subclassed model lacks these attributes; its tensors are counted in `call`.
         self._check_single("input", getattr(model, "inputs", None))
         self._check_single("output", getattr(model, "outputs", None))
         self.built = True
@@ -102,14 +101,14 @@ class DerivativeModel(keras.Model):
     def call(self, inputs: Any, training: bool | None = None) -> dict:
         x = keras.tree.flatten(inputs)
         self._check_single("input", x)
-        how: dict[str, Any] = {"engine": self.engine, "training": bool(training)}
+        options: dict[str, Any] = {"engine": self.engine, "training": bool(training)}
         if self.second == "laplacian" and math.prod(x[0].shape[1:]) > 1:
-            values = operators.with_laplacian(self.model, inputs, **how)
+            values = operators.with_laplacian(self.model, inputs, **options)
         else:
-            values = operators.derivatives(self.model, inputs, self.order, **how)
+            values = operators.derivatives(self.model, inputs, self.order, **options)
         leaves = list(map(keras.tree.flatten, values))
         self._check_single("output", leaves[0])
-        # The tensor of each result alone, without a structure such as a dict with one key.
+        # Unpack each result from its structure, such as a dict with one key.
         return {name: leaf for name, (leaf,) in zip(self._names, leaves)}
 
     def compile(
@@ -157,7 +156,7 @@ class DerivativeModel(keras.Model):
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict:
-        # Metrics accept weights of rows for outputs of any shape.
+        # Metrics accept sample weights for outputs of any shape.
         y, _ = self.paired(y, y_pred)
         weights = _in_order("sample_weight", sample_weight, self._names, self.loss)
         return super().compute_metrics(x, y, y_pred, weights)
@@ -168,7 +167,7 @@ class DerivativeModel(keras.Model):
         Args:
             y: Targets, a dict, or a list or tuple in the order y, dy, d2y, ...
             y_pred: The outputs.
-            sample_weight: Weights of rows, one array or in the form of y, or None.
+            sample_weight: Sample weights, one array or in the form of y, or None.
 
         Raises:
             ValueError: If the targets do not fit the outputs.
@@ -190,13 +189,13 @@ class DerivativeModel(keras.Model):
             weights = dict.fromkeys(y_pred, weights)
         losses = self.loss if isinstance(self.loss, dict) else dict.fromkeys(y, self.loss)
 
-        def weights_of_rows(name: str) -> Any:
+        def weights_of_samples(name: str) -> Any:
             loss_weight_target = losses.get(name), weights.get(name), y.get(name)
             if any(value is None for value in loss_weight_target):
                 return loss_weight_target[1]
             return row_weights(*loss_weight_target, y_pred[name])
 
-        return y, {name: weights_of_rows(name) for name in y_pred}
+        return y, {name: weights_of_samples(name) for name in y_pred}
 
     def _check_targets(self, y: Any) -> None:
         if self.loss is None or y is None:
@@ -230,7 +229,7 @@ class DerivativeModel(keras.Model):
         input_signature: Any = None,
         **kwargs: Any,
     ) -> None:
-        """As `keras.Model.export`, which needs no call of the model before it here."""
+        """As `keras.Model.export`, without the need to call the model first."""
         inputs, built = getattr(self.model, "inputs", None), self.model.get_build_config()
         shape = inputs[0].shape if inputs else (built or {}).get("input_shape")
         if input_signature is None and shape is not None:

@@ -37,8 +37,8 @@ _MIDDLE = 0.2
 # Positions, in steps, at which the size of a derivative near a point is measured.
 _NEARBY = _MIDDLE + np.linspace(-0.4, 0.4, 9)
 # The ladder has _NUM_DENSE steps, which differ by _FACTOR, near the length on which an input
-# varies, and steps that differ by _SPARSE_FACTOR up to _LONGEST times the size of the points and
-# down to _NUM_SPACINGS spacings of the floating-point numbers there. Lengths, steps and nodes
+# varies, and steps that differ by _SPARSE_FACTOR up to _LONGEST times the size of the points,
+# and down to _NUM_SPACINGS spacings of floating-point numbers there. Lengths, steps and nodes
 # have few binary digits, so that points on lines along the axes are exact.
 _FACTOR, _NUM_DENSE, _SPARSE_FACTOR = 4.0, 8, 16.0
 _LONGEST, _NUM_SPACINGS = 4.0, 2.0**10
@@ -260,7 +260,7 @@ def _by_best_step(
     scatter = _DEVIATIONS * np.linalg.norm(weights) * scatter / scale
     error = np.max([roundoff, scatter, *(np.abs(high - low) for low in lower)], axis=0)
     error = np.where(resolved, error, np.inf)
-    # Equal rows of a batch may differ by rounding, since vector instructions treat few rows apart.
+    # Equal rows of a batch may differ by rounding, as vector instructions treat the last apart.
     flat = rounded & ~on_polynomial
     error = _with_contradictions(high, error, flat)
     # If the values of all steps are equal, y is constant.

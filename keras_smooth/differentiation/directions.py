@@ -3,20 +3,20 @@
 The derivative of order k along v is the sum of k! / a! v^a times the partial derivative over
 all multi-indices a of that order. So a partial derivative is a weighted sum of derivatives along
 directions if its monomial is the same sum of k-th powers of linear forms. A pure derivative
-needs its axis only. A mixed one needs several directions, which partial derivatives share as
-far as possible.
+needs only its axis. A mixed one needs several directions, which are shared between partial
+derivatives as far as possible.
 
 |k|^4, the symbol of the biharmonic operator, needs fewer directions: those of an icosahedron in
 three dimensions, otherwise the corners of a regular simplex around 0 and the sums of two or three
-corners. These are (d + 1) (d + 2) / 2 in d dimensions, while pairs of axes are d^2.
+corners. These are (d + 1) (d + 2) / 2 directions in d dimensions; pairs of axes need d^2.
 
 References:
     Griewank, Utke and Walther, 2000, "Evaluating higher derivative tensors by forward
     propagation of univariate Taylor series", Mathematics of Computation 69: derivatives by
-    interpolation over directions of whole numbers. Carlini, Kummer, Oneto and Ventura, 2017,
-    "On the real rank of monomials", Mathematische Zeitschrift 286: of how many powers. Reznick,
+    interpolation over directions of integers. Carlini, Kummer, Oneto and Ventura, 2017,
+    "On the real rank of monomials", Mathematische Zeitschrift 286: their number. Reznick,
     1992, "Sums of even powers of real linear forms", Memoirs of the American Mathematical
-    Society 463: how few there can be, from spherical designs.
+    Society 463: the least number, from spherical designs.
 """
 
 import functools
@@ -29,9 +29,9 @@ import numpy as np
 
 from keras_smooth.differentiation.multi_indices import MultiIndex
 
-# A direction: the places of the numbers that it moves, and how far, whole numbers.
+# A direction: pairs of an axis and the step along it, an integer.
 Direction = tuple[tuple[int, int], ...]
-# All directions of -1, 0 and 1 are tried up to this dimension; for more they are too many.
+# Up to this dimension, all directions of -1, 0 and 1 are tried; above, they are too many.
 _MAX_DIM_OF_UNIT_STEPS = 3
 
 
@@ -47,9 +47,9 @@ def shared_directions(
     sums = {}
     for index in sorted(set(indices), key=lambda each: (-len(each), len(set(each)), each)):
         support = sorted(set(index))
-        number = {axis: place for place, axis in enumerate(support)}
+        local_axis = {axis: i for i, axis in enumerate(support)}
         known = [
-            tuple((number[axis], step) for axis, step in direction)
+            tuple((local_axis[axis], step) for axis, step in direction)
             for size in range(1, len(support) + 1)
             for subset in itertools.combinations(support, size)
             for direction in chosen.get(frozenset(subset), ())
@@ -57,7 +57,7 @@ def shared_directions(
         exponents = tuple(index.count(axis) for axis in support)
         sums[index] = {}
         for local, weight in _sum_of_powers(exponents, tuple(known)):
-            direction = tuple((support[place], step) for place, step in local)
+            direction = tuple((support[i], step) for i, step in local)
             sums[index][direction] = weight
             of_same_axes = chosen.setdefault(frozenset(axis for axis, _ in direction), [])
             if direction not in of_same_axes:
@@ -73,9 +73,9 @@ def _sum_of_powers(
 
     Args:
         exponents: The exponents of the monomial.
-        known: The linear forms that are used already and cost nothing.
+        known: Linear forms that are used already and cost nothing.
     """
-    # Polarization uses the steps e_i, e_i - 2, ..., -e_i along number i, up to a common sign.
+    # Polarization uses the steps e_i, e_i - 2, ..., -e_i along axis i, up to a common sign.
     starts = [_normalized(itertools.product(*(range(e, -e - 1, -2) for e in exponents)))]
     if len(exponents) <= _MAX_DIM_OF_UNIT_STEPS:
         starts.append(_normalized(itertools.product((1, 0, -1), repeat=len(exponents))))
@@ -101,7 +101,7 @@ def _normalized(steps: Iterable[tuple[int, ...]]) -> list[Direction]:
             continue
         first = next(step for step in row if step)
         divisor = divisor if first > 0 else -divisor
-        moved = ((place, step // divisor) for place, step in enumerate(row) if step)
+        moved = ((i, step // divisor) for i, step in enumerate(row) if step)
         directions[tuple(moved)] = None
     return sorted(directions, key=_squared_length)
 
@@ -115,14 +115,14 @@ def _needed_directions(
     matrix = _power_coefficients(exponents, directions).astype(float)
     matrix /= np.linalg.norm(matrix, axis=0)
     target = np.array([float(row == exponents) for row in _monomials(exponents)])
-    kept = list(range(len(directions)))
+    columns = list(range(len(directions)))
     if not _spans(matrix, target):
         return None
-    for place in range(len(directions) - 1, len(known) - 1, -1):
-        fewer = [each for each in kept if each != place]
+    for column in range(len(directions) - 1, len(known) - 1, -1):
+        fewer = [each for each in columns if each != column]
         if fewer and _spans(matrix[:, fewer], target):
-            kept = fewer
-    return [directions[place] for place in kept if place >= len(known)]
+            columns = fewer
+    return [directions[column] for column in columns if column >= len(known)]
 
 
 def _spans(matrix: np.ndarray, target: np.ndarray) -> bool:
@@ -133,7 +133,7 @@ def _spans(matrix: np.ndarray, target: np.ndarray) -> bool:
 
 @functools.cache
 def _monomials(exponents: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Returns the exponents of all monomials of the same order in as many variables."""
+    """Returns the exponents of all monomials of the same order in the same variables."""
     axes = range(len(exponents))
     rows = itertools.combinations_with_replacement(axes, sum(exponents))
     return [tuple(row.count(axis) for axis in axes) for row in rows]
@@ -146,8 +146,8 @@ def _power_coefficients(
     order = sum(exponents)
     steps = np.zeros((len(directions), len(exponents)), dtype=object)
     for row, direction in zip(steps, directions):
-        for place, step in direction:
-            row[place] = step
+        for axis, step in direction:
+            row[axis] = step
     rows = [
         math.factorial(order)
         // math.prod(map(math.factorial, monomial))
@@ -160,7 +160,7 @@ def _power_coefficients(
 def _exact_weights(
     exponents: tuple[int, ...], directions: list[Direction]
 ) -> list[Fraction]:
-    """Returns the weights whose sum of powers is a monomial, by Gauss-Jordan in rationals."""
+    """Returns the weights of the powers in a monomial, by Gauss-Jordan in exact fractions."""
     target = [Fraction(row == exponents) for row in _monomials(exponents)]
     rows = [
         [*map(Fraction, row), right]
@@ -168,20 +168,20 @@ def _exact_weights(
     ]
     pivots: list[int] = []
     for column in range(len(directions)):
-        place = len(pivots)
-        chosen = next((i for i in range(place, len(rows)) if rows[i][column]), None)
+        pivot_row = len(pivots)
+        chosen = next((i for i in range(pivot_row, len(rows)) if rows[i][column]), None)
         if chosen is None:
             continue
-        rows[place], rows[chosen] = rows[chosen], rows[place]
-        rows[place] = [value / rows[place][column] for value in rows[place]]
+        rows[pivot_row], rows[chosen] = rows[chosen], rows[pivot_row]
+        rows[pivot_row] = [value / rows[pivot_row][column] for value in rows[pivot_row]]
         for i, row in enumerate(rows):
-            if i != place and row[column]:
+            if i != pivot_row and row[column]:
                 factor = row[column]
-                rows[i] = [a - factor * b for a, b in zip(row, rows[place])]
+                rows[i] = [a - factor * b for a, b in zip(row, rows[pivot_row])]
         pivots.append(column)
     weights = [Fraction(0)] * len(directions)
-    for place, column in enumerate(pivots):
-        weights[column] = rows[place][-1]
+    for pivot_row, column in enumerate(pivots):
+        weights[column] = rows[pivot_row][-1]
     return weights
 
 
@@ -240,8 +240,8 @@ def _simplex(dim: int, size: int) -> SumOfPowers:
     columns = np.stack([powers[orbit].sum(axis=0) for orbit in orbits], axis=1)
     factors = np.linalg.lstsq(columns, square, rcond=None)[0]
     weights = sum(factor * orbit for factor, orbit in zip(factors, orbits))
-    kept = np.abs(weights) > 1e-9
-    return directions[kept], weights[kept]
+    is_needed = np.abs(weights) > 1e-9
+    return directions[is_needed], weights[is_needed]
 
 
 def _corners(dim: int) -> np.ndarray:

@@ -24,13 +24,13 @@ MIXES = (
     "its output for a sample depends on the other samples of the batch, so that it has no "
     "derivatives by sample"
 )
-# The seed of random step sizes. They differ between numbers, since numbers that move equally
-# leave their differences unchanged.
+# The seed of random step sizes. They differ, since equal steps of two numbers would leave the
+# difference of these unchanged.
 _SEED = (3, 5)
-# The parity of the binary digits of its multiples looks random, and differs for places that are
-# 2 apart among the first four.
+# The parity of the binary digits of its multiples looks random, and differs for indices that
+# are 2 apart among the first four.
 _FACTOR = 681
-# An output that changes by at most so many roundings stays the same.
+# An output that changes by at most so many roundings counts as unchanged.
 _FEW_ROUNDINGS = 16.0
 
 
@@ -46,7 +46,7 @@ def check(traces: Traces, points: Points, order: int = 1) -> None:
         order: Number of derivatives.
 
     Raises:
-        ValueError: If it depends on them.
+        ValueError: If an output depends on other samples.
     """
     model = traces.model
     name = repr(getattr(model, "name", repr(model)))
@@ -54,11 +54,11 @@ def check(traces: Traces, points: Points, order: int = 1) -> None:
     if is_independent is True:
         return
     mode = " in training mode" if traces.training else ""
-    place = ""
+    location = ""
     if operation is not None:
-        place = f" (the operation {operation.type} in {layer_path(operation)})"
+        location = f" (the operation {operation.type} in {layer_path(operation)})"
     words = (
-        f"The model {name} mixes samples{mode}: {MIXES}{place}. Compute each "
+        f"The model {name} mixes samples{mode}: {MIXES}{location}. Compute each "
         "sample from its own input alone, as BatchNormalization does with training=False or "
         "`trainable=False`, and LayerNormalization always."
     )
@@ -95,7 +95,7 @@ def mixing(traces: Traces, points: Points, order: int = 1) -> tuple:
             return operation, _derivatives_are_independent(
                 new_traces, random_points(points), order
             )
-    # A model that uses tensors of the graph can only be evaluated inside the graph.
+    # A model that uses tensors of a graph can be evaluated only inside that graph.
     except Exception:
         return operation, _derivatives_are_independent(traces, points, order)
 
@@ -126,9 +126,9 @@ def _masks(size: tf.Tensor) -> tf.Tensor:
     They separate all pairs of samples at odd distances, and more than a third of the pairs at
     any other distance. So they separate some of the pairs that a regular pattern mixes.
     """
-    places = tf.range(size)
-    scattered = tf.cast(tf.raw_ops.PopulationCount(x=places * _FACTOR), tf.int32)
-    even, scattered = places % 2 == 0, scattered % 2 == 0
+    indices = tf.range(size)
+    scattered = tf.cast(tf.raw_ops.PopulationCount(x=indices * _FACTOR), tf.int32)
+    even, scattered = indices % 2 == 0, scattered % 2 == 0
     return tf.stack([even, ~even, scattered, ~scattered])
 
 
@@ -150,8 +150,8 @@ def _fixed_samples_stay(y: Jet, order: int, masks: tf.Tensor) -> Any:
 def _same_among_copies(traces: Traces, points: Points) -> bool:
     """Returns whether the first and last samples have the same outputs among copies of them.
 
-    This is for models that cannot be traced, because Python decides by values. A number of
-    iterations that all samples share, or a branch, is no mixing: small moves do not change it.
+    This is for models that cannot be traced, because Python branches on values. A branch or a
+    number of iterations that all samples share is no mixing: small changes do not affect it.
     """
 
     def outputs(points: Points) -> list:
@@ -165,7 +165,7 @@ def _same_among_copies(traces: Traces, points: Points) -> bool:
             tolerance = EPSILON[y.dtype.name] ** 0.5
             scale = tf.reduce_max(tf.abs(y)) + tf.reduce_max(tf.abs(alone))
             same = tf.reduce_max(tf.abs(y[end] - alone[end])) <= tolerance * scale
-            # A model whose outputs are random differs in any case.
+            # The outputs of a model with random numbers always differ.
             is_deterministic = bool(tf.reduce_all(y == repeated))
             if (
                 is_deterministic
@@ -188,7 +188,7 @@ def _stays_as_others_move(traces: Traces, points: Points, end: int) -> bool:
     """Returns whether small moves of all other samples leave the outputs of one unchanged."""
 
     def moved(x: tf.Tensor) -> tf.Tensor:
-        # Far above rounding, also within the model, and too small to change most decisions.
+        # Far above rounding, also within the model, but too small to change most branches.
         step = max(EPSILON[x.dtype.name], EPSILON["float32"]) ** 0.5
         size = tf.random.stateless_uniform(x.shape, _SEED, 0.5 * step, 1.5 * step)
         other = x + tf.cast(size, x.dtype) * tf.reduce_max(tf.abs(x))

@@ -13,8 +13,8 @@ from keras_smooth.models import calls
 from keras_smooth.models.agreement import EPSILON
 from keras_smooth.models.tracing import traced_if_possible
 
-# A line is divided into _PARTS, and so is the part that seems to have a jump, _DIVISIONS times in
-# all, down to 10^-7 of the line.
+# A line is divided into _PARTS, and the part with the largest jump again, _DIVISIONS times in
+# total, down to 10^-7 of the line.
 _PARTS, _DIVISIONS = 16, 6
 # The smallest jump, as a fraction of y and its derivatives: half of the digits of float32.
 _SMALLEST = EPSILON["float32"] ** 0.5
@@ -36,7 +36,7 @@ def lie_between(traces: Traces, points: Points, order: int) -> bool:
     """Returns whether a derivative jumps on the line from a point to the next.
 
     On a small part of the line, a derivative without jumps changes by its slope times the length
-    of the part. The rest of the change gets smaller with the part, but for a jump.
+    of the part. The remainder of the change decreases with the part, except at a jump.
 
     Args:
         traces: The traces of the model.
@@ -49,20 +49,20 @@ def lie_between(traces: Traces, points: Points, order: int) -> bool:
     for _ in range(_DIVISIONS):
         t = np.linspace(low, high, _PARTS + 1)
         *lower, slope = np.moveaxis(np.stack(list(map(derivatives, t))), 1, 0)
-        # Derivatives by t have the size of y.
+        # Derivatives with respect to t have the size of y.
         scale = max(scale, np.abs(lower).max())
         lengths = np.diff(t, axis=0)[..., None]
-        rest = np.diff(lower[-1], axis=0) - lengths * (slope[1:] + slope[:-1]) / 2
-        jumps = np.abs(rest).max(axis=-1)
+        remainder = np.diff(lower[-1], axis=0) - lengths * (slope[1:] + slope[:-1]) / 2
+        jumps = np.abs(remainder).max(axis=-1)
         largest = jumps.argmax(axis=0)
         low, high = t[largest, rows], t[largest + 1, rows]
     return bool(jumps.max() > _SMALLEST * scale)
 
 
 def _derivatives_along_lines(traces: Traces, points: Points, order: int) -> Callable:
-    """Returns a function of a place t on each line from a point to the next.
+    """Returns a function of the position t on each line from a point to the next.
 
-    It returns y and its derivatives by t, of shape `(1 + order, batch, numbers)`.
+    It returns y and its derivatives with respect to t, of shape `(1 + order, batch, numbers)`.
     """
     lines = [tf.roll(x, 1, axis=0) - x for x in points.moving]
 

@@ -40,8 +40,8 @@ class Paths:
             row: A gradient, None, or the error that TensorFlow raised instead.
             order: The order of the derivative.
             like: A tensor of the shape of the zeros.
-            output: The place of the output.
-            inputs: The places of the inputs with respect to which it is differentiated.
+            output: The index of the output.
+            inputs: The indices of the inputs with respect to which it is differentiated.
 
         Raises:
             LostError: If there is no gradient, but a path leads from the inputs to the output.
@@ -72,9 +72,9 @@ class Paths:
         )
 
     def _read(self, function: Callable, *arguments: Any) -> float | None:
-        """Returns what a function reads from the operations, None if there is no trace.
+        """Returns the result of a function of the traced operations, None if there is no trace.
 
-        The operations are those for inputs of these shapes: others may lead to other operations.
+        The operations are those for inputs of these shapes; other shapes may have others.
         """
         if not self.traces.exist(self.points):
             return None
@@ -83,7 +83,7 @@ class Paths:
     def _is_zero(self, order: int, output: int, inputs: Sequence[int]) -> bool:
         """Returns whether a derivative for which tapes return None is known to be 0."""
         smoothness = self._smoothness()
-        # Tapes may also return None where a gradient is stopped or declared.
+        # Tapes also return None if a gradient is stopped or declared.
         if smoothness is not None and smoothness >= order and self.are_right(max(order, 2)):
             return True
         try:

@@ -53,7 +53,7 @@ def derivatives(
             derivative. `"jet"` is Taylor mode: one forward pass carries all orders through
             the operations that TensorFlow traces, and differentiates the function that they
             compute. `"auto"` uses the faster engine, and Taylor mode if TensorFlow is known
-            to have no gradient or a wrong one, as for bilinear images, or for `ops.prod` at
+            to have no gradient or a wrong one, as for bilinear resizing, or for `ops.prod` at
             factors of 0. For up to 32 numbers per sample it also does so if the next order is
             lost or wrong, since a loss of derivatives needs it; for more numbers, such a loss
             raises an error. A model that cannot be traced, or an operation without a rule, is
@@ -161,7 +161,7 @@ def jacobian(
     batch_size: int | None = None,
     verify: bool = False,
 ) -> Any:
-    """Returns the first derivatives of all outputs by all inputs.
+    """Returns the first derivatives of all outputs with respect to all inputs.
 
     Args:
         model: A Keras model or layer, or a function of tensors. Its outputs may have any
@@ -210,7 +210,7 @@ def hessian(
     batch_size: int | None = None,
     verify: bool = False,
 ) -> Any:
-    """Returns the second derivatives of all outputs by all pairs of inputs.
+    """Returns the second derivatives of all outputs with respect to all pairs of inputs.
 
     Args:
         model: A Keras model or layer, or a function of tensors. Its outputs may have any

@@ -21,7 +21,7 @@ from keras_smooth.differentiation.multi_indices import MultiIndex, of_order
 
 # Pairs of a multi-index and its coefficient.
 Form = tuple[tuple[MultiIndex, float], ...]
-# A direction: the places of the numbers that it moves, and how far.
+# A direction: pairs of an axis and the step along it.
 Steps = tuple[tuple[int, float], ...]
 # Eigenvalues below this fraction of the largest one count as 0.
 _NEGLIGIBLE = 1e-14
@@ -32,9 +32,9 @@ class Term:
     """A term of a form: a row of an entry of the jets of a pass, times a factor.
 
     Args:
-        number: The number of the pass.
-        order: The order of the entry, 0 for the value itself.
-        row: The place of the direction, or of the sum over directions.
+        number: The index of the pass.
+        order: The order of the entry, 0 for the primal.
+        row: The index of the direction, or of the sum over directions.
         factor: The factor.
     """
 
@@ -111,7 +111,7 @@ def passes_for(dim: int, forms: tuple[Form, ...]) -> Passes:
     """Returns the passes for forms, with as few values through the model as possible.
 
     Args:
-        dim: Number of numbers in a sample.
+        dim: Size of a sample.
         forms: Forms of any orders, one of which is above 0.
     """
     sums = along_directions(forms)
@@ -123,7 +123,7 @@ def passes_for(dim: int, forms: tuple[Form, ...]) -> Passes:
         _passes_of_groups(dim, groups, forms, sums)
         for groups in _divisions(orders, sorted(set(orders.values()), reverse=True))
     ]
-    # With as many values, more passes cost less: their orders are lower, and XLA computes y once.
+    # For equal numbers of values, more passes cost less: orders are lower, and XLA shares y.
     return min(candidates, key=lambda each: (each.num_entries, -len(each.passes)))
 
 
@@ -134,9 +134,9 @@ def _divisions(orders: dict[Steps, int], levels: list[int]) -> Iterator[list]:
         orders: The order that each direction needs.
         levels: The distinct orders, from high to low.
     """
-    for number in range(len(levels)):
-        for rest in itertools.combinations(levels[1:], number):
-            ends = zip([levels[0], *rest], [*rest, 0])
+    for num_lower in range(len(levels)):
+        for lower in itertools.combinations(levels[1:], num_lower):
+            ends = zip([levels[0], *lower], [*lower, 0])
             yield [
                 (highest, [v for v, order in orders.items() if below < order <= highest])
                 for highest, below in ends
@@ -148,7 +148,7 @@ def _order(form: Form) -> int:
 
 
 def along_directions(forms: Sequence[Form]) -> list[dict[Steps, float]]:
-    """Returns the weights of the directions along which the derivatives sum up to each form."""
+    """Returns each form as a weighted sum of derivatives along directions."""
     short_sums = [_short_sum(form) for form in forms]
     shared = shared_directions(
         index
@@ -170,7 +170,7 @@ def along_directions(forms: Sequence[Form]) -> list[dict[Steps, float]]:
 
 
 def _sum_of_partials(form: Form, shared: Mapping) -> dict[Steps, float]:
-    """Returns a form from the sums of its partial derivatives along shared directions."""
+    """Returns a form as the sum of its partial derivatives, each along shared directions."""
     weights: dict[Steps, Any] = {}
     for index, coefficient in form:
         for direction, weight in shared[index].items():
@@ -179,7 +179,7 @@ def _sum_of_partials(form: Form, shared: Mapping) -> dict[Steps, float]:
 
 
 def _short_sum(form: Form) -> dict[Steps, float] | None:
-    """Returns a form as a sum along fewer directions than its partial derivatives need, or None."""
+    """Returns a form along fewer directions than its partial derivatives need, or None."""
     order = _order(form)
     if not order:
         return {}
@@ -202,7 +202,7 @@ def _along_coefficients(form: Form, axes: list[int]) -> SumOfPowers | None:
 
 
 def _eigenvectors(form: Form, axes: list[int]) -> SumOfPowers | None:
-    """Returns a form of order 2 along eigenvectors: as many as its matrix has rank."""
+    """Returns a form of order 2 along the eigenvectors of its matrix with eigenvalues not 0."""
     if all(i == j for (i, j), _ in form):
         return None
     matrix = np.zeros((len(axes), len(axes)))
@@ -211,22 +211,22 @@ def _eigenvectors(form: Form, axes: list[int]) -> SumOfPowers | None:
         matrix[pair] += float(coefficient) / 2
         matrix[pair[::-1]] += float(coefficient) / 2
     values, vectors = np.linalg.eigh(matrix)
-    counts = np.abs(values) > _NEGLIGIBLE * np.abs(values).max()
-    return vectors.T[counts], values[counts]
+    is_nonzero = np.abs(values) > _NEGLIGIBLE * np.abs(values).max()
+    return vectors.T[is_nonzero], values[is_nonzero]
 
 
 def _squared_laplacian(form: Form, axes: list[int]) -> SumOfPowers | None:
     """Returns a form of order 4 that is a multiple of the biharmonic operator, else None."""
     pairs = itertools.combinations_with_replacement(axes, 2)
     factor = form[0][1] * (1 if len(set(form[0][0])) == 1 else 0.5)
-    wanted = {(i, i, j, j): factor * (1 if i == j else 2) for i, j in pairs}
-    if dict(form) != wanted:
+    expected = {(i, i, j, j): factor * (1 if i == j else 2) for i, j in pairs}
+    if dict(form) != expected:
         return None
     directions, weights = squared_laplacian(len(axes))
     return directions, factor * weights
 
 
-# By the order of a form.
+# Functions for `_short_sum`, by the order of a form.
 _SHORT_SUMS = {1: _along_coefficients, 2: _eigenvectors, 4: _squared_laplacian}
 
 
@@ -236,7 +236,7 @@ def _passes_of_groups(
     """Returns a pass for each group of directions, and the terms of each form.
 
     Args:
-        dim: Number of numbers in a sample.
+        dim: Size of a sample.
         groups: Pairs of an order and directions.
         forms: The forms.
         sums: The weights of the directions of each form.
@@ -254,20 +254,20 @@ def _passes_of_groups(
         highest = [
             i for i, each in enumerate(weights_of) if each and _order(forms[i]) == order
         ]
-        sum_rows = {place: row for row, place in enumerate(highest)}
+        sum_rows = {index: row for row, index in enumerate(highest)}
         if order == 1 or len(highest) >= len(group):
             sum_rows = {}
-        for place, form in enumerate(forms):
-            rows = {sum_rows[place]: 1.0} if place in sum_rows else weights_of[place]
-            terms[place] += [Term(number, _order(form), *each) for each in rows.items()]
-        weights = _dense_array([weights_of[place] for place in sum_rows], len(group))
+        for index, form in enumerate(forms):
+            rows = {sum_rows[index]: 1.0} if index in sum_rows else weights_of[index]
+            terms[index] += [Term(number, _order(form), *each) for each in rows.items()]
+        weights = _dense_array([weights_of[index] for index in sum_rows], len(group))
         directions = _dense_array(map(dict, group), dim)
         passes.append(Pass(directions, order, weights if sum_rows else None))
     return Passes(tuple(passes), tuple(map(tuple, terms)))
 
 
 def _dense_array(rows: Iterable[dict[int, float]], size: int) -> np.ndarray:
-    """Returns a dense array from the places and values of the nonzero numbers of each row."""
+    """Returns a dense array from the columns and values of the nonzero numbers of each row."""
     rows = list(rows)
     array = np.zeros((len(rows), size))
     for row, entries in zip(array, rows):

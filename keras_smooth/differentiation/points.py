@@ -1,4 +1,4 @@
-"""Points: the inputs of a model, some of which move while the others are held fixed."""
+"""Points: the inputs of a model. Derivatives are with respect to those that move."""
 
 import dataclasses
 import functools
@@ -22,13 +22,13 @@ _SEED = (3, 5)
 
 @dataclasses.dataclass(frozen=True)
 class Points:
-    """Inputs of a model, some of which move, while the others are held fixed.
+    """Inputs of a model, some of which move; derivatives are with respect to these.
 
     Args:
         x: All inputs, tensors in the structure that the model accepts.
-        places: The places of the moving inputs among the flat inputs.
+        places: The indices of the moving inputs among the flat inputs.
         single: Whether derivatives have no structure of inputs, since one tensor moves.
-        names: The keys, names or places in x of the moving inputs.
+        names: The keys, names or indices in x of the moving inputs.
     """
 
     x: object
@@ -42,11 +42,11 @@ class Points:
 
     @property
     def moving(self) -> list[tf.Tensor]:
-        return [self.flat[place] for place in self.places]
+        return [self.flat[i] for i in self.places]
 
     @property
     def dims(self) -> list[int]:
-        """The number of numbers in a sample of each moving input."""
+        """The size of a sample of each moving input."""
         sizes = [tensor.shape[1:].num_elements() for tensor in self.moving]
         if None in sizes:
             raise ValueError(
@@ -72,8 +72,8 @@ class Points:
     def flat_with(self, values: Sequence) -> list:
         """Returns the flat inputs with other values of the moving inputs."""
         flat = list(self.flat)
-        for place, value in zip(self.places, values, strict=True):
-            flat[place] = value
+        for i, value in zip(self.places, values, strict=True):
+            flat[i] = value
         return flat
 
     def x_with(self, values: Sequence) -> Any:
@@ -85,7 +85,7 @@ class Points:
         return dataclasses.replace(self, x=keras.tree.pack_sequence_as(self.x, list(flat)))
 
     def moving_only(self, inputs: Sequence[int]) -> "Points":
-        """Returns the same points, of which only some of the moving inputs move."""
+        """Returns the same points, with only some of the moving inputs still moving."""
         return dataclasses.replace(
             self,
             places=tuple(self.places[i] for i in inputs),
@@ -99,8 +99,8 @@ def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:
     Args:
         model: Model, layer or function.
         x: One array of points, or a list, tuple or dict of arrays.
-        wrt: The name or place of the input that moves, or a list of them; None is all
-            that hold floats.
+        wrt: The name or index of the input that moves, or a list of these; None is all
+            inputs that hold floats.
 
     Raises:
         TypeError: If the model cannot be called, or an input that moves holds no floats.
@@ -110,19 +110,19 @@ def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:
     checked_inputs.check_callable(model)
     checked_inputs.check_not_quantized(model)
     inputs = checked_inputs.inputs(model, x)
-    places = _places(inputs, wrt)
-    tensors = _cast(model, inputs, places)
+    moving = _moving_indices(inputs, wrt)
+    tensors = _cast(model, inputs, moving)
     nested = checked_inputs.is_structure(x)
-    names = [inputs[place].name for place in places]
+    names = [inputs[i].name for i in moving]
     return Points(
         x=checked_inputs.packed_as(x, tensors),
-        places=places,
+        places=moving,
         single=not nested or isinstance(wrt, (str, int)),
         names=tuple(names) if nested else (0,),
     )
 
 
-def _places(inputs: list[Input], wrt: Any) -> tuple[int, ...]:
+def _moving_indices(inputs: list[Input], wrt: Any) -> tuple[int, ...]:
     """Returns the indices of the moving inputs, in the order of x."""
     if wrt is None:
         # Integers are an error if a model expects floats, but a function may expect them.
@@ -130,7 +130,7 @@ def _places(inputs: list[Input], wrt: Any) -> tuple[int, ...]:
         chosen = [i for i, each in enumerate(inputs) if each.expects_floats and moving[i]]
     else:
         several = isinstance(wrt, (list, tuple, set, frozenset))
-        chosen = [_place(inputs, name) for name in (wrt if several else [wrt])]
+        chosen = [_index_of(inputs, name) for name in (wrt if several else [wrt])]
         if not chosen or len(set(chosen)) < len(chosen):
             words = "must name each input once, at least one"
             raise ValueError(f"`wrt` {words}; received {shown(wrt)}.")
@@ -140,22 +140,22 @@ def _places(inputs: list[Input], wrt: Any) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
-def _place(inputs: list[Input], name: Any) -> int:
+def _index_of(inputs: list[Input], name: Any) -> int:
     """Returns the index of an input from its name or index."""
     if isinstance(name, str):
-        return _place_of_name(inputs, name)
+        return _index_of_name(inputs, name)
     try:
-        place = operator.index(name)
+        index = operator.index(name)
     except TypeError:
         words = "`wrt` must be names or places of inputs"
         raise TypeError(f"{words}, received {shown(name)}.") from None
-    if isinstance(name, bool) or not 0 <= place < len(inputs):
+    if isinstance(name, bool) or not 0 <= index < len(inputs):
         raise ValueError(_no_input_message(inputs, name))
-    return place
+    return index
 
 
-def _place_of_name(inputs: list[Input], name: str) -> int:
-    """Returns the place of an input by its key in x, or else by the name of its tensor."""
+def _index_of_name(inputs: list[Input], name: str) -> int:
+    """Returns the index of an input from its key in x, or else from the name of its tensor."""
     keys = [each.name for each in inputs]
     names = [getattr(each.expected, "name", None) for each in inputs]
     for known in (keys, names):
@@ -189,16 +189,16 @@ def _no_floats_message(each: Input) -> str:
 
 def _cast(model: Callable, inputs: list[Input], moving: Sequence[int]) -> list[tf.Tensor]:
     """Returns the tensors, with floats cast to the dtype of the model's weights."""
-    dtype, places = weights_dtype(model), set(moving)
+    dtype, to_cast = weights_dtype(model), set(moving)
     if dtype is None:
         # The widest dtype of the moving inputs is used for all of them.
         dtype = max((inputs[i].tensor.dtype for i in moving), key=lambda each: each.size)
     else:
-        places = {
+        to_cast = {
             i for i, each in enumerate(inputs) if each.is_float and each.expects_floats
         }
     return [
-        tf.cast(each.tensor, dtype) if i in places else each.tensor
+        tf.cast(each.tensor, dtype) if i in to_cast else each.tensor
         for i, each in enumerate(inputs)
     ]
 
@@ -211,7 +211,7 @@ def weights_dtype(model: Callable) -> str | None:
 
 
 def sample_axes(point: tf.Tensor) -> tuple[int, ...]:
-    """Returns the axes that one derivative appends: none if a sample is one number."""
+    """Returns the sizes of the axes that one derivative appends: none for one number."""
     return () if math.prod(point.shape[1:]) == 1 else tuple(point.shape[1:])
 
 
@@ -249,13 +249,13 @@ def checked_directions(
 
     Raises:
         TypeError: If a direction holds no real numbers.
-        ValueError: If it has the structure or shape of no input.
+        ValueError: If its structure or shape does not fit the moving inputs.
     """
     if points.single:
         return (_direction(name, "x", points.moving[0], direction),)
     like, pairs = points.structured(points.moving), []
     try:
-        # This collects pairs in the order of the moving inputs.
+        # Collect pairs in the order of the moving inputs.
         keras.tree.map_structure_up_to(
             like, lambda x, v: pairs.append((x, v)), like, direction
         )

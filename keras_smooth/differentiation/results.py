@@ -57,7 +57,7 @@ def in_shape_of_x(name: str, general: str, evaluation: Evaluation, verify: bool)
         name: The name of the operator.
         general: The name of the operator for more output numbers.
         evaluation: The evaluation of y and the derivatives.
-        verify: Whether they are verified.
+        verify: Whether to verify them.
 
     Raises:
         ValueError: If there are more output numbers.
@@ -91,7 +91,7 @@ def _advise_if_not_finite(
     """
     if not tf.executing_eagerly():
         return None
-    # Tapes of the user do not record this. A sum is not finite if one of its terms is not.
+    # The user's tapes must not record this. A sum is finite only if all of its terms are.
     with tf.init_scope():
         sums = map(tf.reduce_sum, filter(calls.is_float, keras.tree.flatten(values[1:])))
         if all(bool(tf.math.is_finite(each)) for each in sums):
@@ -104,10 +104,10 @@ def _advise_if_not_finite(
     order = min((k for k, samples in lost.items() if samples.any()), default=None)
     if order is None:
         return None
-    place = _first_place(evaluation, order, int(np.argmax(lost[order])))
+    location = _first_location(evaluation, order, int(np.argmax(lost[order])))
     return (
         f"{evaluation.traces.name}: y is finite, but its derivatives of order {order} are not, "
-        f"at {lost[order].sum()} of {counted(len(is_finite), 'sample')}{place}. "
+        f"at {lost[order].sum()} of {counted(len(is_finite), 'sample')}{location}. "
         "keras_smooth.audit(model, x) examines what models compute there."
     )
 
@@ -118,8 +118,8 @@ def _are_finite(structure: Any) -> np.ndarray:
     return np.isfinite(calls.float64_rows(floats)).all(axis=1)
 
 
-def _first_place(evaluation: Evaluation, order: int, sample: int) -> str:
-    """Returns words for the first operation whose derivatives of a sample are not finite, or ""."""
+def _first_location(evaluation: Evaluation, order: int, sample: int) -> str:
+    """Returns text about the first operation with derivatives that are not finite, or ""."""
     points, operations = evaluation.points, []
 
     def watch(operation: tf.Operation, inputs: list) -> None:
@@ -127,7 +127,7 @@ def _first_place(evaluation: Evaluation, order: int, sample: int) -> str:
             if isinstance(value, Jet) and not operations and not _is_finite(value):
                 operations.append(tensor.op)
 
-    # The model may need another number of samples, or an operation has no derivative.
+    # The model may not accept one sample, or an operation may have no rule.
     with contextlib.suppress(Exception):
         one_sample = points.at([tf.gather(x, [sample]) for x in points.flat])
         directions = [v[None] for v in random_directions(one_sample, _SEED)]

@@ -59,7 +59,7 @@ def _entries(order: int) -> tuple[tuple[str, int], ...]:
 
 
 def along_each(vectors: tf.Tensor, order: int) -> Task:
-    """Returns the task of y and its derivatives of one order along directions of all samples.
+    """Returns the task of y and its derivatives of one order along shared directions.
 
     Args:
         vectors: Tensor of shape `(directions, numbers of a sample)`.
@@ -106,9 +106,9 @@ def forms(
     Args:
         wanted: The forms.
         words: Their names.
-        dim: Number of numbers in a sample.
-        jets_are_faster: As for a task; None compares the number of values of jets with the
-            sweeps of tapes.
+        dim: Size of a sample.
+        jets_are_faster: As for `Task`; None compares the number of values that jets carry
+            with the reverse sweeps of tapes.
     """
     wanted = tuple(wanted)
 

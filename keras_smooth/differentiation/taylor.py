@@ -89,7 +89,7 @@ def derivatives(propagate: Callable, points: Points, *, order: int) -> tuple:
 
 
 def forms(propagate: Callable, points: Points, *, wanted: tuple[Form, ...]) -> tuple:
-    """Returns y and sums of partial derivatives."""
+    """Returns y and the values of forms, which are sums of partial derivatives."""
     passes = passes_for(sum(points.dims), wanted)
     jets = [
         propagate(points, _rays(each.directions, points), each.order, sums=each.sums)
@@ -135,7 +135,7 @@ def hessian_vector_product(
 ) -> tuple:
     """Returns y and the Hessian times one direction for each sample.
 
-    The derivative by an axis e and along v is a quarter of the difference of the second
+    The derivative along an axis e and along v is a quarter of the difference of the second
     derivatives along e + v and e - v.
     """
     dim = sum(points.dims)
@@ -176,17 +176,17 @@ def _partials(jet: Jet, plan: Passes, k: int) -> tf.Tensor:
     if dim == 1:
         return jet.entry(k)
     unique = tf.tensordot(tf.constant(plan.table(k), jet.dtype), jet.entry(k), axes=1)
-    return tf.gather(unique, _places_of_partials(dim, k), axis=0)
+    return tf.gather(unique, _indices_of_partials(dim, k), axis=0)
 
 
 def _split_by_input(full: tf.Tensor, jet: Jet, points: Points, k: int) -> Any:
-    """Returns partial derivatives by input, with the axes of the inputs after those of y.
+    """Returns partial derivatives for each input, with the axes of the inputs after those of y.
 
     Args:
         full: Tensor of shape `(d^k, batch, ...)` for d numbers in all moving inputs together.
         jet: The jet of y.
         points: The inputs.
-        k: Order.
+        k: Order of the derivatives.
     """
     dims, rank = points.dims, jet.primal.shape.rank
     shape = sizes_from(jet.primal, 0)
@@ -207,8 +207,8 @@ def _split_by_input(full: tf.Tensor, jet: Jet, points: Points, k: int) -> Any:
 
 
 @functools.cache
-def _places_of_partials(dim: int, k: int) -> np.ndarray:
-    """Returns the place of the partial derivative by each ordered tuple of k axes."""
+def _indices_of_partials(dim: int, k: int) -> np.ndarray:
+    """Returns the index of the partial derivative of each ordered tuple of k axes."""
     index = {axes: i for i, axes in enumerate(of_order(dim, k))}
     ordered = itertools.product(range(dim), repeat=k)
     return np.array([index[tuple(sorted(axes))] for axes in ordered], dtype=np.int32)

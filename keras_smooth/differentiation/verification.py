@@ -77,19 +77,19 @@ class Verification(ShownAsTable):
 
     The comparison uses no automatic differentiation, but polynomials through values of the
     model near each point, at several distances, in float64 if the model can compute in it.
-    Every sample and output has its own limit, from the size of that derivative. If y is so
-    large that its rounding leaves less than two digits of a derivative, this is not verified,
-    and the table says so. If the next lower derivative jumps on the lines from each point to the
+    Every sample and output has its own limit, from the size of that derivative. A derivative
+    is not verified if y is so large that its rounding leaves less than two digits; the table
+    then says so. If the next lower derivative jumps on the lines from each point to the
     next, which derivatives at the points do not show, there is a warning. `print` and notebooks
-    show a table. It is the attribute `verification` of the results of `derivatives` and
-    `directional`, and of each tensor that `gradient`, `jacobian`, `hessian` and `laplacian`
-    return. What you compute from these, as `-forces`, is a new tensor without it.
+    show a table. The results of `derivatives` and `directional`, and each tensor that
+    `gradient`, `jacobian`, `hessian` and `laplacian` return, have this object as the attribute
+    `verification`. A tensor that you compute from them, such as `-forces`, does not have it.
 
     Args:
-        engine: `"jet"` or `"tape"`, which computed the derivatives.
+        engine: The engine that computed the derivatives, `"jet"` or `"tape"`.
         dtype: The dtype in which the model computes.
         num_points: The number of points, all of which were compared.
-        agreements: One for each derivative.
+        agreements: The `Agreement` of each derivative.
 
     Example:
 
@@ -161,7 +161,7 @@ def _verdict(row: Agreement, dtype: str) -> str:
     return f"the differences have an error of {row.error:.1e} at point {row.worst}"
 
 
-# The advice for other dtypes and for float64.
+# The advice for dtypes below float64, and for float64.
 _REMEDIES = (
     "use float64",
     "y varies too little compared with its size; subtract a constant from y",
@@ -200,7 +200,7 @@ def compared(evaluation: Evaluation, values: tuple) -> Verification:
 
     Args:
         evaluation: The evaluation.
-        values: The derivatives, which it returned as its result.
+        values: The derivatives that it returned as its result.
     """
     return _Reference(evaluation).compared(evaluation.engine, values)
 
@@ -231,10 +231,10 @@ def verified_result(evaluation: Evaluation) -> VerifiedDerivatives:
 def check_without_trace(evaluation: Evaluation) -> None:
     """Compares derivatives of a function that TensorFlow cannot trace with differences.
 
-    Nested tapes have computed them, and no operations show whether they are right.
+    Nested tapes have computed them, and without a trace it is not known whether they are right.
 
     Raises:
-        TypeError: If they differ, and Python computes unseen by tapes, for example with NumPy.
+        TypeError: If they differ and Python computes with values, as NumPy does.
     """
     if not evaluation.traces.hides_values(evaluation.points):
         if not evaluation.traces.exist(evaluation.points):
@@ -260,7 +260,7 @@ def _advise_on_tapes(model: Callable, evaluation: Evaluation) -> str | None:
 
 def _wrong_on_a_line(evaluation: Evaluation) -> str | None:
     """Returns words for the first derivative along one direction that is wrong at some points."""
-    # From the whole range of points: values may be hidden beyond a threshold only.
+    # From the whole range of points, since Python may compute with values in one branch only.
     num_points = int(evaluation.points.flat[0].shape[0])
     chosen = np.unique(
         np.linspace(0, num_points - 1, min(num_points, _MAX_COMPARED)).astype(int)
@@ -287,14 +287,14 @@ def _wrong_on_a_line(evaluation: Evaluation) -> str | None:
 @advice
 def _advise_on_kinks(model: Callable, evaluation: Evaluation) -> str | None:
     """Returns a warning of kinks between the points, which a comparison at points does not show."""
-    traces, jumping = evaluation.traces, evaluation.order - 1
+    traces, jump_order = evaluation.traces, evaluation.order - 1
     points = evaluation.points.at(
         [x[: evaluation.batch_size] for x in evaluation.points.flat]
     )
-    kinds = kinks.rough_kinds(traces, points, jumping)
-    if not kinds or not kinks.lie_between(traces, points, jumping):
+    kinds = kinks.rough_kinds(traces, points, jump_order)
+    if not kinds or not kinks.lie_between(traces, points, jump_order):
         return None
-    jumps = f"the derivative of order {jumping} jumps" if jumping else "y jumps"
+    jumps = f"the derivative of order {jump_order} jumps" if jump_order else "y jumps"
     return (
         f"{getattr(model, 'name', 'The function')} contains operations with kinks "
         f"({', '.join(kinds)}), and {jumps} between the points. At the points the derivatives "
@@ -316,9 +316,9 @@ def _result_that_agrees(evaluation: Evaluation) -> VerifiedDerivatives:
     lost: ValueError | None = None
     for candidate in evaluation.candidates():
         try:
-            # The reference begins with the same state of a recurrent layer.
+            # The reference must begin with the same state of recurrent layers.
             values = calls.without_side_effects(candidate.result)
-        # The other engine may compute a derivative that this one has lost.
+        # The other engine may compute a derivative that this one loses.
         except ValueError as error:
             lost = lost or error
             continue
@@ -348,7 +348,7 @@ class _Reference:
     """The derivatives of an evaluation from differences of the model, with their errors.
 
     The model is evaluated in float64 if it can compute in it. Then the engine runs in float64 as
-    well and is compared with the differences, and its own numbers with those in float64.
+    well, and the differences are compared with its numbers in both dtypes.
     """
 
     def __init__(self, evaluation: Evaluation):
@@ -384,7 +384,7 @@ class _Reference:
             try:
                 finer = dataclasses.replace(self.finer, engine=engine)
                 return list(map(calls.float64_rows, finer.result()))
-            # A gradient of the user can raise any error in float64.
+            # A custom gradient can raise any error in float64.
             except Exception:
                 self.finer, self.measured = None, _measured_derivatives(self.evaluation)
         return [None] * len(self.measured)

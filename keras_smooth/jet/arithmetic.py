@@ -42,8 +42,8 @@ class Jet:
             instead. Only for collapsed jets of order 2. None if the series holds the
             directions themselves.
         weights: Weights of the directions in the sums of a collapsed jet, an array of shape
-            `(sums, directions)`. The first axis of the last entry then has one place for each
-            sum. None is one sum in which all weights are 1.
+            `(sums, directions)`. The first axis of the last entry is then that of the sums.
+            None is one sum in which all weights are 1.
 
     Example:
 
@@ -74,7 +74,7 @@ class Jet:
 
     @property
     def order(self) -> int:
-        """The number of derivatives that it carries."""
+        """The number of derivatives."""
         return len(self.series)
 
     @property
@@ -144,9 +144,9 @@ class Jet:
         """Returns the jet with fewer curves if that saves work.
 
         If there are more than twice as many straight lines as numbers in a sample, and all
-        samples share them, they are composed of one unit direction for each number. For a
-        Laplacian with d directions, a first layer that is narrower than x then costs its
-        width, not d.
+        samples share them, they become combinations of one unit direction for each number.
+        For a Laplacian along d directions, the costs after a first layer that is narrower
+        than d / 2 grow with its width, not with d.
         """
         size = math.prod(self.shape[1:]) if None not in self.shape[1:] else 0
         if not self._has_shared_lines() or self._num_curves <= 2 * size or not size:
@@ -178,7 +178,7 @@ class Jet:
             order: The number of the derivative, 1 or more.
 
         Returns:
-            A tensor of shape `(directions, batch, ...)`.
+            A tensor of shape `(lead(order), batch, ...)`.
         """
         value = self.unframed().series[order - 1]
         shape = tf.concat([[self.lead(order)], tf.shape(self.primal)], axis=0)
@@ -215,7 +215,7 @@ class Jet:
 def inner_sum(
     x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multiply
 ) -> Entry:
-    """Returns the sum of those terms of entry k that are products of lower entries.
+    """Returns the sum of the terms of entry k that are products of lower entries.
 
     If entry k is collapsed, it is also the sum over the directions.
 
@@ -225,12 +225,12 @@ def inner_sum(
         terms: Triples of two entries and a factor.
         product: The product of two entries.
     """
-    last = x.collapsed and k == x.order
-    if last and x.frame:
+    is_last = x.collapsed and k == x.order
+    if is_last and x.frame:
         known = (term for term in terms if term[0] is not None)
         terms = [(a, x.frame.times_metric(b), scale) for a, b, scale in known]
     sum_ = total(times(a, b, scale, product) for a, b, scale in terms)
-    if not last or sum_ is None:
+    if not is_last or sum_ is None:
         return sum_
     return sum_over_directions(sum_, None if x.frame else x.weights)
 
@@ -244,7 +244,7 @@ def inner_leibniz(
 
 
 def as_jets(*xs: Any) -> list[Jet]:
-    """Returns jets and constants as jets along the same curves. Entries of a constant are 0."""
+    """Returns jets and constants as jets along the same curves; constants have a series of 0."""
     jets = [x for x in xs if isinstance(x, Jet)]
     if not jets:
         received = ", ".join(type(x).__name__ for x in xs)
@@ -327,15 +327,15 @@ def lifted_joint(exact: Any, lift: Callable, xs: Sequence) -> Jet:
 
     Args:
         exact: The value of the function at the points.
-        lift: `lift(*values)` applies the function to an entry of each argument. Each has the
-            axis of directions in front.
+        lift: `lift(*values)` applies the function to an entry of each argument, with the axis
+            of directions in front.
         xs: Jets and constants, at least one jet.
     """
     jets, series = as_jets(*xs), []
     for values in zip(*(x.series for x in jets)):
         lead = max((value.shape[0] for value in values if value is not None), default=0)
-        whole = (full_entry(*pair, lead) for pair in zip(jets, values))
-        series.append(lift(*whole) if lead else None)
+        full = (full_entry(*pair, lead) for pair in zip(jets, values))
+        series.append(lift(*full) if lead else None)
     return jets[0].like(exact, series)
 
 
@@ -345,7 +345,7 @@ def primal(x: Any) -> Any:
 
 
 def map_entries(x: Jet, y: Any, function: Callable) -> Jet:
-    """Returns the jet with primal y whose series is a function of each entry of x, None for 0."""
+    """Returns the jet with primal y and a function of each entry of x that is not None."""
     return x.like(y, [None if value is None else function(value) for value in x.series])
 
 
@@ -356,8 +356,8 @@ def full_entry(x: Any, value: Entry, lead: int) -> tf.Tensor:
     if value is not None and value.shape.is_fully_defined() and value.shape == size:
         return value
     shape = tf.concat([[lead], tf.shape(like)], axis=0)
-    whole = tf.zeros(shape, like.dtype) if value is None else tf.broadcast_to(value, shape)
-    return tf.ensure_shape(whole, size)
+    full = tf.zeros(shape, like.dtype) if value is None else tf.broadcast_to(value, shape)
+    return tf.ensure_shape(full, size)
 
 
 def bilinear(function: Callable, x: Any, y: Any) -> Jet:

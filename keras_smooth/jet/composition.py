@@ -23,7 +23,7 @@ from keras_smooth.jet.entries import Entry, times, total
 
 
 def elementwise(function: Callable[[Jet], Jet], x: Jet) -> Jet:
-    """Applies an elementwise function to a jet; many directions share its derivatives.
+    """Applies an elementwise function, with its derivatives computed once for all directions.
 
     Args:
         function: A function of a jet that works element by element.
@@ -77,7 +77,7 @@ def _composed(primal: tf.Tensor, slopes: Sequence[Entry], x: Jet) -> Jet:
 
 
 def _bell_polynomials(x: Jet) -> dict[tuple[int, int], Entry]:
-    """Returns B_(n, k) of the series by (n, k). It is collapsed if entry n is.
+    """Returns the polynomials B_(n, k) by (n, k), summed over directions if entry n is.
 
     B_(n, k) = sum_i binomial(n - 1, i - 1) x_i B_(n - i, k - 1), B_(n, 1) = x_n.
     """
@@ -100,7 +100,7 @@ def line(points: Any, order: int = 2) -> Jet:
 
     Args:
         points: Array of floats of shape `(batch, ...)`.
-        order: Number of derivatives that it carries.
+        order: Number of derivatives.
 
     Returns:
         Jet of the shape of `points` along one direction.

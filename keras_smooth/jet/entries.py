@@ -40,18 +40,18 @@ def sum_over_directions(value: AlongDirections, weights: np.ndarray | None) -> S
 
 
 def _weighted_sum(value: AlongDirections, row: np.ndarray) -> OneSum:
-    """Returns one weighted sum over the directions, with an axis of size 1 in their place."""
-    places = np.flatnonzero(row)
+    """Returns one weighted sum over the directions, whose axis then has size 1."""
+    columns = np.flatnonzero(row)
     # Directions of weight 0 are left out, since their entries may be NaN.
-    if len(places) == 1:
-        value = value[places[0], None]
-    elif len(places) < len(row):
-        value = tf.gather(value, places)
-    row = row[places]
+    if len(columns) == 1:
+        value = value[columns[0], None]
+    elif len(columns) < len(row):
+        value = tf.gather(value, columns)
+    row = row[columns]
     if (row != 1.0).any():
         shape = (-1, *[1] * (value.shape.rank - 1))
         value = value * tf.reshape(tf.constant(row, value.dtype), shape)
-    return tf.reduce_sum(value, axis=0, keepdims=True) if len(places) > 1 else value
+    return tf.reduce_sum(value, axis=0, keepdims=True) if len(columns) > 1 else value
 
 
 def apply_folded(function: Callable, *values: Entry) -> Entry:

@@ -1,4 +1,4 @@
-"""Directions that are composed of fewer curves."""
+"""Directions as linear combinations of fewer curves."""
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +22,7 @@ class Frame:
 
     Args:
         matrix: Tensor of shape `(directions, curves)`.
-        weights: Weights of the directions in the sum; None is 1 for each.
+        weights: Weights of the directions, a factor inside of the sums; None is 1 for each.
     """
 
     def __init__(self, matrix: DirectionMatrix, weights: np.ndarray | None = None) -> None:
@@ -36,11 +36,11 @@ class Frame:
         self.metric = tf.matmul(matrix, weighted, transpose_a=True)
 
     def to_directions(self, value: AlongCurves) -> AlongDirections:
-        """Returns the entries of the directions, from those of the curves."""
+        """Returns an entry along the directions, from that along the curves."""
         return _combine(self.matrix, value)
 
     def times_metric(self, value: AlongCurves | None) -> AlongCurves | None:
-        """Returns matrix^T matrix times an entry: its factor in the sum over the directions."""
+        """Returns matrix^T diag(weights) matrix times an entry, for the sum over directions."""
         return None if value is None else _combine(self.metric, value)
 
 

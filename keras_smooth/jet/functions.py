@@ -19,7 +19,7 @@ from keras_smooth.jet.entries import Entry, minus, times, total
 
 
 def _square_entry(x: Jet, a: Sequence, k: int) -> Entry:
-    """Returns entry k of the square of a series, which needs half the terms of a product."""
+    """Returns entry k of the square of a series, with half as many terms as a product."""
     terms = [(a[j], a[k - j], 2 * math.comb(k, j)) for j in range(1, (k + 1) // 2)]
     if k % 2 == 0:
         terms.append((a[k // 2], a[k // 2], math.comb(k, k // 2)))
@@ -39,7 +39,7 @@ def solve(x: Jet, primal: tf.Tensor, slope: Callable) -> Jet:
     Args:
         x: Argument of the function.
         primal: Value of the function at the point.
-        slope: `slope(y, k)` gives entry k of w from the entries 0 .. k of y.
+        slope: `slope(y, k)` returns entry k of w from the entries 0 .. k of y.
 
     Returns:
         Jet of the shape of `x`.

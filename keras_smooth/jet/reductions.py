@@ -1,4 +1,4 @@
-"""Functions that mix the entries of a sample: sums of exponentials and their ratios."""
+"""Functions along the axes of a sample: softmax and related functions, and products."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def softmax(x: Jet, axis: Axes = -1) -> Jet:
 
     Args:
         x: Jet of shape `(batch, ...)`.
-        axis: Over which to sum.
+        axis: The axis or axes of the sum.
 
     Returns:
         Jet of the shape of `x`.
@@ -37,7 +37,7 @@ def log_softmax(x: Jet, axis: Axes = -1) -> Jet:
 
     Args:
         x: Jet of shape `(batch, ...)`.
-        axis: Over which to sum.
+        axis: The axis or axes of the sum.
 
     Returns:
         Jet of the shape of `x`.
@@ -58,11 +58,11 @@ def logsumexp(x: Jet, axis: Axes, keepdims: bool = False) -> Jet:
 
     Args:
         x: Jet of shape `(batch, ...)`.
-        axis: Over which to sum.
-        keepdims: Whether the axes stay, with 1 entry.
+        axis: The axis or axes of the sum.
+        keepdims: Whether to keep the reduced axes, with size 1.
 
     Returns:
-        Jet of the shape of `x` without the axes.
+        Jet of the shape of `x` without the reduced axes.
 
     Example:
 
@@ -82,8 +82,8 @@ def cumprod(x: Jet, axis: int) -> Jet:
     Entries of 0 have the right derivatives, since nothing is divided by them.
 
     Args:
-        x: Jet of shape `(batch, ...)`, with as many entries along the axis as its shape says.
-        axis: Along which to multiply, not that of the batch.
+        x: Jet of shape `(batch, ...)`, whose size along the axis is known.
+        axis: The axis of the products, not that of the batch.
 
     Returns:
         Jet of the shape of `x`.
@@ -97,7 +97,7 @@ def cumprod(x: Jet, axis: int) -> Jet:
     """
     axis %= x.shape.rank
     size, shift = x.shape[axis], 1
-    # Parallel prefix products: Hillis and Steele, 1986.
+    # Parallel prefix products (Hillis and Steele, 1986).
     while shift < size:
         x = x * shift_along_axis(x, axis, shift, 1.0)
         shift *= 2
@@ -105,24 +105,24 @@ def cumprod(x: Jet, axis: int) -> Jet:
 
 
 def shift_along_axis(x: Jet, axis: int, shift: int, first: float) -> Jet:
-    """Returns a jet shifted along an axis, whose first places are filled with a number."""
+    """Returns a jet shifted along an axis, with `first` in the places that become free."""
     padding = [[shift if i == axis else 0, 0] for i in range(x.shape.rank)]
     begin, size = [0] * x.shape.rank, [-1] * x.shape.rank
     size[axis] = x.shape[axis] - shift
     y = linear(lambda v: tf.pad(tf.slice(v, begin, size), padding), x)
-    kept = tf.slice(x.primal, begin, size)
-    return y.like(tf.pad(kept, padding, constant_values=first), y.series)
+    head = tf.slice(x.primal, begin, size)
+    return y.like(tf.pad(head, padding, constant_values=first), y.series)
 
 
 def prod(x: Jet, axis: int) -> Jet:
-    """Returns the product of all entries along an axis, which stays with one entry.
+    """Returns the product of all entries along an axis, which is kept with size 1.
 
     Args:
-        x: Jet of shape `(batch, ...)`, with as many entries along the axis as its shape says.
-        axis: Along which to multiply, not that of the batch.
+        x: Jet of shape `(batch, ...)`, whose size along the axis is known.
+        axis: The axis of the products, not that of the batch.
 
     Returns:
-        Jet of the shape of `x`, with one entry along the axis.
+        Jet of the shape of `x`, with size 1 along the axis.
 
     Example: t * t.
 

@@ -1,6 +1,6 @@
 """Annotations of tensors with their shapes, which a test compares with the tensors of calls.
 
-Within one call, each word stands for one size, and a word with a star for any number of axes.
+Within one call, each word is one size, a word with a star any number of axes, and # allows 1.
 """
 
 from typing import Annotated, TypeAlias

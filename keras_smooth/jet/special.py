@@ -8,9 +8,9 @@ import tensorflow as tf
 from keras_smooth.jet.arithmetic import Jet
 from keras_smooth.jet.composition import composed
 
-# Up to which |u| the power series is summed, and the number of terms that float64 needs.
+# The largest |u| for which the power series is used, and its number of terms, for float64.
 _SINC_RADIUS, _SINC_TERMS = 2.0, 26
-# The same for Bessel functions, by the sign in their equation: alternating terms cancel.
+# The same for Bessel functions, by the sign of their equation: alternating terms cancel.
 _BESSEL_RADIUS, _BESSEL_TERMS = {1: 8.0, -1: 5.0}, 40
 
 
@@ -35,7 +35,7 @@ def sinc(x: Jet) -> Jet:
 
 
 def _sinc_derivatives(u: tf.Tensor, order: int) -> list[tf.Tensor]:
-    """Returns derivatives 0 to order of f(u) = sin(u) / u.
+    """Returns f(u) = sin(u) / u and its derivatives up to an order.
 
     u f = sin(u) gives u f_n + n f_(n - 1) = sin(u + n pi / 2). Near 0 this cancels, and the power
     series is used: f_n = sum_j (-1)^((n + j) / 2) u^j / (j! (n + j + 1)), n + j even.
@@ -99,9 +99,9 @@ def bessel(x: Jet, kind: int, sign: int) -> Jet:
 
 
 def _bessel_functions(x: tf.Tensor, largest: int, sign: int) -> list[tf.Tensor]:
-    """Returns Bessel functions of order 0 to the largest.
+    """Returns the Bessel functions of the orders from 0 to `largest`, numbered as in `bessel`.
 
-    Near 0 by the power series 9.1.10 and 9.6.10, else by the recurrences 9.1.27 and 9.6.26.
+    They are the power series 9.1.10 and 9.6.10 near 0, else the recurrences 9.1.27 and 9.6.26.
     """
     near = tf.abs(x) < _BESSEL_RADIUS[sign]
     half = tf.where(near, x, 0.0) / 2
@@ -110,21 +110,21 @@ def _bessel_functions(x: tf.Tensor, largest: int, sign: int) -> list[tf.Tensor]:
         1: (tf.math.bessel_i0, tf.math.bessel_i1),
         -1: (tf.math.special.bessel_j0, tf.math.special.bessel_j1),
     }
-    beyond = [function(far) for function in of_sign[sign]]
+    values = [function(far) for function in of_sign[sign]]
     for m in range(1, largest):
-        beyond.append(sign * (beyond[m - 1] - 2 * m / far * beyond[m]))
+        values.append(sign * (values[m - 1] - 2 * m / far * values[m]))
     terms = []
     for m in range(largest + 1):
         series = [
             float(sign**k) / (math.factorial(k) * math.factorial(k + m))
             for k in range(_BESSEL_TERMS)
         ]
-        terms.append(tf.where(near, half**m * _polynomial(series, half * half), beyond[m]))
+        terms.append(tf.where(near, half**m * _polynomial(series, half * half), values[m]))
     return terms
 
 
 def _polynomial(coefficients: list[float], x: tf.Tensor) -> tf.Tensor:
-    # By Horner's scheme. Coefficients that are too small for the dtype are left out.
-    fine = np.finfo(x.dtype.as_numpy_dtype).tiny
-    kept = [0.0 if abs(c) < fine else c for c in coefficients]
-    return tf.math.polyval([tf.constant(c, x.dtype) for c in reversed(kept)], x)
+    # Coefficients that underflow in the dtype are left out.
+    smallest = np.finfo(x.dtype.as_numpy_dtype).tiny
+    rounded = [0.0 if abs(c) < smallest else c for c in coefficients]
+    return tf.math.polyval([tf.constant(c, x.dtype) for c in reversed(rounded)], x)
