@@ -36,7 +36,7 @@ class Agreement:
     """The agreement of two ways to compute one derivative.
 
     Every sample and output has its own limit. `difference`, `error` and `limit` belong to the
-    number with the largest bound or, if bounds exceed limits, that with the largest ratio of both.
+    number with the largest bound or, if bounds exceed limits, with the largest ratio of both.
 
     Args:
         name: `"y"`, `"dy"`, `"d2y"`, ..., or `"laplacian"`.

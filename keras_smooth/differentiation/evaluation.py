@@ -156,7 +156,7 @@ class Evaluation:
             self.traces.call(self.points.x)
 
     def _values(self) -> Any:
-        """Returns the values by the chosen engine; "auto" uses jets if tapes lose a derivative."""
+        """Returns the values by the chosen engine; "auto" uses jets if tapes lose any."""
         engine = self.chosen_engine
         try:
             values = self._values_by(engine)
@@ -212,7 +212,7 @@ class Evaluation:
                 )
 
     def candidates(self) -> list["Evaluation"]:
-        """Returns the evaluation by the chosen engine and, for "auto", that by the other one."""
+        """Returns the evaluation by the chosen engine, and for "auto" also by the other."""
         first = self.chosen_engine
         both = [first, "jet" if first == "tape" else "tape"]
         is_free = self.engine == "auto" and self._can_use_jets()

@@ -64,8 +64,8 @@ def _partials_step(paths: Paths, below: int, value: Any, x: Any, order: int) -> 
 class AlongLine:
     """A step to the derivative with respect to one number t for each sample, by two sweeps.
 
-    A gradient is linear in its seed, `output_gradients`. A second reverse sweep, with respect to
-    the seed, returns all outputs' derivatives at once, except for paths without second gradient.
+    A gradient is linear in its seed, `output_gradients`. A second sweep, with respect to the
+    seed, returns all derivatives at once, without paths that have no second gradient.
 
     Args:
         paths: The paths from t to y.
@@ -93,7 +93,7 @@ class AlongLine:
     ) -> tf.Tensor:
         if not value.dtype.is_floating:
             raise LookupError(f"the output is {value.dtype.name}")
-        # The derivative is the same for any seed. In the check below, a random one hides no path.
+        # The derivative is the same for any seed; a random one hides no path in the check below.
         seed = tf.random.stateless_normal(tf.shape(value), (0, 0), dtype=value.dtype)
         with tf.GradientTape() as inner:
             inner.watch(seed)

@@ -20,8 +20,8 @@ EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10,
 def distance(a: Any, b: Any) -> float:
     """Returns the largest difference of two structures, relative to the largest value of the first.
 
-    It is infinity if they differ in shapes, in values that are not floats, or in which values are
-    finite.
+    It is infinity if the structures differ in shapes, in values that are not floats, or in the
+    positions of values that are not finite.
     """
     leaves = keras.tree.flatten(a), keras.tree.flatten(b)
     if len(leaves[0]) != len(leaves[1]):
@@ -50,7 +50,7 @@ def epsilon(model: Callable, output: Any) -> float:
 def least_precise_dtype(model: Callable, output: Any) -> str:
     """Returns the least precise floating dtype in which a model computes, "" without any.
 
-    What a function computes in is not known but from its outputs.
+    For a function, only the dtypes of its outputs are known.
     """
     parts = graph.walk(model) if isinstance(model, keras.Operation) else ()
     layers = [each for _, each in parts if isinstance(each, keras.layers.Layer)]
@@ -65,7 +65,7 @@ def agrees(
 ) -> bool:
     """Returns whether the outputs of two functions differ by rounding only.
 
-    The allowed difference includes the change of the output if the arguments are rounded.
+    The allowed distance includes the change of the output if the arguments are rounded.
 
     Args:
         run: A function of args and kwargs, in the more precise dtype.
@@ -74,8 +74,8 @@ def agrees(
         expected: The output of the other function, in the less precise dtype.
         rounding: The relative rounding error of the less precise dtype.
     """
-    apart = distance(output, expected)
-    if apart <= ROUNDINGS * rounding:
+    difference = distance(output, expected)
+    if difference <= ROUNDINGS * rounding:
         return True
     rng = np.random.default_rng(0)
 
@@ -85,5 +85,5 @@ def agrees(
         signs = rng.choice([-1.0, 1.0], leaf.shape)
         return leaf * tf.cast(1.0 + rounding * signs, leaf.dtype)
 
-    moved = distance(output, run(*keras.tree.map_structure(rounded, arguments)))
-    return apart <= ROUNDINGS * (rounding + (moved if math.isfinite(moved) else 0.0))
+    change = distance(output, run(*keras.tree.map_structure(rounded, arguments)))
+    return difference <= ROUNDINGS * (rounding + (change if math.isfinite(change) else 0.0))

@@ -16,7 +16,7 @@ from keras_smooth.models import graph, own_call
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """The arguments of one call of a layer, and what it returned."""
+    """The arguments of one call of a layer, and its output."""
 
     args: tuple
     kwargs: dict
@@ -29,7 +29,7 @@ class Call:
 def is_determined_by_config(function: Callable) -> bool:
     """Returns whether the config of a layer determines a function or a class in it completely.
 
-    It does for those of Keras and of this package, but not for code of a user.
+    This is so for Keras and for this package, but not for code of a user.
     """
     module = getattr(function, "__module__", None) or type(function).__module__
     return module.split(".")[0] in ("keras", "keras_smooth")
@@ -41,7 +41,7 @@ def record(
     args: tuple,
     training: bool = False,
 ) -> dict[int, list[Call]]:
-    """Runs a model once and returns the calls of each of some layers, by `id(layer)`.
+    """Runs a model once and returns the calls of each of `layers`, by `id(layer)`.
 
     Assignments to variables are undone.
     """
@@ -113,7 +113,7 @@ def call_without_side_effects(
 
 
 def may_have_side_effects(layer: Callable) -> bool:
-    """Returns whether a call in inference mode may leave losses, metrics, seeds or state."""
+    """Returns whether a call in inference mode may change losses, metrics, seeds or state."""
     if graph.is_graph(layer):
         return any(map(may_have_side_effects, graph.inner(layer)))
     # Code of a user may do anything.
@@ -128,13 +128,13 @@ def may_have_side_effects(layer: Callable) -> bool:
 def without_side_effects(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """Calls a function without changing the losses, metrics, seeds or state of layers.
 
-    Earlier losses stay. Variables begin with the values that they have outside. Values that are
-    assigned to them are dropped when the function returns.
+    Earlier losses are kept. Variables begin with the values that they have outside, and values
+    that are assigned to them are dropped when the function returns.
     """
     outcome: dict[str, Any] = {}
 
     def call() -> None:
-        # It is caught here, since Keras rewrites the message of an error that leaves a layer.
+        # Caught here, since Keras rewrites the message of an error that leaves a layer.
         try:
             outcome["value"] = function(*args, **kwargs)
         except Exception as error:
@@ -172,7 +172,7 @@ class _Scope(keras.StatelessScope):
 
 
 class _Outermost(keras.layers.Layer):
-    """A layer that calls a function. Keras drops the losses of the outermost layer of a call."""
+    """A layer that calls a function, since Keras drops old losses at the outermost layer."""
 
     def call(self, call: Callable) -> tuple:
         call()
@@ -181,7 +181,7 @@ class _Outermost(keras.layers.Layer):
 
 @functools.cache
 def _outermost_layer() -> keras.layers.Layer:
-    # Without autocast, which would cast the variables that the function reads.
+    # Autocast would cast the variables that the function reads.
     return _Outermost(name="outermost", dtype="float32", autocast=False)
 
 

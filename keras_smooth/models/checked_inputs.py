@@ -1,4 +1,4 @@
-"""Validation of a model and of x, with one set of messages."""
+"""Validation of a model and of its inputs x, with one set of messages."""
 
 import contextlib
 import dataclasses
@@ -47,7 +47,7 @@ def check_callable(model: object, name: str = "`model`") -> None:
 
     Args:
         model: The model.
-        name: What the argument is called in messages.
+        name: The name of the argument in messages.
     """
     if not callable(model):
         raise TypeError(
@@ -90,7 +90,7 @@ def _layers(model: object) -> list:
 
 
 def is_structure(x: Any) -> bool:
-    """Returns whether x is a structure of several arrays; lists of numbers are one."""
+    """Returns whether x is a structure of several arrays; a list of numbers is one array."""
     return keras.tree.is_nested(x) and not all(
         isinstance(leaf, (int, float)) for leaf in keras.tree.flatten(x)
     )
@@ -102,7 +102,7 @@ def flat(x: Any) -> list:
 
 
 def packed_as(x: Any, leaves: list) -> Any:
-    """Returns x with other leaves in the place of its arrays."""
+    """Returns the structure of x with other leaves instead of its arrays."""
     return keras.tree.pack_sequence_as(x, leaves) if is_structure(x) else leaves[0]
 
 
@@ -120,7 +120,7 @@ def inputs(model: Any, x: Any) -> list[Input]:
 
 
 def _with_expected_shape(each: Input) -> Input:
-    """Returns an input with the shape that the model expects, if the shape is not known fully."""
+    """Returns an input with the shape that the model expects, if its own is not fully known."""
     if each.expected is None or each.tensor.shape[1:].is_fully_defined():
         return each
     tensor = tf.ensure_shape(each.tensor, [None, *each.expected.shape[1:]])
@@ -138,7 +138,7 @@ def explained_batch(
 ) -> Iterator[None]:
     """Explains an error of a model with a fixed batch size that is called with another one.
 
-    Some models with a fixed size can compute other sizes, so that none is refused in advance.
+    Some models with a fixed size can compute other sizes, so no size is rejected in advance.
 
     Args:
         model: Model, layer or function.
@@ -155,20 +155,20 @@ def explained_batch(
         is_whole = batch_size is None or num_samples is None or batch_size >= num_samples
         if expected is None or (num_samples in (None, expected) and is_whole):
             raise
-        at_a_time, without = "", ""
+        at_a_time, hint = "", ""
         expected_samples = counted(expected, "sample")
         if batch_size is not None:
-            at_a_time, without = f" and batch_size={batch_size}", ", without `batch_size`"
+            at_a_time, hint = f" and batch_size={batch_size}", ", without `batch_size`"
         raise ValueError(
             f"{first_line(error) or type(error).__name__}\n"
             f"{model.name!r} is built for batches of {expected_samples}, and received "
-            f"{counted(num_samples or 0, 'sample')}{at_a_time}. Pass {expected_samples} at once{without}; "
+            f"{counted(num_samples or 0, 'sample')}{at_a_time}. Pass {expected_samples} at once{hint}; "
             "or build it for batches of any size, which stateful layers cannot have."
         ) from error
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first informative line of a message. Keras begins with where the error was."""
+    """Returns the first line of a message, without that in which Keras names the layer."""
     text = re.sub(r"\x1b\[\d+m|\{\{.*?\}\} ?", "", str(error))
     lines = [line.strip() for line in text.splitlines()]
     known = (
@@ -188,7 +188,7 @@ def _fixed_batch_size(model: Any) -> int | None:
 
 
 def _expected_inputs(model: Any, x: Any, number: int) -> list:
-    """Returns the inputs that a model expects, in the order of x, None for each unknown one."""
+    """Returns the inputs that a model expects, in the order of x, None if unknown."""
     known = getattr(model, "inputs", None) if isinstance(model, keras.Model) else None
     if not known:
         spec = getattr(model, "input_spec", None)
@@ -256,7 +256,7 @@ def numbers(word: str, value: Any) -> tf.Tensor:
     """Returns a tensor of real numbers.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If the value is not such a tensor.
     """
     if isinstance(value, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
         raise TypeError(f"{word} is a {type(value).__name__}; expected a dense array.")
@@ -267,7 +267,7 @@ def numbers(word: str, value: Any) -> tf.Tensor:
         if isinstance(value, np.ndarray):
             reason = f"its dtype is {value.dtype}. Convert it to float64 or float32"
         elif isinstance(value, Iterable) and not isinstance(value, Collection):
-            # TensorFlow's message about a dataset or generator is about its repr.
+            # TensorFlow's message about a dataset or generator has only its repr.
             reason = "of a dataset or generator pass the x of its batches, one batch a call"
         raise TypeError(f"{word} is no array of numbers: {reason}") from None
     if tensor.dtype.is_complex:
@@ -283,16 +283,16 @@ def numbers(word: str, value: Any) -> tf.Tensor:
 def _check_finite(word: str, tensor: tf.Tensor) -> None:
     is_finite = tf.math.is_finite(tensor).numpy()
     if not is_finite.all():
-        place = [int(i) for i in np.argwhere(~is_finite)[0]]
-        value = float(tensor.numpy()[tuple(place)])
-        raise ValueError(f"{word} must be finite, but is {value} at {place}.")
+        index = [int(i) for i in np.argwhere(~is_finite)[0]]
+        value = float(tensor.numpy()[tuple(index)])
+        raise ValueError(f"{word} must be finite, but is {value} at {index}.")
 
 
 def real_numbers(word: str, value: Any, dtype: tf.DType) -> tf.Tensor:
     """Returns a tensor of floats or integers in a dtype.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If the value is not such a tensor.
     """
     tensor = numbers(word, value)
     if not (tensor.dtype.is_floating or tensor.dtype.is_integer):

@@ -13,7 +13,7 @@ def accepted(kind: type, config: dict) -> dict:
 
     Args:
         kind: Class of a layer.
-        config: What `get_config` of such a layer has returned.
+        config: The result of `get_config` of such a layer.
     """
     if not issubclass(kind, keras.layers.RandomShear):
         return config

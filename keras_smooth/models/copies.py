@@ -14,12 +14,12 @@ from keras_smooth.models.graph import is_graph
 from keras_smooth.models.references import References, layers_within
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
-# Where configs of wrappers have the layers that they call.
+# The keys of the layers that a wrapper calls, in its config.
 _WRAPPED = ("layer", "backward_layer")
 
 
 class CannotCopy(ValueError):
-    """An error that says why a layer has no faithful copy."""
+    """A layer has no faithful copy; the message has the reason."""
 
 
 def fill_and_compare(
@@ -63,7 +63,7 @@ def fill_and_compare(
 
 
 def arguments_in(dtype: str | None, call: calls.Call) -> tuple[tuple, dict]:
-    """Returns the arguments of a call in a dtype, without the flag of training."""
+    """Returns the arguments of a call in a dtype, without `training`."""
     kwargs = {name: value for name, value in call.kwargs.items() if name != "training"}
     arguments = call.args, kwargs
     return arguments if dtype is None else calls.cast_to(dtype, arguments)
@@ -94,7 +94,7 @@ def copy_in(
 
 
 def build(copy: keras.Operation, args: tuple, kwargs: dict) -> None:
-    """Calls a copy unless it and all layers in it are built."""
+    """Builds a copy by calling it, unless it and all layers in it are built."""
     layers = [each for each in layers_within(copy) if isinstance(each, keras.layers.Layer)]
     # A symbolic call does not build a layer that is used as an activation.
     if not all(layer.built for layer in layers):
@@ -102,7 +102,7 @@ def build(copy: keras.Operation, args: tuple, kwargs: dict) -> None:
 
 
 def brief(error: Exception) -> str:
-    """Returns the class and the first informative line of an error."""
+    """Returns the class of an error and the first informative line of its message."""
     if isinstance(error, NotImplementedError) and "get_config" in str(error):
         return "its class has no get_config that holds its arguments: give it one"
     words = [type(error).__name__, first_line(error)]
@@ -137,11 +137,11 @@ def _from_config(
     copy = from_config(layer, change)
     if dtype is None:
         return copy
-    # The config of a layer does not have the dtype of layers that its constructor makes.
-    for made in layers_within(copy)[1:]:
-        is_fresh = isinstance(made, keras.layers.Layer) and not made.weights
-        if is_fresh and "float" in made.compute_dtype:
-            made.dtype_policy = dtype
+    # The config of a layer lacks the dtype of layers that its constructor creates.
+    for inner_layer in layers_within(copy)[1:]:
+        is_fresh = isinstance(inner_layer, keras.layers.Layer) and not inner_layer.weights
+        if is_fresh and "float" in inner_layer.compute_dtype:
+            inner_layer.dtype_policy = dtype
     return copy
 
 
@@ -151,14 +151,14 @@ def with_wrapped_layers(
     """Returns the config of a wrapper with `function(layer)` for each layer that it calls.
 
     Args:
-        wrapper: A wrapper, or any other layer, whose config stays as it is.
+        wrapper: A wrapper, or any other layer, whose config is returned unchanged.
         config: The config of the wrapper.
         references: The references of the wrapper.
         function: Returns the new layer, from the old one.
     """
     changed = {}
     for key in _WRAPPED:
-        # A wrapper builds its backward layer itself unless the config has one.
+        # A wrapper creates its backward layer unless the config has one.
         forward = hasattr(wrapper, "forward_layer") and key == "layer"
         layer = getattr(wrapper, "forward_layer" if forward else key, None)
         if key in config and isinstance(layer, keras.layers.Layer):
@@ -178,7 +178,7 @@ def from_config(
         layer: Layer or keras.Operation.
         change: Returns the changed config, from the config and its `References`.
         substitute: Returns the replacement of a function, or of a layer that is used as an
-            activation. By default functions stay, and such layers are rebuilt.
+            activation. By default, functions are kept, and such layers are rebuilt.
         kind: Class of the new layer; by default that of the old one.
     """
     kind = kind or type(layer)
@@ -209,11 +209,11 @@ def _from_changed_config(
         map(type, layers_within(original)),
     )
     # Keras finds classes that are not registered by their names.
-    own = {kind.__name__: kind for kind in kinds}
-    # What is in memory was trusted when it was loaded, as the function of a SavedModel.
+    user_classes = {kind.__name__: kind for kind in kinds}
+    # Objects in memory, such as the function of a SavedModel, were trusted when loaded.
     has_mode = "safe_mode" in inspect.signature(kind.from_config).parameters
     mode = {"safe_mode": False} if has_mode else {}
-    with keras.saving.custom_object_scope({**own, **references.objects}):
+    with keras.saving.custom_object_scope({**user_classes, **references.objects}):
         copy = kind.from_config(accepted(kind, config), **mode)
     for layer, other in state.paired(original, copy):
         references.restore(layer, other)
@@ -251,16 +251,16 @@ def clone(
             is called for each call of a layer.
         call: Calls a layer of a Functional model; by default `call_layer`.
     """
-    how = (
+    options = (
         {} if isinstance(model, keras.Sequential) else {"call_function": call or call_layer}
     )
     return keras.models.clone_model(
-        model, input_tensors=tensors, clone_function=function, **how
+        model, input_tensors=tensors, clone_function=function, **options
     )
 
 
 def call_layer(layer: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Calls a layer, without the mask if it accepts none, as a user's replacement of a Lambda."""
+    """Calls a layer, without the mask if it accepts none, as a replacement of a Lambda may."""
     call = layer.call if isinstance(layer, keras.layers.Layer) else layer
     if "mask" in kwargs and "mask" not in inspect.signature(call).parameters:
         del kwargs["mask"]

@@ -49,7 +49,7 @@ def unique(model: keras.Operation) -> list[tuple[str, keras.Operation]]:
 
 
 def makes_masks(subject: object) -> bool:
-    """Returns whether a layer, or a layer inside it at any depth, makes a mask."""
+    """Returns whether a layer, or a layer inside it at any depth, creates a mask."""
     if may_make_mask(subject):
         return True
     if not isinstance(subject, keras.layers.Layer):
@@ -59,7 +59,7 @@ def makes_masks(subject: object) -> bool:
 
 
 def may_make_mask(layer: object) -> bool:
-    """Returns whether a layer itself makes a mask, or has a `compute_mask` that is not Keras'."""
+    """Returns whether a layer itself may create a mask, as by a `compute_mask` of a user."""
     if isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False):
         return True
     if not isinstance(layer, keras.layers.Layer):
@@ -73,5 +73,5 @@ def wrapped(wrapper: object) -> list:
     return [layer for layer in inside if layer is not None]
 
 
-# The attributes in which wrappers keep the layers that they call.
+# The attributes of wrappers that hold the layers that they call.
 _WRAPPED = ("layer", "forward_layer", "backward_layer", "cell")

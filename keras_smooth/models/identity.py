@@ -12,15 +12,15 @@ import tensorflow as tf
 _PLAIN_TYPES = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
 # Packages whose code does not change. Only the attributes of their objects can change.
 _KNOWN_PACKAGES = ("keras", "keras_smooth", "tensorflow", "numpy", "builtins", "inspect")
-# Attributes in which Keras notes calls, and which do not change what a layer computes.
-_NOTED_BY_KERAS = ("_called",)
-# Attributes with names that TensorFlow numbers within a process. The functions that they name are
-# in the trace as well.
+# Attributes in which Keras records calls, and which do not change what a layer computes.
+_RECORDED_BY_KERAS = ("_called",)
+# Attributes with names to which TensorFlow appends a counter. The trace has the functions of these
+# names as well.
 _NUMBERED = ("_gradient_op_type", "forward_function_name", "backward_function_name")
 
 
 class _ObjectIdentity:
-    """The identity of an object. It differs from that of a later object at the same address."""
+    """The identity of an object, which differs from that of a later one at the same address."""
 
     def __init__(self, value: Any) -> None:
         self.get: Callable[[], Any]
@@ -45,10 +45,10 @@ class _UnknownError(Exception):
 
 
 def identity(model: Any) -> tuple | None:
-    """Returns all that determines the computation of a model, or None if that is not known.
+    """Returns all that determines the computation of a model, or None if it is not known.
 
     A model of Keras' own layers and functions computes the same as long as all of their
-    attributes are the same. Code of a user may read anything, so that nothing is known of it.
+    attributes are the same. Code of a user may depend on anything, so its identity is None.
     The values of variables are not part of the identity.
 
     Args:
@@ -76,12 +76,12 @@ def identity(model: Any) -> tuple | None:
 
 
 def _collect(value: Any, entries: list, seen: set[int]) -> None:
-    """Appends the identity of a value to the entries."""
+    """Appends the identity of a value, and of all values in it, to the entries."""
     if isinstance(value, _PLAIN_TYPES):
         entries.append((type(value), value))
     elif isinstance(value, keras.Variable):
         if not hasattr(value.value, "assign"):
-            # In a scope, a tensor takes the place of its value.
+            # In a StatelessScope, its value is a tensor.
             raise _UnknownError
         entries.append(_ObjectIdentity(value))
     elif isinstance(value, (list, tuple, set, frozenset)):
@@ -108,18 +108,18 @@ def _collect_object(value: Any, entries: list, seen: set[int]) -> None:
         entries.append(value.tobytes())
     elif isinstance(value, keras.Operation):
         for name, attribute in vars(value).items():
-            if name not in _NOTED_BY_KERAS:
+            if name not in _RECORDED_BY_KERAS:
                 entries.append(name)
                 _collect(attribute, entries, seen)
 
 
 def digest(arrays: Iterable[Any]) -> str:
     """Returns a hash of shapes, dtypes and values."""
-    total = hashlib.sha256()
+    hasher = hashlib.sha256()
     for array in map(np.asarray, arrays):
-        total.update(f"{array.dtype}{array.shape}".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
+        hasher.update(f"{array.dtype}{array.shape}".encode())
+        hasher.update(np.ascontiguousarray(array).tobytes())
+    return hasher.hexdigest()
 
 
 def fingerprint(function: Any) -> str:
@@ -133,16 +133,16 @@ def fingerprint(function: Any) -> str:
     """
     graph = function.graph.as_graph_def()
     library = {each.signature.name: each for each in graph.library.function}
-    total = hashlib.sha256(_FunctionHashes(library).hash_of_nodes(graph.node))
+    hasher = hashlib.sha256(_FunctionHashes(library).hash_of_nodes(graph.node))
     for tensor in function.captured_inputs:
-        of_values = tensor.dtype not in (tf.resource, tf.variant)
+        has_values = tensor.dtype not in (tf.resource, tf.variant)
         # A resource, such as a variable, is identified by its handle, not by its value.
-        total.update((digest([tensor]) if of_values else f"{id(tensor)}").encode())
-    return total.hexdigest()
+        hasher.update((digest([tensor]) if has_values else f"{id(tensor)}").encode())
+    return hasher.hexdigest()
 
 
 class _FunctionHashes:
-    """Hashes of the functions of a graph, which do not depend on names of functions and nodes."""
+    """Hashes of the functions of a graph that do not depend on names of functions and nodes."""
 
     def __init__(self, library: dict):
         self._library = library
@@ -153,16 +153,16 @@ class _FunctionHashes:
     ) -> bytes:
         """Returns a hash of nodes in their order, of their inputs and of their results."""
         named = [each.name for each in (*inputs, *nodes)]
-        places = {name: str(place) for place, name in enumerate(named)}
-        total = hashlib.sha256(str([each.type for each in inputs]).encode())
+        numbers = {name: str(number) for number, name in enumerate(named)}
+        hasher = hashlib.sha256(str([each.type for each in inputs]).encode())
         for node in nodes:
-            operands = [_with_number(each, places) for each in node.input]
-            total.update(f"{node.op} {node.device} {operands}".encode())
+            operands = [_with_number(each, numbers) for each in node.input]
+            hasher.update(f"{node.op} {node.device} {operands}".encode())
             for name, value in sorted(node.attr.items()):
                 if name not in _NUMBERED:
-                    total.update(name.encode() + self._hash_of_attribute(value))
-        total.update(str([_with_number(each, places) for each in results]).encode())
-        return total.digest()
+                    hasher.update(name.encode() + self._hash_of_attribute(value))
+        hasher.update(str([_with_number(each, numbers) for each in results]).encode())
+        return hasher.digest()
 
     def _hash_of_attribute(self, value: Any) -> bytes:
         functions = [value.func] if value.HasField("func") else value.list.func
@@ -185,8 +185,8 @@ class _FunctionHashes:
         return self._known[name]
 
 
-def _with_number(reference: str, places: dict[str, str]) -> str:
-    """Returns a reference such as "^name" or "name:out:0" with the number of its node."""
+def _with_number(reference: str, numbers: dict[str, str]) -> str:
+    """Returns a reference such as "^name" or "name:out:0" with a number instead of the name."""
     control = reference.startswith("^") * "^"
     name, *outputs = reference.removeprefix("^").split(":")
-    return ":".join([control + places.get(name, name), *outputs])
+    return ":".join([control + numbers.get(name, name), *outputs])

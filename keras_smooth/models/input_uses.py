@@ -1,4 +1,4 @@
-"""Whether an input of a model may be scaled: indices may not, nor what masks are made of."""
+"""Whether an input of a model may be scaled, unlike indices, and which layer masks it."""
 
 import dataclasses
 from typing import Any
@@ -17,7 +17,7 @@ class Use:
     Args:
         has_units: Whether it may be scaled. Indices, as for an Embedding, may not: they are
             integers, with respect to which outputs have no derivatives.
-        masking: The layer that makes a mask of it, or None.
+        masking: The layer that computes a mask from it, or None.
     """
 
     has_units: bool
@@ -25,7 +25,7 @@ class Use:
 
 
 def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
-    """Returns how a model uses each of its inputs, as a call of it shows.
+    """Returns how a model uses each of its inputs, from a recorded call.
 
     Args:
         model: Built model or layer.
@@ -33,7 +33,7 @@ def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
         symbols: Symbolic inputs, whose dtypes and batch size are used for the call.
 
     Raises:
-        ValueError: If a mask depends on an input, and is not made by a Masking of this input.
+        ValueError: If a mask depends on an input, but is not that of a Masking of this input.
     """
     leaves = checked_inputs.flat(x)
     samples = list(map(_first_sample, leaves, symbols))
@@ -43,12 +43,12 @@ def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
         tape.watch([sample for sample in samples if calls.is_float(sample)])
         recorded = calls.record(model, [model, *makers], (packed,))
     outputs = [call.output for call in recorded[id(model)]]
-    compared = [
+    masked = [
         (maker, argument)
         for maker in makers
         for call in recorded[id(maker)]
         for argument in [(*call.args, *call.kwargs.values())[0]]
-        # A layer that only passes masks on returns None here, since it receives none.
+        # A layer that only passes on masks returns None, since it receives none here.
         if maker.compute_mask(argument, None) is not None
     ]
     uses = []
@@ -57,7 +57,7 @@ def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
         has_units = calls.is_float(sample) and (
             _depends_on(tape, outputs, sample) or not _are_whole(values)
         )
-        uses.append(Use(has_units, _masking(tape, sample, compared) if has_units else None))
+        uses.append(Use(has_units, _masking(tape, sample, masked) if has_units else None))
     return uses
 
 
@@ -75,7 +75,7 @@ def _are_whole(values: Any) -> bool:
 def _masking(
     tape: tf.GradientTape, sample: tf.Tensor, compared: list
 ) -> keras.layers.Masking | None:
-    """Returns the Masking that makes a mask of an input, or None."""
+    """Returns the Masking that computes a mask from an input, or None."""
     masking = None
     for maker, argument in compared:
         if not _depends_on(tape, argument, sample):
@@ -95,6 +95,6 @@ def _depends_on(tape: tf.GradientTape, values: Any, sample: tf.Tensor) -> bool:
     floats = list(filter(calls.is_float, keras.tree.flatten(values)))
     try:
         return bool(floats) and tape.gradient(floats, sample) is not None
-    # An operation without a gradient depends on the sample.
+    # If an operation has no gradient, the values may depend on the sample.
     except Exception:
         return True

@@ -1,4 +1,4 @@
-"""Layers whose class has a `__call__` of its own in the place of Keras'.
+"""Layers whose class has a `__call__` of its own instead of Keras'.
 
 Code for older versions of Keras has such classes. Keras then neither builds the layer nor runs its
 `call`.
@@ -54,7 +54,7 @@ def in_mode(layer: Any, training: bool) -> dict[str, bool]:
 
 
 def call(model: Callable, x: Any, training: bool = False) -> Any:
-    """Calls a model, layer or function, in inference mode unless told otherwise.
+    """Calls a model, layer or function, by default in inference mode.
 
     Raises:
         TypeError: If it returns anything but tensors.
@@ -62,7 +62,7 @@ def call(model: Callable, x: Any, training: bool = False) -> Any:
     outputs = model(x, **in_mode(model, training))
     leaves = keras.tree.flatten(outputs)
     others = [y for y in leaves if not hasattr(y, "shape") or not hasattr(y, "dtype")]
-    # Nothing, and an empty list or dict, have no tensors in them either.
+    # None, and an empty list or dict, contain no tensors either.
     for output in others if leaves else [outputs]:
         name = getattr(model, "name", getattr(model, "__name__", shown(model)))
         raise TypeError(

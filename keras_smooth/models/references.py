@@ -1,8 +1,8 @@
 """Functions that a layer holds, carried through its config by identity.
 
-A config has only the name of a function, or the code of a lambda. When it is read, the name may
-lead to another function, or to none. So while a config is made, all functions that a layer holds
-are replaced by stand-ins with unique names. While it is read, these names lead to the functions.
+A config has only the name of a function, or the code of a lambda. When a layer is created from
+it, the name may refer to another function, or to none. So while a config is created, functions
+of a layer are replaced by stand-ins with unique names, which then refer to the functions.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import keras
 from keras_smooth.models import calls
 
 _numbers = itertools.count()
-# Two threads that replace attributes of one layer would restore each other's values.
+# Otherwise two threads could replace attributes of one layer and restore wrong values.
 _lock = threading.RLock()
 # The ends of the names of attributes that hold functions of weights.
 _WEIGHT_FUNCTIONS = ("constraint", "initializer", "regularizer")
@@ -41,11 +41,11 @@ class References:
         list(self._attribute_changes())
 
     def config(self, value: Any) -> dict:
-        """Returns the config of a stand-in, which is read as the value itself."""
+        """Returns the config of a stand-in, from which the value itself is restored."""
         return keras.saving.serialize_keras_object(self._stand_in(value, value))
 
     def without_stand_ins(self, config: Any) -> Any:
-        """Returns a config in which stand-ins are replaced by the objects they stand for."""
+        """Returns a config in which stand-ins are replaced by the original objects."""
         if isinstance(config, dict):
             return {key: self.without_stand_ins(value) for key, value in config.items()}
         if type(config) in (list, tuple):
@@ -64,23 +64,23 @@ class References:
     def restore(self, layer: keras.Operation, copy: keras.Operation) -> None:
         """Restores functions of a copy that its constructor has looked up by name again.
 
-        A function with the same code is made by the constructor, one for each layer, and stays.
+        A function with the same code, which the constructor has created for this copy, is kept.
         """
         for name, value in list(vars(layer).items()):
             stand_in = self._stand_ins.get(id(value))
-            now = vars(copy).get(name)
-            if stand_in is None or not is_function(value) or not is_function(now):
+            new = vars(copy).get(name)
+            if stand_in is None or not is_function(value) or not is_function(new):
                 continue
             original = self.objects[stand_in.__name__]
-            same = getattr(now, "__code__", None) is getattr(value, "__code__", value)
-            if original is not value or not same:
+            same_code = getattr(new, "__code__", None) is getattr(value, "__code__", value)
+            if original is not value or not same_code:
                 vars(copy)[name] = original
 
     @contextlib.contextmanager
     def with_stand_ins(self) -> Iterator[None]:
-        """Replaces functions in the layer, and in all layers it holds, by stand-ins temporarily.
+        """Temporarily replaces functions in the layer, and in all layers in it, by stand-ins.
 
-        A stand-in calls the function.
+        A stand-in calls its function.
         """
         with _lock, contextlib.ExitStack() as stack:
             for change in list(self._attribute_changes()):
@@ -90,7 +90,7 @@ class References:
     def _attribute_changes(self) -> Iterator[tuple]:
         for layer in layers_within(self._layer):
             for name, value in vars(layer).items():
-                # Keras keeps wrapped methods among the attributes.
+                # Keras stores wrapped methods as attributes.
                 if callable(getattr(type(layer), name, None)):
                     continue
                 new = self._with_stand_ins(value, name)
@@ -102,9 +102,9 @@ class References:
             if id(value) not in self._stand_ins:
                 of_weights = name.endswith(_WEIGHT_FUNCTIONS)
                 new = value if of_weights else self._substitute(value)
-                self._stand_ins[id(value)] = made = self._stand_in(value, new)
+                self._stand_ins[id(value)] = stand_in = self._stand_in(value, new)
                 if new is not value and not isinstance(value, keras.Operation):
-                    self._substitutes.append(made)
+                    self._substitutes.append(stand_in)
             return self._stand_ins[id(value)]
         if isinstance(value, dict):
             items = {k: self._with_stand_ins(item, name) for k, item in value.items()}
@@ -154,12 +154,12 @@ def own_functions(layer: keras.Operation, suffix: str = "") -> list[Callable]:
 def layers_within(layer: keras.Operation) -> list[keras.Operation]:
     """Returns a layer and all layers and operations that it holds, at any depth, each once."""
     layers = {id(layer): layer}
-    waiting = [layer]
-    while waiting:
-        for inner in layers_held(waiting.pop()):
+    stack = [layer]
+    while stack:
+        for inner in layers_held(stack.pop()):
             if id(inner) not in layers:
                 layers[id(inner)] = inner
-                waiting.append(inner)
+                stack.append(inner)
     return list(layers.values())
 
 
@@ -170,7 +170,7 @@ def layers_held(layer: keras.Operation) -> list[keras.Operation]:
 
 
 def leaves_by_path(value: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
-    """Yields the values in nested dicts, lists and tuples, each after its path.
+    """Yields the path and value of each leaf of nested dicts, lists and tuples.
 
     `keras.tree` cannot be used: it sorts the keys of dicts, and some dicts have keys of several
     types.

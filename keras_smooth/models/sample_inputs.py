@@ -14,10 +14,10 @@ from keras_smooth.models import calls, checked_inputs, own_call
 
 SAMPLES = 4
 SEED = 0
-# Sizes for the open axes of a model: for images and volumes by their rank, and for other inputs.
+# Sizes for axes of unknown size: for images and volumes by their rank, and for other inputs.
 OPEN_SIZES = {4: 32, 5: 8}
 DEFAULT_OPEN_SIZE = 8
-# Shapes of samples that are tried in turn for a layer that was never built.
+# Shapes of samples to try for a layer that was never built.
 _SHAPES = ((6,), (6, 5), (8, 8, 6), (6, 6, 6, 6), (2, 4, 4, 4, 3))
 
 
@@ -33,8 +33,8 @@ def prepared(
         model: Model or layer.
         x: Inputs or None.
         copied: Returns an unbuilt copy of a layer.
-        numbers: The number of numbers of x that are used, in whole samples, but at least
-            those of four samples.
+        numbers: The number of numbers of x to use, in whole samples, but at least four
+            samples.
 
     Raises:
         ValueError: If x is None and the shape of the inputs is not known.
@@ -45,11 +45,11 @@ def prepared(
         number = max(SAMPLES, numbers // max(1, *sizes, 1))
         x = keras.tree.map_structure(lambda t: t[:number], tensors)
         if not own_call.is_built(model):
-            # A class whose config lacks its arguments cannot be copied: then it is built itself.
+            # A class whose config lacks its arguments cannot be copied, and is built itself.
             with contextlib.suppress(Exception):
                 model = copied(model)
             with warnings.catch_warnings():
-                # Keras warns if layers are built by the call only.
+                # Keras warns if layers are built only by the call.
                 warnings.simplefilter("ignore")
                 model(x)
         return model, (x,)
@@ -68,12 +68,11 @@ def _inputs_of_model(model: keras.Model) -> Any:
             "few samples."
         )
     leaves = keras.tree.flatten(structure)
-    # Some inputs may be indices, as for an Embedding. It is tried which, until the model runs.
-    some = [frozenset(), *({place} for place in range(len(leaves))), {*range(len(leaves))}]
-    for whole in some:
+    # Some inputs may be indices, as for an Embedding: try which, until the model runs.
+    candidates = [frozenset(), *({i} for i in range(len(leaves))), {*range(len(leaves))}]
+    for whole in candidates:
         drawn = [
-            sample(leaf.shape, leaf.dtype, place in whole)
-            for place, leaf in enumerate(leaves)
+            sample(leaf.shape, leaf.dtype, i in whole) for i, leaf in enumerate(leaves)
         ]
         x = keras.tree.pack_sequence_as(structure, drawn)
         # The errors of the model for inputs that it refuses do not matter.
@@ -107,7 +106,7 @@ def of_graph(model: keras.Model) -> Any:
 
 
 def closed_shape(shape: tuple) -> tuple[int, ...]:
-    """Returns a shape with a few samples, and with sizes for all open axes."""
+    """Returns a shape with a few samples, and with sizes for all axes of unknown size."""
     open_size = OPEN_SIZES.get(len(shape), DEFAULT_OPEN_SIZE)
     return (SAMPLES, *(open_size if size is None else size for size in shape[1:]))
 
@@ -120,9 +119,9 @@ def of_function() -> Iterator[tf.TensorSpec]:
 
 
 def of_layer(layer: keras.layers.Layer) -> Iterator[tuple]:
-    """Yields arguments that a layer may accept, first those of the shapes it was built with.
+    """Yields arguments that a layer may accept.
 
-    Those that it has in a graph are next.
+    First are those of the shapes it was built with, then those of its inputs in a graph.
     """
 
     def specification(shape: tuple, dtype: str = layer.compute_dtype) -> tf.TensorSpec:
@@ -135,15 +134,15 @@ def of_layer(layer: keras.layers.Layer) -> Iterator[tuple]:
         yield tuple(inputs.values()) if named else (inputs,)
     # Keras raises an error for a layer that is in no graph.
     with contextlib.suppress(AttributeError):
-        given = [specification(x.shape, x.dtype) for x in keras.tree.flatten(layer.input)]
-        yield from (tuple(given), (given,))
+        specs = [specification(x.shape, x.dtype) for x in keras.tree.flatten(layer.input)]
+        yield from (tuple(specs), (specs,))
     for shape in _SHAPES:
         x = specification((None, *shape))
         yield from ((x,), ([x, x],), (x, x))
 
 
 def as_input(specification: tf.TensorSpec) -> keras.KerasTensor:
-    """Returns a symbol with which a layer can be built."""
+    """Returns a symbolic input with which a layer can be built."""
     return keras.Input(batch_shape=specification.shape, dtype=specification.dtype.name)
 
 
@@ -151,9 +150,9 @@ def sample(shape: tuple, dtype: str, whole: bool = False) -> tf.Tensor:
     """Returns a random input: normal numbers, or integers and booleans of 0 and 1.
 
     Args:
-        shape: The shape of a batch. The batch and other axes may be open.
+        shape: The shape of a batch, in which None is an unknown size.
         dtype: The dtype of the input.
-        whole: Whether floats are 0 and 1 as well, as for indices.
+        whole: Whether floats are also drawn from 0 and 1, as for indices.
     """
     shape = closed_shape(shape)
     rng = np.random.default_rng(SEED)

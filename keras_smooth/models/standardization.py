@@ -14,8 +14,8 @@ from keras_smooth.presentation.warn import warn
 
 # A column that varies by less than so many units in the last place counts as constant.
 _ROUNDING = 16
-# The rounding error, relative to the deviation, from which on there is a warning: a network learns
-# rounded data no better.
+# The largest rounding error, relative to the deviation, without a warning: a network does not
+# learn data more precisely than they are rounded.
 _LARGEST_ROUNDING = 1e-3
 
 
@@ -32,14 +32,14 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
     Args:
         model: Built Keras model or layer, with one or several inputs and outputs.
         x: Its inputs, some or all of the data: an array, or a list or dict of arrays. Integers
-            stay as they are if they go to an Input of integers, to an Embedding (or any layer
+            are not scaled if they go to an Input of integers, to an Embedding (or any layer
             without derivatives with respect to whole numbers), or to a model without Inputs.
-            Padded steps, which have the value of a Masking of the input in all features, stay as
-            they are as well, and do not count in the mean.
+            Padded steps, whose features all have the value of a Masking of the input, are not
+            scaled either, and do not count in the mean.
         y: Targets in the structure of the outputs, whose means and deviations are used. Outputs
-            whose target is None, or missing in a dict, stay as they are, for example for the
-            objective of an equation whose solution is of size 1. Masks of outputs are not known
-            here: pass targets without padding, such as only the first steps of sequences.
+            whose target is None, or missing in a dict, are not scaled, for example for the
+            objective of an equation whose solution is of size 1. Masks of outputs are not
+            used: pass targets without padding, such as only the first steps of sequences.
 
     Returns:
         A `keras.Model` with the inputs of `model`.
@@ -47,8 +47,8 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
     Raises:
         TypeError: If `model` is not a Keras layer, or x or y are not numbers.
         ValueError: If `model` is not built or cannot be a part of another model, or x or y do not
-            fit it or are not finite, or a mask is made from x by another layer than a Masking
-            of the input.
+            fit it or are not finite, or a layer other than a Masking of the input computes a
+            mask from x.
 
     Example:
 
@@ -109,23 +109,23 @@ def _symbolic_outputs(model: keras.layers.Layer, inputs: Any) -> Any:
 def _in_units_of_the_network(
     word: str, values: Any, symbol: keras.KerasTensor, masking: keras.layers.Masking | None
 ) -> keras.KerasTensor:
-    """Returns (x - mean) / deviation for a symbolic input. Padded steps stay as they are."""
+    """Returns (x - mean) / deviation for a symbolic input, except at padded steps."""
     mean, deviation = _mean_and_deviation(word, values, symbol, masking)
     _warn_of_rounding(word, mean, deviation, symbol.dtype)
     # The mean is subtracted first, since differences near the mean are exact.
     scaled = _rescaled(_rescaled(symbol, 1.0, -mean), 1.0 / deviation, 0.0)
     if masking is None:
         return scaled
-    # Scaled data may have the mask value, such as 0 at the mean, and is moved away from it.
+    # Scaled data may equal the mask value, such as 0 at the mean, and is then moved off it.
     size = max(1.0, float(np.max(np.abs(masking.mask_value))))
     moved = scaled + 4.0 * agreement.EPSILON[masking.compute_dtype] * size
-    is_seen = keras.ops.expand_dims(_is_data(masking, scaled), -1)
+    is_unmasked = keras.ops.expand_dims(_is_data(masking, scaled), -1)
     is_data = keras.ops.expand_dims(_is_data(masking, symbol), -1)
-    return keras.ops.where(is_data, keras.ops.where(is_seen, scaled, moved), symbol)
+    return keras.ops.where(is_data, keras.ops.where(is_unmasked, scaled, moved), symbol)
 
 
 def _is_data(masking: keras.layers.Masking, x: Any) -> Any:
-    """Returns which steps of x the Masking does not count as padding."""
+    """Returns the mask of x: which steps are not padding."""
     return masking.compute_mask(keras.ops.cast(x, masking.compute_dtype), None)
 
 
@@ -160,7 +160,7 @@ def _in_units_of_targets(values: Any, symbol: keras.KerasTensor) -> keras.KerasT
 def _warn_of_rounding(
     name: str, mean: np.ndarray, deviation: np.ndarray, dtype: str
 ) -> None:
-    """Warns if the dtype rounds numbers, with their mean, by too much of their deviation."""
+    """Warns if rounding in a dtype is too large, relative to the deviation of the numbers."""
     lost = np.max(agreement.EPSILON[dtype] * np.abs(mean / deviation))
     if lost > _LARGEST_ROUNDING:
         warn(
@@ -181,7 +181,7 @@ def _mean_and_deviation(
     expected = symbol.shape[1:]
     is_column = array.ndim == 1 and expected in ((), (1,))
     fits = array.ndim == len(symbol.shape) and all(
-        size in (None, given) for size, given in zip(expected, array.shape[1:])
+        size in (None, received) for size, received in zip(expected, array.shape[1:])
     )
     if not array.size or not (is_column or fits):
         raise ValueError(
@@ -196,7 +196,7 @@ def _mean_and_deviation(
             raise ValueError(f"{name} has padded steps only, of {masking.mask_value}.")
     columns = array.reshape(-1, (expected or (1,))[-1] or 1)
     mean = columns.mean(axis=0)
-    # Divided by the largest number: squares of very large or small numbers are inf or 0.
+    # Scaled by the largest number, since squares of very large or small numbers are inf or 0.
     largest = np.abs(columns - mean).max(axis=0)
     rounding = _ROUNDING * np.finfo("float64").eps * np.abs(columns).max(axis=0)
     varies = largest > rounding
@@ -206,7 +206,7 @@ def _mean_and_deviation(
 
 
 def _rescaled(symbol: keras.KerasTensor, scale: Any, offset: Any) -> keras.KerasTensor:
-    """Returns `scale * symbol + offset`, not in half precision, which has too few digits."""
+    """Returns `scale * symbol + offset` in float32 or float64: half precision is too coarse."""
     dtype = "float64" if symbol.dtype == "float64" else "float32"
     # The layer would round Python floats to float32.
     scale, offset = np.asarray(scale, "float64"), np.asarray(offset, "float64")

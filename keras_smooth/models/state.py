@@ -1,4 +1,4 @@
-"""All state of a layer: weights, seeds, flags, and what preprocessing layers have learned."""
+"""All state of a layer: weights, seeds, flags, and the results of `adapt`."""
 
 import tempfile
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def copy_state(original: keras.Operation, copy: keras.Operation) -> None:
     for layer, other in paired(original, copy):
         for ours, others in zip(_recurrent_states(layer), _recurrent_states(other)):
             others.assign(ours.value)
-        # Values that are computed from the weights are set, as after loading a file.
+        # Recompute values that depend on the weights, as after loading a file.
         if hasattr(other, "finalize_state") and getattr(other, "built", False):
             other.finalize_state()
 
@@ -50,7 +50,7 @@ def copy_settings(original: keras.Operation, copy: keras.Operation) -> None:
 def _pairs_of_graphs(original: Any, copy: Any) -> Iterator[tuple]:
     others = {layer.name: layer for layer in copy.layers}
     same_kinds = list(map(type, original.layers)) == list(map(type, copy.layers))
-    # If a layer makes a model itself, the layers of the model have new numbers in their names.
+    # If a layer creates a model, the names of its layers in the copy have other numbers.
     if same_kinds and any(layer.name not in others for layer in original.layers):
         yield from zip(original.layers, copy.layers)
         return
@@ -64,18 +64,18 @@ def _pairs_of_graphs(original: Any, copy: Any) -> Iterator[tuple]:
 def paired(original: keras.Operation, copy: keras.Operation) -> Iterator[tuple]:
     """Yields a layer with its copy, and each layer inside with its copy, parents first."""
     seen = set()
-    waiting = [(original, copy)]
-    while waiting:
-        layer, other = waiting.pop(0)
+    queue = [(original, copy)]
+    while queue:
+        layer, other = queue.pop(0)
         if id(layer) in seen:
             continue
         seen.add(id(layer))
         yield layer, other
         if graph.is_graph(layer) and graph.is_graph(other):
-            waiting += _pairs_of_graphs(layer, other)
+            queue += _pairs_of_graphs(layer, other)
             continue
         ours, others = _layers_by_path(layer), _layers_by_path(other)
-        waiting += [(ours[path], others[path]) for path in ours if path in others]
+        queue += [(ours[path], others[path]) for path in ours if path in others]
 
 
 def _layers_by_path(layer: keras.Operation) -> dict[tuple, keras.layers.Layer]:
@@ -85,7 +85,7 @@ def _layers_by_path(layer: keras.Operation) -> dict[tuple, keras.layers.Layer]:
 
 
 def _load_assets(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
-    """Copies what a layer keeps outside of its variables, as Keras does in files."""
+    """Copies the assets of a layer, such as a vocabulary, as Keras does in files."""
     if not hasattr(layer, "save_assets"):
         return
     store = {}
@@ -103,9 +103,9 @@ def _load_assets(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
 
 
 def _copy_number_attributes(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
-    """Copies the numbers that `adapt` or code of a user has written into attributes."""
-    own = not type(layer).__module__.startswith(("keras.", "keras_smooth."))
-    if not own and not hasattr(layer, "adapt"):
+    """Copies numbers that `adapt` or user code has written into attributes."""
+    is_user_class = not type(layer).__module__.startswith(("keras.", "keras_smooth."))
+    if not is_user_class and not hasattr(layer, "adapt"):
         return
     for name, value in vars(layer).items():
         if name.startswith("_") or name in ("built", "name"):

@@ -1,4 +1,4 @@
-"""Functions as `tf.function`, whose traces TensorFlow counts for each function alone."""
+"""Functions that TensorFlow traces, with errors that explain why it cannot."""
 
 import functools
 from collections.abc import Callable
@@ -17,25 +17,25 @@ PYTHON_COMPUTES = (
     "NumPy and math, such as keras.ops.sin for np.sin, and no `.numpy()` or `float()` of what "
     "depends on x."
 )
-# Words in the errors of Python and TensorFlow about symbols in the place of values.
+# Words in errors of Python and TensorFlow about symbolic tensors that have no values.
 _SYMBOL_WORDS = ("NumPy", "'numpy'", "SymbolicTensor")
 
 
 def computes_with_values(error: Exception) -> bool:
-    """Returns whether an error says that Python needs values that a graph does not have."""
+    """Returns whether an error is due to Python code that needs values, which a graph lacks."""
     kinds = NotImplementedError | AttributeError | TypeError
     return isinstance(error, kinds) and any(word in str(error) for word in _SYMBOL_WORDS)
 
 
 def explaining_error(error: Exception) -> Exception | None:
-    """Returns an error that says what Python does with values in a graph, or None for others."""
+    """Returns an error that explains how Python uses values in a graph, or None for others."""
     if isinstance(error, tf.errors.OperatorNotAllowedInGraphError):
         return ValueError(PYTHON_DECIDES)
     return TypeError(PYTHON_COMPUTES) if computes_with_values(error) else None
 
 
 def traced_if_possible(function: Callable, *arguments: Any) -> Callable:
-    """Returns a function, to be called many times, as a `tf.function`.
+    """Returns a function that is called many times as a `tf.function`.
 
     It is returned unchanged if TensorFlow cannot trace it for the arguments.
     """
@@ -51,9 +51,9 @@ def traced_if_possible(function: Callable, *arguments: Any) -> Callable:
 def traced(function: Callable, **options: Any) -> Any:
     """Returns a function as a `tf.function`, without autograph.
 
-    TensorFlow warns if a function is traced too often. It counts all functions with the same code
-    together, such as those that are made for each model. A partial has no code, so that each is
-    counted alone.
+    TensorFlow warns if a function is traced too often. It counts traces of functions with the
+    same code together, such as closures for several models. A partial has no code, so that
+    its traces are counted separately.
 
     Args:
         function: Function of tensors.
