@@ -119,7 +119,7 @@ def _needed_directions(
     if not _spans(matrix, target):
         return None
     for column in range(len(directions) - 1, len(known) - 1, -1):
-        fewer = [each for each in columns if each != column]
+        fewer = [other for other in columns if other != column]
         if fewer and _spans(matrix[:, fewer], target):
             columns = fewer
     return [directions[column] for column in columns if column >= len(known)]

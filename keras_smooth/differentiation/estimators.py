@@ -126,13 +126,13 @@ def sum_of_forms(
             no more directions than that is computed exactly.
     """
     estimates = []
-    for order in sorted({each.order for each in weighted}):
-        of_order = [each for each in weighted if each.order == order]
+    for order in sorted({term.order for term in weighted}):
+        of_order = [term for term in weighted if term.order == order]
         if order:
             values, number = _sampled_terms(evaluation, of_order, probes)
             estimates.append(_mean_and_variance(values, number, 1.0 - len(values) / number))
         else:
-            forms, words = zip(*((each.form, each.word) for each in of_order))
+            forms, words = zip(*((term.form, term.word) for term in of_order))
             _, *values = _result(evaluation, tasks.forms(forms, words, 0))
             estimates.append(_mean_and_variance([weighted_sum(of_order, values)]))
     return _sum_with_error(estimates)
@@ -149,7 +149,7 @@ def _sampled_terms(
 
     Each term is the contribution of one direction to the sum of all forms.
     """
-    sums = along_directions([each.form for each in weighted])
+    sums = along_directions([term.form for term in weighted])
     directions = list(dict.fromkeys(steps for terms in sums for steps in terms))
     number = len(directions)
     chosen = tf.range(number) if number <= probes.number else probes.places(number)
@@ -177,7 +177,7 @@ def _direction_vectors(
     steps = np.zeros((len(directions), max_steps))
     for row, direction in enumerate(directions):
         axes[row, : len(direction)], steps[row, : len(direction)] = zip(*direction)
-    axes, steps = (tf.gather(tf.constant(each), chosen) for each in (axes, steps))
+    axes, steps = (tf.gather(tf.constant(array), chosen) for array in (axes, steps))
     number = chosen.shape[0]
     rows = tf.repeat(tf.range(number, dtype=tf.int64)[:, None], max_steps, axis=1)
     return tf.scatter_nd(tf.stack([rows, axes], axis=-1), steps, (number, dim))
@@ -203,7 +203,9 @@ def _mean_and_variance(
         scale = fraction_left * factor**2 / (number * max(1, number - 1))
         return scale * tf.reduce_sum(squares, axis=0)
 
-    return tuple(keras.tree.map_structure(each, *values) for each in (mean, variance))
+    return tuple(
+        keras.tree.map_structure(function, *values) for function in (mean, variance)
+    )
 
 
 def _sum_with_error(estimates: Sequence[tuple]) -> Any:
@@ -216,5 +218,5 @@ def _sum_with_error(estimates: Sequence[tuple]) -> Any:
         return value
 
     return keras.tree.map_structure(
-        estimate, *(each for pair in estimates for each in pair)
+        estimate, *(value for pair in estimates for value in pair)
     )

@@ -113,7 +113,7 @@ def _derivatives_are_independent(traces: Traces, points: Points, order: int) -> 
     outputs = traces.propagated(points, list(map(direction, points.moving)), order)
     jets = [y for y in outputs if isinstance(y, Jet) and y.dtype.is_floating]
     stay = [_fixed_samples_stay(y, k, masks) for y in jets for k in range(1, order + 1)]
-    stay = [each for each in stay if each is not True]
+    stay = [entry for entry in stay if entry is not True]
     if not stay:
         return True
     all_stay = tf.reduce_all(tf.stack(stay))

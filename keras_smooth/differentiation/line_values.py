@@ -105,7 +105,7 @@ def _repeated(tensor: tf.Tensor, number: int) -> tf.Tensor:
 def _outputs_in_float64(model: Callable, x: Any) -> list[np.ndarray]:
     """Returns the outputs of a model in float64."""
     y = keras.tree.flatten(call_without_side_effects(model, x))
-    return [np.asarray(tf.cast(each, "float64")) for each in y]
+    return [np.asarray(tf.cast(output, "float64")) for output in y]
 
 
 def _function_of_large_batches(model: Callable, points: Points, max_rows: int) -> Callable:
@@ -118,7 +118,7 @@ def _function_of_large_batches(model: Callable, points: Points, max_rows: int) -
     num_added = max(1, int(_PART_OF_POINTS * max_rows))
     added = [x[:num_added] for x in points.flat]
     y = call_without_side_effects(model, points.x)
-    expected = keras.tree.map_structure(lambda each: each[:num_added], y)
+    expected = keras.tree.map_structure(lambda leaf: leaf[:num_added], y)
     limit = ROUNDINGS * epsilon(model, y)
 
     def run(x: Any) -> Any:
@@ -126,10 +126,10 @@ def _function_of_large_batches(model: Callable, points: Points, max_rows: int) -
         flat = [tf.concat(pair, axis=0) for pair in zip(keras.tree.flatten(x), added)]
         rows = flat[0].shape[0] - added[0].shape[0]
         outputs = call_without_side_effects(model, points.at(flat).x)
-        of_points = keras.tree.map_structure(lambda each: each[rows:], outputs)
+        of_points = keras.tree.map_structure(lambda leaf: leaf[rows:], outputs)
         if distance(expected, of_points) > limit:
             raise ValueError("The model computes another function in a larger batch.")
-        return keras.tree.map_structure(lambda each: each[:rows], outputs)
+        return keras.tree.map_structure(lambda leaf: leaf[:rows], outputs)
 
     return run
 

@@ -226,7 +226,7 @@ def linear_operator(
     engines.checked_derivatives(order, engine, 1, "The highest order in `operator`")
     points, axes, indices = axes.restricted(points, [term.index for term in terms])
     weighted = coefficients.weighted_forms(axes, indices, terms)
-    forms, words = zip(*((each.form, each.word) for each in weighted))
+    forms, words = zip(*((term.form, term.word) for term in weighted))
     task = tasks.forms(forms, words, sum(points.dims))
     evaluation = Evaluation(task, model, points, engine, batch_size)
     if random_probes is not None:

@@ -89,7 +89,7 @@ class Paths:
         try:
             moved = [self.points.moving_only([i]) for i in set(inputs)]
             moved = [self.points] if self.together else moved
-            return not all(self.traces.reached(each)[output] for each in moved)
+            return not all(self.traces.reached(points)[output] for points in moved)
         except NotTraceableError:
             return False
 

@@ -80,7 +80,7 @@ class Axes:
             raise TypeError(
                 f"{argument} must hold words or tuples, received {shown(which)}. {_NOTATION}"
             )
-        return tuple(sorted(self._axis(each, argument) for each in which))
+        return tuple(sorted(self._axis(axis, argument) for axis in which))
 
     def name(self, axis: int) -> str:
         """Returns the name of an axis, or its number as text if it has none."""
@@ -227,7 +227,7 @@ def checked_which(axes: Axes, which: Any) -> list[MultiIndex]:
         raise TypeError(
             f"`which` must be a list of partial derivatives, received {shown(which)}. {_NOTATION}"
         )
-    indices = [axes.parsed(each) for each in which]
+    indices = [axes.parsed(derivative) for derivative in which]
     if not any(indices):
         raise ValueError(
             f"`which` must have a partial derivative, received {shown(which)}. {_NOTATION}"

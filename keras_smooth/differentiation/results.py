@@ -94,7 +94,7 @@ def _advise_if_not_finite(
     # The user's tapes must not record this. A sum is finite only if all of its terms are.
     with tf.init_scope():
         sums = map(tf.reduce_sum, filter(calls.is_float, keras.tree.flatten(values[1:])))
-        if all(bool(tf.math.is_finite(each)) for each in sums):
+        if all(bool(tf.math.is_finite(value)) for value in sums):
             return None
         is_finite = _are_finite(values[0])
         lost = {k: np.zeros_like(is_finite) for _, k in evaluation.task.entries if k}

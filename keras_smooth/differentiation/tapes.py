@@ -54,7 +54,7 @@ def _partials_step(paths: Paths, below: int, value: Any, x: Any, order: int) -> 
     def differentiate(tape: tf.GradientTape) -> Any:
         indices = range(len(points))
         jacobians = ([jacobian(tape, i, j) for j in indices] for i in range(len(split)))
-        by_input = [keras.tree.pack_sequence_as(x, each) for each in jacobians]
+        by_input = [keras.tree.pack_sequence_as(x, row) for row in jacobians]
         return keras.tree.pack_sequence_as(value, by_input)
 
     return differentiate
@@ -126,7 +126,7 @@ def _is_complete(seed: tf.Tensor, total: tf.Tensor, row: tf.Tensor) -> bool:
         return False
     allowed = _HALF_OF_DIGITS[min(total.dtype.size, row.dtype.size)]
     # The inputs and the outputs of a model may have different dtypes.
-    seed, total, row = (tf.cast(each, "float64") for each in (seed, total, row))
+    seed, total, row = (tf.cast(tensor, "float64") for tensor in (seed, total, row))
     terms = tf.reshape(seed * row, (tf.shape(total)[0], -1))
     size = tf.reduce_sum(tf.abs(terms), axis=1) + tf.abs(total)
     difference = tf.abs(tf.reduce_sum(terms, axis=1) - total)
@@ -210,7 +210,7 @@ def chosen_partials(
         paths: The paths from x to the outputs.
     """
     levels = _levels(indices)
-    dims = [math.prod(each.shape[1:]) for each in x]
+    dims = [math.prod(tensor.shape[1:]) for tensor in x]
     step = functools.partial(_chosen_partials_step, levels, dims, paths)
     entries = nested_tapes(lambda x: [function(x)], x, len(levels) - 1, step)
     return {
@@ -251,12 +251,12 @@ def _levels(indices: Iterable[MultiIndex]) -> list[list[MultiIndex]]:
         by_order[len(index)].add(index)
     for level, lower in zip(by_order[:1:-1], by_order[-2:0:-1]):
         num_children = collections.Counter(
-            each for index in level for each in _parents(index)
+            parent for index in level for parent in _parents(index)
         )
         for index in sorted(level):
             parents = _parents(index)
             if lower.isdisjoint(parents):
-                lower.add(max(parents, key=lambda each: (num_children[each], each)))
+                lower.add(max(parents, key=lambda parent: (num_children[parent], parent)))
     return [sorted(level) for level in by_order]
 
 
@@ -315,7 +315,7 @@ def _chosen_partials_step(
                 return tf.cast(tf.reshape(slope, (-1, *y.shape[1:])), y.dtype)
 
             leaves = enumerate(keras.tree.flatten(outputs[parent]))
-            flat = [column(*each) for each in leaves]
+            flat = [column(*leaf) for leaf in leaves]
             return keras.tree.pack_sequence_as(outputs[parent], flat)
 
         return list(map(derivative, level))

@@ -53,7 +53,7 @@ def least_precise_dtype(model: Callable, output: Any) -> str:
     For a function, only the dtypes of its outputs are known.
     """
     parts = graph.walk(model) if isinstance(model, keras.Operation) else ()
-    layers = [each for _, each in parts if isinstance(each, keras.layers.Layer)]
+    layers = [part for _, part in parts if isinstance(part, keras.layers.Layer)]
     dtypes = {layer.compute_dtype for layer in layers}
     leaves = filter(calls.is_float, keras.tree.flatten(output))
     dtypes |= {leaf.dtype.name for leaf in leaves}

@@ -95,7 +95,7 @@ def copy_in(
 
 def build(copy: keras.Operation, args: tuple, kwargs: dict) -> None:
     """Builds a copy by calling it, unless it and all layers in it are built."""
-    layers = [each for each in layers_within(copy) if isinstance(each, keras.layers.Layer)]
+    layers = [part for part in layers_within(copy) if isinstance(part, keras.layers.Layer)]
     # A symbolic call does not build a layer that is used as an activation.
     if not all(layer.built for layer in layers):
         copy(*args, **kwargs)
@@ -110,21 +110,21 @@ def brief(error: Exception) -> str:
 
 
 def fresh_copy(
-    layer: keras.Operation, dtype: str | None = None, made: dict | None = None
+    layer: keras.Operation, dtype: str | None = None, copies: dict | None = None
 ) -> keras.Operation:
     """Returns a copy with fresh weights and the same functions.
 
     Args:
         layer: Layer, model or keras.Operation.
         dtype: The dtype in which the copy computes; None for that of each layer.
-        made: The copies so far by `id(layer)`, so that shared layers stay shared.
+        copies: The copies so far by `id(layer)`, so that shared layers stay shared.
     """
-    made = {} if made is None else made
-    if id(layer) not in made:
-        inner = functools.partial(fresh_copy, dtype=dtype, made=made)
+    copies = {} if copies is None else copies
+    if id(layer) not in copies:
+        inner = functools.partial(fresh_copy, dtype=dtype, copies=copies)
         graph = is_graph(layer)
-        made[id(layer)] = (_rebuilt_graph if graph else _from_config)(layer, dtype, inner)
-    return made[id(layer)]
+        copies[id(layer)] = (_rebuilt_graph if graph else _from_config)(layer, dtype, inner)
+    return copies[id(layer)]
 
 
 def _from_config(

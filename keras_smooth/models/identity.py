@@ -152,22 +152,22 @@ class _FunctionHashes:
         self, nodes: Iterable, inputs: Iterable = (), results: Iterable[str] = ()
     ) -> bytes:
         """Returns a hash of nodes in their order, of their inputs and of their results."""
-        named = [each.name for each in (*inputs, *nodes)]
+        named = [node.name for node in (*inputs, *nodes)]
         numbers = {name: str(number) for number, name in enumerate(named)}
-        hasher = hashlib.sha256(str([each.type for each in inputs]).encode())
+        hasher = hashlib.sha256(str([node.type for node in inputs]).encode())
         for node in nodes:
-            operands = [_with_number(each, numbers) for each in node.input]
+            operands = [_with_number(name, numbers) for name in node.input]
             hasher.update(f"{node.op} {node.device} {operands}".encode())
             for name, value in sorted(node.attr.items()):
                 if name not in _NUMBERED:
                     hasher.update(name.encode() + self._hash_of_attribute(value))
-        hasher.update(str([_with_number(each, numbers) for each in results]).encode())
+        hasher.update(str([_with_number(name, numbers) for name in results]).encode())
         return hasher.digest()
 
     def _hash_of_attribute(self, value: Any) -> bytes:
         functions = [value.func] if value.HasField("func") else value.list.func
         if functions:
-            return b"".join(self._hash_of_function(each.name) for each in functions)
+            return b"".join(self._hash_of_function(function.name) for function in functions)
         return value.SerializeToString(deterministic=True)
 
     def _hash_of_function(self, name: str) -> bytes:
@@ -176,7 +176,7 @@ class _FunctionHashes:
         if name not in self._known:
             definition = self._library[name]
             results = [
-                definition.ret[each.name] for each in definition.signature.output_arg
+                definition.ret[result.name] for result in definition.signature.output_arg
             ]
             controls = [f"^{name}" for name in sorted(definition.control_ret.values())]
             self._known[name] = self.hash_of_nodes(

@@ -123,7 +123,7 @@ def _is_numbers(value: Any) -> bool:
 def _assign_variables(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
     ours, others = layer.variables, copy.variables
     # A layer that was changed after it was built, as by `quantize`, has another order.
-    by_name = [sorted(each, key=lambda v: v.name) for each in (ours, others)]
+    by_name = [sorted(variables, key=lambda v: v.name) for variables in (ours, others)]
     if [v.name for v in by_name[0]] == [v.name for v in by_name[1]]:
         ours, others = by_name
     if [tuple(v.shape) for v in ours] != [tuple(v.shape) for v in others]:
