@@ -26,8 +26,8 @@ class DerivativeModel(keras.Model):
     """A model whose outputs are y and its derivatives, to be trained on any of them.
 
     It shares the weights of the inner model. `compile`, `fit`, `evaluate`, `predict`,
-    `keras_smooth.fit_lbfgs` and `save` work as for every model: this is Sobolev
-    training.
+    `keras_smooth.fit_lbfgs` and `save` work as for every model. Training on derivatives
+    is known as Sobolev training.
 
     Args:
         model: A built Keras model with one input and one output.
@@ -137,7 +137,7 @@ class DerivativeModel(keras.Model):
         )
 
     def compile_from_config(self, config: dict) -> None:
-        """Compiles like the saved model; a class with its own `compile` has to do this itself."""
+        """Compiles as before saving. Keras leaves this to classes with their own `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)

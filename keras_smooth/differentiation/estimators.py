@@ -203,9 +203,7 @@ def _mean_and_variance(
         scale = fraction_left * factor**2 / (number * max(1, number - 1))
         return scale * tf.reduce_sum(squares, axis=0)
 
-    return tuple(
-        keras.tree.map_structure(function, *values) for function in (mean, variance)
-    )
+    return tuple(keras.tree.map_structure(reduce, *values) for reduce in (mean, variance))
 
 
 def _sum_with_error(estimates: Sequence[tuple]) -> Any:

@@ -42,7 +42,7 @@ def point_arrays(x: Entry) -> Entry:
 
 
 def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
-    """Returns the exact y, y', ... at points, with shapes that are checked.
+    """Returns the exact y, y', ... at points, after checking their shapes.
 
     Args:
         reference: A function; or arrays as a tuple, as a mapping with the keys "y", "dy",

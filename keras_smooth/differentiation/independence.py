@@ -1,9 +1,9 @@
 """Whether the samples of a batch are independent, as derivatives by sample require.
 
 If a model subtracts the mean of its batch, tapes return the derivative of the sum of all outputs
-by one input. This is the derivative of no sample, and it differs between batches. The operations
-of most models show that they treat samples separately. For the others, such as graph networks
-that join all graphs of a batch, the derivatives at the points show it.
+with respect to one input. This is not the derivative of a sample, and depends on the batch. The
+operations of most models show that they treat samples separately. For others, such as graph
+networks that combine all graphs of a batch, the derivatives at the points show it.
 """
 
 from collections.abc import Callable

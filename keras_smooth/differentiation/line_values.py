@@ -54,7 +54,7 @@ def _values_in_batches(
     directions: list[tf.Tensor],
     nodes: np.ndarray,
 ) -> list[np.ndarray]:
-    """Returns the values of each output on all lines, by a function of up to `most` rows."""
+    """Returns the values of each output on all lines, `max_rows` samples at a time or fewer."""
     num_directions = directions[0].shape[0]
     starts = points.at([_repeated(x, num_directions) for x in points.flat])
     moves = [

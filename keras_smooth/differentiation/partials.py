@@ -176,8 +176,8 @@ class Plan(ShownAsTable):
         directions: The directions of Taylor mode, such as `"x + t"`.
         orders: Number of derivatives along each direction.
         passes: The pass in which each direction is computed, from 1.
-        num_values: Number of values that go through the model in all passes, for each number
-            of y: the points, and the derivatives along each direction or their sums.
+        num_values: Number of values that all passes carry together, for each number of y:
+            the points, and the derivatives along each direction or their sums.
 
     Example:
 

@@ -46,7 +46,7 @@ class Term:
 
 @dataclasses.dataclass(frozen=True)
 class Pass:
-    """Directions that go through a model together.
+    """Directions whose jets are computed in one forward pass.
 
     Args:
         directions: Array `(directions, numbers of a sample)`.
@@ -61,11 +61,11 @@ class Pass:
 
     @property
     def num_entries(self) -> int:
-        """The number of values that go through the model, the point itself included."""
+        """The number of values that the pass carries, the point itself included."""
         return 1 + sum(map(self.num_rows, range(1, self.order + 1)))
 
     def num_rows(self, order: int) -> int:
-        """Returns the number of derivatives of one order that go through the model."""
+        """Returns the number of derivatives of one order that the pass carries."""
         if order < self.order or self.sums is None:
             return len(self.directions)
         return len(self.sums)
@@ -108,7 +108,7 @@ def partials(indices: Iterable[MultiIndex]) -> tuple[Form, ...]:
 
 @functools.lru_cache(maxsize=64)
 def passes_for(dim: int, forms: tuple[Form, ...]) -> Passes:
-    """Returns the passes for forms, with as few values through the model as possible.
+    """Returns the passes for forms, which carry as few values as possible.
 
     Args:
         dim: Size of a sample.

@@ -29,7 +29,7 @@ def _partials_step(paths: Paths, below: int, value: Any, x: Any, order: int) -> 
     """A step of `nested_tapes` to all partial derivatives of each sample, by reverse sweeps.
 
     Args:
-        paths: The paths from x to y.
+        paths: The paths from x to y, which distinguish zero from lost derivatives.
         below: The order of the function that is differentiated: 0 for y itself.
         value: The values of the function, or its derivatives of the order below.
         x: The inputs with respect to which it is differentiated.
@@ -93,7 +93,7 @@ class AlongLine:
     ) -> tf.Tensor:
         if not value.dtype.is_floating:
             raise LookupError(f"the output is {value.dtype.name}")
-        # The derivative is the same for any seed; a random one hides no path in the check below.
+        # The derivative is the same for any seed. A random one hides no path in the check below.
         seed = tf.random.stateless_normal(tf.shape(value), (0, 0), dtype=value.dtype)
         with tf.GradientTape() as inner:
             inner.watch(seed)

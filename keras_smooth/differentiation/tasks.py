@@ -22,7 +22,7 @@ class Task:
             where `propagate` returns the jets of a model along lines.
         tape: The function `tape(traces, points, *directions, **options)` of nested tapes.
         jets_are_faster: A function that returns whether jets are the faster engine, from the
-            number of numbers in a sample of x and in a sample of y.
+            sizes of a sample of x and of a sample of y.
         options: Keyword arguments of `jet` and `tape`.
     """
 
@@ -81,7 +81,7 @@ def laplacian(dim: int, slopes: bool = False) -> Task:
     """Returns the task of y, all first derivatives if requested, and the Laplacian.
 
     The work and memory of jets grow with the dimension d, not with d^2: the value, d first
-    derivatives and the sum of the second ones go through the model together. After a first layer
+    derivatives and the sum of the second ones are carried together. After a first layer
     of fewer than d / 2 units they grow with the number of units.
 
     References:

@@ -26,7 +26,7 @@ class NotTraceableError(ValueError):
 
     Args:
         reason: The reason.
-        hides_values: Whether Python computes with values, as NumPy does, unrecorded by tapes.
+        hides_values: Whether Python computes with values, as NumPy does, which tapes miss.
     """
 
     def __init__(self, reason: str, hides_values: bool = False) -> None:
@@ -96,7 +96,7 @@ class Traces:
         return True
 
     def hides_values(self, points: Points) -> bool:
-        """Returns whether Python computes with values, as NumPy does, unrecorded by tapes.
+        """Returns whether Python computes with values, as NumPy does, which tapes miss.
 
         If Python only branches on values, tapes record all that the model computes.
         """
@@ -187,7 +187,7 @@ class Traces:
         watch: Callable | None = None,
         **sums: Any,
     ) -> list:
-        """Returns the outputs of the program along the lines x + t v, for each direction v.
+        """Returns the outputs of the program as jets along x + t v, for each direction v.
 
         Args:
             points: The points x where the lines begin.

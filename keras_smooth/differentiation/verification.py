@@ -1,4 +1,4 @@
-"""Verified derivatives: those of an engine, compared with differences of the model."""
+"""Verified derivatives: those of an engine, compared with finite differences of the model."""
 
 import dataclasses
 import functools
@@ -80,10 +80,10 @@ class Verification(ShownAsTable):
     Every sample and output has its own limit, from the size of that derivative. A derivative
     is not verified if y is so large that its rounding leaves less than two digits; the table
     then says so. If the next lower derivative jumps on the lines from each point to the
-    next, which derivatives at the points do not show, there is a warning. `print` and notebooks
-    show a table. The results of `derivatives` and `directional`, and each tensor that
-    `gradient`, `jacobian`, `hessian` and `laplacian` return, have this object as the attribute
-    `verification`. A tensor that you compute from them, such as `-forces`, does not have it.
+    next, which derivatives at the points do not show, a warning is given. `print` and notebooks
+    show a table. The tuples that `derivatives`, `directional` and `partials` return, and the
+    tensors that the other operators return, have this object as the attribute `verification`.
+    A tensor that you compute from them, such as `-forces`, does not have it.
 
     Args:
         engine: The engine that computed the derivatives, `"jet"` or `"tape"`.
@@ -259,7 +259,7 @@ def _advise_on_tapes(model: Callable, evaluation: Evaluation) -> str | None:
 
 
 def _wrong_on_a_line(evaluation: Evaluation) -> str | None:
-    """Returns words for the first derivative along one direction that is wrong at some points."""
+    """Returns text about the first wrong derivative along one random direction, or None."""
     # From the whole range of points, since Python may compute with values in one branch only.
     num_points = int(evaluation.points.flat[0].shape[0])
     chosen = np.unique(

@@ -99,9 +99,9 @@ def bessel(x: Jet, kind: int, sign: int) -> Jet:
 
 
 def _bessel_functions(x: tf.Tensor, largest: int, sign: int) -> list[tf.Tensor]:
-    """Returns the Bessel functions of the orders from 0 to `largest`, numbered as in `bessel`.
+    """Returns the Bessel functions of the orders from 0 to `largest`.
 
-    They are the power series 9.1.10 and 9.6.10 near 0, else the recurrences 9.1.27 and 9.6.26.
+    Near 0 by the power series 9.1.10 and 9.6.10 of the source, else by 9.1.27 and 9.6.26.
     """
     near = tf.abs(x) < _BESSEL_RADIUS[sign]
     half = tf.where(near, x, 0.0) / 2

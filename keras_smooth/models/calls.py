@@ -172,7 +172,7 @@ class _Scope(keras.StatelessScope):
 
 
 class _Outermost(keras.layers.Layer):
-    """A layer that calls a function, since Keras drops old losses at the outermost layer."""
+    """A layer that calls a function. Keras drops earlier losses of the outermost layer."""
 
     def call(self, call: Callable) -> tuple:
         call()
@@ -208,7 +208,7 @@ def float64_rows(structure: Any, axes: int = 1) -> np.ndarray:
 
     Args:
         structure: Tensors or arrays with equal sizes of the first `axes` axes.
-        axes: The number of axes that stay. The axes after them are flattened to one.
+        axes: The number of axes to keep. The axes after them are flattened to one.
     """
     leaves = keras.tree.flatten(structure)
     arrays = [np.asarray(tf.cast(leaf, "float64")) for leaf in leaves]

@@ -37,7 +37,7 @@ def fill_and_compare(
         The outputs of the copy.
 
     Raises:
-        CannotCopy: If the outputs of the copy differ from those of the layer.
+        CannotCopy: If the copy cannot be run, or its outputs differ from those of the layer.
     """
     args, kwargs = arguments_in(dtype, call)
 

@@ -14,8 +14,8 @@ _PLAIN_TYPES = (bool, int, float, complex, str, bytes, type(None), np.generic, t
 _KNOWN_PACKAGES = ("keras", "keras_smooth", "tensorflow", "numpy", "builtins", "inspect")
 # Attributes in which Keras records calls, and which do not change what a layer computes.
 _RECORDED_BY_KERAS = ("_called",)
-# Attributes with names to which TensorFlow appends a counter. The trace has the functions of these
-# names as well.
+# Attributes with names to which TensorFlow appends a counter. The trace also has the functions
+# with these names.
 _NUMBERED = ("_gradient_op_type", "forward_function_name", "backward_function_name")
 
 
