@@ -93,7 +93,7 @@ class AlongLine:
     ) -> tf.Tensor:
         if not value.dtype.is_floating:
             raise LookupError(f"the output is {value.dtype.name}")
-        # The derivative is the same for any seed. A random one hides no path in the check below.
+        # The derivative is the same for any seed. A random one hides no path in `_is_complete`.
         seed = tf.random.stateless_normal(tf.shape(value), (0, 0), dtype=value.dtype)
         with tf.GradientTape() as inner:
             inner.watch(seed)

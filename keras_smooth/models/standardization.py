@@ -24,10 +24,10 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
 
     The network receives `(x - mean) / deviation`. Its output is multiplied by the deviation of y,
     and the mean of y is added, for each column of the last axis. These numbers are constants of
-    the new model, used in the dtype of the network or in float32. The model is saved and loaded as
-    any other. Its derivatives are with respect to x, in the units of x and y. It shares its weights
-    with `model`. Compile the new model before `fit` or `fit_lbfgs`. Its class is `keras.Model`: a
-    `compute_loss` of the class of `model` is not part of it.
+    the new model, used in the dtype of the network or in float32. The model is saved and loaded
+    as any other. Its derivatives are with respect to x, in the units of x and y. It shares its
+    weights with `model`. Compile the new model before `fit` or `fit_lbfgs`. Its class is
+    `keras.Model`: a `compute_loss` of the class of `model` is not part of it.
 
     Args:
         model: Built Keras model or layer, with one or several inputs and outputs.
