@@ -244,7 +244,7 @@ def inner_leibniz(
 
 
 def as_jets(*xs: Any) -> list[Jet]:
-    """Returns jets and constants as jets along the same curves. A constant has a series of 0."""
+    """Returns all arguments as jets along the same curves. A constant has a series of 0."""
     jets = [x for x in xs if isinstance(x, Jet)]
     if not jets:
         received = ", ".join(type(x).__name__ for x in xs)
