@@ -123,7 +123,7 @@ class Samples:
     def places(self, step: LayerStep) -> Iterator[Place]:
         """Yields places where the pieces of an operation join.
 
-        Places are the samples, or on the lines from each sample to another.
+        Their points are the samples, or are on the lines from each sample to another.
         """
         distances = self.distances_of(step)
         if (distances == 0.0).any():
