@@ -1,7 +1,6 @@
 """The smooth replacements of piecewise activations and of poolings.
 
-A table has the replacements of activations with curved pieces. Those of piecewise linear functions
-are sums of smooth ramps, whose knots and slopes are computed from the values of the function.
+Functions with curved pieces are in a table. Others are replaced by ramps computed from their values.
 """
 
 from collections.abc import Callable
