@@ -1,6 +1,6 @@
 """The sizes that a model file claims, compared with the size of the file.
 
-A config of a few bytes can define any number of weights, and a few bytes of an archive, or of HDF5,
+A config of a few bytes can define any number of weights, and a few bytes of an archive or of HDF5
 can represent any number of zeros. The comparison is made before memory is allocated for them.
 """
 

@@ -22,7 +22,7 @@ _MAX_EXAMINED, _COUNT_IN_LOOP = 64, 8
 
 
 class Judge:
-    """Examines at samples the operations for which the plan requires it, in one mode of a model.
+    """Examines the `steps` of a plan at samples.
 
     Args:
         plan: The plan of the model.
@@ -183,7 +183,7 @@ class Judge:
         return Finding(Cause.ROUGH, order, self._reason_of_roughness(step))
 
     def _at_breakpoints(self, step: LayerStep) -> str:
-        """Returns in words how smooth an operation is at its breakpoints, and the samples' sides."""
+        """Returns in words the class of an operation at its breakpoints, and the samples' sides."""
         kind, k = step.operation.type, int(step.smoothness)
         words = {-1: "jumps", 0: "has a kink"}.get(k, f"is of class C^{k} only")
         sides = self._sides_of_samples(step)

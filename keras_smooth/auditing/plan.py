@@ -220,7 +220,7 @@ class _PlanWalk(walk.Walk):
             self._note_finding(step, Finding(Cause.IMPRECISE, reason=words))
 
     def _note_gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
-        """Adds a finding, or a measurement, if a derivative by tapes up to the order may be wrong."""
+        """Adds a finding or a measurement if derivatives by tapes may be wrong up to the order."""
         operation, row = step.operation, rows.row(step.operation.type)
         kind, first = operation.type, int(min(right_to, self.plan.order)) + 1
         if first > self.plan.order:
@@ -296,7 +296,7 @@ def known_class(layer: keras.Operation) -> float | None:
 def words_on_activations(layer: keras.Operation, order: int) -> str:
     """Returns the words of the rows of a layer's own activations that are not smooth enough.
 
-    Activations of inner layers do not count, since their operations have the inner layers' numbers.
+    Activations of inner layers do not count: their operations have the numbers of these layers.
     """
     activation = registry.as_activation(layer) or (None,)
     functions = [*references.own_functions(layer, "activation"), activation[0]]
@@ -343,8 +343,8 @@ def _clips_beyond_dtype(operation: tf.Operation) -> bool:
 def _stops_mean_of_variance(operation: tf.Operation) -> bool:
     """Returns whether an operation stops the gradient of the mean in a variance.
 
-    The derivative of a variance with respect to its mean is 0. So the first derivative is right, but
-    no higher one is. If the variance is that of one number, all derivatives are 0, hence right.
+    The derivative of a variance with respect to its mean is 0, so that the first derivative is
+    right, but no higher one. The variance of one number is 0, and so are its derivatives.
     """
     mean = operation.inputs[0]
     if mean.op.type != "Mean" or _are_equally_many(mean, mean.op.inputs[0]):

@@ -133,7 +133,7 @@ def _facts_of(layer: Any) -> registered.Facts | None:
     facts = rules.facts_of(layer)
     if facts is None or facts.jet is not None or facts.tapes_right_to < math.inf:
         return facts
-    # The operations of Keras' own activations show the smoothness, and traces with facts are slower.
+    # The operations of Keras' own activations suffice, and a trace with facts takes longer.
     module = getattr(layer, "__module__", None) or type(layer).__module__
     return None if module.partition(".")[0] == "keras" else facts
 

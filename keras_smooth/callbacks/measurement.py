@@ -111,7 +111,7 @@ class Measurement:
         return Values(self.x, self.names, self.pairs())
 
     def slice_values(self, x: np.ndarray, direction: np.ndarray) -> list[list[np.ndarray]]:
-        """Returns y and its derivatives along a direction: a list of the exact, one of the model's."""
+        """Returns y and its derivatives along a direction: the exact ones, and the model's."""
         if self._function is None or self._model is None:
             raise ValueError(
                 "A slice needs exact values between the samples: pass a function as `reference`, "
@@ -147,7 +147,7 @@ class Measurement:
         return list(map(_flat, entries))
 
     def _aligned_pairs(self) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
-        """Returns for each order the exact values, reshaped to those of the model, and the latter."""
+        """Returns for each order the exact values, reshaped as the model's, and the model's."""
         pairs = []
         entries = zip(names(self.order), self._exact, self._model_leaves())
         for name, exact, values in entries:

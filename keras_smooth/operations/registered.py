@@ -1,6 +1,6 @@
 """Functions and layers with registered facts that their operations do not show.
 
-In a trace, each call of such a function or layer has a unique name, which is the key of its facts.
+In a trace, each call of such a function or layer has a unique name, the key of its facts.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ class Facts:
 
 
 def with_facts(function: Callable, facts: Facts) -> Callable:
-    """Returns a function each call of which is traced under a unique name, the key of its facts.
+    """Returns a function whose calls are traced under unique names, the keys of its facts.
 
     Args:
         function: A function of tensors.

@@ -125,7 +125,7 @@ def measured_order(
         positions = range(num_inputs + len(seeds))
         return [*(n in moving for n in positions), *[False] * num_captured]
 
-    # The gradient is linear in the seed of each output. If it does not depend on it, it is wrong.
+    # The gradient is linear in the seed of each output, and wrong if it does not depend on it.
     for seed in range(num_inputs, num_inputs + len(seeds)):
         states = Walk().follow(traced.program, initial_states(as_booleans({seed})))
         if any(n < 0 or not states[n] for n in traced.places):

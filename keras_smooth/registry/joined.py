@@ -26,14 +26,14 @@ def celu(x: Jet, alpha: float = 1.0) -> Jet:
 
 
 def _broadcasts(*xs: Any) -> bool:
-    """Returns whether entries broadcast as primals do: if no argument has more axes than the jets."""
+    """Returns whether entries broadcast as primals do: no argument has more axes than the jets."""
     ranks = {x.shape.rank for x in xs if isinstance(x, Jet)}
     others = (len(getattr(x, "shape", ())) for x in xs if not isinstance(x, Jet))
     return len(ranks) == 1 and max(others, default=0) <= max(ranks)
 
 
 def _binary_rule(function: Callable) -> Callable:
-    """Returns the rule of a function of two arguments, NotImplemented if entries do not broadcast."""
+    """Returns the rule of a function of two arguments, for jets whose entries broadcast."""
 
     def rule(x1: Any, x2: Any) -> Any:
         if not _broadcasts(x1, x2):

@@ -60,7 +60,7 @@ def facts_of(subject: Any) -> Facts | None:
 
 
 def _hidden_facts(subject: Any) -> Facts | None:
-    """Returns the registered facts, or None if a function's operations have the same smoothness."""
+    """Returns the registered facts, or None if the operations of a function show the same class."""
     if activation := layers.as_activation(subject):
         subject = functools.partial(activation[0], **activation[1])
     facts = facts_of(subject)

@@ -1,6 +1,6 @@
 """The smooth replacements of piecewise activations and of poolings.
 
-Functions with curved pieces are in a table. Others are replaced by ramps computed from their values.
+Functions with curved pieces are in a table. For others, ramps are computed from their values.
 """
 
 from collections.abc import Callable

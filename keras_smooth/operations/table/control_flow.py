@@ -116,7 +116,7 @@ add("If StatelessIf Case StatelessCase", control_flow=_run_branch)
 def _run_loop(
     operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
 ) -> list:
-    """Runs a loop. In a graph, variables that its body returns unchanged become captured tensors."""
+    """Runs a loop. In a graph, variables that its body returns unchanged are captured instead."""
     condition, body = map(bodies, body_names(operation))
     if tf.executing_eagerly():
         while bool(evaluate(condition, list(map(primal, inputs)))[0]):

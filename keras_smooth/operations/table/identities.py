@@ -35,7 +35,7 @@ def _cast_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
 
 
 def _cast_breakpoints(operation: tf.Operation, x: tf.Tensor) -> list:
-    """Returns the breakpoints: a cast to integers rounds towards 0, one to booleans tests x != 0."""
+    """Returns the breakpoints: casts to integers round towards 0, casts to booleans test x != 0."""
     dtype = operation.get_attr("DstT")
     if is_differentiable(dtype) or not x.dtype.is_floating:
         return []
@@ -43,7 +43,7 @@ def _cast_breakpoints(operation: tf.Operation, x: tf.Tensor) -> list:
 
 
 def _bits_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Returns 0 for floats: their bits have no gradient, but may be used to compute floats again."""
+    """Returns 0 for floats: their bits have no gradient, but floats may be computed from them."""
     return 0 if is_inexact(operation.inputs[0].dtype) else math.inf
 
 
@@ -88,8 +88,8 @@ add(
     _inputs_themselves,
     exact=True,
 )
-# If a model declares or stops a gradient, as at the mean of a variance, its derivatives are assumed
-# to be right at order 1 only.
+# Where a model declares or stops a gradient, its derivatives are assumed to be right at order 1
+# only.
 add("PreventGradient", _inputs_themselves, exact=True, tapes_right_to=1)
 add("StopGradient", _inputs_themselves, exact=True, tapes_right_to=_stopped_right_to)
 add("IdentityN", _inputs_themselves, exact=True, tapes_right_to=_declared_right_to)

@@ -106,7 +106,7 @@ add("MatrixTriangularSolve", _solve, exact=True, domain=_triangular_domain)
 def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
     """The rule of the factor L of L L^T = X: L_k = L_0 phi(L_0^-1 R L_0^-T).
 
-    R is X_k minus the terms of L_1 to L_(k - 1). phi is the lower triangle with half the diagonal.
+    R is X_k minus the terms of L_1 to L_(k - 1), phi the lower triangle with half of the diagonal.
     """
     x = _unframed(x)
     factors = [run(operation, [x.primal])]

@@ -80,7 +80,7 @@ def _named_axes(operation: tf.Operation, index: int, of: int = 0) -> set[int]:
 
 
 def _single(axes: Iterable[Any]) -> Any:
-    """Returns the only axis, or letter, that is not None. It is an error if there is not one."""
+    """Returns the only axis, or letter, that is not None. Several, or none, are an error."""
     (axis,) = {axis for axis in axes if axis is not None}
     return axis
 
@@ -163,7 +163,7 @@ _OPEN_SAMPLES, _OPEN_SIZE = 2**31, 2**8
 
 
 def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | None:
-    """Returns the position of an axis in a view of an array, or None if the view has only a part."""
+    """Returns the position of an axis in a view of an array, or None if it is cut there."""
     open_sizes = [_OPEN_SAMPLES if i == axis else _OPEN_SIZE for i in range(shape.rank)]
     sizes = [default if n is None else n for n, default in zip(shape, open_sizes)]
     # Only the strides of this array may be read, since it has the memory of a single entry. The
@@ -177,7 +177,7 @@ def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | Non
 
 
 def _by_view(view: Callable) -> Callable:
-    """For operations whose output, in NumPy, is a view of the first input: `view(op, x, ...)`."""
+    """For operations that are `view(operation, x, *others)` in NumPy, a view of the array x."""
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         others = [_constant(operation, i) for i in range(1, len(operation.inputs))]
