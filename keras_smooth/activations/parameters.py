@@ -104,8 +104,8 @@ def get(identifier: str | Callable | dict | None) -> Callable:
     if isinstance(identifier, Mapping):
         return _from_config(identifier)
     if identifier is not None and not callable(identifier) or isinstance(identifier, type):
-        wanted = "a name, a function, a config or None"
-        raise TypeError(refused("An activation", wanted, identifier))
+        expected = "a name, a function, a config or None"
+        raise TypeError(refused("An activation", expected, identifier))
     return keras.activations.get(identifier)
 
 

@@ -110,7 +110,7 @@ class _ImportedFunction:
                 producer = _node_name(reference)
                 if producer in in_batch:
                     copy.input.append(self._graph_reference(reference))
-                # Control dependencies on earlier batches are met by the order of operations.
+                # The order of the operations satisfies control dependencies on earlier batches.
                 elif not reference.startswith("^"):
                     # TensorFlow generates no names of this form.
                     key = f"earlier.{len(earlier)}"

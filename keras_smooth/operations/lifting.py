@@ -65,7 +65,7 @@ def as_list(results: Any) -> list:
 
 
 def run_with_known_integers(operation: tf.Operation, inputs: Sequence) -> Any:
-    """Runs an operation; in a graph, integers that are known when it is traced are constants.
+    """Runs an operation. In a graph, integers that are known during tracing become constants.
 
     XLA can differentiate a loop only if its number of steps is a constant.
     """
@@ -99,7 +99,7 @@ def run_primals(operation: tf.Operation, inputs: Sequence) -> Any:
 
 
 def full_jet(x: Any) -> Any:
-    """Broadcasts the entries of a jet that all samples share to each sample."""
+    """Returns a jet whose entries have all samples: shared ones are broadcast."""
     if not isinstance(x, Jet):
         return x
     return map_entries(x, x.primal, lambda v: full_entry(x, v, v.shape[0]))
@@ -189,17 +189,17 @@ def folded_linear_rule(operation: tf.Operation, x: Any, *others: Any) -> Any:
 
 
 def lift_last_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
-    """Applies an operation to an entry, if it works on the last axes for any axes in front."""
+    """Lifts an operation that works on the last axes and accepts any axes in front."""
     return run(operation, [v, *others])
 
 
 def lift_first_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    """Applies an operation to an entry, if it works on the first axes: directions go last."""
+    """Lifts an operation that works on the first axes: the axis of directions is moved last."""
     return directions_last(lambda z: run(operation, [z, *others]), v)
 
 
 def lift_named_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
-    """Applies an operation to an entry, if the last input is the axes on which it works."""
+    """Lifts an operation whose last input is the axes on which it works."""
     *settings, axes = others
     return run(operation, [v, *settings, axes_of_entry(axes)])
 
@@ -212,7 +212,7 @@ def directions_last(function: Callable, *values: tf.Tensor) -> tf.Tensor:
 
 
 def axes_of_entry(axes: Any) -> tf.Tensor:
-    """Returns the axes of an entry for axes of its primal, as a constant if they are one."""
+    """Returns the axes of an entry for given axes of its primal. Constants stay constants."""
     known = tf.get_static_value(axes)
     if known is not None:
         return tf.constant(known + (known >= 0), tf.int32)

@@ -109,7 +109,7 @@ class _ClassWalk(Walk):
         smooth = [rows.is_differentiable(output.dtype) for output in operation.outputs]
         if any(smooth):
             self.classes.append((operation, k))
-        # An operation of class infinity, such as IsFinite, is constant near each point.
+        # Discrete outputs of class infinity, as of IsFinite, are constant near each point.
         steps = State.HELD if k == math.inf else State.STEPS
         return [State.MOVES if is_smooth else steps for is_smooth in smooth]
 

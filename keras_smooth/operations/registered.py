@@ -105,7 +105,7 @@ def apply_by_rule(name: str, inputs: list, computed: Callable[[], list]) -> list
             "The operations of the function are used instead of the rule.",
         )
         return exact
-    return [_jet_of_rule(*each) for each in zip(results, exact, agree)]
+    return [_jet_of_rule(*triple) for triple in zip(results, exact, agree)]
 
 
 def facts(name: str) -> Facts:

@@ -25,7 +25,7 @@ _EDGE_INPUTS = {"DivNoNan": 1, "Pow": 0, "Sqrt": 0, "Xdivy": 1, "Xlogy": 1}
 
 
 def never_reaches_edge(operation: tf.Operation, signs: Mapping[str, Sign]) -> bool:
-    """Returns whether the edge of an operation's domain is not reached for any inputs.
+    """Returns whether it is known that no inputs reach the edge of an operation's domain.
 
     Args:
         operation: Any operation.

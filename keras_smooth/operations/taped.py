@@ -64,8 +64,8 @@ def right_order(
 ) -> float:
     """Returns the order up to which TensorFlow's own derivatives of an operation are right.
 
-    For an operation with a rule for jets, it is in the row, since measuring it takes some
-    milliseconds. For an operation without a rule, it is measured.
+    The order of an operation with a rule for jets is in its row, since measuring takes some
+    milliseconds. That of other operations is measured.
 
     Args:
         operation: A traced operation.
@@ -213,7 +213,7 @@ def _first_jet(inputs: list) -> Jet:
 
 
 def _order_by_output(operation: tf.Operation, inputs: list) -> dict[int, float]:
-    """Returns the order up to which TensorFlow's derivatives are right, by index of an output."""
+    """Returns the order of `right_order` for each output of an inexact dtype, by its index."""
     moving, indices = [isinstance(x, Jet) for x in inputs], range(len(operation.outputs))
     return {
         n: right_order(operation, moving, [n == m for m in indices])

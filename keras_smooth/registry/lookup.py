@@ -65,8 +65,8 @@ def check_subject(subject: object) -> None:
 def _check_smoothness(smoothness: object) -> None:
     is_kind = isinstance(smoothness, type | keras.layers.Layer)
     if not _is_class(smoothness) and (is_kind or not callable(smoothness)):
-        wanted = "an integer of at least -1, math.inf or a function"
-        raise ValueError(refused("`smoothness`", wanted, smoothness))
+        expected = "an integer of at least -1, math.inf or a function"
+        raise ValueError(refused("`smoothness`", expected, smoothness))
 
 
 def _checked_joints(joints: Any) -> tuple[float, ...]:
@@ -187,8 +187,8 @@ def smoothness(obj: object) -> Class:
     if isinstance(obj, str):
         return smoothness(named(obj))
     if not callable(obj):
-        wanted = "the name of an activation, a function, a layer or a model"
-        raise TypeError(refused("`obj`", wanted, obj))
+        expected = "the name of an activation, a function, a layer or a model"
+        raise TypeError(refused("`obj`", expected, obj))
     if isinstance(obj, type):
         registered_row = row(obj)
         k = None if registered_row is None else registered_row.smoothness

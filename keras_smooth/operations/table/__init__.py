@@ -1,7 +1,7 @@
 """The rows of the table of operations, by family.
 
-functions.py        functions of single numbers, real and complex
-arithmetic.py       functions of two numbers that broadcast
+functions.py        elementwise functions of one tensor
+arithmetic.py       elementwise functions of two tensors
 identities.py       operations that return their inputs, also with a declared or stopped gradient
 products.py         matrix products, convolutions and other bilinear operations; Fourier transforms
 reductions.py       sums, means, products and extremes over axes

@@ -148,7 +148,7 @@ def _power_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
 
 
 def _class_if_both_move(smoothness: float) -> Callable:
-    """Returns the class at an edge where f is finite only if x is 0, such as y = 0 for x log(y)."""
+    """Returns the column of an edge where f is finite only if x is 0, as x log(y) at y = 0."""
     return lambda operation, moving: smoothness if all(moving) else math.inf
 
 

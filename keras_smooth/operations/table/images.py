@@ -43,7 +43,7 @@ def _unfilled(operation: tf.Operation, images: tf.Tensor, *others: Any) -> tf.Te
     return tf.stack(moved)
 
 
-# TensorFlow's gradient is the image of the inverse transform, which is wrong between pixels.
+# TensorFlow's gradient applies the inverse transform, not the adjoint, which differs from it.
 add_linear(
     "ImageProjectiveTransformV2 ImageProjectiveTransformV3",
     _unfilled,

@@ -79,7 +79,7 @@ def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
 
 
 def _entries_of_equations(operation: tf.Operation, a: Jet) -> list:
-    """Returns the entries of A: of a triangle or of the adjoint, if the attributes say so."""
+    """Returns the entries of A: of a triangle or of an adjoint, depending on the operation."""
     entries = a.entries
     if operation.type.endswith("TriangularSolve"):
         below = (-1, 0) if operation.get_attr("lower") else (0, -1)
@@ -360,7 +360,7 @@ def _eigenvalues_apart(operation: tf.Operation, x: tf.Tensor) -> list:
 add(
     "SelfAdjointEigV2",
     lambda operation, x: list(_eigendecomposition(x)),
-    # Where two eigenvalues meet, they have a kink and their eigenvectors jump.
+    # Where two eigenvalues are equal, they have a kink and their eigenvectors jump.
     smoothness=_by_attribute("compute_v", -1, 0),
     breakpoints=_eigenvalues_apart,
     # At equal eigenvalues, TensorFlow's gradient ignores how their eigenvectors mix.

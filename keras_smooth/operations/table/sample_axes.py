@@ -75,7 +75,7 @@ def _constant(operation: tf.Operation, index: int) -> Any:
 
 
 def _named_axes(operation: tf.Operation, index: int, of: int = 0) -> set[int]:
-    """Returns the value of the input at `index`, axes of the input at `of`."""
+    """Returns the axes that are the input at `index`. They are axes of the input at `of`."""
     return set(static_axes(operation.inputs[index], _shape(operation, of).rank))
 
 
@@ -325,7 +325,7 @@ def _of_branches(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _common_axes(*several: Axes) -> list[int | None]:
-    """Returns the axes of outputs that are the same for several bodies, which ignores None."""
+    """Returns the axis of each output, which must be the same in all alternatives or None."""
     return [None if set(axes) == {None} else _single(axes) for axes in zip(*several)]
 
 
