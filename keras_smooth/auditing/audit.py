@@ -164,7 +164,7 @@ def _key(layer: keras.Operation | None) -> int | None:
 
 
 class _TracedMode:
-    """A model in one mode that TensorFlow has traced. Findings are on its operations.
+    """A model in one mode that TensorFlow has traced, with the findings on its operations.
 
     Args:
         subject: The model, its inputs and the order.

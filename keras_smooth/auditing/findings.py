@@ -165,7 +165,7 @@ MODES = ("inference", "training")
 
 
 def worst(findings: Sequence[Finding]) -> Finding:
-    """Returns the worst finding, with the words of all findings of its cause and order.
+    """Returns the worst finding, with the reasons of all findings of its cause and order.
 
     Among faults, the worst is the one of the lowest order, and then the most severe one.
     """

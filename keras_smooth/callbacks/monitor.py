@@ -47,9 +47,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             among others; or a function of tensors, written with `keras.ops`, which is
             differentiated in float64.
         order: The highest order of the derivatives to compare, 0 or more.
-        metric: `"mse"`, `"mae"`, or the name, class or an instance of any Keras metric
-            of `(y_true, y_pred)`. The keys in `logs` end with its name. If EarlyStopping
-            monitors an error, set its argument `mode="min"`.
+        metric: `"mse"`, `"mae"`, the name, class or an instance of any Keras metric, or a
+            function, of `(y_true, y_pred)`. The keys in `logs` end with its name. If
+            EarlyStopping monitors an error, set its argument `mode="min"`.
         every: Number of epochs between measurements. Callbacks of `fit_lbfgs` are called
             every `steps_per_execution` iterations: the monitor measures at the first call
             after `every` epochs.
@@ -274,9 +274,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             A `matplotlib.figure.Figure`.
 
         Raises:
-            TypeError: If `along` is not an integer, or `entries` not a dict.
-            ValueError: If nothing was measured yet, x is a structure, the input or entry does
-                not exist, or the reference of a slice is not a function.
+            TypeError: If `along` is not an integer, or `entries` is not a dict.
+            ValueError: If nothing was measured yet, x is a structure, an argument does not fit
+                x, `at` and `entries` are combined, or a slice has no function as `reference`.
         """
         return self._make_figure(figures.shown, along, at, entries)
 

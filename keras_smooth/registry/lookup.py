@@ -32,8 +32,8 @@ def register_smoothness(
         reason: The fault at the breakpoints in words, for error messages and reports.
 
     Raises:
-        TypeError: If `subject` is not callable.
-        ValueError: If `smoothness` is not a class of differentiability.
+        TypeError: If `subject`, `joints` or `reason` has a wrong type.
+        ValueError: If `smoothness` is none of these, or a joint is not finite.
 
     Example:
 

@@ -37,7 +37,7 @@ def _softmax_on_axis(sharpness: float, axis: int = -1) -> Callable:
 
 
 def _with_curvature(sharpness: float, beta: float = 1.0) -> Callable:
-    """Returns the smooth ramp with the curvature of a parabola between two lines."""
+    """Returns the softplus whose second derivative at 0 is that of the parabola of SmeLU."""
     return partial(sharp_softplus, sharpness=2.0 / beta)
 
 
