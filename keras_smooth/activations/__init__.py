@@ -1,7 +1,7 @@
-"""Smooth activations that Keras lacks, and correct forms of activations that Keras has wrong.
+"""Activations that Keras lacks, and exact forms of those whose derivatives are wrong in Keras.
 
-Each is a plain function. `get` returns an activation by its name, of this package or of Keras,
-and `partial` fixes parameters in a form that can be saved: `partial("sin", w0=30.0)`.
+Each is a function of a tensor. `get` returns an activation of this package or of Keras by its
+name. `partial` fixes parameters in a form that can be saved: `partial("sin", w0=30.0)`.
 
 functions.py      the functions, each with its row of the registry
 parameters.py     get and partial

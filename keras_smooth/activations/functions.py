@@ -42,11 +42,11 @@ def sin(x: Any, w0: float = 1.0) -> Any:
 
 @activation_row(math.inf)
 def snake(x: Any, a: float = 1.0) -> Any:
-    """Snake, a line with a ripple: f(x) = x + sin(a x)^2 / a.
+    """Snake, a line with oscillations: f(x) = x + sin(a x)^2 / a.
 
     Args:
         x: Tensor of floats.
-        a: Frequency of the ripple, positive.
+        a: Half of the angular frequency of the oscillations, positive.
 
     Returns:
         Tensor of the shape and dtype of `x`.
@@ -95,8 +95,8 @@ def shifted_softplus(x: Any) -> Any:
 def sharp_softplus(x: Any, sharpness: float = 1.0) -> Any:
     """Softplus with sharpness: f(x) = log(1 + exp(sharpness x)) / sharpness.
 
-    The larger the sharpness, the closer to ReLU: they differ by log(2) / sharpness at
-    most, and the largest second derivative is sharpness / 4.
+    It differs from ReLU by log(2) / sharpness at most, and its largest second derivative
+    is sharpness / 4.
 
     Args:
         x: Tensor of floats.
@@ -124,9 +124,9 @@ def sharp_softplus(x: Any, sharpness: float = 1.0) -> Any:
 
 @activation_row(1, (-1.0, 1.0), "has a second derivative that jumps at both joints")
 def smelu(x: Any, beta: float = 1.0) -> Any:
-    """Smooth ReLU, a parabola between two lines; its slope is continuous.
+    """Smooth ReLU, a parabola between two lines, with a continuous first derivative.
 
-    f(x) = 0 for x <= -beta, (x + beta)^2 / (4 beta) between, x for x >= beta.
+    f(x) = 0 for x <= -beta, x for x >= beta, and (x + beta)^2 / (4 beta) between these.
 
     Args:
         x: Tensor of floats.
@@ -179,7 +179,7 @@ def gaussian(x: Any) -> Any:
 
 @activation_row(math.inf)
 def centered_sigmoid(x: Any) -> Any:
-    """Sigmoid through the origin with unit slope: f(x) = 4 (sigmoid(x) - 1/2).
+    """Sigmoid through the origin with slope 1 there: f(x) = 4 (sigmoid(x) - 1/2).
 
     Args:
         x: Tensor of floats.
@@ -203,7 +203,7 @@ def centered_sigmoid(x: Any) -> Any:
 
 @activation_row(1, (0.0,), BEND_SOFTSIGN, exact_of=keras.activations.softsign)
 def softsign(x: Any) -> Any:
-    """Softsign with all its derivatives: f(x) = x / (1 + abs(x)).
+    """Softsign with derivatives of all orders: f(x) = x / (1 + abs(x)).
 
     `keras.activations.softsign` raises LookupError for a second derivative on
     TensorFlow.
@@ -232,11 +232,11 @@ def softsign(x: Any) -> Any:
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """CELU with the right slope at 0: x for x > 0, else alpha (exp(x / alpha) - 1).
 
-    The slope of `keras.activations.celu` at exactly 0 is 2 on TensorFlow, not 1.
+    With TensorFlow, the slope of `keras.activations.celu` at x = 0 is 2 instead of 1.
 
     Args:
         x: Tensor of floats.
-        alpha: Positive number; minus the limit at minus infinity.
+        alpha: Positive number. The limit at minus infinity is -alpha.
 
     Returns:
         Tensor of the shape and dtype of `x`.
@@ -256,15 +256,15 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
     """
     _positive("alpha", alpha)
     x = ops.convert_to_tensor(x)
-    # The exponential is never evaluated at positive numbers. It could overflow there, and the
-    # derivative of the unused branch would be NaN.
+    # Without this, the exponential of large numbers would overflow, and the derivative of the
+    # branch that is not selected would be NaN.
     negative = ops.where(x > 0, ops.zeros_like(x), x)
     return ops.where(x > 0, x, alpha * ops.expm1(negative / alpha))
 
 
 @activation_row(math.inf)
 def logish(x: Any) -> Any:
-    """Logish, a smooth ramp with a dip: f(x) = x log(1 + sigmoid(x)).
+    """Logish, a smooth ramp with a minimum below 0: f(x) = x log(1 + sigmoid(x)).
 
     Args:
         x: Tensor of floats.

@@ -13,14 +13,14 @@ from keras_smooth.checks import refused, shown
 
 @keras.saving.register_keras_serializable(package="keras_smooth", name="partial")
 class partial:
-    """An activation with some parameters fixed, which can be saved in a model.
+    """An activation with fixed parameters, which can be saved in a model.
 
     Args:
         function: The name of an activation, or the function.
         **parameters: Its parameters, numbers or tuples of numbers.
 
     Raises:
-        TypeError: If the function has no such parameter.
+        TypeError: If the function does not have one of the parameters.
 
     Example:
 
@@ -33,7 +33,7 @@ class partial:
 
     def __init__(self, function: str | Callable, **parameters: float) -> None:
         self.function = get(function)
-        # Files have lists in place of tuples, and lists have no hash.
+        # In files, tuples become lists, which are not hashable.
         self.parameters = {name: _hashable(value) for name, value in parameters.items()}
         try:
             inspect.signature(self.function).bind(None, **parameters)
@@ -64,7 +64,7 @@ class partial:
         return self.function, tuple(sorted(self.parameters.items()))
 
     def get_config(self) -> dict:
-        """Returns the config that Keras saves: the function's, and its parameters."""
+        """Returns the config that Keras saves, with the function's config and its parameters."""
         function = keras.activations.serialize(self.function)
         return {"function": function, **self.parameters}
 
@@ -78,18 +78,18 @@ def _hashable(value: Any) -> Any:
 
 
 def get(identifier: str | Callable | dict | None) -> Callable:
-    """Returns the activation of a name, of a saved configuration or of itself.
+    """Returns an activation by its name or config. A function is returned as it is.
 
     Args:
-        identifier: A name (of this package, else of Keras), a function, a dict as
-            `keras.activations.serialize` writes it, or None for the identity.
+        identifier: A name (of this package, else of Keras), a function, a dict that
+            `keras.activations.serialize` returned, or None for the identity.
 
     Returns:
         The activation function.
 
     Raises:
-        ValueError: If the name is unknown; the message lists the nearest names.
-        TypeError: If it is none of these.
+        ValueError: If the name is unknown, with a list of the nearest names, or the dict invalid.
+        TypeError: If `identifier` is none of these.
 
     Example:
 
@@ -104,8 +104,8 @@ def get(identifier: str | Callable | dict | None) -> Callable:
     if isinstance(identifier, Mapping):
         return _from_config(identifier)
     if identifier is not None and not callable(identifier) or isinstance(identifier, type):
-        wanted = "a name, a function, a config or None"
-        raise TypeError(refused("An activation", wanted, identifier))
+        expected = "a name, a function, a config or None"
+        raise TypeError(refused("An activation", expected, identifier))
     return keras.activations.get(identifier)
 
 

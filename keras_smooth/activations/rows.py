@@ -21,12 +21,12 @@ def activation_row(
 
     Args:
         smoothness: k of the class C^k.
-        joints: The points at which pieces of the function meet.
-        reason: What happens at these points.
-        exact_of: The function of Keras with the same values, whose derivatives are wrong.
+        joints: The points at which the pieces of the function join.
+        reason: The fault at these points, the end of a sentence that begins with the name.
+        exact_of: The function of Keras with the same values, but wrong derivatives.
 
     Raises:
-        ValueError: If another function has the name; the table is then unchanged.
+        ValueError: If there is an activation of this name; nothing is registered then.
     """
 
     def register(function: Any) -> Any:

@@ -1,4 +1,4 @@
-"""audit: which layers of a model lose or falsify derivatives."""
+"""audit: the layers of a model whose derivatives are lost or wrong."""
 
 import collections
 import dataclasses
@@ -30,7 +30,7 @@ from keras_smooth.models import calls, checked_inputs, copies, graph, references
 from keras_smooth.models.sample_inputs import prepared
 from keras_smooth.operations.rows import smallest_class
 
-# At most so many numbers of x are used.
+# The largest number of numbers of x that are used.
 _MAX_NUMBERS = 4096
 _NOTHING = "no floating-point input leads here: there is nothing to differentiate"
 _INTEGERS = (
@@ -48,22 +48,22 @@ def audit(
 ) -> Audit:
     """Finds the layers of a model whose derivatives are lost or wrong.
 
-    TensorFlow traces the model, in inference and in training mode. Each operation between the
-    floating-point inputs and the outputs is looked up in a table: how smooth it is, where its
-    breakpoints are, and up to which order TensorFlow's own derivatives, which nested tapes use,
+    TensorFlow traces the model, in inference and in training mode. A table has, for each kind
+    of operation on the paths from floating-point inputs to outputs, its smoothness, its
+    breakpoints, and the order up to which TensorFlow's own derivatives, which nested tapes use,
     are right. A layer is `"proven"` if all of its operations are known and smooth at x. If an
     operation is not in the table, nested tapes are compared with differences at x, and the
-    layer is `"checked"`. With x, the model is judged at x only: a kink that no sample is near,
-    or a pole elsewhere, is a note. A layer whose activation is rough is `"faulty"` in any case.
-    The model is not changed.
+    layer is `"checked"`. If x is passed, the model is judged at x only: a kink or a pole that
+    is not near a sample is only mentioned. A layer whose activation is not smooth enough is
+    `"faulty"` in any case. The model is not changed.
 
     Args:
         model: A model (Sequential, Functional or subclassed) or one layer.
-        x: Inputs. The first 4096 numbers are used, and at least four samples. None draws a few
-            samples at random with the shapes of the inputs, and a sample of zeros. Then each
-            kink counts, wherever it is. A subclassed model needs x. A model that is neither
-            built nor has a `get_config` is built with x.
-        order: Number of derivatives with respect to the inputs, 1 or more.
+        x: Inputs. The first 4096 numbers are used, and at least four samples. With None, a few
+            random samples with the shapes of the inputs and a sample of zeros are used, and
+            every kink counts. A subclassed model needs x. A model that is not built and has no
+            `get_config` is built with x.
+        order: Highest order of the derivatives with respect to the inputs, 1 or more.
         progress: Called before each layer is judged, as `progress(path, number, total)`: the
             path of the layer in the model, its number from 1 on, and the number of layers.
 
@@ -72,7 +72,7 @@ def audit(
         `to_json()`. It prints as a table.
 
     Raises:
-        TypeError: If `model` is no layer, `order` is not an integer or x is no dense array.
+        TypeError: If `model` is not a layer, `order` not an integer or x not a dense array.
         ValueError: If `order` is below 1, or x is needed and not given.
 
     Example:
@@ -102,18 +102,18 @@ def audit(
 def _audit_built(
     subject: Subject, progress: Callable[[str, int, int], None] | None
 ) -> Audit:
-    """Returns the audit of a built model at inputs that fit it."""
+    """Returns the audit of a built model at inputs whose shapes fit it."""
     traces = _traces(subject)
-    called = set().union(*(each.called for each in traces.values()))
+    called = set().union(*(trace.called for trace in traces.values()))
     layers = traced.layers_with_rows(subject.model, called)
-    places = {id(layer) for _, layer in layers}
-    readings = {
-        each: _TracedMode(subject, each, places)
-        if isinstance(each, traced.ModelTrace)
-        else each
-        for each in dict.fromkeys(traces.values())
+    row_ids = {id(layer) for _, layer in layers}
+    modes_by_trace = {
+        trace: _TracedMode(subject, trace, row_ids)
+        if isinstance(trace, traced.ModelTrace)
+        else trace
+        for trace in dict.fromkeys(traces.values())
     }
-    modes = {mode: readings[each] for mode, each in traces.items()}
+    modes = {mode: modes_by_trace[trace] for mode, trace in traces.items()}
     judged = []
     for number, (path, layer) in enumerate(layers, 1):
         if progress is not None:
@@ -121,20 +121,20 @@ def _audit_built(
         judged.append(
             report.Judgement(path, layer, *_judge_layer(layer, modes, subject.order))
         )
-    rows = tuple(report.layer_audit(each, subject.order) for each in judged)
+    rows = tuple(report.layer_audit(judgement, subject.order) for judgement in judged)
     whole = report.layer_audit(_judge_model(subject, judged, modes), subject.order)
     draw = functools.partial(picture, subject, dict(layers))
     return Audit(subject.order, rows, whole, draw)
 
 
 def _by_mode(modes: "_Modes", function: Callable) -> dict[str, Finding]:
-    """Returns the finding of a function in each mode. It is called once if both are the same."""
-    results = {each: function(each) for each in dict.fromkeys(modes.values())}
-    return {mode: results[each] for mode, each in modes.items()}
+    """Returns `function(mode)` by mode. It is called once if the traces of both are the same."""
+    results = {mode: function(mode) for mode in dict.fromkeys(modes.values())}
+    return {name: results[mode] for name, mode in modes.items()}
 
 
 def _with_zero_sample(x: Any) -> Any:
-    """Returns inputs with zeros in the place of the last sample."""
+    """Returns inputs whose last sample is replaced by zeros."""
     return keras.tree.map_structure(
         lambda t: tf.concat([t[:-1], tf.zeros_like(t[-1:])], 0) if calls.is_float(t) else t,
         x,
@@ -164,18 +164,18 @@ def _key(layer: keras.Operation | None) -> int | None:
 
 
 class _TracedMode:
-    """A model in one mode that TensorFlow has traced, judged by its operations.
+    """A model in one mode that TensorFlow has traced, with the findings on its operations.
 
     Args:
         subject: The model, its inputs and the order.
         trace: The trace in this mode.
-        places: `id(layer)` of all layers with a row.
+        row_ids: `id(layer)` of all layers with a row.
     """
 
     def __init__(
-        self, subject: Subject, trace: traced.ModelTrace, places: set[int]
+        self, subject: Subject, trace: traced.ModelTrace, row_ids: set[int]
     ) -> None:
-        self.subject, self.trace, self.places = subject, trace, places
+        self.subject, self.trace, self.row_ids = subject, trace, row_ids
         self.called = trace.called
         self.plan = plan.plan(trace, subject.order, subject.samples_only)
         self.judge = Judge(self.plan, subject)
@@ -206,19 +206,19 @@ class _TracedMode:
             for f in findings
         ]
 
-    def _by_layer(self, notes: Iterable[tuple[Sequence[int], Any]]) -> dict[Any, list]:
-        """Returns the notes on operations by `_key` of the layers that they are in.
+    def _by_layer(self, items: Iterable[tuple[Sequence[int], Any]]) -> dict[Any, list]:
+        """Returns values for operations by `_key` of each layer that contains the operation.
 
-        An operation of a layer in a layer, such as an activation, belongs to both. One in no
-        layer with a row belongs to the model's own code as well.
+        An operation of an inner layer, such as an activation, is in the outer layer as well. An
+        operation that is in no layer with a row is also in the model's own code.
         """
         by_layer: dict[Any, list] = collections.defaultdict(list)
-        for numbers, note in notes:
+        for numbers, value in items:
             keys: set = {_key(self.trace.layers[number]) for number in numbers}
-            if keys.isdisjoint(self.places):
+            if keys.isdisjoint(self.row_ids):
                 keys.add(_key(None))
             for key in keys:
-                by_layer[key].append(note)
+                by_layer[key].append(value)
         return by_layer
 
     def smoothness(self, layer: keras.Operation | None) -> float | None:
@@ -233,7 +233,7 @@ class _TracedMode:
         return id(layer) in self.plan.reached
 
     def why_refused(self) -> Finding | None:
-        """Returns why operators refuse the model, whatever its layers are, or None."""
+        """Returns the finding on a model that operators refuse because of its outputs, or None."""
         outputs = keras.tree.flatten(self.trace.trace.structure)
         dtypes = [y.dtype for y in outputs if y is not None]
         if any(dtype.is_complex for dtype in dtypes):
@@ -244,7 +244,7 @@ class _TracedMode:
         return Finding(Cause.MIXED, reason=words) if words else None
 
     def _mixing_operation(self) -> str:
-        """Returns the operation that mixes samples and its layer in words, or ""."""
+        """Returns the words for an operation that mixes samples and its layer, or ""."""
         axes = [0 if moves else None for moves in self.trace.moving]
         if all(axis is None for axis in axes) or self.trace.x[0].shape[:1] == [1]:
             return ""
@@ -263,7 +263,7 @@ class _TracedMode:
 class _UntracedMode:
     """A model in one mode that TensorFlow cannot trace.
 
-    Its layers are traced one by one, and the whole model is measured.
+    Each layer is traced separately, and the derivatives of the whole model are measured.
 
     Args:
         subject: The model, its inputs and the order.
@@ -311,9 +311,9 @@ _Modes = dict[str, _TracedMode | _UntracedMode]
 
 
 def _mixes(subject: Subject, has_rules: bool) -> bool:
-    """Returns whether values show that the output for a sample depends on other samples."""
+    """Returns whether the output for a sample depends on other samples, as values show."""
     run = functools.partial(calls.call_without_side_effects, subject.model)
-    # Errors have the name of the model.
+    # Error messages contain this name.
     vars(run)["name"] = subject.model.name
     return independence.mixes(run, subject.x, by_values=not has_rules)
 
@@ -321,42 +321,42 @@ def _mixes(subject: Subject, has_rules: bool) -> bool:
 def _judge_layer(
     layer: keras.Operation, modes: _Modes, order: int
 ) -> tuple[float | None, dict[str, Finding]]:
-    """Returns the class C^k of a layer, and the finding of each mode."""
+    """Returns the class C^k of a layer, and its finding in each mode."""
     smoothness = modes["inference"].smoothness(layer)
-    if not any(id(layer) in each.called for each in modes.values()):
+    if not any(id(layer) in mode.called for mode in modes.values()):
         findings = dict.fromkeys(MODES, Finding(Cause.NOT_CALLED))
-    elif not any(each.is_reached(layer) for each in modes.values()):
+    elif not any(mode.is_reached(layer) for mode in modes.values()):
         smoothness = math.inf if smoothness is None else smoothness
         findings = dict.fromkeys(MODES, Finding(Cause.NONE, reason=_NOTHING))
     else:
-        findings = _by_mode(modes, lambda each: each.findings(layer))
+        findings = _by_mode(modes, lambda mode: mode.findings(layer))
     if not checks.are_finite(getattr(layer, "weights", [])):
-        spoilt = Finding(Cause.NAN, 1, "its weights are not finite")
-        findings = {mode: worst([each, spoilt]) for mode, each in findings.items()}
+        not_finite = Finding(Cause.NAN, 1, "its weights are not finite")
+        findings = {mode: worst([f, not_finite]) for mode, f in findings.items()}
     if smoothness is not None and smoothness < order:
-        joined = worst(list(findings.values())).cause == Cause.MEASURED
-        smoothness = None if joined else smoothness
+        is_smooth = worst(list(findings.values())).cause == Cause.MEASURED
+        smoothness = None if is_smooth else smoothness
     return smoothness, findings
 
 
 def _judge_model(
     subject: Subject, judged: list[report.Judgement], modes: _Modes
 ) -> report.Judgement:
-    """Returns the findings on the model: the worst of those on its own code and its layers."""
+    """Returns the judgement of the model: the worst findings on its own code and its layers."""
     model, x, _, _ = subject
     if not graph.is_composed(model):
         _, _, smoothness, findings = judged[0]
     else:
-        own = _by_mode(modes, lambda each: each.findings(None))
+        own = _by_mode(modes, lambda mode: mode.findings(None))
         findings = {mode: worst([own[mode], _worst_layer(judged, mode)]) for mode in MODES}
-        moving = [each for each in judged if each.findings["inference"].reason != _NOTHING]
-        classes = [each.smoothness for each in moving]
+        moving = [row for row in judged if row.findings["inference"].reason != _NOTHING]
+        classes = [row.smoothness for row in moving]
         smoothness = smallest_class([*classes, modes["inference"].smoothness(None)])
     if not any(calls.is_float(leaf) for leaf in keras.tree.flatten(x)):
         findings = {
             m: dataclasses.replace(f, reason=_INTEGERS) for m, f in findings.items()
         }
-    if all(each.cause.verdict != Verdict.FAULTY for each in findings.values()):
+    if all(f.cause.verdict != Verdict.FAULTY for f in findings.values()):
         refused = modes["inference"].why_refused()
         findings = dict.fromkeys(MODES, refused) if refused else findings
     return report.Judgement(model.name, model, smoothness, findings)
@@ -365,7 +365,7 @@ def _judge_model(
 def _worst_layer(judged: list[report.Judgement], mode: str) -> Finding:
     """Returns the worst finding on the layers in a mode, as a finding on the model."""
     return worst_alone(
-        dataclasses.replace(each.findings[mode], reason=f"see {each.name}")
-        for each in judged
-        if each.findings[mode].cause not in (Cause.NONE, Cause.NOT_CALLED)
+        dataclasses.replace(row.findings[mode], reason=f"see {row.name}")
+        for row in judged
+        if row.findings[mode].cause not in (Cause.NONE, Cause.NOT_CALLED)
     )

@@ -1,6 +1,6 @@
 """The derivatives of a layer by nested tapes, compared with differences of its values.
 
-This examines operations that the table does not have.
+It is for operations that are not in the table or that the table does not settle.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from keras_smooth.models import calls, own_call
 from keras_smooth.operations.trace import chosen_leaves
 
 _SEED = 1
-# The numbers of samples and of calls of a layer that are measured.
+# The largest numbers of samples and of calls of a layer that are measured.
 _SAMPLES, _CALLS = 4, 4
 
 
@@ -44,7 +44,7 @@ def measured_findings(
     x = keras.tree.map_structure(lambda t: t[:most], subject.x)
     try:
         recorded = calls.record(subject.model, [layer], (x,), training)[id(layer)]
-    # The code of a model can raise any error, for example for another size of batch.
+    # The code of a model can raise any error, for example for another batch size.
     except Exception as error:
         return [Finding(Cause.UNKNOWN, reason=_first_line(error))]
     functions = [as_function(layer, call, training) for call in recorded[:_CALLS]]
@@ -56,8 +56,8 @@ def measured_findings(
 def as_points(x: Any) -> Points:
     """Returns inputs as points. Floating-point inputs move."""
     flat = keras.tree.flatten(x)
-    places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
-    return Points(x=x, places=places, single=len(flat) == 1)
+    indices = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
+    return Points(x=x, places=indices, single=len(flat) == 1)
 
 
 def tape_evaluation(
@@ -72,10 +72,10 @@ def tape_evaluation(
 def as_function(
     layer: keras.Operation, call: calls.Call, training: bool
 ) -> tuple[Any, Callable]:
-    """Returns the tensors of a call and a function of them.
+    """Returns the tensors among the arguments of a call, and a function of them.
 
-    The function is the layer itself if possible: a layer can be copied in float64, where
-    differences have twice the digits.
+    The function is the layer itself if possible, since a layer can be copied in float64, in
+    which differences have twice the digits.
     """
     tensors, filled = chosen_leaves(call.arguments(), tf.is_tensor)
     is_layer = isinstance(layer, keras.layers.Layer)
@@ -99,9 +99,9 @@ def _compared(evaluation: Evaluation) -> Finding:
         if 1 < lost <= evaluation.order:
             # The derivatives of lower orders exist, and are compared in float64.
             task = tasks.directional(int(lost) - 1)
-            below = _compared(dataclasses.replace(evaluation, task=task))
-            if below.cause.verdict == Verdict.FAULTY:
-                return below
+            lower = _compared(dataclasses.replace(evaluation, task=task))
+            if lower.cause.verdict == Verdict.FAULTY:
+                return lower
         comparison = calls.without_side_effects(verification.compared, evaluation, values)
     # TensorFlow or the layer's code can raise any error.
     except Exception as error:
@@ -110,7 +110,7 @@ def _compared(evaluation: Evaluation) -> Finding:
     differing = [(order, row) for order, row in agreements if order and not row.ok]
     if not differing:
         return Finding(Cause.MEASURED, reason=f"measured in {comparison.dtype}")
-    wrong = (each for each in differing if verification.is_wrong(each[1]))
+    wrong = (pair for pair in differing if verification.is_wrong(pair[1]))
     order, row = next(wrong, differing[0])
     if not np.isfinite(row.scale):
         return Finding(Cause.NAN, order)
@@ -130,7 +130,7 @@ def _compared(evaluation: Evaluation) -> Finding:
 def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
     """Returns the derivatives by nested tapes, and the first order that TensorFlow lacks.
 
-    Derivatives that TensorFlow lacks are 0 in the result, as some of them are in truth.
+    The result has 0 for derivatives that TensorFlow lacks, since some of them are really 0.
     """
     entries, lost = list(_entries_by_tapes(evaluation, 0)), math.inf
     for order in range(1, evaluation.order + 1):
@@ -159,7 +159,7 @@ def lowest_not_finite(subject: Subject, training: bool) -> int | None:
         training: The mode.
 
     Returns:
-        The order, 0 for y itself, or None if all are finite.
+        The order, 0 for y itself. None if all are finite, or tapes raise an error first.
     """
 
     def function(x: Any) -> Any:

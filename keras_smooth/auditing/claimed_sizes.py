@@ -1,7 +1,7 @@
-"""The sizes that a model file claims, compared with the size of the file before memory is used.
+"""The sizes that a model file claims, compared with the size of the file.
 
-A few bytes of a config can ask for any number of weights. A few bytes of an archive, or of HDF5,
-can stand for any number of zeros.
+A config of a few bytes can define any number of weights, and a few bytes of an archive or of HDF5
+can represent any number of zeros. The comparison is made before memory is allocated for them.
 """
 
 import contextlib
@@ -18,17 +18,17 @@ import tensorflow as tf
 from keras_smooth.models import graph, sample_inputs
 
 _WEIGHTS = "model.weights.h5"
-# Compression hardly makes weights smaller, and makes text less than a hundred times smaller.
+# Compression makes text less than a hundred times smaller, and weights hardly smaller.
 _MAX_COMPRESSION = 100
-# A layer may have weights that are not in the file, since it computes them. Small ones are allowed.
+# A layer may compute weights that are not in the file. Sizes below `_SMALL` are always allowed.
 _MAX_COMPUTED = 4
 _SMALL = 2**26
-# The largest number of numbers in one tensor: 2 GiB in float64.
+# The largest number of entries of one tensor: 2 GiB in float64.
 _MAX_NUMBERS = 2**28
 
 
 class TooLarge(ValueError):
-    """An error that a size is too large. Its message is one clause."""
+    """A claimed size is too large. The message is one clause."""
 
 
 def bytes_of_weights(path: Path) -> int:
@@ -52,10 +52,10 @@ def bytes_of_weights(path: Path) -> int:
     return sum(sizes)
 
 
-def _check_claim(what: str, claimed: int, most: int) -> None:
+def _check_claim(name: str, claimed: int, most: int) -> None:
     if claimed > _SMALL + most:
         raise TooLarge(
-            f"its {what} claims {claimed:,} bytes, more than the {_SMALL + most:,} that the file "
+            f"its {name} claims {claimed:,} bytes, more than the {_SMALL + most:,} that the file "
             "can hold"
         )
 
@@ -67,21 +67,21 @@ def _bytes_of(member: Any) -> int:
 
 @contextlib.contextmanager
 def limited_to(size: int) -> Iterator[None]:
-    """Limits the variables that are created to the bytes of the weights in a file.
+    """Limits the bytes of the variables that are created, in proportion to those in a file.
 
     Args:
         size: Bytes of weights in the file.
 
     Raises:
-        TooLarge: If more bytes are asked for, before the variable is created.
+        TooLarge: If the limit is exceeded, before the variable is created.
     """
-    asked, refused = 0, None
+    claimed, refused = 0, None
 
     def create(next_creator: Callable, **kwargs: Any) -> Any:
-        nonlocal asked, refused
-        asked += _bytes_of_variable(**kwargs)
+        nonlocal claimed, refused
+        claimed += _bytes_of_variable(**kwargs)
         try:
-            _check_claim("config", asked, _MAX_COMPUTED * size)
+            _check_claim("config", claimed, _MAX_COMPUTED * size)
         except TooLarge as error:
             refused = error
             raise
@@ -90,7 +90,7 @@ def limited_to(size: int) -> Iterator[None]:
     try:
         with tf.variable_creator_scope(create):
             yield
-    # Keras wraps errors, or continues without the layers that it cannot build.
+    # Keras wraps this error, or ignores it and leaves the layer unbuilt.
     except Exception as error:
         raise refused or error from None
     if refused:
@@ -98,7 +98,7 @@ def limited_to(size: int) -> Iterator[None]:
 
 
 def _bytes_of_variable(initial_value: Any = None, dtype: Any = None, **_: Any) -> int:
-    """Returns the bytes of a variable, from a symbolic initial value, which takes no memory."""
+    """Returns the bytes of a variable, from a symbolic initial value, which needs no memory."""
     try:
         with tf.Graph().as_default():
             value = initial_value() if callable(initial_value) else initial_value
@@ -110,10 +110,10 @@ def _bytes_of_variable(initial_value: Any = None, dtype: Any = None, **_: Any) -
 
 
 def check_tensors(model: keras.Model) -> None:
-    """Raises an error if a tensor in a model is too large for a few samples.
+    """Checks that the outputs of all layers, for a few samples, are not too large.
 
     Raises:
-        TooLarge: If a tensor has too many numbers.
+        TooLarge: If a tensor has too many entries.
     """
     for path, layer in graph.unique(model):
         for tensor in keras.tree.flatten(_outputs(layer)):
@@ -126,7 +126,7 @@ def check_tensors(model: keras.Model) -> None:
 
 
 def _outputs(layer: keras.Operation) -> Any:
-    """Returns the symbolic outputs of a layer, or none if it was not called on symbols."""
+    """Returns the symbolic outputs of known shape of a layer, or [] if it has no outputs."""
     try:
         return [t for t in keras.tree.flatten(layer.output) if None not in t.shape[1:]]
     except (AttributeError, ValueError):

@@ -11,7 +11,7 @@ from keras_smooth.presentation.tables import Tone
 class Verdict(str, enum.Enum):
     """The verdict on a layer or a model, with the exit status of `keras-smooth audit`.
 
-    From the best to the worst.
+    The members are in order, the best first.
     """
 
     words: str
@@ -44,7 +44,7 @@ class Verdict(str, enum.Enum):
 
     @classmethod
     def worst(cls, verdicts: Iterable["Verdict"]) -> "Verdict":
-        """Returns the worst of several verdicts; without any it is proven."""
+        """Returns the worst of several verdicts, or PROVEN if there are none."""
         return max(verdicts, key=list(cls).index, default=cls.PROVEN)
 
 
@@ -52,13 +52,13 @@ _REPAIR = "docs/howto/audit_and_repair.md"
 
 
 class Cause(str, enum.Enum):
-    """Why a layer has its verdict, from the least to the most severe of each verdict.
+    """The reason of a verdict. The causes of one verdict are in order, the least severe first.
 
     Attributes:
         verdict: The verdict.
-        words: Its meaning.
+        words: The meaning of the cause, as it is printed.
         remedy: The default advice.
-        page: The page of the documentation that explains it, or "".
+        page: The page of the documentation that explains the cause, or "".
     """
 
     verdict: Verdict
@@ -142,9 +142,9 @@ class Finding:
     """A finding on a layer in one mode.
 
     Args:
-        cause: Why.
-        order: The first order that is lost, 0 where none is.
-        reason: What is known in addition to the words of the cause.
+        cause: The cause.
+        order: The lowest order whose derivative is lost or wrong; 0 if there is none.
+        reason: Details, in addition to the words of the cause.
         by_jets: Whether the derivative by Taylor mode is right.
     """
 
@@ -154,26 +154,24 @@ class Finding:
     by_jets: bool = False
 
     def with_reason(self, words: str) -> "Finding":
-        """Returns the finding with words before its reason."""
+        """Returns the finding with words put before its reason."""
         reason = "; ".join(filter(None, (words, self.reason)))
         return dataclasses.replace(self, reason=reason)
 
 
 FINE = Finding(Cause.NONE)
-# The modes of a model. Findings are kept by mode.
+# The modes of a model, the keys of findings.
 MODES = ("inference", "training")
 
 
 def worst(findings: Sequence[Finding]) -> Finding:
     """Returns the worst finding, with the reasons of all findings of its cause and order.
 
-    Of faults it is the one of the lowest order, and of these the most severe one.
+    Among faults, the worst is the one of the lowest order, and then the most severe one.
     """
-    chosen = worst_alone(findings)
-    same = [
-        f.reason for f in findings if (f.cause, f.order) == (chosen.cause, chosen.order)
-    ]
-    return dataclasses.replace(chosen, reason="; ".join(filter(None, dict.fromkeys(same))))
+    alone = worst_alone(findings)
+    words = [f.reason for f in findings if (f.cause, f.order) == (alone.cause, alone.order)]
+    return dataclasses.replace(alone, reason="; ".join(filter(None, dict.fromkeys(words))))
 
 
 def worst_alone(findings: Iterable[Finding]) -> Finding:
@@ -182,8 +180,8 @@ def worst_alone(findings: Iterable[Finding]) -> Finding:
 
 
 def severity(finding: Finding) -> tuple:
-    """Returns the key by which findings are compared. It is larger for a worse finding."""
+    """Returns the key by which findings are compared, which is larger for a worse finding."""
     verdict = list(Verdict).index(finding.cause.verdict)
-    # An imprecise dtype has no order, and any other fault is more specific.
+    # An imprecise dtype has no order. Any other fault is more specific, and worse.
     order = -finding.order if finding.order else -math.inf
     return verdict, order, list(Cause).index(finding.cause)

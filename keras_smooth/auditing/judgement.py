@@ -16,13 +16,13 @@ from keras_smooth.auditing.traced import Subject
 from keras_smooth.operations import rows
 from keras_smooth.presentation.counts import counted
 
-# At most so many operations are examined in one model. An operation in a loop counts as several,
-# since all operations that lead to it run without a graph.
+# The largest number of operations that are examined in one model, and as how many an operation in a
+# loop counts, since all operations on which it depends run without a graph.
 _MAX_EXAMINED, _COUNT_IN_LOOP = 64, 8
 
 
 class Judge:
-    """Judges the operations of a model in one mode that the plan leaves to samples.
+    """Examines the `steps` of a plan at samples.
 
     Args:
         plan: The plan of the model.
@@ -32,28 +32,28 @@ class Judge:
     def __init__(self, plan: Plan, subject: Subject) -> None:
         self.plan, self.samples, self.samples_only = plan, Samples(plan), plan.samples_only
         training = plan.traced.training
-        # The first order of a derivative that is not finite at the samples, or None.
+        # The lowest order of a derivative that is not finite at the samples, or None.
         self.not_finite = functools.cache(
             lambda: checks.lowest_not_finite(subject, training)
         )
-        # The finding of a measurement of the model at all samples.
+        # The worst finding when derivatives of the model are measured at all samples.
         self.measured = functools.cache(
             lambda: worst(checks.measured_findings(subject, subject.model, training, None))
         )
         self._num_examined = 0
 
     def findings(self, steps: Sequence[LayerStep]) -> Iterator[Finding]:
-        """Yields the findings on operations that the plan leaves to samples."""
-        for role, judged in (
+        """Yields the findings on the operations, in the order of their roles."""
+        for role, judge in (
             (Role.SETTLED, self._judge_by_class),
             (Role.PIECES, self._judge_pieces),
             (Role.DOMAIN, self._judge_domain),
             (Role.EQUALITY, self._judge_equality),
         ):
-            yield from (judged(step) for step in steps if step.role is role)
+            yield from (judge(step) for step in steps if step.role is role)
 
     def _reason_of_roughness(self, step: LayerStep) -> str:
-        """Returns where a layer is rough, from the row of its activation or its operation."""
+        """Returns in words where a layer is rough, from the row of its activation or operation."""
         layers = [self.plan.traced.layers[number] for number in step.layer_numbers]
         known = (words_on_activations(layer, self.plan.order) for layer in layers[::-1])
         words = next(filter(None, known), "")
@@ -91,7 +91,7 @@ class Judge:
         return Finding(Cause.MEASURED, reason=words)
 
     def _on_one_side(self, step: LayerStep) -> bool:
-        """Returns whether all samples are on one side of the breakpoints, and none is at one."""
+        """Returns whether all samples are strictly on one side of the breakpoints."""
         distances = self.samples.distances_of(step)
         return bool(len(distances)) and bool(np.all(distances > 0) or np.all(distances < 0))
 
@@ -110,24 +110,24 @@ class Judge:
     def _judge_equality(self, step: LayerStep) -> Finding:
         """Returns the finding on a comparison for equality, as in a mask or a guard.
 
-        A value that a mask removes would jump if it changed, and is held. A guard replaces a
-        function at a single point, where the derivatives have to be those of the function.
+        A mask removes an input of one value, which is therefore held constant. A guard replaces a
+        function at a single point, where its derivatives have to be those of the function.
         """
         if self.plan.is_random or not np.any(self.samples.distances_of(step) == 0.0):
             return FINE
         return self._fault_of_guard(step) or FINE
 
     def _is_guard(self, step: LayerStep) -> bool:
-        """Returns whether the samples meet a piece that consists of single points."""
+        """Returns whether a sample is in a piece that consists of single points."""
+        # An error means that an operation cannot be run at other inputs.
         with contextlib.suppress(Exception):
             return not self.plan.is_random and self.samples.is_single_point(step)
-        # An operation cannot be run at other inputs.
         return False
 
     def _fault_of_guard(self, step: LayerStep) -> Finding | None:
         """Returns the fault of a piece that consists of single points, or None if it has none."""
         order = None
-        # An operation may have no rule for jets.
+        # An error means that an operation has no rule for jets.
         with contextlib.suppress(Exception):
             order = self.samples.jump_at_samples
         if not order:
@@ -136,36 +136,37 @@ class Judge:
         return finding if finding.cause.verdict == Verdict.FAULTY else None
 
     def _judge_edge(self, step: LayerStep) -> Finding:
-        """Returns the finding on an operation whose domain may have an edge between samples.
+        """Returns the finding on an operation that may reach an edge of its domain between samples.
 
-        A root has a kink there, with finite derivatives on both sides. A pole does not count,
-        since samples do not come near it.
+        A root may have a kink there, with finite derivatives on both sides. A pole is no fault,
+        since no sample is near it.
         """
         row, kind = rows.row(step.operation.type), step.operation.type
         nearest = self.samples.distances_of(step).min(initial=math.inf)
         note = f"no sample is nearer than {nearest:.1e} to the edge of the domain of {kind}"
-        fine = Finding(Cause.NONE, reason=note)
+        no_fault = Finding(Cause.NONE, reason=note)
         at_edge = math.inf if row is None else row.at_edge
         if callable(at_edge) or at_edge == math.inf:
-            return fine
+            return no_fault
         orders = self._orders_that_jump(step)
         # At a pole, y itself jumps.
         if not orders or not orders[-1]:
-            return fine
+            return no_fault
         words = "comes to the edge of its domain between samples, and has a kink there"
         return Finding(Cause.ROUGH, orders[-1], f"{kind} {words}")
 
     def _orders_that_jump(self, step: LayerStep) -> list[int | None] | None:
-        """Returns the lowest order that jumps at each place where pieces meet, None if smooth.
+        """Returns for each place where pieces join the lowest order that jumps, None if smooth.
 
-        The list ends with the first jump. It is None if the operation cannot be examined, or
-        enough others were.
+        The list ends with the first jump. The result is None if the operation cannot be
+        examined, or if the largest number of operations has been examined.
         """
         if self.plan.is_random or self._num_examined >= _MAX_EXAMINED:
             return None
-        is_in_loop = any("While" in each.type for each in step.enclosing)
+        is_in_loop = any("While" in operation.type for operation in step.enclosing)
         self._num_examined += _COUNT_IN_LOOP if is_in_loop else 1
         orders: list[int | None] = []
+        # An error means that an operation has no rule for jets.
         with contextlib.suppress(Exception):
             for place in self.samples.places(step):
                 order = self.samples.lowest_jump(place)
@@ -174,7 +175,6 @@ class Judge:
                 if order is not None:
                     break
             return orders
-        # An operation has no rule for jets.
         return None
 
     def _judge_by_class(self, step: LayerStep) -> Finding:
@@ -183,14 +183,14 @@ class Judge:
         return Finding(Cause.ROUGH, order, self._reason_of_roughness(step))
 
     def _at_breakpoints(self, step: LayerStep) -> str:
-        """Returns in words what happens where the pieces of an operation meet."""
+        """Returns in words the class of an operation at its breakpoints, and the samples' sides."""
         kind, k = step.operation.type, int(step.smoothness)
         words = {-1: "jumps", 0: "has a kink"}.get(k, f"is of class C^{k} only")
         sides = self._sides_of_samples(step)
         return f"{kind} {words}" + (f": {sides}" if sides else "")
 
     def _sides_of_samples(self, step: LayerStep) -> str:
-        """Returns in words how many values are on either side, and the smallest distance."""
+        """Returns in words the numbers of values on the two sides, and the smallest distance."""
         distances = self.samples.distances_of(step) if self.samples_only else np.zeros(0)
         distances = distances[np.isfinite(distances)]
         if not len(distances):

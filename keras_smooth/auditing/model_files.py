@@ -1,4 +1,4 @@
-"""Models in files, read in Keras' safe mode, and why one cannot be read."""
+"""Models in files, read in Keras' safe mode, and the cause if one cannot be read."""
 
 import re
 import zipfile
@@ -9,7 +9,7 @@ import keras
 from keras_smooth.auditing import claimed_sizes
 from keras_smooth.checks import regular_file
 
-# The members of every file that Keras writes.
+# A member of every file that Keras writes, and the first bytes of an HDF5 file.
 _CONFIG = "config.json"
 _HDF5 = b"\x89HDF"
 
@@ -18,7 +18,7 @@ def read_model(file: str) -> keras.Model:
     """Returns the model in a file, without its optimizer.
 
     Raises:
-        ValueError: If it cannot be read; the message is one sentence and says why.
+        ValueError: If it cannot be read; the message is one sentence with the cause.
     """
     path = regular_file(file)
     _check_archive(path)
@@ -35,7 +35,7 @@ def read_model(file: str) -> keras.Model:
 
 
 def _check_archive(path: Path) -> None:
-    """Raises an error unless a file has the name and the form of Keras' model files."""
+    """Raises an error unless a file has the suffix and the config of Keras' model files."""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as content:
             start = content.read(len(_HDF5))
@@ -55,7 +55,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Returns the cause of an error of Keras, whose message has pages of configs around it."""
+    """Returns in one clause the cause of an error of Keras, whose message may have long configs."""
     words = str(error)
     if missing := re.search(r"Could not locate (class|function) '([^']*)'", words):
         return (

@@ -1,4 +1,4 @@
-"""Small pictures of a wrong derivative of a layer: by tapes, and by differences of its values."""
+"""Small charts of a wrong derivative of a layer, by nested tapes and by differences of values."""
 
 import math
 from typing import Any
@@ -14,8 +14,8 @@ from keras_smooth.auditing.traced import Subject
 from keras_smooth.models import calls
 from keras_smooth.presentation import svg
 
-# The number of points on the line between two samples. In float32, second differences of so many
-# points have three digits, which is enough for a picture.
+# The number of points on the line between two samples. With more, second differences in float32
+# would have less than three digits, which a picture needs.
 _NUM_POINTS = 161
 # A layer with more numbers per sample, such as a large convolution, would take seconds to draw.
 _MAX_NUMBERS = 20_000
@@ -39,7 +39,7 @@ def picture(subject: Subject, layers: dict[str, keras.Operation], row: LayerAudi
         if _size(call.arguments()) + _size(call.output) > _MAX_NUMBERS:
             return ""
         x, function = checks.as_function(layer, call, training)
-        # If a derivative jumps, the next one shows it best.
+        # A jump is best seen in the highest derivative.
         order = order if row.cause == Cause.ROUGH else row.order
         tapes, values = _derivative_on_line(x, function, order)
     t = np.linspace(0.0, 1.0, _NUM_POINTS)
@@ -49,10 +49,10 @@ def picture(subject: Subject, layers: dict[str, keras.Operation], row: LayerAudi
 
 
 def _derivative_on_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a derivative along a line by tapes and by differences, where they differ most.
+    """Returns a derivative along a line by tapes and by differences, each with shape (points,).
 
-    The line leads from the first sample to the one farthest from it. Of several outputs, it is the
-    one in which the two differ most.
+    The line goes from the first sample to the one farthest from it. If there are several outputs,
+    the derivative is that of the one for which the two methods differ most.
     """
     samples = checks.as_points(x)
     columns = calls.float64_rows(samples.moving[0])
@@ -77,13 +77,13 @@ def _derivative_on_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, 
     for _ in range(order):
         values = np.gradient(values, t, axis=0, edge_order=2)
     off = np.nan_to_num(np.abs(derivative - values), nan=np.inf, posinf=np.inf)
-    # Differences in the middle of the line come first, where readers look.
+    # Deviations in the middle of the line have precedence, since readers look there.
     middle = off[_NUM_POINTS // 8 : -_NUM_POINTS // 8]
     column = int(np.argmax((middle if middle.any() else off).max(axis=0)))
     return derivative[:, column], values[:, column]
 
 
 def _size(structure: Any) -> int:
-    """Returns the numbers of a sample in all tensors of a structure."""
+    """Returns how many numbers the tensors of a structure have per sample."""
     tensors = filter(tf.is_tensor, keras.tree.flatten(structure))
     return sum(math.prod(tensor.shape[1:]) for tensor in tensors)

@@ -1,4 +1,4 @@
-"""What the table of operations says about a trace, and what it leaves to samples."""
+"""The plan of an audit: findings from the table of operations, and what to examine at samples."""
 
 import dataclasses
 import enum
@@ -19,40 +19,40 @@ from keras_smooth.operations.program import Program
 from keras_smooth.operations.signs import never_reaches_edge
 from keras_smooth.operations.walk import State, Step
 
-# Operations that declare another gradient than that of their function.
+# Kinds of operations whose gradient may differ from the derivative of their function.
 _DECLARING = frozenset(("IdentityN", "PreventGradient", "StopGradient"))
-# Layers of Keras whose smoothness samples decide: they run code of a user, or have a kink at 0
-# only.
+# Layers of Keras whose smoothness is examined at samples: they run a user's function, or have a
+# kink at 0 only.
 _DECIDED_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
-# Operations that may come between an input and the comparison that makes a mask of it.
+# Kinds of operations that may be between an input and the comparison that makes a mask of it.
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
 
-# The numbers of the layers that an operation is in, the outermost first.
+# The numbers of the layers that contain an operation, the outermost first.
 Numbers = tuple[int, ...]
 
 
 class Role(enum.Enum):
-    """What samples have to decide about an operation."""
+    """Why an operation is examined at samples."""
 
-    # It has breakpoints, in a layer or function that is known to be rough.
+    # The operation has breakpoints, in a layer or function that is known to be rough.
     SETTLED = enum.auto()
-    # It has breakpoints, in code of unknown smoothness.
+    # The operation has breakpoints, in code of unknown smoothness.
     PIECES = enum.auto()
-    # It is not defined everywhere.
+    # The operation is not defined everywhere.
     DOMAIN = enum.auto()
-    # It compares for equality in code of a user, to make a mask or to guard single points.
+    # The operation is == or != in code of a user, for a mask or to guard single points.
     EQUALITY = enum.auto()
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerStep(Step):
-    """A step of the walk, with the layers that it is in.
+    """A step of the walk, with the layers that contain its operation.
 
     Args:
         layer_numbers: The numbers of the layers, the outermost first.
-        smoothness: k of the class C^k if it has breakpoints, else `math.inf`.
-        role: What samples have to decide about it, or None.
+        smoothness: k of the class C^k if the operation has breakpoints, else `math.inf`.
+        role: Why the operation is examined at samples, or None.
     """
 
     layer_numbers: Numbers
@@ -62,22 +62,22 @@ class LayerStep(Step):
 
 @dataclasses.dataclass
 class Plan:
-    """What the table says about a trace, and what is left to samples and measurements.
+    """The findings that follow from the table, and what to examine at samples or to measure.
 
     Args:
         traced: The trace.
-        program: Its operations that lead to outputs with derivatives.
+        program: The program of the trace, with the differentiable outputs if there are any.
         order: The highest order.
         samples_only: Whether only the samples count.
         findings: Findings that need no samples, each with the numbers of its layers.
         classes: The class C^k of each operation with breakpoints, with the numbers of its
             layers.
-        steps: The operations about which samples decide.
+        steps: The operations to examine at samples.
         measured: The reasons to measure layers, each with the numbers of the layers.
         reached: `id(layer)` of the layers that receive a tensor that moves.
-        is_random: Whether each run returns other numbers.
+        is_random: Whether the program draws random numbers, which differ in each run.
         has_rules: Whether Taylor mode has a rule for each operation.
-        has_masks: Whether a mask is made of the inputs. Then inputs that are 0 are held.
+        has_masks: Whether a mask is computed from inputs. Then inputs that are 0 are held.
     """
 
     traced: ModelTrace
@@ -95,13 +95,13 @@ class Plan:
 
     @functools.cached_property
     def size(self) -> int:
-        """The bytes of the largest dtype among the outputs, at least those of float32."""
+        """The bytes per number of the largest dtype among the outputs, at least 4."""
         outputs = set(self.program.outputs)
         tensors = (t for op in self.program.operations for t in op.outputs)
         return max(4, *(t.dtype.real_dtype.size for t in tensors if t.name in outputs), 0)
 
     def known_class_around(self, step: LayerStep) -> float | None:
-        """Returns the class of the innermost layer around an operation whose class is known."""
+        """Returns the known class of the innermost layer around an operation that has one."""
         known = (self._known_classes[number] for number in reversed(step.layer_numbers))
         return next((k for k in known if k is not None), None)
 
@@ -126,12 +126,12 @@ def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
     program = dataclasses.replace(program, outputs=outputs or program.outputs)
     new_plan = Plan(traced, program, order, samples_only)
     new_plan.has_masks = any(map(graph.makes_masks, traced.layers))
-    every = walk.all_operations(program)
-    new_plan.is_random = any("Random" in op.type and op.op_def.is_stateful for op in every)
-    reader = _PlanWalk(new_plan)
-    reader.follow(program, walk.initial_states(traced.moving))
-    moving, given = reader.moving, traced.arguments.items()
-    new_plan.reached = {id(traced.layers[n]) for n, names in given if moving & {*names}}
+    nodes = walk.all_operations(program)
+    new_plan.is_random = any("Random" in op.type and op.op_def.is_stateful for op in nodes)
+    plan_walk = _PlanWalk(new_plan)
+    plan_walk.follow(program, walk.initial_states(traced.moving))
+    moving, arguments = plan_walk.moving, traced.arguments.items()
+    new_plan.reached = {id(traced.layers[n]) for n, names in arguments if moving & {*names}}
     return new_plan
 
 
@@ -151,7 +151,7 @@ class _PlanWalk(walk.Walk):
     def visit_function(self, step: Step, name: str) -> Sequence[State] | None:
         facts, within = registered.facts(name), _with_layers(step)
         if self.plan.samples_only and facts.tapes_right_to < self.plan.order:
-            # The registered order holds at all points. At the samples, higher ones may be right.
+            # The registered order is for all points. At the samples, higher orders may be right.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
             self._note_measurement(within, reason)
         else:
@@ -187,7 +187,7 @@ class _PlanWalk(walk.Walk):
         return [State.MOVES if is_smooth else State.STEPS for is_smooth in smooth]
 
     def _note_operation(self, step: LayerStep) -> None:
-        """Notes what the table says about an operation that has derivatives."""
+        """Adds the findings on an operation with derivatives to the plan, or how to find them."""
         operation, row = step.operation, rows.row(step.operation.type)
         # Integers and booleans are judged at the operations that compute them.
         pairs = zip(step.input_states, operation.inputs)
@@ -220,7 +220,7 @@ class _PlanWalk(walk.Walk):
             self._note_finding(step, Finding(Cause.IMPRECISE, reason=words))
 
     def _note_gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
-        """Notes an operation if TensorFlow lacks a right derivative up to the order."""
+        """Adds a finding or a measurement if derivatives by tapes may be wrong up to the order."""
         operation, row = step.operation, rows.row(step.operation.type)
         kind, first = operation.type, int(min(right_to, self.plan.order)) + 1
         if first > self.plan.order:
@@ -246,7 +246,7 @@ class _PlanWalk(walk.Walk):
         self.plan.steps.append(dataclasses.replace(step, smoothness=k, role=role))
 
     def _note_piece(self, step: LayerStep, k: float, known: bool = False) -> None:
-        """Notes an operation with breakpoints, unless its function has a registered smoothness."""
+        """Adds an operation with breakpoints, unless its function has a registered smoothness."""
         if self.is_known:
             return
         of_layer = self.plan.known_class_around(step)
@@ -257,7 +257,7 @@ class _PlanWalk(walk.Walk):
             self._leave_to_samples(step, Role.SETTLED if is_settled else Role.PIECES, k)
 
     def _makes_mask(self, step: LayerStep) -> bool:
-        """Returns whether an operation makes a mask, which is constant near x."""
+        """Returns whether an operation computes a mask, which is constant near x."""
         if step.operation.type not in _EQUALITIES:
             return False
         self.plan.has_masks |= _is_input(step.operation.inputs[0])
@@ -266,7 +266,7 @@ class _PlanWalk(walk.Walk):
         return self.plan.has_masks
 
     def _is_in_keras_layer(self, step: LayerStep) -> bool:
-        """Returns whether a step is in one of Keras' own layers, without a function of a user."""
+        """Returns whether the innermost layer is one of Keras', without a function of a user."""
         numbers = step.layer_numbers
         layer = self.plan.traced.layers[numbers[-1]] if numbers else None
         if not isinstance(layer, keras.layers.Layer) or type(layer) in _DECIDED_BY_SAMPLES:
@@ -277,14 +277,14 @@ class _PlanWalk(walk.Walk):
 
 
 def _with_layers(step: Step) -> LayerStep:
-    """Returns a step with the layers that it is in."""
-    runs = (*step.enclosing, step.operation)
-    numbers = tuple(number for each in runs for number in numbers_of_layers(each))
+    """Returns a step with the layers that contain its operation."""
+    path = (*step.enclosing, step.operation)
+    numbers = tuple(number for node in path for number in numbers_of_layers(node))
     return LayerStep(**vars(step), layer_numbers=numbers)
 
 
 def known_class(layer: keras.Operation) -> float | None:
-    """Returns the class C^k of a layer if more is known than its operations show, else None."""
+    """Returns the class C^k of a layer if it is registered or in the table of layers, else None."""
     if not isinstance(layer, keras.layers.Layer) or graph.is_composed(layer):
         return None
     registered = registry.registered_smoothness(layer)
@@ -294,9 +294,9 @@ def known_class(layer: keras.Operation) -> float | None:
 
 
 def words_on_activations(layer: keras.Operation, order: int) -> str:
-    """Returns where the activations of a layer are not smooth enough, as their rows say.
+    """Returns the words of the rows of a layer's own activations that are not smooth enough.
 
-    Those of the layers in it are not its own: an operation in one of these has its number too.
+    Activations of inner layers do not count: their operations have the numbers of these layers.
     """
     activation = registry.as_activation(layer) or (None,)
     functions = [*references.own_functions(layer, "activation"), activation[0]]
@@ -312,20 +312,20 @@ def words_on_activations(layer: keras.Operation, order: int) -> str:
 def _first_with_breakpoints(step: LayerStep, body: Program) -> LayerStep:
     """Returns the first operation with breakpoints in a function, or the call of the function.
 
-    The distances of samples are measured from these breakpoints.
+    Distances of samples are measured from these breakpoints.
     """
     enclosing = (*step.enclosing, step.operation)
-    for each in body.operations:
-        row = rows.row(each.type)
+    for operation in body.operations:
+        row = rows.row(operation.type)
         if row is not None and row.breakpoints is not None:
             return dataclasses.replace(
-                step, operation=each, program=body, enclosing=enclosing
+                step, operation=operation, program=body, enclosing=enclosing
             )
     return step
 
 
 def _is_input(tensor: tf.Tensor) -> bool:
-    """Returns whether the numbers of a tensor are those of an input, unchanged."""
+    """Returns whether a tensor is an input, or a slice, cast or reshape of one."""
     while tensor.op.type in _SHAPING:
         tensor = tensor.op.inputs[0]
     return bool(tensor.op.type == "Placeholder")
@@ -343,21 +343,19 @@ def _clips_beyond_dtype(operation: tf.Operation) -> bool:
 def _stops_mean_of_variance(operation: tf.Operation) -> bool:
     """Returns whether an operation stops the gradient of the mean in a variance.
 
-    The derivative of a variance with respect to its mean is 0. So the first derivative is right,
-    and no higher one. The variance of one number is 0, and so are its derivatives.
+    The derivative of a variance with respect to its mean is 0, so that the first derivative is
+    right, but no higher one. The variance of one number is 0, and so are its derivatives.
     """
     mean = operation.inputs[0]
     if mean.op.type != "Mean" or _are_equally_many(mean, mean.op.inputs[0]):
         return False
-    return all(
-        each.type == "SquaredDifference" for each in operation.outputs[0].consumers()
-    )
+    return all(use.type == "SquaredDifference" for use in operation.outputs[0].consumers())
 
 
 def _are_equally_many(x: tf.Tensor, y: tf.Tensor) -> bool:
-    """Returns whether two tensors are known to hold as many numbers as each other."""
-    numbers = x.shape.num_elements(), y.shape.num_elements()
-    return None not in numbers and numbers[0] == numbers[1]
+    """Returns whether two tensors are known to have equally many entries."""
+    sizes = x.shape.num_elements(), y.shape.num_elements()
+    return None not in sizes and sizes[0] == sizes[1]
 
 
 def _name_in_words(operation: tf.Operation) -> str:

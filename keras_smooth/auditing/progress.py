@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.markup import escape
 
-# A shorter audit needs no line.
+# No line is shown for an audit that takes fewer seconds.
 SECONDS = 3.0
 
 
 @contextlib.contextmanager
 def line(console: Console, seconds: float = SECONDS) -> Iterator[Callable]:
-    """Shows the current layer in a terminal, and removes the line at the end.
+    """Returns a context manager that shows the current layer in a terminal.
 
-    It is a context manager, and its value is the argument `progress` of `audit`. If the console
-    is not a terminal, it shows nothing.
+    Its value is the argument `progress` of `audit`. The line is removed at the end. If the console
+    is not a terminal, nothing is shown.
 
     Args:
         console: The console of stderr.

@@ -18,7 +18,7 @@ from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.smoothing import is_replaced
 
 _MAX_PICTURES = 4
-# The clause of a reason that describes the samples.
+# The clause of a reason that depends on the samples.
 _SAMPLES_CLAUSE = re.compile("[:;] the samples have [0-9]+ values? on .*?(?=;|$)")
 
 
@@ -27,22 +27,22 @@ class LayerAudit:
     """The result for one layer, or for the whole model.
 
     Args:
-        name: Path of the layer: its name after those of the models it is nested in.
+        name: Path of the layer: the names of the models around it and its own, outermost first.
         layer: Name of its class.
         smoothness: k of the class C^k for any inputs, from the table of operations and
             registered facts; None if unknown.
-        verdict: `"proven"`, `"checked"`, `"not examined"` or `"faulty"`, the worse of those
-            in inference and in training.
+        verdict: `"proven"`, `"checked"`, `"not examined"` or `"faulty"`, the worse of the two
+            modes.
         cause: The reason of the verdict. It is `""` for `"proven"`; `"measured"` for
-            `"checked"`; `"not called"`, `"unknown"`, `"mixed"` or `"complex"` for
+            `"checked"`; `"not called"`, `"unknown"`, `"mixed"`, `"complex"` or `"text"` for
             `"not examined"`. For `"faulty"` it is `"imprecise"` if the dtype loses digits,
             `"rough"` if the class is below the order, `"wrong"` if TensorFlow's own derivative
-            is wrong or missing, or `"nan"`.
-        order: The first order that is lost, 0 if none is.
-        mode: `"inference"` or `"training"`: the mode with the cause.
-        engine: `"tape"` if nested tapes have the derivatives, `"jet"` if only Taylor mode has
-            them, else `""`.
-        reason: The operation, and what is known in addition to the words of the cause.
+            is wrong or missing, `"nan"` if a derivative is not finite.
+        order: The lowest order whose derivative is lost or wrong, 0 if there is none.
+        mode: `"inference"` or `"training"`: the mode with the worse finding.
+        engine: `"tape"` if derivatives by nested tapes are right, `"jet"` if only those by
+            Taylor mode are, else `""`.
+        reason: Details, such as the operation.
         remedy: What to do.
         inference: The verdict in inference.
         training: The verdict in training.
@@ -63,7 +63,7 @@ class LayerAudit:
 
 
 class Judgement(NamedTuple):
-    """The findings on a layer or model.
+    """The smoothness of a layer or model, and the findings on it.
 
     Args:
         name: Its path.
@@ -82,20 +82,20 @@ def layer_audit(judged: Judgement, order: int) -> LayerAudit:
     """Returns the row of a layer or model, for derivatives up to an order."""
     name, layer, smoothness, findings = judged
     mode = max(MODES, key=lambda mode: severity(findings[mode]))
-    worse = findings[mode]
-    verdict = worse.cause.verdict
+    finding = findings[mode]
+    verdict = finding.cause.verdict
     engine = "tape" if verdict.exit_status == 0 else ""
     return LayerAudit(
         name=name,
         layer=type(layer).__name__,
         smoothness=smoothness,
         verdict=verdict,
-        cause=worse.cause,
-        order=worse.order,
+        cause=finding.cause,
+        order=finding.order,
         mode=mode,
-        engine="jet" if worse.by_jets else engine,
-        reason=worse.reason,
-        remedy=remedy(layer, worse, order),
+        engine="jet" if finding.by_jets else engine,
+        reason=finding.reason,
+        remedy=remedy(layer, finding, order),
         inference=findings["inference"].cause.verdict,
         training=findings["training"].cause.verdict,
     )
@@ -124,7 +124,7 @@ def remedy(layer: keras.Operation, finding: Finding, order: int) -> str:
 
 def _advice_on_layers_within(layer: keras.Operation) -> str:
     """Returns the advice for a layer that contains layers with an exact form, else ""."""
-    kinds = {type(each) for each in references.layers_within(layer)[1:]}
+    kinds = {type(inner) for inner in references.layers_within(layer)[1:]}
     exact = {kind.__name__: layers.exact_form(kind) for kind in kinds}
     names = sorted(name for name, form in exact.items() if form not in kinds)
     return "; ".join(
@@ -134,10 +134,10 @@ def _advice_on_layers_within(layer: keras.Operation) -> str:
 
 
 def _advice_on_activations(layer: keras.Operation, order: int) -> str:
-    """Returns the advice for a layer whose activations are at fault, else ""."""
+    """Returns the advice for a layer whose activations are not smooth enough, else ""."""
     smoothen = "keras_smooth.smoothen" if is_replaced(layer, order) else ""
     functions = references.functions(layer, "activation")
-    if all(registry.has_derivatives(each, order) for each in functions):
+    if all(registry.has_derivatives(f, order) for f in functions):
         return smoothen
     smooth = f"use a smooth activation ({', '.join(registry.recommended(order))})"
     return f"{smooth}, or {smoothen}" if smoothen else smooth
@@ -173,7 +173,7 @@ class Audit(ShownAsTable):
     )
 
     def __getstate__(self) -> dict:
-        """Returns the state for copies and files, without `draw`, which holds the model."""
+        """Returns the state for copying and pickling, without `draw`, which refers to the model."""
         return {**vars(self), "draw": None}
 
     @property
@@ -200,10 +200,10 @@ class Audit(ShownAsTable):
         return Verdict.worst(getattr(row, mode) for row in (*self.rows, self.model))
 
     def to_json(self) -> str:
-        """Returns the audit as a JSON object, in which numbers that are not finite are strings.
+        """Returns the audit as JSON.
 
         Returns:
-            A string of JSON.
+            A string with a JSON object. An infinite smoothness is the string "inf".
         """
         content = {
             "order": self.order,
@@ -225,10 +225,10 @@ class Audit(ShownAsTable):
 
     def _table(self) -> Table:
         groups = self._row_groups()
-        everything = [row for group in groups for row in group]
-        verdicts = {getattr(row, mode) for row in everything for mode in MODES}
+        all_rows = [row for group in groups for row in group]
+        verdicts = {getattr(row, mode) for row in all_rows for mode in MODES}
         legend = [f"{v}: {v.words}." for v in Verdict if v in verdicts]
-        pages = sorted({row.cause.page for row in everything} - {""})
+        pages = sorted({row.cause.page for row in all_rows} - {""})
         see = [f"See {' and '.join(pages)} in the documentation."] if pages else []
         findings = [line for group in groups for line in _lines_on_finding(group)]
         return Table(
@@ -240,7 +240,7 @@ class Audit(ShownAsTable):
         )
 
     def _row_groups(self) -> list[list[LayerAudit]]:
-        """Returns groups of rows with the same content, or one row if the model is one layer."""
+        """Returns groups of similar rows, or only that of the model if the model is one layer."""
         if len(self.rows) == 1 and self.rows[0].layer == self.model.layer:
             return [[self.model]]
         return [*_groups(self.rows), [self.model]]
@@ -257,11 +257,11 @@ class Audit(ShownAsTable):
 
 
 def _groups(rows: tuple[LayerAudit, ...]) -> list[list[LayerAudit]]:
-    """Returns groups of rows with the same content for layers of one class."""
+    """Returns groups of rows that differ only by the name and the clause on samples."""
     groups: dict[tuple, list[LayerAudit]] = {}
     for row in rows:
-        same = dataclasses.replace(row, name="", reason=_SAMPLES_CLAUSE.sub("", row.reason))
-        groups.setdefault(dataclasses.astuple(same), []).append(row)
+        key = dataclasses.replace(row, name="", reason=_SAMPLES_CLAUSE.sub("", row.reason))
+        groups.setdefault(dataclasses.astuple(key), []).append(row)
     return list(groups.values())
 
 
@@ -278,9 +278,9 @@ def _name(group: list[LayerAudit]) -> str:
 
 
 def _lines_on_finding(group: list[LayerAudit]) -> list[str]:
-    """Returns lines that say what is wrong with a group of layers, why, and what to do."""
+    """Returns the lines on the findings on a group of layers: the fault, its reason, the remedy."""
     row = group[0]
-    # The samples differ between layers.
+    # The clause on samples differs between the layers of a group.
     reason = row.reason if len(group) == 1 else _SAMPLES_CLAUSE.sub("", row.reason)
     since = f", from order {row.order} on" if row.order else ""
     # The row of the model does not repeat the text of a layer.

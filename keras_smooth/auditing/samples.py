@@ -1,4 +1,4 @@
-"""Distances of samples from breakpoints and edges of domains, and jumps of derivatives there."""
+"""Distances of samples from breakpoints and edges of domains, and jumps of derivatives at these."""
 
 import collections
 import dataclasses
@@ -20,14 +20,14 @@ from keras_smooth.operations.program import Program
 _NUM_POINTS, _NUM_BISECTIONS = 17, 24
 # A distance below this fraction of the largest one on the line counts as 0.
 _ZERO = 1e-4
-# By the bytes of a number: how far from a place derivatives are compared, and their relative error,
-# which comes from rounding, or from a truncated series that computes a function near 0.
+# By the bytes of a number: the distance from a place at which derivatives are compared, and their
+# relative error, due to rounding or to the truncated series of a function near 0.
 _OFFSETS = {8: (1e-6, 1e-7)}
 _DEFAULT_OFFSET = (1e-4, 1e-4)
-# A derivative jumps if it changes by more than so many times its change on either side.
+# A derivative jumps if it changes by more than this multiple of its change on either side.
 _JUMP_RATIO = 10.0
 _SEED = 2
-# If so many steps do not halve a distance, its minimum is not 0.
+# If this number of steps does not halve a distance, its minimum is not 0.
 _PATIENCE = 6
 # The number of distances whose zeros are searched, and the largest number of distances that are
 # computed on the line.
@@ -36,14 +36,14 @@ _NUM_SEARCHED, _MAX_DISTANCES = 8, 2**17
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A point on a line through each sample, for all samples at once.
+    """For each sample, one point on a line through it.
 
     Args:
-        x: The inputs there.
+        x: The inputs at the points.
         direction: The direction of the lines, None for inputs that do not move.
         at_sample: Whether the points are the samples themselves.
-        is_zero: Whether a distance from a breakpoint is 0 there. Otherwise it jumps to the
-            other sign.
+        is_zero: Whether a distance from a breakpoint is 0 at one of the points. Otherwise it
+            jumps from one sign to the other.
     """
 
     x: list
@@ -52,13 +52,13 @@ class Place:
     is_zero: bool = True
 
     def moved(self, t: float) -> list:
-        """Returns the inputs at t along the direction."""
+        """Returns the inputs x + t * direction."""
         pairs = zip(self.x, self.direction)
         return [x if v is None else x + tf.cast(t, x.dtype) * v for x, v in pairs]
 
 
 class Samples:
-    """Distances from breakpoints at samples and on lines between them, and derivatives there.
+    """Distances from breakpoints and derivatives, at samples and on lines between them.
 
     Args:
         plan: The plan of the program.
@@ -72,13 +72,13 @@ class Samples:
 
     @functools.cached_property
     def distances(self) -> dict[int, tf.Tensor]:
-        """The distances of the samples from breakpoints or edges, a vector by `id(operation)`."""
+        """By `id(operation)`, the vector of the samples' distances from breakpoints or edges."""
         roles = [Role.SETTLED] if not self.plan.traced.training else []
         return self._distances_at((Role.PIECES, *roles, Role.DOMAIN, Role.EQUALITY), self.x)
 
     @functools.cached_property
     def _distances_beside(self) -> list[dict[int, tf.Tensor]]:
-        """The distances from breakpoints close to the samples, on either side."""
+        """The distances from breakpoints at points near the samples, on either side of them."""
         offset, _ = self._offset_and_error
         sides = (self._samples_place.moved(t) for t in (-offset, offset))
         return [self._distances_at([Role.PIECES], x) for x in sides]
@@ -88,7 +88,7 @@ class Samples:
         return self._distances_in(self.plan.program, steps, x) if steps else {}
 
     def is_single_point(self, step: LayerStep) -> bool:
-        """Returns whether a sample is a piece of its own, so that both sides are another piece.
+        """Returns whether a piece of the operation is only a sample: both sides are another piece.
 
         An example is r = 0 in `maximum(r**2, 1e-24)`, the guard of a root.
         """
@@ -103,27 +103,27 @@ class Samples:
     def _distances_in(
         self, program: Program, steps: Sequence[LayerStep], x: Sequence
     ) -> dict[int, tf.Tensor]:
-        """Runs a program at x, and returns the distances of some of its operations."""
-        wanted = {id(step.operation): step for step in steps}
+        """Runs a program at x, and returns the distances of the operations of steps."""
+        steps_by_id = {id(step.operation): step for step in steps}
         distances: dict[int, list[tf.Tensor]] = collections.defaultdict(list)
 
         def watch(operation: tf.Operation, inputs: list) -> None:
-            step, row = wanted.get(id(operation)), rows.row(operation.type)
+            step, row = steps_by_id.get(id(operation)), rows.row(operation.type)
             if step is None or row is None:
                 return
             function = row.domain if step.role is Role.DOMAIN else row.breakpoints
-            for each in function(operation, *inputs) if function else ():
-                # The edge of a domain of complex numbers is 0.
-                real = tf.abs(each) if each.dtype.is_complex else each
+            for distance in function(operation, *inputs) if function else ():
+                # A complex distance is 0 at the edge of the domain.
+                real = tf.abs(distance) if distance.dtype.is_complex else distance
                 distances[id(operation)].append(tf.reshape(tf.cast(real, "float64"), [-1]))
 
         operations.evaluate(program, self.plan.traced.values(list(x)), watch=watch)
-        return {key: tf.concat(each, axis=0) for key, each in distances.items()}
+        return {key: tf.concat(parts, axis=0) for key, parts in distances.items()}
 
     def places(self, step: LayerStep) -> Iterator[Place]:
-        """Yields places where the pieces of an operation meet.
+        """Yields places where the pieces of an operation join.
 
-        They are at samples, or on the lines from each sample to the next.
+        Their points are the samples, or are on the lines from each sample to another.
         """
         distances = self.distances_of(step)
         if (distances == 0.0).any():
@@ -138,7 +138,7 @@ class Samples:
 
     @functools.cached_property
     def _start_of_lines(self) -> Place:
-        """The samples, with the direction from each to the next."""
+        """The samples, with the direction from each to another sample."""
         moving = self._moving_inputs()
         lines = [None if x is None else tf.roll(x, 1, axis=0) - x for x in moving]
         return Place(self.x, self._without_masked(lines), at_sample=False)
@@ -146,11 +146,11 @@ class Samples:
     def _along_lines(
         self, role: Role | None, in_body: bool
     ) -> Callable[[float], dict[int, np.ndarray]]:
-        """Returns a function of t with the distances of all operations of one role on the lines.
+        """Returns a function of t: the distances of all operations of one role on the lines.
 
-        A run costs nearly as much for one operation as for all, and tracing far more. So all
-        operations share the runs, and each t is run once. What a loop or branch computes is not
-        in the graph of the whole, so that its operations run without a graph.
+        A run for one operation costs nearly as much as a run for all, and tracing far more. So all
+        operations share one run for each t. Operations in loops and branches run without a
+        graph, since their tensors are not in the graph of the whole program.
         """
         if (role, in_body) not in self._distances_along_lines:
             self._distances_along_lines[role, in_body] = functools.cache(
@@ -173,7 +173,7 @@ class Samples:
 
         def distances_at(*x: tf.Tensor) -> list[tf.Tensor]:
             distances = self._distances_in(program, steps, x)
-            # A branch may not run.
+            # An operation in a branch that did not run has no distances.
             return [distances.get(key, tf.zeros([0], "float64")) for key in keys]
 
         start = self._start_of_lines
@@ -195,18 +195,18 @@ class Samples:
 
     @functools.cached_property
     def jump_at_samples(self) -> int | None:
-        """The lowest order of a derivative that differs at samples from near them, or None."""
+        """The lowest order whose derivative at a sample differs from those near it, or None."""
         return self.lowest_jump(self._samples_place)
 
     @functools.cached_property
     def _offset_and_error(self) -> tuple[float, float]:
-        """How far from a place derivatives are compared, and their relative error."""
+        """The distance from a place at which derivatives are compared, and their relative error."""
         sizes = [x.dtype.size for x, moves in zip(self.x, self.moves) if moves]
-        # Inputs of float64 may go through layers of float32.
+        # Layers may compute in float32 although the inputs are float64.
         return _OFFSETS.get(min(self.plan.size, *sizes), _DEFAULT_OFFSET)
 
     def _without_masked(self, directions: list) -> list:
-        """Returns directions in which zeros, which a mask may remove, stay as they are."""
+        """Returns directions that do not move zeros, which a mask may remove."""
         if not self.plan.has_masks:
             return directions
         pairs = zip(directions, self.x)
@@ -222,8 +222,8 @@ class Samples:
         sides = [self._derivatives(place, n * width) for n in (-2, -1, 1, 2)]
         middle = self._derivatives(place, 0.0) if place.at_sample else None
         for k in range(self.plan.order + 1):
-            left, before, after, right = (each[k] for each in sides)
-            scale = max(np.abs(each[k]).max(initial=0.0) for each in sides)
+            left, before, after, right = (side[k] for side in sides)
+            scale = max(np.abs(side[k]).max(initial=0.0) for side in sides)
             change = np.maximum(np.abs(before - left), np.abs(right - after))
             limit = _JUMP_RATIO * change + rounding * scale
             jumps = [np.abs(after - before)]
@@ -237,7 +237,7 @@ class Samples:
     def _derivatives(self, place: Place, t: float) -> list[np.ndarray]:
         """Returns y and its derivatives at t along the direction, each as a flat array."""
         entries = self._derivatives_of(place.moved(t), place.direction)
-        return [np.concatenate([np.ravel(_array(y)) for y in each]) for each in entries]
+        return [np.concatenate([np.ravel(_array(y)) for y in entry]) for entry in entries]
 
     @functools.cached_property
     def _derivatives_of(self) -> Callable:
@@ -245,8 +245,8 @@ class Samples:
         order = self.plan.order
 
         def run(x: list, direction: list) -> list[list[tf.Tensor]]:
-            pairs, rest = zip(x, direction), [None] * (order - 1)
-            jets = [x if v is None else Jet(x, [v[None], *rest]) for x, v in pairs]
+            pairs, zeros = zip(x, direction), [None] * (order - 1)
+            jets = [x if v is None else Jet(x, [v[None], *zeros]) for x, v in pairs]
             outputs = operations.evaluate(self.plan.program, self.plan.traced.values(jets))
             return [[_entry(y, k) for y in outputs] for k in range(order + 1)]
 
@@ -255,7 +255,7 @@ class Samples:
 
 def _is_in_body(step: LayerStep) -> bool:
     """Returns whether an operation is in a loop or a branch."""
-    kinds = (each.type for each in step.enclosing)
+    kinds = (operation.type for operation in step.enclosing)
     return any(name in kind for kind in kinds for name in ("While", "If", "Case"))
 
 
@@ -270,28 +270,28 @@ def _array(value: tf.Tensor) -> np.ndarray:
 
 
 def _sign_changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float, bool]]:
-    """Yields where some of several functions on [0, 1] change sign, and whether they are 0 there.
+    """Yields t in [0, 1] where a distance is 0 or changes sign, and whether it is 0 there.
 
-    A distance may also jump to the other sign: one from the nearest of several breakpoints, or of
-    numbers that jump themselves. An operation in a loop has distances for each turn. The points
-    where the number of turns changes are yielded as well.
+    A distance jumps to the other sign if it is from the nearest of several breakpoints, or if its
+    numbers jump. An operation in a loop has distances for each iteration. The points where the
+    number of iterations changes are yielded as well, as zeros.
     """
     at = np.linspace(0.0, 1.0, _NUM_POINTS)
     measured = [along(t) for t in at]
-    turns = [len(each) for each in measured]
-    for before, after, low, high in zip(turns, turns[1:], at, at[1:]):
+    lengths = [len(distances) for distances in measured]
+    for before, after, low, high in zip(lengths, lengths[1:], at, at[1:]):
         if before != after:
-            yield _change_of_turns(along, before, low, high), True
-    values = np.stack([each[: min(turns)] for each in measured])
+            yield _change_of_length(along, before, low, high), True
+    values = np.stack([distances[: min(lengths)] for distances in measured])
     sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
     changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
     crossings = np.argwhere(changes)
-    # Crossings from all distances, since not all of them may lead to the outputs.
+    # Crossings of many distances, since the outputs may not depend on all of them.
     for row, column in crossings[:: 1 + len(crossings) // _NUM_SEARCHED]:
         t = _sign_change(along, column, at[row], at[row + 1])
         yield t, abs(along(t)[column]) <= _ZERO * sizes[column]
-    # Zeros without a change of sign, such as those of a distance.
+    # Zeros without a change of sign, such as those of an absolute value.
     rows = 1 + np.argmin(np.abs(values[1:-1]), axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         least = np.abs(values[rows, np.arange(len(sizes))]) / sizes
@@ -309,13 +309,13 @@ def _sign_change(along: Callable, column: int, low: float, high: float) -> float
     return _bisect(lambda t: np.sign(along(t)[column]) == sign, low, high)
 
 
-def _change_of_turns(along: Callable, turns: int, low: float, high: float) -> float:
-    """Returns where the number of turns of a loop changes from that at the lower end."""
-    return _bisect(lambda t: len(along(t)) == turns, low, high)
+def _change_of_length(along: Callable, length: int, low: float, high: float) -> float:
+    """Returns where the number of distances changes, since a loop has more or fewer iterations."""
+    return _bisect(lambda t: len(along(t)) == length, low, high)
 
 
 def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """Returns by bisection where a condition ends, which holds at the lower end only."""
+    """Returns by bisection where a condition ceases to hold. It holds at the lower end only."""
     for _ in range(_NUM_BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)

@@ -1,4 +1,4 @@
-"""The trace of a model in one mode, and the layers that each operation is in."""
+"""The trace of a model in one mode, and the layers that contain each operation."""
 
 import contextlib
 import dataclasses
@@ -29,7 +29,7 @@ class Subject(NamedTuple):
         model: A model or layer that is built.
         x: Its inputs, a structure of tensors.
         order: The highest order of derivatives.
-        samples_only: Whether only the samples in x count, since the user has passed x.
+        samples_only: Whether only the samples in x count, which is so if the user passed x.
     """
 
     model: keras.layers.Layer
@@ -44,11 +44,11 @@ class ModelTrace:
 
     Args:
         training: The mode.
-        trace: The trace, in which each operation has the numbers of its layers.
+        trace: The trace. The name scopes of an operation have the numbers of its layers.
         x: The flat inputs, tensors.
         layers: The model and all layers and keras.Operations in it, by number.
-        arguments: For each of them that is called, by number, the names of the tensors that
-            it receives.
+        arguments: By number, for each layer that is called, the names of the tensors that it
+            receives.
     """
 
     training: bool
@@ -68,7 +68,7 @@ class ModelTrace:
 
     @functools.cached_property
     def moving(self) -> list[bool]:
-        """For each input of the program whether it moves: whether it is a floating-point input."""
+        """For each input of the program whether it moves: floating-point inputs of the model do."""
         floats = [x.dtype.is_floating for x in self.x]
         return [*floats, *[False] * len(self.trace.captured)]
 
@@ -78,9 +78,9 @@ class ModelTrace:
 
 
 def numbers_of_layers(operation: tf.Operation) -> tuple[int, ...]:
-    """Returns the numbers of the layers that an operation is in, the outermost first.
+    """Returns the numbers of the layers that contain an operation, the outermost first.
 
-    The operations of a gradient that a model computes itself are in the layer with the tape.
+    The operations of a gradient that a model computes count as in the layer with the tape.
     """
     name = operation.name.partition("gradient_tape/")[0]
     return tuple(map(int, _NUMBERS.findall(name)))
@@ -121,7 +121,7 @@ def are_same(first: ModelTrace, second: ModelTrace) -> bool:
         operation = next(iter(traced.program.operations), None)
         if operation is None:
             return None
-        # Names of registered functions differ between traces.
+        # Each trace has other names of functions with registered facts.
         definition = operation.graph.as_graph_def().SerializeToString(deterministic=True)
         return re.sub(rb"keras_smooth_rule_[0-9]+_[0-9]+", b"", definition)
 
@@ -129,11 +129,11 @@ def are_same(first: ModelTrace, second: ModelTrace) -> bool:
 
 
 def _facts_of(layer: Any) -> registered.Facts | None:
-    """Returns the registered facts of a layer or function that its operations do not show."""
+    """Returns the registered facts of a layer or function, or None if its operations suffice."""
     facts = rules.facts_of(layer)
     if facts is None or facts.jet is not None or facts.tapes_right_to < math.inf:
         return facts
-    # The operations of Keras' own activations show the smoothness, and to name them takes time.
+    # The operations of Keras' own activations suffice, and a trace with facts takes longer.
     module = getattr(layer, "__module__", None) or type(layer).__module__
     return None if module.partition(".")[0] == "keras" else facts
 
@@ -153,7 +153,7 @@ def _within_scope(number: int, arguments: dict[int, list[str]], call: Callable) 
 def layers_with_rows(model: keras.layers.Layer, called: set[int]) -> LayersByPath:
     """Returns the paths and the layers that have a row in the report.
 
-    A layer that is never called may be used by a method, such as a network by
+    A layer that is never called may be used through another method, such as
     `network.velocity(x)`. Then the called layers in it have rows instead, and the code of the
     method counts as the model's own.
 
@@ -161,12 +161,12 @@ def layers_with_rows(model: keras.layers.Layer, called: set[int]) -> LayersByPat
         model: The model.
         called: `id(layer)` of the layers that are called.
     """
-    opened = [
-        each
+    pairs = [
+        pair
         for path, layer in graph.unique(model)
-        for each in list(_called_within(path, layer, called, set())) or [(path, layer)]
+        for pair in list(_called_within(path, layer, called, set())) or [(path, layer)]
     ]
-    return list({id(layer): (path, layer) for path, layer in opened}.values())
+    return list({id(layer): (path, layer) for path, layer in pairs}.values())
 
 
 def _called_within(
@@ -179,5 +179,5 @@ def _called_within(
         yield path, layer
         return
     for inner in references.layers_held(layer):
-        for place, each in graph.walk(inner, f"{path}/"):
-            yield from _called_within(place, each, called, seen)
+        for inner_path, part in graph.walk(inner, f"{path}/"):
+            yield from _called_within(inner_path, part, called, seen)

@@ -1,10 +1,10 @@
-"""`DerivativeMonitor`, which measures the errors of y, y', y'' during a fit.
+"""`DerivativeMonitor`, which computes the errors of y, y', y'' during a fit.
 
-monitor.py      `DerivativeMonitor`: when to measure, the logs, the history and the figures
+monitor.py      `DerivativeMonitor`: epochs of measurements, logs, history and figures
 measurement.py  values of the model, exact values, and their errors by metrics in float64
 fits.py         the fits that a monitor watches, one after another
-quantities.py   gradient norm and Laplacian, which are computed from the derivatives
-drawing.py      the panels of figures: curves, slices, samples, model over exact values
+quantities.py   gradient norm and Laplacian, functions of the derivatives
+drawing.py      the panels of figures: curves, slices, samples, values over exact ones
 displays.py     displays during training: TensorBoard and notebooks
 """
 

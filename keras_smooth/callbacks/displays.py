@@ -1,6 +1,6 @@
 """Displays of errors and figures during training: TensorBoard and notebooks.
 
-Each fit has new displays. A display has three methods: `numbers(epoch, errors)`,
+Displays are created anew for each fit. A display has three methods: `numbers(epoch, errors)`,
 `figure(epoch, figure)` and `end()`.
 """
 
@@ -20,15 +20,15 @@ from keras_smooth.presentation.warn import warn
 
 
 def display_makers(log_dir: Any, live: Any, name: str) -> list[Callable]:
-    """Returns functions without arguments, each of which makes one display of a fit.
+    """Returns functions without arguments, each of which returns a new display.
 
     Args:
-        log_dir: The directory for `tensorboard --logdir`, or None.
+        log_dir: The directory for `tensorboard --logdir`, or None for no TensorBoard.
         live: Whether a notebook shows the figure.
         name: Name of the figure.
 
     Raises:
-        TypeError: If `log_dir` is no path, or `live` is neither True nor False.
+        TypeError: If `log_dir` is not a path, or `live` is neither True nor False.
         ImportError: If TensorBoard or matplotlib is not installed.
     """
     makers: list[Callable] = []

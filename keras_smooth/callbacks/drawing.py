@@ -18,8 +18,8 @@ class Values(NamedTuple):
     """Exact values and values of the network at points.
 
     Args:
-        x: Points, `(batch, ...)`.
-        names: Names of the compared quantities: y, its derivatives, and those of quantities.py.
+        x: Points, `(batch, ...)`, or a structure of arrays.
+        names: Names of the quantities: y, its derivatives, and those of quantities.py.
         pairs: For each quantity, the exact values and those of the network, `(batch, ...)`.
     """
 
@@ -28,14 +28,14 @@ class Values(NamedTuple):
     pairs: Sequence[tuple[np.ndarray, np.ndarray]]
 
     def select_entries(self, entries: Mapping[str, Any] | None) -> "Values":
-        """Returns selected entries, each as a quantity of its own.
+        """Returns selected entries, each as a separate quantity.
 
         Args:
-            entries: For names of quantities, the index of an entry of a sample, or a list of
-                indices; None leaves all quantities as they are.
+            entries: A dict from names of quantities to the index of an entry of a sample, or
+                to a list of indices. None selects all quantities.
 
         Raises:
-            TypeError: If `entries` is no dict.
+            TypeError: If `entries` is not a dict, or empty.
             ValueError: If a name or an index is unknown.
         """
         if entries is None:
@@ -58,7 +58,7 @@ class Values(NamedTuple):
 
 
 def _entry_index(name: str, index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the index of an entry as a tuple; the index of a single output may be left out."""
+    """Returns the index of an entry as a tuple, with the 0 of a single output if it is left out."""
     entry_index = tuple(index) if isinstance(index, tuple | list) else (index,)
     if len(entry_index) == len(shape) - 1 and shape[0] == 1:
         entry_index = (0, *entry_index)
@@ -76,7 +76,7 @@ def _entry_index(name: str, index: Any, shape: tuple[int, ...]) -> tuple[int, ..
 def choose_panels(
     values: Values, along: Any, at: Any, entries: Any, slice_values: Callable
 ) -> tuple:
-    """Returns a function that draws on a figure, and its number of panels.
+    """Returns a function that draws panels on a figure, and their number.
 
     Args:
         values: All values that can be drawn.
@@ -120,7 +120,7 @@ def _check_along(along: Any, at: Any, x: Any) -> int | str:
 
 
 def curves(figure: Any, values: Values) -> None:
-    """Draws curves over the only input."""
+    """Draws the values as curves, for a model with one input."""
     order = np.argsort(values.x, axis=None)
 
     def in_order(arrays: Any) -> list[np.ndarray]:
@@ -131,40 +131,40 @@ def curves(figure: Any, values: Values) -> None:
 
 
 def samples(figure: Any, values: Values, along: int | str) -> None:
-    """Draws the samples in the order of a column of x, or of the exact values.
+    """Draws the values at the samples over a column of x, or sorted by the exact values.
 
     Args:
         figure: A figure or subfigure.
         values: The values to draw.
-        along: The number of a column of x; or `"samples"`, which sorts the exact numbers of each
-            panel.
+        along: The number of a column of x; or `"samples"`, which sorts the values of each panel
+            by the exact ones.
     """
     is_sorted = along == "samples"
     label = "value, in the order of the exact ones" if is_sorted else f"x[{along}]"
     shape = (-1, 1) if is_sorted else (len(values.x), -1)
-    places, pairs = [], []
+    positions, pairs = [], []
     for true, value in values.pairs:
         true, value = true.reshape(shape), value.reshape(shape)
         flat = true if is_sorted else values.x.reshape(shape)
         numbers = flat[:, 0 if is_sorted else int(along)]
         order = np.argsort(numbers, kind="stable")
-        places.append(np.arange(len(order)) if is_sorted else numbers[order])
+        positions.append(np.arange(len(order)) if is_sorted else numbers[order])
         pairs.append((true[order], value[order]))
-    figures.beside(figure, values.names, places, pairs, label)
+    figures.beside(figure, values.names, positions, pairs, label)
 
 
 def along_a_slice(
     figure: Any, x: np.ndarray, along: int, at: Any, slice_values: Callable
 ) -> None:
-    """Draws curves along one input, while the others are fixed.
+    """Draws curves over one input, while the others are fixed.
 
     Args:
         figure: A figure or subfigure.
         x: The points of the monitor, `(batch, ...)`.
         along: The number of the input.
         at: A point with the values of the other inputs, or `"median"`.
-        slice_values: A function of points and a direction. It returns y and its derivatives along
-            the direction, the exact ones and those of the network.
+        slice_values: `slice_values(points, direction)` returns two lists, of exact values and of
+            those of the network: y and its derivatives along the direction.
 
     Raises:
         ValueError: If `at` does not have the shape of a sample.

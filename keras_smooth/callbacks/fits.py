@@ -1,11 +1,11 @@
-"""The fits that a monitor watches one after another, whose epochs are counted on."""
+"""The consecutive fits of a monitor, over which epochs are counted."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 class Fits:
-    """The fits that a monitor has watched so far.
+    """The fits in which a monitor was a callback so far.
 
     Attributes:
         rows: Name and first epoch of each fit; consecutive fits with one name are one row.
@@ -18,7 +18,7 @@ class Fits:
         self._shift: int | None = None
 
     def begin(self) -> None:
-        """Begins another fit, to which the next epoch belongs."""
+        """Begins another fit, with the next epoch that is counted."""
         self._shift = None
 
     def count(self, epoch: int, model: Any, parameters: Mapping | None) -> int:
@@ -30,7 +30,7 @@ class Fits:
             parameters: The parameters that the fit has set for callbacks.
         """
         if self._shift is None:
-            # An epoch of `fit_lbfgs` has the number of its last iteration.
+            # `fit_lbfgs` passes the number of the last iteration of a chunk as the epoch.
             first = (parameters or {}).get("initial_epoch", epoch)
             self._shift = max(self.last + 1 - first, 0)
             name = _name(model, parameters or {})

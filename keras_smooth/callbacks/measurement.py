@@ -1,4 +1,4 @@
-"""The values y, y', y'' of a model at points, the exact ones, and the errors between them."""
+"""The values y, y', y'' of a model at points, the exact values, and the errors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from keras_smooth.models import calls
 from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.counts import counted
 
-# Attributes that belong to a model or cannot be pickled. A copy does not have them.
+# Attributes that refer to a model or cannot be pickled. Copies do not have them.
 _NOT_COPIED = ("_model", "_evaluate", "_error", "_function")
 
 
@@ -29,10 +29,10 @@ class Measurement:
         reference: The exact values, as for `DerivativeMonitor`.
         order: The highest order of the derivatives.
         metric: A metric of `(y_true, y_pred)`, as for `DerivativeMonitor`.
-        also: Names of further quantities.
+        also: Names of further quantities, see quantities.py.
 
     Raises:
-        TypeError: If an argument is of the wrong kind.
+        TypeError: If an argument has a wrong type.
         ValueError: If the reference does not fit x or the order, or a name is unknown.
     """
 
@@ -74,16 +74,16 @@ class Measurement:
         self._evaluate = traced(
             lambda: calls.without_side_effects(derivatives, model, x, order)
         )
-        # In eager mode, a metric would cost more than the derivatives.
+        # Run eagerly, a metric would take longer than the derivatives.
         self._error = traced(error)
 
     @property
     def reference(self) -> list[np.ndarray]:
-        """The exact y, y', ...; the arrays of a structure are concatenated."""
+        """The exact y, y', ...; the arrays of a structure are flattened and concatenated."""
         return [_joined(leaves) for leaves in self._exact]
 
     def values(self) -> list[np.ndarray]:
-        """Returns y, y', ... of the model as it is now; arrays of a structure are concatenated."""
+        """Returns y, y', ... with the present weights, arrays of a structure concatenated."""
         return [_joined(leaves) for leaves in self._model_leaves()]
 
     def pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -97,7 +97,7 @@ class Measurement:
         return pairs
 
     def error(self, true: np.ndarray, value: np.ndarray) -> float:
-        """Returns the metric of one pair."""
+        """Returns the value of the metric for exact values and those of the model."""
         return float(self._error(tf.constant(true), tf.constant(value)))
 
     def figure_values(self) -> Values:
@@ -111,25 +111,25 @@ class Measurement:
         return Values(self.x, self.names, self.pairs())
 
     def slice_values(self, x: np.ndarray, direction: np.ndarray) -> list[list[np.ndarray]]:
-        """Returns y and its derivatives along a direction, exact ones and those of the model."""
+        """Returns y and its derivatives along a direction: the exact ones, and the model's."""
         if self._function is None or self._model is None:
             raise ValueError(
                 "A slice needs exact values between the samples: pass a function as `reference`, "
                 "and the monitor to fit. `plot(along=...)` without `at` draws the samples."
             )
         in_float64 = [array.astype("float64") for array in (x, direction)]
-        lines = []
+        values = []
         sides = (self._function, *in_float64), (self._model, x, direction)
         for function_or_model, *along in sides:
             order = max(self.order, 1)
             entries = calls.without_side_effects(
                 directional, function_or_model, *along, order
             )
-            lines.append([_joined(_flat(entry)) for entry in entries[: self.order + 1]])
-        return lines
+            values.append([_joined(_flat(entry)) for entry in entries[: self.order + 1]])
+        return values
 
     def _model_leaves(self) -> list[list[np.ndarray]]:
-        """Returns the arrays of each derivative of the model, in the structure of its outputs."""
+        """Returns for each order the flat list of arrays of the model's derivative."""
         if self._evaluate is None:
             raise ValueError("The monitor has no model yet: pass it to fit as a callback.")
         entries = self._evaluate()
@@ -147,7 +147,7 @@ class Measurement:
         return list(map(_flat, entries))
 
     def _aligned_pairs(self) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
-        """Returns, for each order, the exact values and those of the model, in the same shapes."""
+        """Returns for each order the exact values, reshaped as the model's, and the model's."""
         pairs = []
         entries = zip(names(self.order), self._exact, self._model_leaves())
         for name, exact, values in entries:
@@ -162,7 +162,7 @@ class Measurement:
 
 
 def _output_names(y: Any) -> list[str] | None:
-    """Returns the keys of a dict of outputs, or None for another structure."""
+    """Returns the sorted keys of a dict of outputs, or None for another structure."""
     return sorted(map(str, y)) if isinstance(y, Mapping) else None
 
 
@@ -172,19 +172,19 @@ def _flat(structure: Any) -> list[np.ndarray]:
 
 
 def _joined(leaves: list[np.ndarray]) -> np.ndarray:
-    """Returns a single array as it is, and several ones flattened and concatenated."""
+    """Returns a single array as it is, and several arrays flattened and concatenated."""
     if len(leaves) == 1:
         return leaves[0]
     return np.concatenate([np.ravel(leaf) for leaf in leaves])
 
 
 def metric_of(identifier: Any) -> keras.metrics.Metric:
-    """Returns the metric of a name, class or function; it computes in float64.
+    """Returns the metric of a name, class or function, with dtype float64.
 
     An instance is returned as it is.
 
     Raises:
-        TypeError: If the identifier is no metric, and no name or function of one.
+        TypeError: If the identifier is not a metric, and not the name or function of one.
         ValueError: If Keras has no metric of this name.
     """
     if isinstance(identifier, keras.metrics.Metric):
@@ -206,7 +206,7 @@ def metric_of(identifier: Any) -> keras.metrics.Metric:
     name = getattr(metric, "__name__", type(metric).__name__)
 
     def in_float64(y_true: Any, y_pred: Any) -> Any:
-        # Both in the same dtype, since the function may subtract them.
+        # Both need the same dtype, since the function may subtract them.
         return metric(keras.ops.cast(y_true, "float64"), keras.ops.cast(y_pred, "float64"))
 
     return keras.metrics.MeanMetricWrapper(in_float64, name=name, dtype="float64")

@@ -1,4 +1,4 @@
-"""`DerivativeMonitor`, a callback that measures the errors of y, y', y'' during a fit."""
+"""`DerivativeMonitor`, a callback that computes the errors of y, y', y'' during a fit."""
 
 import copy
 import itertools
@@ -21,21 +21,21 @@ from keras_smooth.presentation.warn import warn_once
 
 
 class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
-    """Measures the errors of y, y' and y'' while a model is trained.
+    """Callback that computes the errors of y, y' and y'' while a model is trained.
 
     After the first epoch, and then every `every` epochs, the derivatives of the model at `x`
     are computed inside a `tf.function` and compared with a reference. The errors are added to
     `logs` as `y_mse`, `dy_mse`, `d2y_mse`, so that the progress bar, History and all callbacks
-    that come later in the list see them.
+    later in the list receive them.
 
-    In the epochs between, `logs` does not have these keys. Then History and TensorBoard have
-    only the measured values, whose epochs are in `monitor.history["epoch"]`; CSVLogger writes
-    NA; EarlyStopping and ReduceLROnPlateau skip such an epoch, so that their patience counts
+    In other epochs, `logs` does not have these keys. So History and TensorBoard have only the
+    measured values, whose epochs are in `monitor.history["epoch"]`; CSVLogger writes NA;
+    EarlyStopping and ReduceLROnPlateau skip such an epoch, so that their patience counts
     measurements (Keras warns that the key is not available). The file names of
     ModelCheckpoint must not contain the keys.
 
-    One monitor can be used in several fits: it continues to count epochs, `fits` has the name
-    and the first epoch of each fit, and `plot` draws a line between them.
+    A monitor can be used in several fits. Its count of epochs continues, `fits` has the name
+    and the first epoch of each fit, and `plot` draws a line between fits.
 
     `print` and notebooks show the first, the last and the smallest value of each error.
 
@@ -46,10 +46,10 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             dict of arrays with the keys "y", "dy", "d2y"; a DataFrame with such columns,
             among others; or a function of tensors, written with `keras.ops`, which is
             differentiated in float64.
-        order: Number of derivatives to compare, 0 or more.
-        metric: `"mse"`, `"mae"`, or the name, class or an instance of any Keras metric
-            of `(y_true, y_pred)`. Its name is the end of the keys in `logs`. If EarlyStopping
-            monitors an error, set its `mode="min"`.
+        order: The highest order of the derivatives to compare, 0 or more.
+        metric: `"mse"`, `"mae"`, the name, class or an instance of any Keras metric, or a
+            function, of `(y_true, y_pred)`. The keys in `logs` end with its name. If
+            EarlyStopping monitors an error, set its argument `mode="min"`.
         every: Number of epochs between measurements. Callbacks of `fit_lbfgs` are called
             every `steps_per_execution` iterations: the monitor measures at the first call
             after `every` epochs.
@@ -60,22 +60,22 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             gradient and Hessian are those of dy and d2y.
         log_dir: Directory for TensorBoard: the errors of each measurement as scalars, and
             the figures of `plot`.
-        live: Whether a notebook shows this figure during training. Outside of a notebook a
-            warning says that it is not shown.
-        figure_every: Number of epochs between such figures. Drawing one takes a few tenths of
-            a second: None draws them at the measurements 1, 2, 4, 8 and so on. There is one at
-            the last measurement in any case.
+        live: Whether a notebook shows the figure of `plot` during training. Outside of a
+            notebook, there is a warning and no figure.
+        figure_every: Number of epochs between the figures for `log_dir` and `live`, each of
+            which takes a few tenths of a second. With None, a figure is drawn at measurements
+            1, 2, 4, 8 and so on. There is always one at the last measurement.
 
     Raises:
-        TypeError: If x holds no floats, `order`, `every` or `figure_every` is no integer,
-            `also` is no sequence of names, or the reference is none of the above or is a
-            function of NumPy.
+        TypeError: If x is not of floats, `order`, `every` or `figure_every` is not an integer,
+            `also` is not a list or tuple of names, or the reference is none of the above or is
+            a function of NumPy.
         ValueError: If the reference does not fit x or `order`, a number is not finite,
             `order`, `every` or `figure_every` is too small, or a name of `also` is unknown or
             needs a higher order. When training begins: if the reference does not fit the
             model.
-        ImportError: If `log_dir` is given and TensorBoard is not installed, or matplotlib is
-            not, for that or for `live`.
+        ImportError: If TensorBoard, for `log_dir`, or matplotlib, for `log_dir` or `live`, is
+            not installed.
 
     Example:
 
@@ -134,7 +134,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     @property
     def reference(self) -> list[np.ndarray]:
-        """The exact y, y', ...; the arrays of a structure are concatenated."""
+        """The exact y, y', ...; the arrays of a structure are flattened and concatenated."""
         return self._measurement.reference
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -142,7 +142,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self._num_before, self._last_drawn = self.history["epoch"].size, None
         self._fits.begin()
         if is_built(self.model):
-            # If the shapes differ, this raises the error now and not after an epoch.
+            # If the shapes differ, this raises the error before the first epoch.
             self._measurement.pairs()
         self._displays = [make() for make in self._display_makers]
 
@@ -153,7 +153,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     @property
     def fits(self) -> list[tuple[str, int]]:
-        """Name and first epoch of each fit; consecutive fits with one name are one."""
+        """Name and first epoch of each fit; consecutive fits with the same name are one row."""
         return list(self._fits.rows)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -178,7 +178,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             display.end()
 
     def measure(self) -> dict[str, float]:
-        """Returns the errors of the model as it is now, by key."""
+        """Returns the errors of the model with its present weights, by key."""
         pairs = self._measurement.pairs()
         vanishing = [k for k in range(1, self.order + 1) if not np.any(pairs[k][1])]
         if vanishing:
@@ -193,9 +193,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         return dict(zip(self.keys, errors, strict=True))
 
     def values(self) -> list[np.ndarray]:
-        """Returns y, y', ... of the model at x, as it is now.
+        """Returns y, y', ... of the model at x, with its present weights.
 
-        Each is an array; the tensors of a structure are concatenated.
+        Each is an array; the tensors of a structure are flattened and concatenated.
         """
         return self._measurement.values()
 
@@ -250,21 +250,21 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         """Draws the errors over the epochs, and the values of the network with the exact ones.
 
         With one input, the values are drawn as curves, with a line for each output. With more
-        inputs, the values of y, gradient, Hessian and `also` are drawn over the exact ones, so
-        that correct values lie on the diagonal. `along`, `at` and `entries` select other panels
+        inputs, the values of y, gradient, Hessian and `also` are drawn over the exact values, so
+        that correct ones are on the diagonal. `along`, `at` and `entries` select other panels
         below the errors.
 
         A notebook shows the figure as the value of a cell. In a script with a screen, the figure
         has a window of pyplot, which opens with `pyplot.show()`, with `show()` of the figure, or
-        when the script ends. It does not open at the end if `savefig` wrote the figure to a file.
+        when the script ends, unless `savefig` has written the figure to a file.
 
         Args:
-            along: The number of an input, which is a column of x: values and errors of all
-                samples are drawn over this input. `"samples"` draws them over the samples, sorted
-                by the exact values.
-            at: With a number in `along`, a slice is drawn in place of the samples: y and its
-                derivatives by this input along it, while the other inputs are fixed at
-                `"median"` or at the given point. This needs a function as `reference`.
+            along: The number of an input, a column of x: values and errors of all samples are
+                drawn over this input. `"samples"` draws them over the samples, sorted by the
+                exact values.
+            at: If `along` is a number, a slice is drawn instead of the samples: y and its
+                derivatives with respect to this input, over this input. The other inputs are
+                fixed at their `"median"` or at this point. `reference` must be a function.
             entries: Entries to draw, each in its own panel: a dict such as
                 `{"dy": 0, "d2y": [(0, 0), (0, 1)]}` with the names y, dy, d2y, ... and indices of
                 a sample of `values()`. With several outputs, an index begins with that of the
@@ -274,16 +274,16 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             A `matplotlib.figure.Figure`.
 
         Raises:
-            TypeError: If `along` is no integer, or `entries` is no dict.
-            ValueError: If nothing was measured yet, x is a structure, the input or entry does
-                not exist, or the reference of a slice is not a function.
+            TypeError: If `along` is not an integer, or `entries` is not a dict.
+            ValueError: If nothing was measured yet, x is a structure, an argument does not fit
+                x, `at` and `entries` are combined, or a slice has no function as `reference`.
         """
         return self._make_figure(figures.shown, along, at, entries)
 
     def _make_figure(
         self, new_figure: Callable, along: Any = None, at: Any = None, entries: Any = None
     ) -> Any:
-        """Returns a figure, which `new_figure` makes, with the requested panels."""
+        """Draws the requested panels on a figure from `new_figure`, and returns the figure."""
         if not self.history["epoch"].size:
             raise ValueError("Nothing was measured yet: pass the monitor to fit.")
         measurement = self._measurement

@@ -1,4 +1,4 @@
-"""Gradient norm and Laplacian, which are computed from the derivatives of a measurement."""
+"""Gradient norm and Laplacian, as functions of the derivatives of a measurement."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -21,16 +21,16 @@ class Quantity(NamedTuple):
     function: Callable
 
     def of(self, derivative: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Returns the quantity of a derivative at the points x, `(batch, *outputs)`."""
+        """Returns the quantity, `(batch, *outputs)`, from the derivative at the points x."""
         shape = x.shape[1:]
         dim = int(np.prod(shape))
-        # Derivatives have no axes for a single input.
+        # If each sample of x is one number, derivatives have no axes of inputs.
         num_axes = self.order * (len(shape) if dim > 1 else 0)
         outputs = derivative.shape[: derivative.ndim - num_axes]
         return self.function(derivative.reshape(*outputs, *[dim] * self.order))
 
 
-# Without lambdas, so that a monitor, which holds these functions, can be pickled.
+# Not lambdas, since a monitor refers to these functions and must be picklable.
 QUANTITIES = {
     "gradient_norm": Quantity(1, functools.partial(np.linalg.norm, axis=-1)),
     "laplacian": Quantity(2, functools.partial(np.trace, axis1=-2, axis2=-1)),
@@ -41,7 +41,7 @@ def select_quantities(also: Sequence[str], x: Any, order: int) -> dict[str, Quan
     """Returns the quantities with the names `also`.
 
     Raises:
-        TypeError: If `also` is no list or tuple.
+        TypeError: If `also` is not a list or tuple.
         ValueError: If a name is unknown, a quantity needs a higher order, or x is not one array.
     """
     if not isinstance(also, list | tuple):

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from keras_smooth.operations.program import Program
 
-# The output arguments of each kind of operation: the name of each, and the attribute with its
-# number of tensors, or "" for a single tensor. Known once an operation of the kind is imported.
+# By kind of operation, for each output argument: its name, and the attribute with its number of
+# tensors, or "" for a single tensor. Filled when an operation of the kind is imported.
 _output_arguments: dict[str, tuple[tuple[str, str], ...]] = {}
 
 
@@ -27,11 +27,11 @@ def body_lookup(graph: tf.Graph) -> Callable[[str], Program]:
         definition, functions = definitions()
         function = functions[name]
         imported = _ImportedFunction(function, definition)
-        inputs = (each.name for each in function.signature.input_arg)
-        outputs = (function.ret[each.name] for each in function.signature.output_arg)
+        inputs = (argument.name for argument in function.signature.input_arg)
+        outputs = (function.ret[output.name] for output in function.signature.output_arg)
         return Program(
-            inputs=tuple(imported.tensor(each).name for each in inputs),
-            outputs=tuple(imported.tensor(each).name for each in outputs),
+            inputs=tuple(imported.tensor(reference).name for reference in inputs),
+            outputs=tuple(imported.tensor(reference).name for reference in outputs),
             operations=tuple(imported.operations.values()),
             bodies=body,
         )
@@ -45,7 +45,7 @@ class _ImportedFunction:
     A function definition refers to a tensor as `node:output:index`, a graph as `node:index`.
     To convert one into the other, one needs the output arguments of the kind of operation,
     which are known only after an operation of this kind is imported. So the nodes are
-    imported in batches: each has the nodes whose inputs can be converted by then.
+    imported in batches, each as soon as the references of its inputs can be converted.
     """
 
     def __init__(self, function: Any, definition: Any) -> None:
@@ -64,13 +64,13 @@ class _ImportedFunction:
             pending = [node for node in pending if node.name not in self.operations]
 
     def tensor(self, reference: str) -> tf.Tensor:
-        """Returns the tensor that a reference in the definition stands for."""
+        """Returns the tensor of a reference `node:output:index` in the definition."""
         node, *output = reference.split(":")
         index = self._output_index(node, *output) if output else 0
         return self.operations[node].outputs[index]
 
     def _output_index(self, node: str, output: str, index: str) -> int:
-        """Returns the index among all outputs of a node, from that in one output argument."""
+        """Returns the index of an output of a node, from the index in its output argument."""
         first, attributes = 0, self.nodes[node].attr
         for name, count in _output_arguments[self.nodes[node].op]:
             if name == output:
@@ -85,10 +85,10 @@ class _ImportedFunction:
         for node in pending:
             producers = [_node_name(name) for name in node.input]
             ready = (
-                each in self.operations
-                or each in batch
-                and batch[each].op in _output_arguments
-                for each in producers
+                producer in self.operations
+                or producer in batch
+                and batch[producer].op in _output_arguments
+                for producer in producers
             )
             if all(ready):
                 batch[node.name] = node
@@ -104,15 +104,15 @@ class _ImportedFunction:
             copy = graph_def.node.add()
             copy.CopyFrom(node)
             del copy.input[:]
-            # It asks for the device of another node, which may be in another batch.
+            # This attribute colocates a node with another one, which may be in another batch.
             copy.attr.pop("_class", None)
             for reference in node.input:
                 producer = _node_name(reference)
                 if producer in in_batch:
                     copy.input.append(self._graph_reference(reference))
-                # The order of the operations replaces dependencies on earlier batches.
+                # The order of the operations satisfies control dependencies on earlier batches.
                 elif not reference.startswith("^"):
-                    # TensorFlow itself gives no node such a name.
+                    # TensorFlow generates no names of this form.
                     key = f"earlier.{len(earlier)}"
                     earlier[f"{key}:0"] = self.tensor(reference)
                     copy.input.append(key)
@@ -128,8 +128,8 @@ class _ImportedFunction:
         self.operations.update(zip(names, operations, strict=True))
         for operation in operations:
             _output_arguments[operation.type] = tuple(
-                (each.name, each.number_attr or each.type_list_attr)
-                for each in operation.op_def.output_arg
+                (output.name, output.number_attr or output.type_list_attr)
+                for output in operation.op_def.output_arg
             )
 
     def _graph_reference(self, reference: str) -> str:

@@ -12,12 +12,12 @@ def first_input(operation: tf.Operation, x: tf.Tensor, *others: tf.Tensor) -> tf
 
 
 def integer_distance(x: tf.Tensor) -> tf.Tensor:
-    """Returns the signed distance to the nearest integer."""
+    """Returns the signed distance from the nearest integer."""
     return x - tf.round(x)
 
 
 def nonzero_integer_distance(x: tf.Tensor) -> tf.Tensor:
-    """Returns the signed distance to the nearest integer that is not 0."""
+    """Returns the signed distance from the nearest integer that is not 0."""
     sign = tf.where(x < 0, -tf.ones_like(x), tf.ones_like(x))
     return x - tf.where(tf.abs(x) < 1, sign, tf.round(x))
 
@@ -30,10 +30,10 @@ def gap_to_second_largest(
     It is 0 if several numbers are the largest, and infinite if a group has only one number.
 
     Args:
-        x: The numbers of all groups.
-        largest: Returns the largest number of each group, from all numbers.
-        spread: Returns the value of its group for each number, from the values of the groups.
-        count: Returns the sum over each group, from all numbers.
+        x: Real tensor, the numbers of all groups.
+        largest: Maps a tensor of the shape of `x` to the largest number of each group.
+        spread: Broadcasts one value for each group to the numbers of the group.
+        count: Maps a tensor of the shape of `x` to its sum over each group.
     """
     top = largest(x)
     is_largest = x == spread(top)

@@ -23,8 +23,8 @@ def evaluate(
     Args:
         program: The program.
         values: For each of its inputs a tensor, a variable or a jet.
-        watch: A function that is called with each operation and its inputs before it runs,
-            also in the bodies of control flow.
+        watch: `watch(operation, inputs)` is called before an operation runs, also in the
+            bodies of control flow.
 
     Returns:
         For each output a jet if it depends on a jet, else a tensor.
@@ -32,12 +32,12 @@ def evaluate(
     values_by_name = dict(zip(program.inputs, values, strict=True))
     run_body = functools.partial(evaluate, watch=watch)
     for operation, inputs, outputs, last_uses in program.instructions_to_outputs:
-        given = [taped.raise_if_lost(values_by_name[name]) for name in inputs]
-        pairs = zip(operation.inputs, given)
-        given = [x.primal if isinstance(x, Jet) and is_empty(t) else x for t, x in pairs]
+        args = [taped.raise_if_lost(values_by_name[name]) for name in inputs]
+        pairs = zip(operation.inputs, args)
+        args = [x.primal if isinstance(x, Jet) and is_empty(t) else x for t, x in pairs]
         if watch is not None:
-            watch(operation, given)
-        results = _apply(operation, given, program.bodies, run_body)
+            watch(operation, args)
+        results = _apply(operation, args, program.bodies, run_body)
         for name in last_uses:
             del values_by_name[name]
         values_by_name.update(zip(outputs, results, strict=True))

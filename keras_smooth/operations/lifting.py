@@ -1,7 +1,7 @@
 """How operations are applied to the entries of a jet.
 
-An entry has an axis of directions in front of the axes of the primal. To lift an operation is to
-apply it to such a tensor, along each direction.
+An entry has an axis of directions in front of the axes of the primal. To lift an operation means
+to apply it to each direction of an entry.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from keras_smooth.jet.frame import sizes_from
 from keras_smooth.operations.program import signature
 from keras_smooth.operations.rows import add
 
-_MAX_KNOWN = 1000
+_MAX_CONSTANTS = 1000
 
 
 def run(operation: tf.Operation, inputs: Sequence) -> Any:
@@ -30,7 +30,7 @@ def run(operation: tf.Operation, inputs: Sequence) -> Any:
 
     Args:
         operation: A traced operation.
-        inputs: Tensors, or variables in the place of their handles.
+        inputs: Tensors, or variables instead of their handles.
 
     Returns:
         Its output, or a list if it has several outputs.
@@ -65,7 +65,7 @@ def as_list(results: Any) -> list:
 
 
 def run_with_known_integers(operation: tf.Operation, inputs: Sequence) -> Any:
-    """Runs an operation, and in a graph replaces integers that are known by constants.
+    """Runs an operation. In a graph, integers that are known during tracing become constants.
 
     XLA can differentiate a loop only if its number of steps is a constant.
     """
@@ -80,14 +80,14 @@ def run_with_known_integers(operation: tf.Operation, inputs: Sequence) -> Any:
 
 
 def _constant_inputs(operation: tf.Operation, inputs: Sequence) -> list | None:
-    """Returns the values of the inputs if all are constant and few integers, else None."""
+    """Returns the values of the inputs if all are small constants of integers, else None."""
     if operation.op_def.is_stateful or not operation.inputs or not operation.outputs:
         return None
     tensors = (*operation.inputs, *operation.outputs)
     if not all(x.dtype.is_integer or x.dtype.is_bool for x in tensors):
         return None
     sizes = [x.shape.num_elements() for x in inputs]
-    if any(size is None or size > _MAX_KNOWN for size in sizes):
+    if any(size is None or size > _MAX_CONSTANTS for size in sizes):
         return None
     values = [tf.get_static_value(x) for x in inputs]
     return None if any(value is None for value in values) else values
@@ -99,14 +99,14 @@ def run_primals(operation: tf.Operation, inputs: Sequence) -> Any:
 
 
 def full_jet(x: Any) -> Any:
-    """Returns a jet whose entries are broadcast to all samples, if they are shared by them."""
+    """Returns a jet whose entries have all samples: shared ones are broadcast."""
     if not isinstance(x, Jet):
         return x
     return map_entries(x, x.primal, lambda v: full_entry(x, v, v.shape[0]))
 
 
 def _of_rank(x: Jet, rank: int) -> Jet:
-    """Returns a jet of a higher rank, with axes of size 1 in front."""
+    """Returns a jet whose primal has a given rank, with axes of size 1 added in front."""
     ones = [1] * (rank - x.shape.rank)
     if not ones:
         return x
@@ -119,7 +119,7 @@ def _of_rank(x: Jet, rank: int) -> Jet:
 
 
 def same_rank(*xs: Any, least: int = 0) -> list[Jet]:
-    """Returns jets and tensors as jets along the same curves, all of their largest rank."""
+    """Returns jets and tensors as jets along the same curves, all of one rank, at least `least`."""
     jets = as_jets(*xs)
     rank = max(least, *(x.shape.rank for x in jets))
     return [_of_rank(x, rank) for x in jets]
@@ -135,23 +135,22 @@ def linear_rule(lift: Callable | None = None, places: slice = slice(1)) -> Calla
     """Returns the rule of an operation that is jointly linear in some of its inputs.
 
     Args:
-        lift: `lift(operation, *inputs)` applies the operation to entries, which have an axis
-            of directions in front, in the places of these inputs. None applies the operation
-            to one direction after the other.
-        places: Which of its inputs these are; by default the first.
+        lift: `lift(operation, *inputs)` applies the operation to entries instead of these
+            inputs. If None, the operation is applied to one direction at a time.
+        places: Slice of these inputs; by default the first.
     """
 
     def rule(operation: tf.Operation, *inputs: Any) -> Any:
         others = list(inputs)
         del others[places]
         if any(isinstance(other, Jet) for other in others):
-            # An example is boxes that depend on x, in which an image is cropped.
+            # For example, an image is cropped to boxes that depend on x.
             return NotImplemented
 
         def applied(function: Callable, values: Sequence) -> Any:
-            given = list(inputs)
-            given[places] = values
-            return function(operation, *given)
+            arguments = list(inputs)
+            arguments[places] = values
+            return function(operation, *arguments)
 
         def lifted(*values: tf.Tensor) -> Any:
             if lift is not None:
@@ -180,9 +179,9 @@ def add_linear(
 
 
 def folded_linear_rule(operation: tf.Operation, x: Any, *others: Any) -> Any:
-    """The rule of an operation that is linear in its first input and works on batches.
+    """The rule of an operation that is linear in its first input, whose axis 0 is the batch.
 
-    The directions are folded into the batch, which is axis 0.
+    The axis of directions is merged with the batch axis.
     """
     if not isinstance(x, Jet) or any(isinstance(other, Jet) for other in others):
         return NotImplemented
@@ -190,30 +189,30 @@ def folded_linear_rule(operation: tf.Operation, x: Any, *others: Any) -> Any:
 
 
 def lift_last_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
-    """Applies an operation on the last axes to an entry. It accepts any axes in front."""
+    """Lifts an operation that works on the last axes and accepts any axes in front."""
     return run(operation, [v, *others])
 
 
 def lift_first_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    """Applies an operation on the first axes to an entry, with the directions moved last."""
+    """Lifts an operation that works on the first axes: the axis of directions is moved last."""
     return directions_last(lambda z: run(operation, [z, *others]), v)
 
 
 def lift_named_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
-    """Applies an operation on the axes that its last input names to an entry."""
+    """Lifts an operation whose last input is the axes on which it works."""
     *settings, axes = others
     return run(operation, [v, *settings, axes_of_entry(axes)])
 
 
 def directions_last(function: Callable, *values: tf.Tensor) -> tf.Tensor:
-    """Applies a function that works along leading axes, with the directions moved last."""
+    """Applies a function of leading axes to entries whose axis of directions is moved last."""
     y = function(*(tf.transpose(v, [*range(1, v.shape.rank), 0]) for v in values))
     last = y.shape.rank - 1
     return tf.transpose(y, [last, *range(last)])
 
 
 def axes_of_entry(axes: Any) -> tf.Tensor:
-    """Returns axes of a tensor as axes of an entry. Constants stay constants."""
+    """Returns the axes of an entry for given axes of its primal. Constants stay constants."""
     known = tf.get_static_value(axes)
     if known is not None:
         return tf.constant(known + (known >= 0), tf.int32)

@@ -1,7 +1,7 @@
 """The operations on the paths from inputs to outputs.
 
-In each function, `moving` says for each input of a program whether it moves: whether it is
-differentiated with respect to. Inputs that do not move are held.
+In each function, `moving` has a boolean for each input of a program. It is true if the program is
+differentiated with respect to the input: the input moves. Other inputs are held constant.
 """
 
 import math
@@ -22,7 +22,7 @@ def dependent_outputs(program: Program, moving: Sequence[bool]) -> list[bool]:
 
 
 def unchanged_variables(body: Program) -> list[bool]:
-    """Returns for each variable of a loop whether the body returns it unchanged."""
+    """Returns for each variable of a loop whether the body of the loop leaves it unchanged."""
     sources = {name: name for name in body.inputs}
     for operation, inputs, outputs, _ in body.instructions:
         if operation.type == "Identity" and inputs[0] in sources:
@@ -46,7 +46,7 @@ def assignment_that_moves(program: Program, moving: Sequence[bool]) -> tf.Operat
 
 
 def on_paths(program: Program, moving: Sequence[bool]) -> list[tf.Operation]:
-    """Returns the operations that depend on inputs that move and lead to the outputs.
+    """Returns the operations on the paths from inputs that move to the outputs.
 
     The operations of a body follow the operation that runs the body.
     """
@@ -89,8 +89,8 @@ def classes(
 class _ClassWalk(Walk):
     """Collects the classes of all operations on the paths.
 
-    An operation that returns only integers and booleans has no class. But if these move, what
-    they decide jumps.
+    An operation that returns only integers and booleans has no class. But if they move, the
+    operation that uses them has a jump.
     """
 
     def __init__(self, at_edges: bool) -> None:
@@ -109,7 +109,7 @@ class _ClassWalk(Walk):
         smooth = [rows.is_differentiable(output.dtype) for output in operation.outputs]
         if any(smooth):
             self.classes.append((operation, k))
-        # An operation of class infinity, such as IsFinite, is constant near each point.
+        # Discrete outputs of class infinity, as of IsFinite, are constant near each point.
         steps = State.HELD if k == math.inf else State.STEPS
         return [State.MOVES if is_smooth else steps for is_smooth in smooth]
 

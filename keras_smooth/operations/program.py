@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_smooth.operations.signs import Sign, sign_of_outputs
 
-# Kinds that TensorFlow calls stateful, though they change nothing.
+# Kinds that TensorFlow marks as stateful, although they have no side effects.
 _ONLY_READ = frozenset({"Placeholder", "ReadVariableOp", "ResourceGather", "VarHandleOp"})
 
 
@@ -38,13 +38,13 @@ _signatures: dict[str, Signature] = {}
 
 
 def signature(operation: tf.Operation) -> Signature:
-    """Returns how an operation is called, which depends only on its kind."""
+    """Returns the signature of an operation, which depends only on its kind."""
     kind = operation.type
     if kind not in _signatures:
         definition = operation.op_def
         function = getattr(tf.raw_ops, kind, None)
         parameters = list(inspect.signature(function).parameters) if function else []
-        counts = tuple(e.number_attr or e.type_list_attr for e in definition.input_arg)
+        counts = tuple(x.number_attr or x.type_list_attr for x in definition.input_arg)
         names, attributes = _raw_names(definition, [p for p in parameters if p != "name"])
         has_effects = definition.is_stateful and kind not in _ONLY_READ
         _signatures[kind] = Signature(names, counts, attributes, function, has_effects)
@@ -52,17 +52,17 @@ def signature(operation: tf.Operation) -> Signature:
 
 
 def _raw_names(definition: Any, parameters: list[str]) -> tuple[tuple, tuple]:
-    """Returns the names of the inputs in `tf.raw_ops`, and pairs for the attributes.
+    """Returns `Signature.names` and `Signature.attributes`.
 
     Some names differ between `tf.raw_ops` and the operation, but their order is the same.
     """
-    inputs = [each.name for each in definition.input_arg]
+    inputs = [argument.name for argument in definition.input_arg]
     arguments = [*definition.input_arg, *definition.output_arg]
     inferred = {
-        name for each in arguments
-        for name in (each.type_attr, each.number_attr, each.type_list_attr)
+        name for argument in arguments
+        for name in (argument.type_attr, argument.number_attr, argument.type_list_attr)
     }  # fmt: skip
-    attributes = [each.name for each in definition.attr]
+    attributes = [attribute.name for attribute in definition.attr]
     own = [name for name in attributes if name in parameters]
     renamed = iter([p for p in parameters if p not in (*inputs, *own)])
     names = tuple(name if name in parameters else next(renamed, name) for name in inputs)
@@ -94,7 +94,7 @@ class Program:
     Args:
         inputs: Names of the tensors that the program receives.
         outputs: Names of the tensors that it returns.
-        operations: All operations, also those that need not run.
+        operations: All operations, including those on which no output depends.
         bodies: Returns the body of a function, by the name of the function.
     """
 
@@ -118,18 +118,18 @@ class Program:
         """The signs of its tensors by name, as far as they are known for all inputs."""
         known: dict[str, Sign] = {}
         for operation, inputs, outputs, _ in self.instructions_to_outputs:
-            given = [known.get(name, Sign.UNKNOWN) for name in inputs]
-            known.update(dict.fromkeys(outputs, sign_of_outputs(operation, given)))
+            input_signs = [known.get(name, Sign.UNKNOWN) for name in inputs]
+            known.update(dict.fromkeys(outputs, sign_of_outputs(operation, input_signs)))
         return known
 
     def _instructions(self, with_effects: bool) -> list[Instruction]:
         needed, instructions = set(self.outputs), []
-        given = set(self.inputs)
+        program_inputs = set(self.inputs)
         for operation in reversed(self.operations):
             outputs = [tensor.name for tensor in operation.outputs]
             runs_anyway = with_effects and signature(operation).has_effects
-            is_wanted = runs_anyway or not needed.isdisjoint(outputs)
-            if not is_wanted or not given.isdisjoint(outputs):
+            is_needed = runs_anyway or not needed.isdisjoint(outputs)
+            if not is_needed or not program_inputs.isdisjoint(outputs):
                 continue
             inputs = [tensor.name for tensor in operation.inputs]
             last_uses = sorted(set(inputs) - needed)

@@ -1,6 +1,6 @@
 """Functions and layers with registered facts that their operations do not show.
 
-A trace calls each of them by a unique name, under which the facts are kept.
+In a trace, each call of such a function or layer has a unique name, the key of its facts.
 """
 
 import dataclasses
@@ -31,8 +31,8 @@ class Facts:
     """Registered facts of a function or a layer.
 
     Args:
-        jet: Rule for jets, with the arguments of the function; None if its operations are
-            evaluated on jets.
+        jet: Rule for jets, with the arguments of the function. If None, the operations of
+            the function are evaluated on jets.
         tapes_right_to: The highest order up to which TensorFlow's derivatives are right.
         smoothness: k of the class C^k; None if its operations determine it.
     """
@@ -43,7 +43,7 @@ class Facts:
 
 
 def with_facts(function: Callable, facts: Facts) -> Callable:
-    """Returns a function that a trace calls by a unique name, which leads to its facts.
+    """Returns a function whose calls are traced under unique names, the keys of its facts.
 
     Args:
         function: A function of tensors.
@@ -98,18 +98,18 @@ def apply_by_rule(name: str, inputs: list, computed: Callable[[], list]) -> list
         return exact
     results = keras.tree.flatten(result)
     agree = [_agree(primal(y), primal(z)) for y, z in zip(results, exact, strict=True)]
-    if not all(each for each in agree if isinstance(each, bool)):
+    if not all(known for known in agree if isinstance(known, bool)):
         warn_once(
             rule,
             "A rule of keras_smooth.register_jet_rule returns another value than its function. "
             "The operations of the function are used instead of the rule.",
         )
         return exact
-    return [_jet_of_rule(*each) for each in zip(results, exact, agree)]
+    return [_jet_of_rule(*triple) for triple in zip(results, exact, agree)]
 
 
 def facts(name: str) -> Facts:
-    """Returns the registered facts of a function that a trace calls."""
+    """Returns the registered facts of a function, by its name in a trace."""
     start = name.find(_NAME)
     key = name[start:].rpartition("_")[0] if start >= 0 else ""
     return _facts.get(key, Facts())
@@ -130,14 +130,14 @@ def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:
 def _jet_of_rule(y: Any, exact: Any, agree: Any) -> Any:
     """Returns a jet with the value of the function and the derivatives of the rule.
 
-    In a graph the derivatives are NaN if the rule has another value.
+    In a graph the derivatives are NaN if the value of the rule differs.
     """
     if not isinstance(y, Jet):
         return exact
     if isinstance(agree, bool):
         return y.like(primal(exact), y.series)
-    lost = tf.where(agree, tf.zeros([], y.dtype), tf.constant(float("nan"), y.dtype))
-    y = map_entries(y, primal(exact), lambda v: v + lost)
+    zero_or_nan = tf.where(agree, tf.zeros([], y.dtype), tf.constant(float("nan"), y.dtype))
+    y = map_entries(y, primal(exact), lambda v: v + zero_or_nan)
     if y.series[0] is None:
-        y.series[0] = tf.reshape(lost, [1] * (y.shape.rank + 1))
+        y.series[0] = tf.reshape(zero_or_nan, [1] * (y.shape.rank + 1))
     return y

@@ -19,11 +19,11 @@ class Row:
         kind: Its name, as in `tf.Operation.type`.
         jet: The rule for jets, `rule(operation, *inputs)`. Inputs that depend on x are jets.
             It returns the output, or a list if there are several outputs.
-        exact: Whether the rule computes the primal by the operation itself. The primal of
-            any other rule is replaced by what the operation computes.
+        exact: Whether the rule computes the primal by the operation itself. If not, the
+            primal is replaced by the output of the operation.
         smoothness: k of the class C^k on the open domain, -1 if it jumps, None if unknown;
-            or a function that returns it for the operation and for whether each of its
-            inputs moves, that is depends on x.
+            or `smoothness(operation, moving)`, which returns it. `moving` has for each
+            input whether it moves, that is depends on x.
         at_edge: k of the class C^k at the edge of the domain, if the function is finite
             there; or such a function.
         breakpoints: `breakpoints(operation, *inputs)` returns signed distances: real tensors
@@ -31,18 +31,17 @@ class Row:
         domain: `domain(operation, *inputs)` returns tensors that are positive inside the
             open domain. None if the function is defined everywhere.
         tapes_right_to: The highest order up to which TensorFlow's own derivatives are
-            right: 0 if it has none, infinity if they are right to order 3, to which tests
-            compare them; or a function that returns it for the operation and for whether
-            each of its inputs moves.
+            right: 0 if it has none, infinity if the tests, which compare orders 1 to 3, find
+            no error; or `tapes_right_to(operation, moving)`, which returns it.
         wrong_at: `wrong_at(operation, *inputs)` returns a tensor that is 0 at the points where
             TensorFlow's derivatives above that order are wrong. None if they may be wrong
             at every point.
-        left_out: Pairs of an input and an output between which TensorFlow has no
-            gradient.
-        control_flow: How an operation with bodies runs, on tensors and jets:
-            `run(operation, inputs, bodies, evaluate)`. None for other operations.
-        sample_axes: Returns the axis of the samples in its outputs, from those in its inputs;
-            None if it is not known whether the operation mixes samples.
+        left_out: Pairs of the positions of an input and an output, if TensorFlow has no
+            gradient of this output with respect to this input.
+        control_flow: `control_flow(operation, inputs, bodies, evaluate)` runs an operation
+            with bodies on tensors and jets. None for other operations.
+        sample_axes: `sample_axes(operation, axes, program)` returns the axis of the samples
+            in each output, from those in its inputs. None if it may mix samples.
     """
 
     kind: str
@@ -59,7 +58,7 @@ class Row:
     sample_axes: Callable | None = None
 
 
-# Operations that depend only on the shape of an input: the derivative by its values is 0.
+# Kinds whose outputs depend on the shapes of inputs only, so that all derivatives are 0.
 OF_SHAPES_ONLY = frozenset(
     "OnesLike Rank Shape ShapeN Size TensorListElementShape TensorListLength "
     "ZerosLike".split()
@@ -105,7 +104,7 @@ def is_inexact(dtype: tf.DType) -> bool:
 
 
 def is_empty(tensor: tf.Tensor) -> bool:
-    """Returns whether a traced tensor is known to hold no numbers, so that none of it moves."""
+    """Returns whether a traced tensor is known to have no entries, so that it cannot move."""
     return bool(tensor.shape.num_elements() == 0)
 
 
@@ -128,8 +127,8 @@ def smoothness(
         at_edges: Whether the edges of its domain count where it is finite there.
 
     Returns:
-        k; -1 if it jumps, or if an integer or boolean on which it depends moves; None if the
-        table does not know it.
+        k; -1 if it jumps, or if an input of integers or booleans moves; None if it is
+        unknown.
     """
     pairs = zip(operation.inputs, moving, strict=True)
     if any(moves and not is_differentiable(x.dtype) for x, moves in pairs):
@@ -154,5 +153,5 @@ def smallest_class(classes: Iterable[Class]) -> Class:
 
 
 def all_rows() -> Iterable[Row]:
-    """Returns the table."""
+    """Returns all rows of the table."""
     return tuple(_rows.values())

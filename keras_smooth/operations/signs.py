@@ -25,14 +25,14 @@ _EDGE_INPUTS = {"DivNoNan": 1, "Pow": 0, "Sqrt": 0, "Xdivy": 1, "Xlogy": 1}
 
 
 def never_reaches_edge(operation: tf.Operation, signs: Mapping[str, Sign]) -> bool:
-    """Returns whether an operation has an edge of its domain that no inputs reach.
+    """Returns whether it is known that no inputs reach the edge of an operation's domain.
 
     Args:
         operation: Any operation.
         signs: The known signs of the tensors of its program, by name.
     """
-    place = _EDGE_INPUTS.get(operation.type)
-    return place is not None and signs.get(operation.inputs[place].name) is Sign.POSITIVE
+    index = _EDGE_INPUTS.get(operation.type)
+    return index is not None and signs.get(operation.inputs[index].name) is Sign.POSITIVE
 
 
 def sign_of_outputs(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
@@ -51,7 +51,7 @@ def _sign_of_constant(operation: tf.Operation) -> Sign:
 
 
 def _smallest_sign(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
-    """Returns the sign of a minimum, a sum of products, or tensors that are joined."""
+    """Returns the sign of a minimum, a product of matrices or a concatenation."""
     floats = [s for x, s in zip(operation.inputs, signs) if x.dtype.is_floating]
     return min(floats)
 
@@ -71,7 +71,7 @@ def _sign_of_power(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
     return Sign.NEVER_NEGATIVE if is_even else signs[0]
 
 
-# UNKNOWN is 0, which is false: if a term or factor is unknown, so is the sum or quotient.
+# UNKNOWN is 0, hence false: `and` returns it if the sign of a term or factor is unknown.
 _RULES: dict[str, Rule] = {
     kind: rule
     for kinds, rule in (

@@ -1,8 +1,8 @@
 """TensorFlow's own derivatives of operations: up to which order they are right, and jets from them.
 
-TensorFlow's gradient of an operation may ignore an input or an output. That is no error if another
-path leads from x to the result. Operations without a rule for jets are differentiated by nested
-tapes, each by itself.
+TensorFlow's gradient of an operation may ignore an input or an output. Tapes then return a wrong
+derivative, without an error if there is another path from x to the result. Each operation without
+a rule for jets is differentiated by nested tapes of its own.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
 def first_wrong_by_tapes(
     program: Program, moving: Sequence[bool], order: int
 ) -> tf.Operation | None:
-    """Returns the first operation that tapes may differentiate wrongly up to an order, or None."""
+    """Returns the first operation whose derivatives to `order` by tapes may be wrong, or None."""
     wrong = (step for step in steps(program, moving) if order_right_by_tapes(step) < order)
     return next((step.operation for step in wrong), None)
 
@@ -64,13 +64,13 @@ def right_order(
 ) -> float:
     """Returns the order up to which TensorFlow's own derivatives of an operation are right.
 
-    The row of an operation with a rule for jets has this order, since to measure it takes some
-    milliseconds. It is measured for operations without a rule.
+    The order of an operation with a rule for jets is in its row, since measuring takes some
+    milliseconds. That of other operations is measured.
 
     Args:
         operation: A traced operation.
         moving: For each of its inputs whether it depends on x.
-        used: For each of its outputs whether its derivatives count.
+        used: For each of its outputs whether its derivatives are used.
 
     Returns:
         The order. It is 0 if the derivatives ignore an input that depends on x.
@@ -84,13 +84,13 @@ def right_order(
 def _cached_order(
     operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]
 ) -> float:
-    """Returns `measured_order`, which is measured once for each kind and dtypes."""
+    """Returns `measured_order`, computed once for each kind, dtypes, `moving` and `used`."""
     dtypes = tuple(x.dtype for x in operation.inputs)
     key = operation.type, dtypes, tuple(moving), tuple(used)
     if key not in _measured_orders:
         # The gradient may contain the same kind of operation: then infinity ends the recursion.
         _measured_orders[key] = math.inf
-        # If TensorFlow cannot differentiate or run it, the differentiation raises an error.
+        # If TensorFlow cannot differentiate or run it, its differentiation raises the error.
         with contextlib.suppress(Exception):
             _measured_orders[key] = measured_order(operation, moving, used)
     return _measured_orders[key]
@@ -99,7 +99,7 @@ def _cached_order(
 def measured_order(
     operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]
 ) -> float:
-    """Returns the order as measured, from the operations in TensorFlow's gradient."""
+    """Returns the order of `right_order`, from the operations of TensorFlow's gradient."""
     inputs = _positions(operation.inputs, moving)
     outputs = _positions(operation.outputs, used)
     if not inputs or not outputs or signature(operation).function is None:
@@ -107,44 +107,44 @@ def measured_order(
     num_inputs = len(operation.inputs)
 
     def gradients(*tensors: tf.Tensor) -> list:
-        given, seeds = list(tensors[:num_inputs]), list(tensors[num_inputs:])
-        points = [given[n] for n in inputs]
-        for place, x in enumerate(operation.inputs):
+        values, seeds = list(tensors[:num_inputs]), list(tensors[num_inputs:])
+        points = [values[n] for n in inputs]
+        for index, x in enumerate(operation.inputs):
             if not rows.is_inexact(x.dtype) and tf.get_static_value(x) is not None:
-                given[place] = tf.constant(tf.get_static_value(x))
+                values[index] = tf.constant(tf.get_static_value(x))
         with tf.GradientTape() as tape:
             tape.watch(points)
-            results = as_list(run(operation, given))
+            results = as_list(run(operation, values))
         return tape.gradient([results[n] for n in outputs], points, seeds)
 
     seeds = [operation.outputs[n] for n in outputs]
     traced = trace(gradients, [*operation.inputs, *seeds])
     num_captured = len(traced.captured)
 
-    def states(moving: set[int]) -> list[bool]:
-        places = range(num_inputs + len(seeds))
-        return [*(n in moving for n in places), *[False] * num_captured]
+    def as_booleans(moving: set[int]) -> list[bool]:
+        positions = range(num_inputs + len(seeds))
+        return [*(n in moving for n in positions), *[False] * num_captured]
 
-    # The gradient is linear in the seed of each output, on which it has to depend.
+    # The gradient is linear in the seed of each output, and wrong if it does not depend on it.
     for seed in range(num_inputs, num_inputs + len(seeds)):
-        reached = Walk().follow(traced.program, initial_states(states({seed})))
-        if any(n < 0 or not reached[n] for n in traced.places):
+        states = Walk().follow(traced.program, initial_states(as_booleans({seed})))
+        if any(n < 0 or not states[n] for n in traced.places):
             return 0
     all_moving = {*inputs, *range(num_inputs, num_inputs + len(seeds))}
-    return 1 + tapes_right_to(traced.program, states(all_moving))
+    return 1 + tapes_right_to(traced.program, as_booleans(all_moving))
 
 
 def _positions(tensors: Sequence[tf.Tensor], chosen: Sequence[bool]) -> list[int]:
     """Returns the positions of the chosen tensors that are real or complex."""
     pairs = enumerate(zip(tensors, chosen, strict=True))
     return [
-        place for place, (x, is_chosen) in pairs if is_chosen and rows.is_inexact(x.dtype)
+        index for index, (x, is_chosen) in pairs if is_chosen and rows.is_inexact(x.dtype)
     ]
 
 
 @dataclasses.dataclass(frozen=True)
 class Lost:
-    """Stands for an output whose derivatives are lost, while other outputs have theirs.
+    """Replaces an output whose derivatives are lost, if another output has derivatives.
 
     Args:
         message: The message of the error that is raised if the output is used.
@@ -154,7 +154,7 @@ class Lost:
 
 
 def raise_if_lost(value: Any) -> Any:
-    """Returns a value, which is used in the computation.
+    """Returns the value.
 
     Raises:
         ValueError: If its derivatives are lost.
@@ -183,9 +183,9 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     order, right_to = _first_jet(inputs).order, _order_by_output(operation, inputs)
     row = rows.row(operation.type)
     wrong_at = None if row is None else row.wrong_at
-    wanted = [number for number, k in right_to.items() if wrong_at or order <= k]
+    computable = [number for number, k in right_to.items() if wrong_at or order <= k]
     lost = Lost(_lost_message(operation, f"TensorFlow has none of order {order}"))
-    if not wanted:
+    if not computable:
         return raise_if_lost(lost)
     warn_once(
         apply,
@@ -194,7 +194,7 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     )
     inputs = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
     leader, results = _first_jet(inputs), as_list(run_primals(operation, inputs))
-    for number, series in zip(wanted, _series(operation, inputs, wanted)):
+    for number, series in zip(computable, _series(operation, inputs, computable)):
         if wrong_at:
             nan = tf.cast(math.nan, leader.dtype)
             is_wrong = wrong_at(operation, *map(primal, inputs)) == 0
@@ -203,7 +203,7 @@ def apply(operation: tf.Operation, inputs: list) -> list:
                 for k, value in enumerate(series, 1)
             ]
         results[number] = leader.like(results[number], series)
-    for number in right_to.keys() - set(wanted):
+    for number in right_to.keys() - set(computable):
         results[number] = lost
     return results
 
@@ -213,31 +213,31 @@ def _first_jet(inputs: list) -> Jet:
 
 
 def _order_by_output(operation: tf.Operation, inputs: list) -> dict[int, float]:
-    """Returns the order up to which TensorFlow's derivatives are right, by output of numbers."""
-    moving, places = [isinstance(x, Jet) for x in inputs], range(len(operation.outputs))
+    """Returns the order of `right_order` for each output of an inexact dtype, by its index."""
+    moving, indices = [isinstance(x, Jet) for x in inputs], range(len(operation.outputs))
     return {
-        n: right_order(operation, moving, [n == m for m in places])
-        for n in places
+        n: right_order(operation, moving, [n == m for m in indices])
+        for n in indices
         if is_inexact(operation.outputs[n].dtype)
     }
 
 
-def _series(operation: tf.Operation, inputs: list, wanted: list[int]) -> list[list]:
-    """Returns the derivatives of each wanted output along the directions of the inputs."""
+def _series(operation: tf.Operation, inputs: list, chosen: list[int]) -> list[list]:
+    """Returns the series of each chosen output: for each order a tensor with all directions."""
     leader = _first_jet(inputs)
     order, lead = leader.order, max(x.directions for x in inputs if isinstance(x, Jet))
     curves = [_entries_to_order(x, order - leader.collapsed) for x in inputs]
-    along = functools.partial(_derivatives_along, operation, inputs, wanted)
-    rays = [along(curves, order, place) for place in range(lead)]
+    along = functools.partial(_derivatives_along, operation, inputs, chosen)
+    rays = [along(curves, order, direction) for direction in range(lead)]
     # Collapsed entries of the inputs are mapped by the first derivative, which is linear.
     last = [_entries_to_order(x, order)[-1:] for x in inputs]
     num_sums = leader.lead(order) if leader.collapsed else 0
-    lines = [along(last, 1, place) for place in range(num_sums)]
+    lines = [along(last, 1, direction) for direction in range(num_sums)]
     outputs = []
-    for place in range(len(wanted)):
-        series = [tf.stack([ray[k][place] for ray in rays]) for k in range(order)]
+    for index in range(len(chosen)):
+        series = [tf.stack([ray[k][index] for ray in rays]) for k in range(order)]
         if leader.collapsed:
-            linear = tf.stack([line[0][place] for line in lines])
+            linear = tf.stack([line[0][index] for line in lines])
             series[-1] = sum_over_directions(series[-1], leader.weights) + linear
         outputs.append(series)
     return outputs
@@ -251,28 +251,28 @@ def _entries_to_order(x: Any, order: int) -> list[tf.Tensor]:
 def _derivatives_along(
     operation: tf.Operation,
     inputs: list,
-    wanted: list[int],
+    chosen: list[int],
     curves: list,
     order: int,
     curve: int,
 ) -> list:
-    """Returns for each order the derivatives of outputs along a curve.
+    """Returns for each order from 1 the derivatives of the chosen outputs along one curve.
 
     Args:
         operation: The operation.
         inputs: Jets and tensors.
-        wanted: The positions of these outputs.
+        chosen: The positions of these outputs.
         curves: For each input the entries of the curves through it, none if it is constant.
         order: Number of derivatives.
-        curve: The number of the curve.
+        curve: The index of the curve along the axis of directions.
     """
 
     def outputs(t: Any, most: int | None = None) -> list:
-        """Returns the outputs at t, from at most so many entries of the curves."""
+        """Returns the outputs at t, on curves with the entries of order 1 to `most`."""
         along = [[v[curve % v.shape[0]] for v in entries[:most]] for entries in curves]
         moved = [_point_on_curve(x, entries, t) for x, entries in zip(inputs, along)]
         results = as_list(run(operation, moved))
-        return [results[number] for number in wanted]
+        return [results[number] for number in chosen]
 
     def step(values: list, t: tf.Tensor, order: int) -> Callable:
         def differentiate(tape: tf.GradientTape) -> list:
@@ -290,7 +290,7 @@ def _derivatives_along(
 
 
 def _point_on_curve(x: Any, entries: list, t: Any) -> Any:
-    """Returns the point at t on a curve through an input."""
+    """Returns the point at t on the curve through x with these derivatives at t = 0."""
     if not entries:
         return primal(x)
     terms = [entry / math.factorial(k) for k, entry in enumerate(entries, 1)]
@@ -306,10 +306,10 @@ _ROUNDING = 1e-5
 
 
 def _is_zero_on_line(outputs: Callable, order: int, number: int) -> bool:
-    """Returns whether values on a line show that a derivative of an output is 0.
+    """Returns whether values at three points of a line show that a derivative of an output is 0.
 
-    For order 1 the output has to be constant, for higher orders linear. No other functions are
-    recognized, and none in a graph.
+    For order 1 the output has to be constant, for higher orders linear. For other functions, and
+    in a graph, the result is False.
     """
     if not tf.executing_eagerly():
         return False
@@ -321,7 +321,7 @@ def _is_zero_on_line(outputs: Callable, order: int, number: int) -> bool:
 def nested_tapes(function: Callable, x: Any, order: int, step: Callable) -> list:
     """Returns [y, y', ...]: each tape differentiates the result of the tapes inside it.
 
-    `step` defines the derivative, and what to do if TensorFlow does not have it.
+    `step` computes a derivative, and handles one that TensorFlow does not have.
 
     Args:
         function: A function of x.

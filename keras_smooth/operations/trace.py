@@ -22,7 +22,7 @@ class Trace:
         program: Its operations.
         captured: The tensors and variables that it uses in addition to its arguments.
         structure: The structure of graph tensors that it returns.
-        places: For each leaf of that structure its index in the program's outputs, or -1
+        places: For each leaf of `structure` its index among the program's outputs, or -1
             if the leaf is None.
     """
 
@@ -33,7 +33,7 @@ class Trace:
 
     def packed(self, outputs: Sequence) -> Any:
         """Returns outputs of the program in the structure that the function returns."""
-        leaves = [None if place < 0 else outputs[place] for place in self.places]
+        leaves = [None if index < 0 else outputs[index] for index in self.places]
         return keras.tree.pack_sequence_as(self.structure, leaves)
 
 
@@ -45,7 +45,7 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
         arguments: Tensors. Only their shapes and dtypes are used.
 
     Returns:
-        The operations of the function, in the mode and with the weights of this moment.
+        The trace. It has the captured variables themselves, not their present values.
 
     Raises:
         TypeError, ValueError: TensorFlow's error for a function that cannot be traced, for
@@ -61,7 +61,7 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
     ['Tanh', 'Const', 'Mul', 'Identity']
     """
     specifications = [tf.TensorSpec(x.shape, x.dtype) for x in arguments]
-    # TensorFlow counts the traces of one piece of code, and warns of many. A partial has none.
+    # TensorFlow warns of many traces of one code object. A partial has no code object.
     compiled = tf.function(functools.partial(function), autograph=False)
     concrete = compiled.get_concrete_function(*specifications)
     with concrete.graph.as_default():
@@ -69,7 +69,7 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
             lambda leaf: None if leaf is None else tf.convert_to_tensor(leaf),
             concrete.structured_outputs,
         )
-    # Variables take the place of their handles, since a tape records only reads of a variable.
+    # Variables instead of their handles, since a tape records only reads of a variable.
     variables = {id(getattr(v, "handle", None)): v for v in concrete.variables}
     leaves, numbers = keras.tree.flatten(structure), itertools.count()
     tensors = [leaf for leaf in leaves if leaf is not None]
@@ -94,12 +94,12 @@ def chosen_leaves(structure: Any, is_chosen: Callable) -> tuple[list, Callable]:
         is_chosen: Returns whether a leaf is chosen.
     """
     leaves = keras.tree.flatten(structure)
-    places = [place for place, leaf in enumerate(leaves) if is_chosen(leaf)]
+    indices = [index for index, leaf in enumerate(leaves) if is_chosen(leaf)]
 
     def filled(values: Sequence) -> Any:
         new = list(leaves)
-        for place, value in zip(places, values, strict=True):
-            new[place] = value
+        for index, value in zip(indices, values, strict=True):
+            new[index] = value
         return keras.tree.pack_sequence_as(structure, new)
 
-    return [leaves[place] for place in places], filled
+    return [leaves[index] for index in indices], filled

@@ -15,31 +15,31 @@ from keras_smooth.operations.rows import OF_SHAPES_ONLY
 class State(enum.IntEnum):
     """How a tensor depends on the inputs. A tensor of several states has the largest."""
 
-    # It does not depend on them.
+    # The tensor does not depend on them.
     HELD = 0
-    # Piecewise constant, such as integers and booleans.
+    # The tensor depends on them and is piecewise constant, such as integers and booleans.
     STEPS = 1
-    # With derivatives.
+    # The tensor depends on them and has derivatives.
     MOVES = 2
 
 
 def initial_states(moving: Sequence[bool]) -> list[State]:
-    """Returns the states of inputs, MOVES for each that moves and HELD for others."""
+    """Returns the state MOVES for each input that moves, and HELD for the others."""
     return [State.MOVES if moves else State.HELD for moves in moving]
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """An operation that depends on a moving input and leads to the outputs.
+    """An operation on a path from a moving input to an output of the program.
 
     Args:
         operation: The operation.
         program: The program, or body, to which it belongs.
         input_states: The states of its inputs.
         enclosing: The operations in whose bodies it is, the outermost first.
-        used: For each of its outputs whether it leads to the outputs of the program.
-        carries_derivatives: Whether derivatives of the outputs go through it. If its outputs
-            are only compared, they do not.
+        used: For each of its outputs whether an output of the program depends on it.
+        carries_derivatives: Whether derivatives of the program's outputs depend on its
+            derivatives. They do not if its outputs are only compared, for example.
     """
 
     operation: tf.Operation
@@ -51,18 +51,18 @@ class Step:
 
     @property
     def top(self) -> tf.Operation:
-        """The operation of the outermost program that runs it, or is it."""
+        """The outermost of the enclosing operations, or the operation itself."""
         return (*self.enclosing, self.operation)[0]
 
 
 class Walk:
-    """Follows the dependence on the inputs of a program through its operations.
+    """Computes the states of all tensors of a program, from the states of its inputs.
 
-    A subclass overrides how it handles an operation, a called function, and a value that decides
-    between bodies. It may take notes.
+    A subclass may override how the walk handles an operation, a called function, and a value that
+    decides which body runs, and may record results in its attributes.
 
-    The body of a loop is visited without notes until the states no longer change, and then once
-    more with notes.
+    The body of a loop is visited by another walk, whose results are discarded, until the states
+    no longer change, and then once more.
     """
 
     def __init__(self) -> None:
@@ -80,26 +80,26 @@ class Walk:
         return None
 
     def visit_decision(self, step: Step) -> None:
-        """Notes that a value that moves decides which body runs, or how often."""
+        """Called if a value that depends on the inputs decides which body runs, or how often."""
 
     def without_notes(self) -> "Walk":
-        """Returns a walk by the same rules whose notes are discarded."""
+        """Returns a new walk of the same kind, whose results are to be discarded."""
         return type(self)()
 
     def follow(
         self,
         program: Program,
-        given: Sequence[State],
+        input_states: Sequence[State],
         enclosing: tuple[tf.Operation, ...] = (),
     ) -> list[State]:
         """Visits the operations of a program; returns the states of its outputs.
 
         Args:
             program: The program, or a body.
-            given: The states of its inputs.
+            input_states: The states of its inputs.
             enclosing: The operations in whose bodies it is, the outermost first.
         """
-        states = dict(zip(program.inputs, given, strict=True))
+        states = dict(zip(program.inputs, input_states, strict=True))
         self.moving |= {name for name, state in states.items() if state}
         needed, derived = _tensors_needed(program), _tensors_derived(program)
         for operation, inputs, outputs, _ in program.instructions_to_outputs:
@@ -136,21 +136,21 @@ class Walk:
             if known is not None:
                 return known
             return self.follow(bodies[0], step.input_states, enclosing)
-        decides, *given = step.input_states
+        decides, *values = step.input_states
         if decides:
             self.visit_decision(step)
         least = State.STEPS if decides else State.HELD
-        columns = zip(*(self.follow(body, given, enclosing) for body in bodies))
+        columns = zip(*(self.follow(body, values, enclosing) for body in bodies))
         return [max(*column, least) for column in columns]
 
     def _steady_states(
         self, body: Program, states: Sequence[State], enclosing: tuple[tf.Operation, ...]
     ) -> Sequence[State]:
-        """Returns the states of the variables of a loop after any number of turns."""
-        quiet, before = self.without_notes(), None
+        """Returns the states of the variables of a loop after any number of iterations."""
+        walk, before = self.without_notes(), None
         while states != before:
             before = states
-            states = tuple(map(max, before, quiet.follow(body, before, enclosing)))
+            states = tuple(map(max, before, walk.follow(body, before, enclosing)))
         return states
 
 
@@ -162,7 +162,7 @@ def steps(program: Program, moving: Sequence[bool]) -> list[Step]:
 
 
 def all_operations(program: Program) -> Iterator[tf.Operation]:
-    """Yields the operations that lead to the outputs of a program, bodies included."""
+    """Yields the operations on which the outputs of a program depend, also those in bodies."""
     for operation, *_ in program.instructions_to_outputs:
         yield operation
         for name in body_names(operation):
@@ -172,7 +172,7 @@ def all_operations(program: Program) -> Iterator[tf.Operation]:
 def _tensors_needed(program: Program) -> set[str]:
     """Returns the names of the tensors on which the outputs depend.
 
-    The maximum that a log-sum-exp subtracts and adds again is not among them: it cancels.
+    The maximum that a log-sum-exp subtracts and adds again cancels and is not among them.
     """
     needed = set(program.outputs)
     for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
@@ -185,7 +185,7 @@ def _tensors_needed(program: Program) -> set[str]:
 
 
 def _tensors_derived(program: Program) -> set[str]:
-    """Returns the names of the tensors through which derivatives of the outputs go."""
+    """Returns the names of the tensors on whose derivatives those of the outputs depend."""
     derived = set(program.outputs)
     for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
         smooth = {
@@ -202,7 +202,7 @@ def _tensors_derived(program: Program) -> set[str]:
     return derived
 
 
-# The attributes with the names of the functions that an operation runs, stateful or stateless.
+# By kind, without Stateful or Stateless, the attributes with the functions that it runs.
 _BODY_ATTRIBUTES = {
     "PartitionedCall": ("f",),
     "If": ("then_branch", "else_branch"),
@@ -218,4 +218,4 @@ def body_names(operation: tf.Operation) -> list[str]:
         return [operation.type]
     kind = operation.type.removeprefix("Stateless").removeprefix("Stateful")
     attributes = [operation.get_attr(name) for name in _BODY_ATTRIBUTES.get(kind, ())]
-    return [each.name for each in tf.nest.flatten(attributes)]
+    return [function.name for function in tf.nest.flatten(attributes)]

@@ -1,15 +1,15 @@
 """The registry: facts about activations and layers that their operations do not show.
 
 rows.py           the columns of a row, and the table
-lookup.py         smoothness of any function, layer or model; names; recommendations; rows of users
+lookup.py         `smoothness`, `register_smoothness`; activations by name; recommendations
 reading.py        smoothness from the operations that TensorFlow traces
 functions_of_keras.py   the function of keras.ops for an operation in a graph
 joined.py         rows of functions that are smoother than their operations show
 activations.py    rows of Keras' activations
-layers.py         layers that are an activation, and classes with a fixed smoothness
+layers.py         layers that only apply an activation, and classes with a fixed smoothness
 
-The activations and stand-ins of keras_smooth add their own rows next to their definitions. The
-facts about operations of TensorFlow are in the module `operations`.
+The rows of the activations and stand-ins of keras_smooth are next to their definitions. The facts
+about operations of TensorFlow are in the module `operations`.
 """
 
 # isort: off

@@ -49,7 +49,7 @@ def _add(
                 add_alias(getattr(module, name), function)
 
 
-# The recommended activations are first, in the order in which messages name them.
+# The recommended activations are first, in the order in which messages list them.
 _add("tanh", recommended=True)
 _add("softplus", recommended=True)
 _add("silu", recommended=True)
@@ -76,7 +76,7 @@ _add(
     (0.0,),
     BEND_0,
     jet=lambda x, **parameters: jet.elementwise(lambda z: joined.celu(z, **parameters), x),
-    # TensorFlow's slope at 0 is wrong.
+    # TensorFlow's first derivative at 0 is wrong.
     tapes_right_to=0,
 )
 _add("elu", elu_class, (0.0,), BEND_0)

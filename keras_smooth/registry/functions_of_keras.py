@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-# Functions whose class of operations has another name.
+# Functions whose class of operations is named differently.
 _CLASSES = {
     "abs": "absolute",
     "batch_normalization": "batchnorm",
@@ -17,13 +17,13 @@ _CLASSES = {
     "rms_normalization": "rmsnorm",
     "swish": "silu",
 }
-# The classes of operations have no public name, so they are found by their functions.
+# The classes of operations have no public name. Functions are found by the names of the classes.
 _FUNCTIONS: dict[str, Callable] = {}
 for _module in (ops, ops.image):
     for _name, _function in inspect.getmembers(_module, inspect.isroutine):
         _FUNCTIONS.setdefault(_CLASSES.get(_name, _name.replace("_", "")), _function)
 
-# Names of parameters in the operations of an older Keras, such as 3.10.
+# Other names of parameters in the configs of an older Keras, such as 3.10.
 _OLDER_NAMES = {"threshold_value": "threshold", "value": "default_value"}
 
 
@@ -36,7 +36,7 @@ def function_of(operation: keras.Operation) -> Callable | None:
 
 
 def settings(operation: keras.Operation, function: Callable) -> dict[str, Any]:
-    """Returns the arguments of an operation in a graph that are neither tensors nor defaults.
+    """Returns the arguments of an operation in a graph, without tensors and defaults.
 
     The keys are the names of the function's parameters.
     """

@@ -20,25 +20,25 @@ _LOG_2 = float(np.float32(math.log(2.0)))
 
 
 def celu(x: Jet, alpha: float = 1.0) -> Jet:
-    """CELU; the exponential is never evaluated at positive numbers, where it may overflow."""
+    """CELU, without the exponential of positive numbers, which may overflow."""
     negative = jet.where(x.primal > 0, 0.0, x)
     return jet.where(x.primal > 0, x, alpha * jet.expm1(negative * (1.0 / alpha)))
 
 
 def _broadcasts(*xs: Any) -> bool:
-    """Returns whether the entries of jets broadcast like their primals: no argument adds axes."""
+    """Returns whether entries broadcast as primals do: no argument has more axes than the jets."""
     ranks = {x.shape.rank for x in xs if isinstance(x, Jet)}
     others = (len(getattr(x, "shape", ())) for x in xs if not isinstance(x, Jet))
     return len(ranks) == 1 and max(others, default=0) <= max(ranks)
 
 
 def _binary_rule(function: Callable) -> Callable:
-    """Returns the rule of a function of two arguments, if these broadcast."""
+    """Returns the rule of a function of two arguments, for jets whose entries broadcast."""
 
     def rule(x1: Any, x2: Any) -> Any:
         if not _broadcasts(x1, x2):
             return NotImplemented
-        # Keras also rounds numbers to its default dtype.
+        # Numbers become tensors of Keras' default dtype, as in the function.
         xs = (x if isinstance(x, Jet) else ops.convert_to_tensor(x) for x in (x1, x2))
         return function(*xs)
 
@@ -46,7 +46,7 @@ def _binary_rule(function: Callable) -> Callable:
 
 
 def _logaddexp(x1: Any, x2: Any) -> Jet:
-    """The same function without |x1 - x2|, at whose kink nested tapes are wrong."""
+    """log(exp(x1) + exp(x2)), without |x1 - x2|, at whose kink nested tapes are wrong."""
     return x2 + jet.softplus(x1 - x2)
 
 
@@ -78,9 +78,9 @@ _add("hypot", 0, jet=_binary_rule(_hypot), tapes_right_to=1)
 _add("logaddexp2", math.inf, jet=_binary_rule(_logaddexp2), tapes_right_to=0)
 _add("ldexp", math.inf, jet=_binary_rule(_ldexp), tapes_right_to=0)
 _add("sinc", math.inf, jet=lambda x: jet.elementwise(jet.sinc, x), tapes_right_to=0)
-# The operations subtract the largest number and add it again, which cancels.
+# The operations subtract the maximum and add it again, which cancels.
 _add("logsumexp", math.inf)
-# The operations multiply the sign, which jumps, by the root of the size, which is 0 there.
+# The operations multiply the sign of x, which jumps at 0, by the root of |x|, which is 0 there.
 _add("cbrt", 0)
 # The function is the identity for finite numbers.
 _add("nan_to_num", math.inf)

@@ -1,4 +1,4 @@
-"""Keras' layers that are an activation, and classes with a fixed smoothness."""
+"""Keras' layers that only apply an activation, and classes with a fixed smoothness."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import keras
 
 from keras_smooth.registry.rows import Class
 
-# Layers that are an activation, whose parameters are attributes of the layer.
+# Layers that only apply an activation, whose parameters are attributes of the layer.
 _ACTIVATIONS = {
     keras.layers.ELU: (keras.activations.elu, ("alpha",)),
     keras.layers.LeakyReLU: (keras.activations.leaky_relu, ("negative_slope",)),
@@ -18,12 +18,12 @@ _ACTIVATIONS = {
 
 
 def as_activation(layer: object) -> tuple[Callable, dict] | None:
-    """Returns the function that a layer is, and its parameters, or None for other layers."""
+    """Returns the activation that a layer applies and its parameters, or None for other layers."""
     function, names = _ACTIVATIONS.get(type(layer), (None, ()))
     return function and (function, {name: getattr(layer, name) for name in names})
 
 
-# The smoothness of classes whose layers all have the same one.
+# The smoothness of classes for which it does not depend on the arguments of the layer.
 _SMOOTHNESS: dict[type, Class] = {}
 _NAMES = {
     math.inf: "ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average "

@@ -1,4 +1,4 @@
-"""The smoothness of functions, layers and models, by the table or by reading; names; advice."""
+"""The smoothness of functions, layers and models; activations by name; recommendations."""
 
 import contextlib
 import math
@@ -11,7 +11,7 @@ from keras_smooth.checks import finite_number, nearest, refused, text
 from keras_smooth.registry import layers, reading
 from keras_smooth.registry.rows import Class, Row, all_rows, change, row
 
-# Functions of this package and of users by their names.
+# Activations of this package and of users by their names.
 _functions = {}
 
 
@@ -24,16 +24,16 @@ def register_smoothness(
     """Adds a row to the table of smoothness, or replaces one.
 
     Args:
-        subject: An activation function or a class of layers. A function is also found
-            by its `__name__` from then on.
+        subject: An activation function or a class of layers. Afterwards, a function is also
+            found by its `__name__`.
         smoothness: k of the class C^k, an integer of at least -1 or `math.inf`; or a
-            callable that gives k from the function's parameters or from the layer.
-        joints: The breakpoints, at which the branches of the function meet.
-        reason: What is wrong at the breakpoints, for error messages and reports.
+            callable that returns k from the function's parameters or from the layer.
+        joints: The breakpoints, at which the pieces of the function join.
+        reason: The fault at the breakpoints in words, for error messages and reports.
 
     Raises:
-        TypeError: If `subject` is not callable.
-        ValueError: If `smoothness` is not a class of differentiability.
+        TypeError: If `subject`, `joints` or `reason` has a wrong type.
+        ValueError: If `smoothness` is none of these, or a joint is not finite.
 
     Example:
 
@@ -53,7 +53,7 @@ def register_smoothness(
 
 
 def check_subject(subject: object) -> None:
-    """Raises an error if a subject is neither a function nor a class of layers.
+    """Checks that a subject is a function or a class of layers.
 
     Raises:
         TypeError: If it is neither.
@@ -65,8 +65,8 @@ def check_subject(subject: object) -> None:
 def _check_smoothness(smoothness: object) -> None:
     is_kind = isinstance(smoothness, type | keras.layers.Layer)
     if not _is_class(smoothness) and (is_kind or not callable(smoothness)):
-        wanted = "an integer of at least -1, math.inf or a function"
-        raise ValueError(refused("`smoothness`", wanted, smoothness))
+        expected = "an integer of at least -1, math.inf or a function"
+        raise ValueError(refused("`smoothness`", expected, smoothness))
 
 
 def _checked_joints(joints: Any) -> tuple[float, ...]:
@@ -98,7 +98,7 @@ def _is_class(value: object) -> bool:
 
 def function_names() -> list[str]:
     """Returns the names of all activation functions in the table."""
-    return sorted({each.subject.__name__ for each in activation_rows()})
+    return sorted({r.subject.__name__ for r in activation_rows()})
 
 
 def activation_rows() -> list[Row]:
@@ -109,10 +109,10 @@ def activation_rows() -> list[Row]:
 
 
 def activation_of(function: Callable) -> Callable:
-    """Returns the activation in the table that a function is, or the function itself.
+    """Returns the activation in the table of which a function is an alias, or the function itself.
 
-    Functions of keras.ops and of TensorFlow can be another name of one of `keras.activations`.
-    Fixed parameters are left out.
+    Functions of keras.ops and of TensorFlow can be aliases of those of `keras.activations`. Fixed
+    parameters are left out.
     """
     registered = row(function)
     return function if registered is None else registered.subject
@@ -124,18 +124,18 @@ def tapes_right_to(obj: object) -> float:
 
 
 def has_derivatives(obj: object, order: float) -> bool:
-    """Returns whether a function or layer is known to have derivatives, which tapes compute."""
+    """Returns whether a subject is known to be C^order, with right derivatives by nested tapes."""
     k = smoothness(obj)
     return k is not None and k >= order and tapes_right_to(obj) >= order
 
 
 def recommended(order: float = 2) -> list[str]:
-    """Returns the names of the activations to recommend for an order.
+    """Returns the names of the recommended activations of class C^order.
 
     Args:
-        order: Number of derivatives.
+        order: The highest order of the derivatives.
     """
-    names = (each.subject.__name__ for each in all_rows() if each.recommended)
+    names = (r.subject.__name__ for r in all_rows() if r.recommended)
     return [n for n in names if (k := smoothness(n)) is not None and k >= order]
 
 
@@ -143,7 +143,7 @@ def named(name: str) -> Callable:
     """Returns the function with a name: of this package or of users first, then of Keras.
 
     Raises:
-        ValueError: If there is none; the message lists the nearest names.
+        ValueError: If there is no such function; the message lists the nearest names.
     """
     try:
         return _functions.get(name) or keras.activations.get(name)
@@ -153,13 +153,13 @@ def named(name: str) -> Callable:
 
 
 def smoothness(obj: object) -> Class:
-    """Returns how often a function, layer or model can be differentiated.
+    """Returns the k of the class C^k of a function, layer or model.
 
     It is read from the operations that TensorFlow traces: the smallest class on any path from
     the inputs to the outputs, including the edges of their domains if they are finite there.
     Points at which an operation is not finite, such as 0 for 1 / x or log(x), are excluded.
-    Functions that are smoother than their operations show, such as ELU, have the registered
-    class. Of others, such as relu(x)**3, the true class may be larger.
+    For functions that are smoother than their operations show, such as ELU, it is the
+    registered class. For others, such as relu(x)**3, the true class may be larger.
 
     Args:
         obj: An activation (its name or the function), any function of tensors, a layer, a
@@ -171,7 +171,7 @@ def smoothness(obj: object) -> Class:
         in it is unknown.
 
     Raises:
-        ValueError: If `obj` is a string that names no activation.
+        ValueError: If `obj` is a string that is not the name of an activation.
         TypeError: If `obj` cannot be a function, layer or model.
 
     Example:
@@ -187,8 +187,8 @@ def smoothness(obj: object) -> Class:
     if isinstance(obj, str):
         return smoothness(named(obj))
     if not callable(obj):
-        wanted = "the name of an activation, a function, a layer or a model"
-        raise TypeError(refused("`obj`", wanted, obj))
+        expected = "the name of an activation, a function, a layer or a model"
+        raise TypeError(refused("`obj`", expected, obj))
     if isinstance(obj, type):
         registered_row = row(obj)
         k = None if registered_row is None else registered_row.smoothness
@@ -204,12 +204,12 @@ def registered_smoothness(obj: object) -> Class:
 
 
 def reading_of_layer(layer: keras.Operation, args: tuple, kwargs: dict) -> reading.Reading:
-    """Returns the reading of a layer, or of an operation that a graph calls with symbols.
+    """Returns the reading of a layer or operation in a graph.
 
     Args:
         layer: Layer or keras.Operation.
-        args: The arguments of the call in the graph.
-        kwargs: Its keyword arguments.
+        args: The arguments of the call in the graph, with symbolic tensors.
+        kwargs: The keyword arguments of the call.
     """
     is_layer = isinstance(layer, keras.layers.Layer)
     symbols = filter(keras.backend.is_keras_tensor, keras.tree.flatten((args, kwargs)))

@@ -25,12 +25,12 @@ from keras_smooth.registry.rows import Class, row, unbound, version
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """The facts that the operations of a function show.
+    """The facts on a function that follow from its operations.
 
     Args:
         smoothness: k of the class C^k, None if unknown.
         tapes_right_to: The order up to which TensorFlow's own derivatives are right.
-        classes: The kinds of the operations between inputs and outputs, with their classes.
+        classes: Kind and class of each operation on the paths from inputs to outputs.
     """
 
     smoothness: Class = None
@@ -60,7 +60,7 @@ def facts_of(subject: Any) -> Facts | None:
 
 
 def _hidden_facts(subject: Any) -> Facts | None:
-    """Returns the registered facts, or None if the operations of a function show the same."""
+    """Returns the registered facts, or None if the operations of a function show the same class."""
     if activation := layers.as_activation(subject):
         subject = functools.partial(activation[0], **activation[1])
     facts = facts_of(subject)
@@ -75,7 +75,7 @@ def _hidden_facts(subject: Any) -> Facts | None:
     return None if _visible_smoothness[key] == facts.smoothness else facts
 
 
-# The smoothness that the operations of functions with parameters show.
+# By function and parameters, the smoothness that follows from the operations alone.
 _visible_smoothness: dict[tuple, Class] = {}
 
 
@@ -84,7 +84,7 @@ def _row_and_parameters(subject: Any) -> tuple:
     if activation := layers.as_activation(subject):
         return row(activation[0]), activation[1]
     if isinstance(subject, keras.layers.Layer):
-        # The exact class only: a subclass may compute something else.
+        # Not the rows of base classes: a subclass may compute something else.
         row_of_class = row(type(subject))
         if row_of_class is None or not callable(row_of_class.smoothness):
             return row_of_class, {}
@@ -98,15 +98,15 @@ def _row_and_parameters(subject: Any) -> tuple:
     return row(subject), unbound(subject)[1]
 
 
-# Readings of layers, with the version and the identity for which they are valid.
+# Readings of subjects, with the version and the identity for which they are valid.
 _stored: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def read(subject: Any) -> Reading:
-    """Returns the facts that the operations of a function, layer, operation or model show.
+    """Returns the reading of a function, layer, operation or model.
 
     A layer or model is traced with the input shapes with which it was built, an operation with
-    those of its graph, and a function with one of several usual shapes.
+    those of its graph, and a function with the first of several usual shapes that it accepts.
     """
     subject_identity = identity(subject)
     key = None if subject_identity is None else (version(), subject_identity)
@@ -120,12 +120,12 @@ def read(subject: Any) -> Reading:
 
 def _read_first_accepted(subject: Any, facts_of: Callable) -> Reading:
     """Returns the reading for the first inputs that a subject accepts."""
-    for ready, args in _candidates(subject):
+    for get_callable, args in _candidates(subject):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return read_call(ready(), args, {}, facts_of)
-        # Inputs that do not fit can raise any error.
+                return read_call(get_callable(), args, {}, facts_of)
+        # Inputs of a wrong shape or dtype can raise any error.
         except Exception:
             continue
     return Reading()
@@ -134,12 +134,12 @@ def _read_first_accepted(subject: Any, facts_of: Callable) -> Reading:
 def read_call(
     subject: Any, args: tuple, kwargs: dict, facts_of: Callable = _hidden_facts
 ) -> Reading:
-    """Returns the facts that the operations of a call show.
+    """Returns the reading of one call.
 
     Args:
         subject: The function, layer or model that is called.
-        args: Its arguments, with symbols in place of tensors.
-        kwargs: Its keyword arguments, with symbols in place of tensors.
+        args: Its arguments, with symbolic tensors or `tf.TensorSpec`s as tensors.
+        kwargs: Its keyword arguments, likewise.
         facts_of: A function that returns the registered facts of a layer or function.
     """
     symbols, filled = chosen_leaves((args, kwargs), _is_symbol)
@@ -160,8 +160,8 @@ def read_call(
 def marked_parts(subject: Any, facts_of: Callable) -> Iterator[Callable]:
     """Marks the calls of layers and functions with registered facts while a subject is traced.
 
-    A marked call is traced as a function of its own, so that its facts are found in the trace.
-    Afterwards, the layers have their own calls and activations again.
+    A marked call is traced as a separate function with a unique name, the key of its facts. At the
+    end of the context, the layers have their own calls and activations again.
 
     Args:
         subject: The function, layer or model that is traced.
@@ -191,10 +191,10 @@ def _read_program(traced: operations.Trace, floats: list[bool]) -> Reading:
     if operations.assignment_that_moves(traced.program, moving) is not None:
         return Reading()
     right_to = operations.tapes_right_to(traced.program, moving)
-    # A function of integers only has no derivative.
+    # A function of integers has no derivatives.
     k = operations.smoothness(traced.program, moving, at_edges=True) if any(floats) else -1
     classes = operations.classes(traced.program, moving, at_edges=True)
-    return Reading(k, right_to, tuple((each.type, k) for each, k in classes))
+    return Reading(k, right_to, tuple((operation.type, k) for operation, k in classes))
 
 
 def _is_symbol(leaf: Any) -> bool:
@@ -202,32 +202,32 @@ def _is_symbol(leaf: Any) -> bool:
 
 
 def _specification(symbol: Any) -> tf.TensorSpec:
-    """Returns the shape, without unknown sizes, and the dtype of a symbolic tensor."""
+    """Returns the shape, with numbers for unknown sizes, and the dtype of a symbolic tensor."""
     shape = tuple(symbol.shape)
     shape = sample_inputs.closed_shape(shape) if None in shape else shape
     return tf.TensorSpec(shape, symbol.dtype)
 
 
 def _candidates(subject: Any) -> Iterator[tuple[Callable, tuple]]:
-    """Yields functions that return a callable subject, and arguments to try, with symbols."""
+    """Yields pairs: a function that returns the subject, built if needed, and arguments to try."""
     if isinstance(subject, keras.layers.Layer):
         is_model = isinstance(subject, keras.Model) and subject.built
         structure = sample_inputs.of_graph(subject) if is_model else None
         inputs = sample_inputs.of_layer(subject) if structure is None else [(structure,)]
         for args in inputs:
-            yield functools.partial(_ready, subject, args), args
+            yield functools.partial(_built, subject, args), args
     elif isinstance(subject, keras.Operation):
-        given = keras.tree.flatten(subject.input)
-        missing = _number_of_arguments(subject.call) - len(given)
-        yield lambda: subject, (*given, *[given[0]] * missing)
+        symbols = keras.tree.flatten(subject.input)
+        missing = _number_of_arguments(subject.call) - len(symbols)
+        yield lambda: subject, (*symbols, *[symbols[0]] * missing)
     else:
         number = _number_of_arguments(subject)
         for symbol in sample_inputs.of_function():
             yield lambda: subject, (symbol,) * number
 
 
-def _ready(layer: keras.layers.Layer, args: tuple) -> keras.layers.Layer:
-    """Returns a layer, or a copy that is built for the arguments if it is not built."""
+def _built(layer: keras.layers.Layer, args: tuple) -> keras.layers.Layer:
+    """Returns a layer if it is built, else a copy that is built for the arguments."""
     if own_call.is_built(layer):
         return layer
     copy = copies.fresh_copy(layer)
@@ -236,7 +236,7 @@ def _ready(layer: keras.layers.Layer, args: tuple) -> keras.layers.Layer:
 
 
 def _number_of_arguments(function: Callable) -> int:
-    """Returns the number of tensors that a function needs, at least one."""
+    """Returns the number of positional arguments without defaults, at least 1."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -21,13 +21,12 @@ class Row:
             function, or from the layer.
         jet: A rule for jets, `rule(*args, **parameters)`, if its operations have none.
         tapes_right_to: The highest order up to which nested tapes are right.
-        joints: The points at which the pieces of the function meet, with the default
-            parameters; for a function of several numbers, the t at which it is not smooth
-            along (t, -t).
-        reason: What happens at the joints, as the second half of a sentence that
-            begins with the name.
-        mixes: Whether an output depends on more than one number.
-        recommended: Whether error messages and reports recommend it.
+        joints: The points at which the pieces of the function join, for the default
+            parameters; for a function that mixes numbers, the values of t at which it is not
+            smooth along (t, -t).
+        reason: The fault at the joints, the end of a sentence that begins with the name.
+        mixes: Whether an output depends on several numbers, as that of a softmax does.
+        recommended: Whether error messages and reports recommend the function.
     """
 
     subject: Any  # hashable
@@ -47,12 +46,12 @@ _versions: list[None] = []
 
 
 def version() -> int:
-    """Returns a number that changes with each fact that is registered."""
+    """Returns a number that increases whenever a fact is registered."""
     return len(_versions)
 
 
 def changed() -> None:
-    """Changes the version, so that stored readings and traces are not used any more."""
+    """Increases the version, so that stored readings and traces are not used any more."""
     _versions.append(None)
 
 
@@ -68,7 +67,7 @@ def change(subject: Hashable, **columns: Any) -> None:
 
 
 def all_rows() -> tuple[Row, ...]:
-    """Returns the table."""
+    """Returns all rows of the table."""
     return tuple(_rows.values())
 
 
@@ -76,7 +75,7 @@ _aliases: dict[Callable, Callable] = {}
 
 
 def add_alias(alias: Callable, function: Callable) -> None:
-    """Registers a function as another name of a function in the table."""
+    """Registers a function that computes the same as a function in the table."""
     _aliases[alias] = function
 
 
@@ -85,7 +84,7 @@ def row(subject: Any) -> Row | None:
     try:
         alias, parameters = unbound(subject)
         subject = _aliases.get(alias, alias)
-        # A parameter may have another name in TensorFlow than in Keras.
+        # The alias may have other names of parameters, which the row does not know.
         if (
             subject is not alias
             and parameters.keys() - inspect.signature(subject).parameters

@@ -2,9 +2,9 @@
 
 conversion.py          smoothen and output_change
 smooth_forms.py        the table of smooth forms of activations and poolings
-smooth_operation.py    smooth forms of operations of several numbers, each one operation
+smooth_operation.py    smooth forms of maxima and minima, each of which is one operation
 lambda_form.py         the replacement of a Lambda layer
-straight_pieces.py     piecewise linear functions, recognized from their values
+straight_pieces.py     the pieces of piecewise linear functions, computed from values
 stand_ins.py           smooth functions that replace piecewise ones
 """
 

@@ -1,4 +1,4 @@
-"""smoothen: the same architecture and weights, in smooth layers."""
+"""smoothen: the same architecture and weights, in smooth and exact layers."""
 
 import contextlib
 import dataclasses
@@ -23,7 +23,7 @@ from keras_smooth.smoothing.smooth_operation import FORMS, SmoothOperation
 
 @dataclasses.dataclass(frozen=True)
 class OutputChange:
-    """How far the outputs of two models differ.
+    """The difference between the outputs of two models on the same inputs.
 
     Args:
         largest: The largest absolute difference.
@@ -48,10 +48,10 @@ class OutputChange:
 
 
 def output_change(before: Callable, after: Callable, x: Any) -> OutputChange:
-    """Returns how far the outputs of two models differ on the same inputs.
+    """Returns the difference between the outputs of two models on the same inputs.
 
     Args:
-        before: A model or layer.
+        before: A model, a layer or a function of tensors.
         after: Another one.
         x: Inputs of both.
 
@@ -74,7 +74,7 @@ def _outputs(name: str, model: Any, x: Any) -> Any:
         x = checked_inputs.tensors(model, x)
     except ValueError as error:
         raise ValueError(f"`{name}`: {error}") from None
-    # A stateful recurrence would continue from the state that the first model left.
+    # Without this, a stateful recurrence would start from the final state of the first call.
     outputs = calls.without_side_effects(model, x)
     for output in keras.tree.flatten(outputs):
         if not hasattr(output, "dtype"):
@@ -83,7 +83,7 @@ def _outputs(name: str, model: Any, x: Any) -> Any:
 
 
 def _arrays(outputs: Any) -> list[np.ndarray]:
-    return [np.asarray(tf.cast(each, tf.float64)) for each in keras.tree.flatten(outputs)]
+    return [np.asarray(tf.cast(y, tf.float64)) for y in keras.tree.flatten(outputs)]
 
 
 def _change(before: Any, after: Any) -> OutputChange:
@@ -111,35 +111,35 @@ def smoothen(
 
     Activations, maxima and minima less smooth than `order` are replaced by smooth ones with
     nearly the same values. They may be layers, operations of keras.ops in a graph, or
-    piecewise linear functions of single numbers, such as lambdas of `tf.nn.relu`. Layers
-    whose derivatives are wrong in Keras are replaced by exact ones of this package.
-    Everything else is kept: the same functions, and all state. Before anything is replaced,
-    a copy of the model is compared with it. A warning names what is less smooth than `order`
-    and has no replacement.
+    elementwise piecewise linear functions, such as lambdas of `tf.nn.relu`. Layers whose
+    derivatives are wrong in Keras are replaced by exact layers of this package. All other
+    functions, and all state, stay the same. Before layers are replaced, a copy of the model is
+    compared with it. A warning lists the layers and operations that are less smooth than
+    `order` and have no replacement.
 
-    The new model is for all inputs. So a layer is replaced because of what it computes
-    anywhere, also if no sample of x comes to its kink and `audit(model, x)` finds no fault.
+    The new model is smooth for all inputs. So a layer with a kink is replaced even if no
+    sample of x is near the kink and `audit(model, x)` finds no fault.
 
     Args:
         model: A built Sequential or Functional model. It is not changed.
-        x: Inputs at which the copy is compared with the model, and the outputs before and
-            after the replacement. The first few samples are used. None draws them at random.
-        order: Number of derivatives with respect to the inputs that the model must have.
-        sharpness: How sharp the bends of the smooth activations are. They change outputs
-            by about log(2) / sharpness and have second derivatives of sharpness / 4. The
-            maximum of n values changes by log(n) / sharpness at most.
+        x: Inputs at which the copy and the new model are compared with the model. The first
+            few samples are used. With None, samples are drawn at random.
+        order: The highest order of the derivatives that the model must have.
+        sharpness: Sharpness of the smooth replacements. A smooth ReLU differs from ReLU by
+            log(2) / sharpness at most, and its second derivative is sharpness / 4 at most. A
+            smooth maximum of n values differs by log(n) / sharpness at most.
         replacements: A dict of replacements, used before the table of this package:
             activations, by name or as functions; and classes of layers, with a class that
             accepts the same config, or a function from the old layer to the new one.
 
     Returns:
-        The new model, compiled as the old one was, with a fresh optimizer. Its attribute
-        `output_change` says how far the outputs moved on the samples; for other inputs
-        call `keras_smooth.output_change(model, new_model, x)`.
+        The new model, compiled as the model was, with a new optimizer. Its attribute
+        `output_change` is the `OutputChange` on the samples; for other inputs call
+        `keras_smooth.output_change(model, new_model, x)`.
 
     Raises:
         TypeError: If the model is neither Sequential nor Functional, or has its own
-            `call`, or `order` is no integer.
+            `call`, or `order` is not an integer.
         ValueError: If it is not built, `order` is negative, `sharpness` is not positive and
             finite, there is no smooth replacement of an activation, or Keras cannot copy a
             layer from its config.
@@ -163,7 +163,7 @@ def smoothen(
     order = whole_number("`order`", order, 0)
     sharpness = finite_number("`sharpness`", sharpness, 0.0, above=True)
     replacements = _checked_replacements(replacements)
-    # New layers draw seeds for their first weights.
+    # New layers draw random seeds for their initial weights.
     with calls.preserved_random_state():
         model, args = prepared(model, x, copies.fresh_copy)
         _check_copy(model, args)
@@ -181,15 +181,15 @@ def smoothen(
 
 
 def _checked_replacements(replacements: Any) -> Mapping:
-    """Returns the replacements of the caller, after checking them."""
+    """Returns the argument `replacements` of `smoothen`, after checking it."""
     if replacements is None:
         return {}
-    wanted = "a dict of names, functions or classes, such as {'relu': 'tanh'}"
+    expected = "a dict of names, functions or classes, such as {'relu': 'tanh'}"
     if not isinstance(replacements, Mapping):
-        raise TypeError(refused("`replacements`", wanted, replacements))
-    for each in (*replacements, *replacements.values()):
-        if not isinstance(each, str) and not callable(each):
-            raise TypeError(refused("`replacements`", wanted, each))
+        raise TypeError(refused("`replacements`", expected, replacements))
+    for entry in (*replacements, *replacements.values()):
+        if not isinstance(entry, str) and not callable(entry):
+            raise TypeError(refused("`replacements`", expected, entry))
     return replacements
 
 
@@ -205,9 +205,9 @@ class _Replacements:
     """The replacements of the layers of one model, and of their activations.
 
     Args:
-        order: Number of derivatives.
+        order: The highest order of the derivatives that the model must have.
         sharpness: Sharpness of the smooth activations.
-        replacements: Replacements of the caller, for activations and classes of layers.
+        replacements: The user's replacements of activations and of classes of layers.
     """
 
     def __init__(self, order: int, sharpness: float, replacements: Mapping) -> None:
@@ -216,7 +216,7 @@ class _Replacements:
         self.by_id: dict[int, Any] = {}
         # The symbolic arguments of the calls in graphs, by the id of the layer that is called.
         self.arguments: dict[int, tuple[tuple, dict]] = {}
-        # Layers whose configs do not have the smooth activation.
+        # Layers whose configs do not contain their activations.
         self.not_in_configs: list[str] = []
         self.for_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
         others = {k: v for k, v in replacements.items() if k not in self.for_layers}
@@ -225,7 +225,7 @@ class _Replacements:
         }
 
     def of_layer(self, layer: keras.Operation) -> Any:
-        """Returns the replacement of a layer, always the same one for the same layer."""
+        """Returns the replacement of a layer, which is created once and then reused."""
         if id(layer) not in self.by_id:
             self.by_id[id(layer)] = self._new_replacement(layer)
         return self.by_id[id(layer)]
@@ -245,9 +245,9 @@ class _Replacements:
 
     def warn_rough(self, smooth: keras.Model) -> None:
         """Warns if layers or operations of the smooth model are less smooth than the order."""
-        # The layers are looked up only if the model is not smooth enough.
-        whole = registry.smoothness(smooth)
-        if whole is not None and whole >= self.order:
+        # Layers are examined only if the model is not smooth enough.
+        k = registry.smoothness(smooth)
+        if k is not None and k >= self.order:
             return
         if rough := list(self._rough_layers(smooth)):
             warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
@@ -266,7 +266,7 @@ class _Replacements:
 
     def _rough_layers(self, smooth: keras.Model) -> Iterator[str]:
         """Yields the new layers and operations that are less smooth than the order."""
-        # Layers inside of a model with a `call` of its own are not in `by_id`.
+        # Layers in a nested model with its own `call` are not in `by_id`.
         new_layers = set(map(id, self.by_id.values()))
         for path, layer in graph.unique(smooth):
             if id(layer) not in new_layers:
@@ -333,10 +333,10 @@ class _Replacements:
         return self.of_function(value) if isinstance(value, Hashable) else value
 
     def of_function(self, function: Any) -> Callable:
-        """Returns the function itself if it is smooth enough, else its replacement.
+        """Returns the replacement of a function; if it is smooth enough, its exact form or itself.
 
         Raises:
-            ValueError: If it is not smooth enough and has no replacement.
+            ValueError: If it is a known activation, not smooth enough and without replacement.
         """
         smoothness = registry.smoothness(function)
         if smoothness is not None and smoothness >= self.order:
@@ -352,11 +352,11 @@ class _Replacements:
         return smooth or function
 
     def _replacement(self, function: Any) -> Callable | None:
-        """Returns the replacement of a function that is not smooth enough or unknown."""
+        """Returns the replacement of a function that is not smooth enough, or of unknown class."""
         return self._given(function) or smooth_forms.of_function(function, self.sharpness)
 
     def _given(self, function: Any) -> Callable | None:
-        """Returns the caller's replacement of a function, or of the activation that it is."""
+        """Returns the user's replacement of a function, or of the activation it is an alias of."""
         return self.for_functions.get(
             function, self.for_functions.get(registry.activation_of(function))
         )

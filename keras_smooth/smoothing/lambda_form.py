@@ -9,7 +9,7 @@ from keras_smooth import layers
 
 @keras.saving.register_keras_serializable(package="keras_smooth")
 class LambdaForm(layers.Activation):
-    """An activation that accepts a mask and does not pass it on, as a Lambda does.
+    """An activation layer that, like a Lambda, accepts a mask but does not return one.
 
     Args:
         activation: A function.

@@ -1,6 +1,6 @@
 """The smooth replacements of piecewise activations and of poolings.
 
-The pieces of piecewise linear functions are measured. A table has the replacements of the others.
+Functions with curved pieces are in a table. For others, ramps are computed from their values.
 """
 
 from collections.abc import Callable
@@ -37,12 +37,12 @@ def _softmax_on_axis(sharpness: float, axis: int = -1) -> Callable:
 
 
 def _with_curvature(sharpness: float, beta: float = 1.0) -> Callable:
-    """Returns the smooth ramp with the curvature of a parabola between two lines."""
+    """Returns the softplus whose second derivative at 0 is that of the parabola of SmeLU."""
     return partial(sharp_softplus, sharpness=2.0 / beta)
 
 
-# Each form is `form(sharpness, **parameters)`. Some return a smooth function of a similar shape,
-# which has no sharpness.
+# Each form is `form(sharpness, **parameters)`. Some return a smooth function with similar values
+# and ignore the sharpness.
 CURVED_FORMS: dict[Callable, Callable[..., Callable]] = {
     activations.celu: _smooth_celu,
     activations.smelu: _with_curvature,
@@ -62,7 +62,7 @@ def of_function(function: Callable, sharpness: float) -> Callable | None:
 
     Args:
         function: An activation, which may have parameters, or any function of a tensor.
-        sharpness: How sharp the bends are.
+        sharpness: Sharpness of the smooth ramps; larger values are closer to the function.
     """
     if form := CURVED_FORMS.get(registry.activation_of(function)):
         return form(sharpness, **registry.unbound(function)[1])
@@ -77,6 +77,6 @@ def _max_pool(sharpness: float, x: Any, **arguments: Any) -> Any:
     return layers.SMOOTH_FORMS[kind](sharpness=sharpness, dtype=x.dtype, **arguments)(x)
 
 
-# By the name of the function in keras.ops. Each form is `form(sharpness, tensor, name, **settings)`
+# By the name of the function in keras.ops. Each form is `form(sharpness, x, name=..., **settings)`
 # and calls a layer.
 POOLING_FORMS: dict[str, Callable] = {"max_pool": _max_pool}

@@ -1,7 +1,7 @@
-"""Smooth forms of operations of several numbers. Each of them is one operation as well.
+"""Smooth forms of maxima and minima. Each of them is one operation, as the original is.
 
-So the graph keeps its shape. Keras orders the layers of a model by the graph, and files and
-`get_weights` have this order.
+So the graph has the same structure. Keras orders the layers of a model by its graph, and the order
+of weights in files and in `get_weights` follows from this.
 """
 
 import math
@@ -25,7 +25,7 @@ def _minimum(sharpness: float, x1: Any, x2: Any) -> Any:
 
 
 def _extreme(sign: float, combined: Callable) -> Callable:
-    """Returns the smooth form of the largest number, or of the smallest if the sign is -1."""
+    """Returns the smooth form of the maximum over axes, or of the minimum if `sign` is -1."""
 
     def form(
         sharpness: float,
@@ -67,7 +67,7 @@ class SmoothOperation(keras.Operation):
 
     Args:
         operation: Name of the function, one of `FORMS`.
-        sharpness: How sharp its bends are.
+        sharpness: Sharpness of the softplus or of the log-sum-exp.
         settings: Its arguments other than tensors, such as `axis`.
         name: Name of the operation in the graph.
     """
@@ -87,6 +87,6 @@ class SmoothOperation(keras.Operation):
         return {name: getattr(self, name) for name in names}
 
 
-# The largest number is subtracted and added again, so that exp cannot overflow. From the operations
-# alone, this would count as a kink.
+# The maximum is subtracted and added again, so that exp cannot overflow. If smoothness were read
+# from the operations, this would be a kink.
 registry.change(SmoothOperation, smoothness=math.inf)

@@ -27,9 +27,9 @@ def smooth_ramps(
 
     Args:
         x: Tensor of floats.
-        knots: Where the ramps begin.
-        weights: Their slopes.
-        slope: Slope at minus infinity.
+        knots: The points at which the ramps begin.
+        weights: The slopes of the ramps.
+        slope: The slope at minus infinity.
         offset: Number that is added.
         sharpness: Sharpness of the softplus; larger values are closer to the straight pieces.
 
@@ -55,10 +55,10 @@ def smooth_elu(
 
     Args:
         x: Tensor of floats.
-        alpha: Minus the limit at minus infinity, before scaling.
+        alpha: Before scaling, the limit at minus infinity is -alpha.
         scale: Factor of the result.
         width: Length over which the exponential decays.
-        sharpness: Sharpness of the ramps x+ and -x-.
+        sharpness: Sharpness of the smooth forms of x+ = max(x, 0) and -x- = max(-x, 0).
 
     Returns:
         Tensor of the shape and dtype of `x`.

@@ -1,4 +1,4 @@
-"""The pieces of a piecewise linear function of single numbers, measured from its values."""
+"""The pieces of an elementwise piecewise linear function, computed from its values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 # The shift keeps these points away from the breakpoints of known activations.
 _GRID = np.linspace(-12.0, 12.0, 385) + 0.0137
-# Points between and far outside of the grid, where there may be other pieces.
+# Points between those of the grid and far outside of it, where there may be other pieces.
 _ELSEWHERE = np.array([-1e4, -321.0, -33.3, *(_GRID[3:-3] + 0.021), 33.3, 321.0, 1e4])
 _WIDTH = 5
 _MAX_KNOTS = 8
@@ -23,8 +23,8 @@ def measured_pieces(function: Callable) -> dict[str, Any] | None:
         function: A function of a tensor.
 
     Returns:
-        The knots, weights, slope and offset. There are no knots if it is a straight line. None
-        if the function jumps, is curved, mixes numbers, or does not accept float64.
+        A dict with knots, weights, slope and offset, without knots for a straight line. None if
+        the function jumps, is curved, has too many pieces, mixes numbers or refuses float64.
     """
     values = _values(function, _GRID)
     if values is None:
@@ -48,26 +48,26 @@ def _values(function: Callable, x: np.ndarray) -> np.ndarray | None:
     """Returns the values at points, or None if the value at a point depends on other points."""
     try:
         values, other = (
-            np.asarray(function(tf.constant(each.reshape(shape))))
-            for each, shape in ((x, (-1, _WIDTH)), (x[::-1], (_WIDTH, -1)))
+            np.asarray(function(tf.constant(points.reshape(shape))))
+            for points, shape in ((x, (-1, _WIDTH)), (x[::-1], (_WIDTH, -1)))
         )
     # The function can raise any error, for example if it needs other arguments.
     except Exception:
         return None
-    alone = values.size == x.size and np.array_equal(values.ravel(), other.ravel()[::-1])
-    return values.ravel() if alone and values.dtype == x.dtype else None
+    same = values.size == x.size and np.array_equal(values.ravel(), other.ravel()[::-1])
+    return values.ravel() if same and values.dtype == x.dtype else None
 
 
 def _lines(slopes: np.ndarray, values: np.ndarray) -> np.ndarray | None:
     """Returns slopes and offsets of the pieces, or None if they are curved or too many."""
-    allowed = _TOLERANCE * (1.0 + np.abs(slopes).max())
-    same = np.abs(np.diff(slopes)) <= allowed
-    # A piece is a run of intervals with one slope. A knot lies in the interval between two pieces.
+    tolerance = _TOLERANCE * (1.0 + np.abs(slopes).max())
+    same = np.abs(np.diff(slopes)) <= tolerance
+    # A piece is a run of intervals with one slope. Each knot is in the interval between two pieces.
     starts = np.flatnonzero(same & ~np.append(False, same[:-1]))
     if not 0 < len(starts) <= _MAX_KNOTS + 1:
         return None
-    chosen = slopes[starts]
-    return np.stack([chosen, values[starts] - chosen * _GRID[starts]], axis=1)
+    piece_slopes = slopes[starts]
+    return np.stack([piece_slopes, values[starts] - piece_slopes * _GRID[starts]], axis=1)
 
 
 def _has_same_values(function: Callable, pieces: dict[str, Any]) -> bool:

@@ -1,12 +1,12 @@
 """The rows of the table of operations, by family.
 
-functions.py        functions of single numbers, real and complex
-arithmetic.py       functions of two numbers that broadcast
-identities.py       operations that return their inputs, some of them with another gradient
+functions.py        elementwise functions of one tensor
+arithmetic.py       elementwise functions of two tensors
+identities.py       operations that return their inputs, also with a declared or stopped gradient
 products.py         matrix products, convolutions and other bilinear operations; Fourier transforms
 reductions.py       sums, means, products and extremes over axes
-shapes.py           operations that only move entries
-gathers.py          indices and segments
+shapes.py           reshapes, slices, paddings and other rearrangements of entries
+gathers.py          gathers, scatters and segments
 selection.py        piecewise operations: maxima, clipping, selection
 images.py           pooling and resizing
 linear_algebra.py   inverses, factors, determinants

@@ -1,4 +1,4 @@
-"""Functions of two numbers that broadcast: sums, products, quotients, powers, angles."""
+"""Elementwise functions of two tensors: sums, products, quotients, powers, angles."""
 
 import functools
 import math
@@ -20,7 +20,7 @@ from keras_smooth.operations.table.functions import FUNCTIONS, distance_from_pol
 
 
 def binary_rule(function: Callable) -> Callable:
-    """Returns the rule of a function of two numbers, from a function of two jets of one rank."""
+    """Returns the rule of an operation, from its function of two jets of the same rank."""
     return lambda operation, x, y: function(*same_rank(x, y))
 
 
@@ -29,8 +29,8 @@ def _quotient(x: Jet, y: Jet) -> Jet:
     z, s = [x.primal / y.primal], y.entries
     for k in range(1, y.order + 1):
         known = total([times(s[k], z[0]), inner_leibniz(y, s, z, k)])
-        rest = total([broadcast_like(x.series[k - 1], z[0]), minus(known)])
-        z.append(None if rest is None else rest / y.primal)
+        terms = total([broadcast_like(x.series[k - 1], z[0]), minus(known)])
+        z.append(None if terms is None else terms / y.primal)
     return y.like(z[0], z[1:])
 
 
@@ -53,7 +53,7 @@ def _power(operation: tf.Operation, x: Any, y: Any) -> Jet:
 
 
 def _atan2(operation: tf.Operation, y: Any, x: Any) -> Jet:
-    """The rule of the angle, up to a constant: atan(y / x), or -atan(x / y) if |y| > |x|."""
+    """The rule of the angle: the series of atan(y / x), or of -atan(x / y) if |y| > |x|."""
     y, x = same_rank(y, x)
     flat = tf.abs(x.primal) >= tf.abs(y.primal)
     ones = tf.ones_like(x.primal + y.primal)
@@ -67,8 +67,8 @@ def _product_or_zero(function: Callable) -> Callable:
     """Returns the rule of x f(y), which is 0 if x is 0 and f(y) is not finite."""
 
     def apply(x: Jet, y: Jet) -> Jet:
-        is_inexact = tf.math.is_finite(function(Jet(y.primal, [])).primal)
-        safe = jet.where((x.primal == 0) & ~is_inexact, tf.ones_like(y.primal), y)
+        is_finite = tf.math.is_finite(function(Jet(y.primal, [])).primal)
+        safe = jet.where((x.primal == 0) & ~is_finite, tf.ones_like(y.primal), y)
         return x * function(safe)
 
     return binary_rule(apply)
@@ -76,9 +76,9 @@ def _product_or_zero(function: Callable) -> Callable:
 
 def _quotient_or_zero(x: Jet, y: Jet) -> Jet:
     """Returns x / y, and 0 where y is 0."""
-    zero = y.primal == 0
-    ratio = _quotient(x, jet.where(zero, tf.ones_like(y.primal), y))
-    return jet.where(zero, tf.zeros_like(ratio.primal), ratio)
+    is_zero = y.primal == 0
+    ratio = _quotient(x, jet.where(is_zero, tf.ones_like(y.primal), y))
+    return jet.where(is_zero, tf.zeros_like(ratio.primal), ratio)
 
 
 def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
@@ -92,19 +92,19 @@ def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
 
 def _product_no_nan(x: Jet, y: Jet) -> Jet:
     product = x.primal * y.primal
-    no_number = (y.primal == 0) & ~tf.math.is_finite(product)
-    return jet.where(no_number, tf.zeros_like(product), x * y)
+    is_nan = (y.primal == 0) & ~tf.math.is_finite(product)
+    return jet.where(is_nan, tf.zeros_like(product), x * y)
 
 
 def quotient_domain(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
-    """The domain of quotients: the divisor is not 0."""
+    """Returns a tensor that is positive in the domain of quotients: y is not 0."""
     return [tf.abs(y)]
 
 
 def _power_domain(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
-    """The domain of x^y: all x for an integer y, without 0 if y < 0; otherwise x > 0.
+    """Returns a tensor that is positive in the domain of x^y.
 
-    A complex x only has to differ from 0.
+    For an integer y the domain is all x, without 0 if y < 0; else x > 0, or x != 0 if complex.
     """
     if tf.get_static_value(operation.inputs[1]) is None:
         return [x]
@@ -115,28 +115,28 @@ def _power_domain(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
 
 
 def _class_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | None:
-    """Returns the class of x^y at x = 0: floor(y) for a positive y that is no integer.
+    """Returns the class of x^y at x = 0: floor(y) for a positive y that is not an integer.
 
-    For a negative y the function is not finite there, so that 0 is not an edge.
+    For a negative y the function is not finite at 0, so that 0 does not count as an edge.
     """
     base, exponents = map(tf.get_static_value, operation.inputs)
     if exponents is None:
         return math.inf if base is not None and np.all(base > 0) else None
     exponents = _real_exponents(exponents)
-    broken = exponents[(exponents > 0) & (exponents != np.round(exponents))]
-    return min(map(math.floor, broken), default=math.inf)
+    fractional = exponents[(exponents > 0) & (exponents != np.round(exponents))]
+    return min(map(math.floor, fractional), default=math.inf)
 
 
 def _real_exponents(exponents: np.ndarray) -> np.ndarray:
-    """Returns the real ones among exponents."""
+    """Returns the exponents whose imaginary part is 0, as real numbers."""
     return np.real(exponents[np.imag(exponents) == 0])
 
 
 def _power_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Returns the order up to which tapes are right at x = 0: y itself for an integer y.
+    """Returns the order up to which tapes are right at x = 0: y for an integer y >= 0.
 
-    The derivative of this order is a power 0, whose gradient there is 0 times infinity. If x is
-    complex, the power 0 itself is NaN there.
+    The derivative of this order has the factor x^0, whose gradient at 0 is 0 times infinity. If x
+    is complex, x^0 itself is NaN at 0, so that the order is one less.
     """
     exponents = tf.get_static_value(operation.inputs[1])
     if exponents is None:
@@ -148,17 +148,17 @@ def _power_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
 
 
 def _class_if_both_move(smoothness: float) -> Callable:
-    """Returns the class at an edge where the function is finite only if x is 0 too, as x log(x)."""
+    """Returns the column of an edge where f is finite only if x is 0, as x log(y) at y = 0."""
     return lambda operation, moving: smoothness if all(moving) else math.inf
 
 
 def _angle_breakpoints(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
-    """The breakpoints of the angle, which jumps where y is 0 and x is not positive."""
+    """Returns a tensor that is 0 where the angle jumps: where y is 0 and x is not positive."""
     return [tf.where(x > 0, tf.ones_like(y), y)]
 
 
 def _factor_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """TensorFlow's gradient with respect to x is 0 where x is 0, which is wrong."""
+    """Returns 0 if x moves: TensorFlow's gradient with respect to x is wrong, 0, where x is 0."""
     return 0 if moving[0] else math.inf
 
 
@@ -190,7 +190,7 @@ add_column("Xdivy", at_edge=_class_if_both_move(-1))
 add_column("Xlog1py Xlogy", at_edge=_class_if_both_move(0))
 add_column("Xdivy Xlog1py Xlogy", tapes_right_to=_factor_right_to)
 add_column("Pow Xdivy Xlog1py Xlogy", wrong_at=first_input)
-# Gradients that a model computes itself, for example those of a potential.
+# These are in a model that computes gradients itself, for example those of a potential.
 add("SigmoidGrad", binary_rule(lambda y, dy: dy * (y - y * y)))
 add("SoftplusGrad", binary_rule(lambda dy, x: dy * jet.elementwise(jet.sigmoid, x)))
 add("TanhGrad", binary_rule(lambda y, dy: dy - dy * y * y))

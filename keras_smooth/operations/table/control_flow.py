@@ -43,11 +43,11 @@ class JetList(Jet):
 def _run_call(
     operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
 ) -> list:
-    """Runs a called function, by its operations or by the rule of a user."""
+    """Runs a called function, by its operations or by a registered rule."""
     (name,) = body_names(operation)
 
     def computed() -> list:
-        # Some kernels exist in XLA only, such as the gradient of a grouped convolution.
+        # Some kernels exist only in XLA, such as that of the gradient of a grouped convolution.
         attributes = operation.node_def.attr
         if tf.executing_eagerly() and attributes["_XlaMustCompile"].b:
             return _run_compiled(bodies(name), inputs, evaluate)
@@ -57,21 +57,21 @@ def _run_call(
 
 
 def _run_compiled(body: Any, inputs: list, evaluate: Callable) -> list:
-    """Evaluates a body within a function that XLA compiles, which has flat lists of tensors."""
+    """Evaluates a body in a function compiled by XLA, whose inputs and outputs are tensors."""
     leader = _first_jet(inputs)
-    given = [_full_jet(x, _is_jet(x), leader) for x in inputs]
-    tensors_given = [x for x in given if not isinstance(x, tf.Variable)]
+    args = [_full_jet(x, _is_jet(x), leader) for x in inputs]
+    arguments = [x for x in args if not isinstance(x, tf.Variable)]
     templates: list = []
 
     def function(*flat: tf.Tensor) -> list:
-        values = iter(_unflattened(tensors_given, flat))
+        values = iter(_unflattened(arguments, flat))
         results = evaluate(
-            body, [x if isinstance(x, tf.Variable) else next(values) for x in given]
+            body, [x if isinstance(x, tf.Variable) else next(values) for x in args]
         )
         templates[:] = [_full_jet(y, _is_jet(y), leader) for y in results]
         return [tensor for value in templates for tensor in _tensors(value)]
 
-    flat = [tensor for value in tensors_given for tensor in _tensors(value)]
+    flat = [tensor for value in arguments for tensor in _tensors(value)]
     return _unflattened(
         templates, tf.function(function, autograph=False, jit_compile=True)(*flat)
     )
@@ -83,7 +83,7 @@ add("PartitionedCall StatefulPartitionedCall", control_flow=_run_call)
 def _run_branch(
     operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
 ) -> list:
-    """Runs one of several branches: the first of two if a condition holds, or that of an index."""
+    """Runs one of several branches, chosen by a condition or by an index."""
     choice, *values = inputs
     branches = list(map(bodies, body_names(operation)))
     if operation.type.endswith("If"):
@@ -93,7 +93,7 @@ def _run_branch(
         index = tf.where((choice < 0) | (choice > last), last, choice)
     if tf.executing_eagerly():
         return evaluate(branches[int(index)], values)
-    # In a graph all branches have to return alike: an output that moves in one of them is a jet.
+    # In a graph all branches have to return the same structure: jets if one branch returns jets.
     moves = list(map(_is_jet, values))
     moving = list(map(any, zip(*(dependent_outputs(branch, moves) for branch in branches))))
     leader = _first_jet(values)
@@ -122,21 +122,21 @@ def _run_loop(
         while bool(evaluate(condition, list(map(primal, inputs)))[0]):
             inputs = evaluate(body, inputs)
         return inputs
-    kept = unchanged_variables(body)
+    unchanged = unchanged_variables(body)
     inputs = _steady_variables(body, inputs)
     leader = _first_jet(inputs)
-    changing = [x for x, stays in zip(inputs, kept) if not stays]
+    changing = [x for x, stays in zip(inputs, unchanged) if not stays]
 
     def variables(flat: Any) -> list:
         values = iter(_unflattened(changing, flat))
-        return [x if stays else next(values) for x, stays in zip(inputs, kept)]
+        return [x if stays else next(values) for x, stays in zip(inputs, unchanged)]
 
     def continues(*flat: tf.Tensor) -> tf.Tensor:
         (result,) = evaluate(condition, list(map(primal, variables(flat))))
         return tf.reshape(result, [])
 
     def step(*flat: tf.Tensor) -> list:
-        results = zip(evaluate(body, variables(flat)), inputs, kept)
+        results = zip(evaluate(body, variables(flat)), inputs, unchanged)
         filled = [
             _full_jet(value, _is_jet(like), leader)
             for value, like, stays in results
@@ -152,7 +152,7 @@ def _run_loop(
 def _max_steps(inputs: list) -> int | None:
     """Returns the largest number of steps of a loop, its second variable, or None if unknown.
 
-    XLA needs it for the gradient of a loop.
+    XLA needs this number for the gradient of a loop.
     """
     if len(inputs) < 2 or not tf.is_tensor(inputs[1]) or inputs[1].shape.rank != 0:
         return None
@@ -166,7 +166,7 @@ add("StatelessWhile While", control_flow=_run_loop)
 
 
 def _steady_variables(body: Any, inputs: list) -> list:
-    """Returns the variables of a loop. Those that depend on x after any step are jets."""
+    """Returns the variables of a loop, as jets if they depend on x after any number of steps."""
     before, moving = None, list(map(_is_jet, inputs))
     while moving != before:
         before = moving
@@ -180,17 +180,17 @@ def _is_jet(value: Any) -> bool:
 
 
 def _first_jet(values: Sequence) -> Any:
-    """Returns the first jet or list of jets among values, or None. All have the same curves."""
+    """Returns the first jet among values, or None. All jets are along the same curves."""
     return next(filter(_is_jet, values), None)
 
 
 def _element(leader: Jet) -> Jet:
-    """Returns a jet of a tensor along the same curves."""
+    """Returns a jet of a tensor along the curves of a jet, which may be that of a list."""
     return (leader.element if isinstance(leader, JetList) else leader).unframed()
 
 
 def _full_jet(value: Any, moves: bool, leader: Any) -> Any:
-    """Returns a value as a jet in which every entry is a tensor of full shape, if it moves."""
+    """Returns a value that moves as a jet whose entries are tensors of full shape, none None."""
     if not moves:
         return value
     if not _is_jet(value):
@@ -204,7 +204,7 @@ def _full_jet(value: Any, moves: bool, leader: Any) -> Any:
 
 
 def _constant_jet(value: Any, like: Jet) -> Any:
-    """Returns the jet of a value that does not move, a tensor or a list."""
+    """Returns the jet of a tensor or list that does not move, along the curves of `like`."""
     if value.dtype != tf.variant:
         return like.like(value, [None] * like.order)
     shape, length = _shape_and_length(value)
@@ -216,9 +216,9 @@ def _constant_jet(value: Any, like: Jet) -> Any:
 def _shape_and_length(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the shape of the elements of a list, and their number.
 
-    XLA knows neither for a list without elements, but the inputs of the operation that reserved
-    the list are both. If the reserved length is 0, the list will grow. XLA compiles such a list
-    without an error and ignores what is added; asked for its shape, XLA refuses, as it should.
+    XLA knows neither for a list without elements, but they are the inputs of the operation that
+    reserved the list. If the reserved length is 0, the list will grow, and XLA would compile it
+    but ignore added elements. For such a list, asking for the shape is an error in XLA, as needed.
     """
     if not tf.executing_eagerly() and value.op.type == "TensorListReserve":
         shape, length = value.op.inputs
@@ -245,7 +245,7 @@ def _tensors(value: Any) -> list[tf.Tensor]:
 
 
 def _unflattened(templates: list, tensors: Any) -> list:
-    """Returns values of the kinds of templates, from their tensors in one flat sequence."""
+    """Returns tensors and jets like the templates, from a flat sequence of their tensors."""
     remaining, values = iter(tensors), []
     for template in templates:
         first, *series = itertools.islice(remaining, len(_tensors(template)))
@@ -256,22 +256,22 @@ def _unflattened(templates: list, tensors: Any) -> list:
 def _list_rule(
     has_shape: bool = False, before: Callable | None = None, after: Callable | None = None
 ) -> Callable:
-    """Returns the rule of an operation on a list, which is applied to the list of each entry.
+    """Returns the rule of an operation on a list of tensors: it is applied to each entry.
 
     Args:
         has_shape: Whether the last input is the shape of the elements, to which an axis of
             directions is added in front.
-        before: Converts an entry to the first input.
-        after: `after(value, lead, shape)` converts a tensor that is returned to an entry.
+        before: `before(entry)` converts an entry to the first input.
+        after: `after(value, lead, shape)` converts an output, if a tensor, to an entry.
             `lead` is the number of directions, and `shape` the shape of the primal.
     """
 
     def rule(operation: tf.Operation, *inputs: Any) -> list:
         leader = _first_jet(inputs)
-        given = [_full_jet(x, is_differentiable(x.dtype), leader) for x in inputs]
-        results = [as_list(run_primals(operation, given))]
+        jets = [_full_jet(x, is_differentiable(x.dtype), leader) for x in inputs]
+        results = [as_list(run_primals(operation, jets))]
         for k in range(1, leader.order + 1):
-            entries = [x.series[k - 1] if _is_jet(x) else x for x in given]
+            entries = [x.series[k - 1] if _is_jet(x) else x for x in jets]
             entries[0] = before(entries[0]) if before else entries[0]
             if has_shape:
                 entries[-1] = _shape_in_front(entries[-1], leader.lead(k))
@@ -310,7 +310,7 @@ def _swapped(value: tf.Tensor) -> tf.Tensor:
 
 
 def _sum_or_list(operation: tf.Operation, *xs: Any) -> Any:
-    """The rule of AddN, with which the gradient of a loop adds lists as well."""
+    """The rule of AddN, which adds lists of tensors in the gradient of a loop."""
     rule = _list_rule() if xs[0].dtype == tf.variant else sum_of_all
     return rule(operation, *xs)
 
@@ -326,6 +326,6 @@ add(
     exact=True,
 )
 
-# Functions in Python. TensorFlow has a gradient of the last kind only.
+# Functions in Python. TensorFlow has a gradient only of EagerPyFunc.
 add("PyFunc PyFuncStateless", smoothness=None, tapes_right_to=0)
 add("EagerPyFunc", smoothness=None, tapes_right_to=1)

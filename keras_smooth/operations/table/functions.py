@@ -1,4 +1,4 @@
-"""Functions of single numbers, real and complex, with the edges of their domains."""
+"""Elementwise functions of one tensor, real or complex, with their domains."""
 
 import functools
 import math
@@ -17,7 +17,7 @@ from keras_smooth.operations.rows import add, add_column
 
 
 def unary_rule(function: Callable[[Jet], Jet]) -> Callable:
-    """Returns the rule of a function of single numbers, from a function of jets."""
+    """Returns the rule of an elementwise operation, from its function of jets."""
     return lambda operation, x: jet.elementwise(function, x)
 
 
@@ -37,7 +37,7 @@ def _alternating(first: Callable, second: Callable) -> Callable[[Jet], Jet]:
 
 
 def _primitive(function: Callable, slope: Callable[[Jet], Jet]) -> Callable[[Jet], Jet]:
-    """Returns a function of jets, from its values and from its derivative as a function of jets."""
+    """Returns a function of jets, from a function of tensors and its derivative for jets."""
     return lambda x: jet.primitive(x, function(x.primal), slope)
 
 
@@ -46,7 +46,7 @@ def _reciprocal_root(x: Jet) -> Jet:
 
 
 def _solution_of(function: Callable, slope: Callable[[Jet, Jet], Jet]) -> Callable:
-    """Returns the function of jets that solves y' = slope(x, y) x'."""
+    """Returns the function of jets that solves y' = slope(x, y) x', from y of tensors."""
 
     def apply(x: Jet) -> Jet:
         def entry(y: list, k: int) -> Any:
@@ -121,12 +121,12 @@ FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
 
 
 def itself(operation: tf.Operation, x: tf.Tensor) -> list:
-    """Returns the input, for a domain of positive numbers or a breakpoint at 0."""
+    """Returns the input as a list, for the domain x > 0 or the breakpoint 0."""
     return [x]
 
 
 def distance_from_poles(operation: tf.Operation, x: tf.Tensor) -> list:
-    """Returns the distance from the poles of the gamma function: 0 and the negative integers."""
+    """Returns the distance from the poles of the gamma function, which are 0, -1, -2, ..."""
     return [tf.where(x < 0.5, tf.abs(integer_distance(x)), x)]
 
 
@@ -141,7 +141,7 @@ add_column("Inv Reciprocal", domain=lambda operation, x: [tf.abs(x)])
 add_column("Log1p", domain=lambda operation, x: [x + 1.0])
 add_column("Ndtri", domain=lambda operation, x: [x, 1.0 - x])
 add_column("Tan", domain=lambda operation, x: [tf.abs(tf.cos(x))])
-# These functions are finite at the edge of their domain, and their slopes are infinite there.
+# At the edge of their domain, these functions are finite and their derivatives infinite.
 add_column("Acos Acosh Asin Sqrt", at_edge=0)
 # At 0 TensorFlow's higher derivatives are wrong or NaN.
 add_column("BesselI1", tapes_right_to=0)
@@ -180,7 +180,7 @@ def _angle(operation: tf.Operation, x: Jet) -> Jet:
 
 
 def _angle_breakpoints(operation: tf.Operation, x: tf.Tensor) -> list:
-    """The breakpoints of the angle, which jumps at the negative real numbers."""
+    """Returns a signed distance from the negative real numbers, where the angle jumps."""
     real, imaginary = tf.math.real(x), tf.math.imag(x)
     return [tf.where(real > 0, tf.ones_like(real), imaginary)]
 

@@ -50,10 +50,10 @@ def _scatter(operation: tf.Operation, indices: Any, v: tf.Tensor, shape: Any) ->
 add_linear("ScatterNd", _scatter, slice(1, 2))
 
 
-def _put_or_added(
+def _updated(
     operation: tf.Operation, old: tf.Tensor, indices: Any, new: tf.Tensor
 ) -> tf.Tensor:
-    """Applies an operation that puts or adds values at indices of a tensor."""
+    """Applies an operation that assigns or adds values at indices of a tensor."""
     return directions_last(
         lambda *values: run(operation, [values[0], indices, values[1]]), old, new
     )
@@ -61,13 +61,13 @@ def _put_or_added(
 
 add_linear(
     "TensorScatterAdd TensorScatterSub TensorScatterUpdate",
-    _put_or_added,
+    _updated,
     slice(0, None, 2),
 )
 
 
 def _extreme_of_segments(operation: tf.Operation, x: Jet, ids: Any, *number: Any) -> Jet:
-    """The rule of the largest or smallest number of each segment; if several, their mean."""
+    """The rule of the maximum or minimum of each segment: the mean over all extreme entries."""
     x = full_jet(x)
     largest = run(operation, [x.primal, ids, *number])
     size = number[0] if number else tf.shape(largest)[0]
@@ -103,7 +103,7 @@ add(
 )
 
 
-# TensorFlow's second derivative of any product is wrong where a factor is 0.
+# TensorFlow's second derivative of a product is wrong where a factor, hence the product, is 0.
 add_column(
     "SegmentProd UnsortedSegmentProd",
     tapes_right_to=1,

@@ -14,7 +14,7 @@ from keras_smooth.operations.rows import add, is_differentiable, is_inexact
 
 
 def _inputs_themselves(operation: tf.Operation, *xs: Any) -> list:
-    """The rule of an operation that returns its inputs, whatever gradient it declares."""
+    """The rule of an operation that returns its inputs. A gradient that it declares is ignored."""
     return list(xs[: len(operation.outputs)])
 
 
@@ -35,7 +35,7 @@ def _cast_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
 
 
 def _cast_breakpoints(operation: tf.Operation, x: tf.Tensor) -> list:
-    """A cast to integers rounds towards 0, and a cast to booleans compares with 0."""
+    """Returns the breakpoints: casts to integers round towards 0, casts to booleans test x != 0."""
     dtype = operation.get_attr("DstT")
     if is_differentiable(dtype) or not x.dtype.is_floating:
         return []
@@ -43,40 +43,39 @@ def _cast_breakpoints(operation: tf.Operation, x: tf.Tensor) -> list:
 
 
 def _bits_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """The bits of a number are integers, but what is computed from them may be smooth again."""
+    """Returns 0 for floats: their bits have no gradient, but floats may be computed from them."""
     return 0 if is_inexact(operation.inputs[0].dtype) else math.inf
 
 
 def _declared_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """Returns the order up to which a declared gradient is assumed to be the true one.
 
-    The gradient that the author of a function declares, as by `tf.custom_gradient`, is assumed
-    to be right at order 1. TensorFlow itself declares one for x sigmoid(x), to save memory; it is
-    right at all orders.
+    A gradient that the author of a function declares, for example by `tf.custom_gradient`, is
+    assumed to be right at order 1. The one that TensorFlow declares for x sigmoid(x), to save
+    memory, is right at all orders.
     """
     if "_gradient_op_type" not in operation.node_def.attr:
         return math.inf
-    maker = operation.inputs[0].op
-    kinds = {each.op.type for each in maker.inputs}
-    return math.inf if maker.type == "Mul" and "Sigmoid" in kinds else 1
+    producer = operation.inputs[0].op
+    kinds = {x.op.type for x in producer.inputs}
+    return math.inf if producer.type == "Mul" and "Sigmoid" in kinds else 1
 
 
 def _stopped_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """Returns the order up to which derivatives are assumed right although a gradient is stopped.
 
     A variance stops the gradient of its mean and is right at order 1. `tf.reduce_logsumexp` stops
-    that of the largest number, which it subtracts and adds again: it is right at all orders.
+    that of the maximum, which it subtracts and adds again: it is right at all orders.
     """
     uses = operation.outputs[0].consumers()
-    within = [each for use in uses if use.type == "Sub" for each in _consumers(use)]
-    again = [
-        each for use in uses if use.type == "Reshape" for each in _consumers(use)
-    ] + uses
+    shifted = [x for use in uses if use.type == "Sub" for x in _consumers(use)]
+    unshifted = [x for use in uses if use.type == "Reshape" for x in _consumers(use)] + uses
     is_added = any(
-        use.type == "AddV2" and any(x.op.type == "Log" for x in use.inputs) for use in again
+        use.type == "AddV2" and any(x.op.type == "Log" for x in use.inputs)
+        for use in unshifted
     )
-    is_within = bool(within) and all(use.type == "Exp" for use in within)
-    return math.inf if is_within and is_added else 1
+    is_subtracted = bool(shifted) and all(use.type == "Exp" for use in shifted)
+    return math.inf if is_subtracted and is_added else 1
 
 
 def _consumers(operation: tf.Operation) -> list[tf.Operation]:
@@ -89,8 +88,8 @@ add(
     _inputs_themselves,
     exact=True,
 )
-# Where a model declares or stops a gradient, as at the mean of a variance, its derivatives are
-# right at order 1 if at all.
+# Where a model declares or stops a gradient, its derivatives are assumed to be right at order 1
+# only.
 add("PreventGradient", _inputs_themselves, exact=True, tapes_right_to=1)
 add("StopGradient", _inputs_themselves, exact=True, tapes_right_to=_stopped_right_to)
 add("IdentityN", _inputs_themselves, exact=True, tapes_right_to=_declared_right_to)

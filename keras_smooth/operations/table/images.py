@@ -13,7 +13,7 @@ from keras_smooth.operations.rows import add, add_column
 
 
 def _resampling_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Returns the class: linear in the images, with kinks in the positions that are read."""
+    """Returns the class: infinity in the images, 0 in the positions at which they are read."""
     return 0 if any(moving[1:]) else math.inf
 
 
@@ -24,26 +24,26 @@ add(
     folded_linear_rule,
     exact=True,
 )
-# TensorFlow's gradients of these have no gradient.
+# TensorFlow has the first derivatives of these, but no second ones; none at all of ResizeArea.
 add_column(_RESIZED, tapes_right_to=1)
 add_column("ResizeArea", tapes_right_to=0)
 add_column("ScaleAndTranslate", smoothness=_resampling_class)
 
 
 def _transform_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Returns the class: linear in the images, with jumps or kinks in the transform."""
-    nearest = b"NEAREST" in bytes(operation.node_def.attr["interpolation"].s)
-    return -1 if nearest and any(moving[1:]) else _resampling_class(operation, moving)
+    """Returns the class: infinity in the images, -1 or 0 in the transform."""
+    is_nearest = b"NEAREST" in bytes(operation.node_def.attr["interpolation"].s)
+    return -1 if is_nearest and any(moving[1:]) else _resampling_class(operation, moving)
 
 
 def _unfilled(operation: tf.Operation, images: tf.Tensor, *others: Any) -> tf.Tensor:
-    """Applies an operation to entries, with 0 in the place of the value outside of the image."""
+    """Applies an operation to an entry, with 0 instead of the fill value outside of the image."""
     filling = run(operation, [tf.zeros_like(images[0]), *others])
     moved = [run(operation, [image, *others]) - filling for image in tf.unstack(images)]
     return tf.stack(moved)
 
 
-# TensorFlow's gradients are those of the inverse transform, which differ between pixels.
+# TensorFlow's gradient applies the inverse transform, not the adjoint, which differs from it.
 add_linear(
     "ImageProjectiveTransformV2 ImageProjectiveTransformV3",
     _unfilled,
@@ -56,7 +56,7 @@ _SETTINGS = ("ksize", "strides", "padding", "data_format")
 
 
 def _max_pool_rule(select: Any) -> Any:
-    """Returns the rule of a maximum over windows, which selects entries where the maximum is."""
+    """Returns the rule of a maximum over windows; `select` gathers entries at the maxima."""
 
     def rule(operation: tf.Operation, x: Jet) -> Jet:
         y = run(operation, [x.primal])
@@ -85,7 +85,7 @@ def _gap_in_windows(operation: tf.Operation, x: tf.Tensor) -> list:
     if operation.get_attr("data_format").startswith(b"NC"):
         x = tf.transpose(x, [0, *range(2, x.shape.rank), 1])
         size, strides = ([s[0], *s[2:], s[1]] for s in (size, strides))
-    # Padding at the border is 0, which is now smaller than all numbers.
+    # The patches are padded with 0, which has to be smaller than all numbers.
     x = x - tf.reduce_min(x) + 1.0
     padding = operation.get_attr("padding").decode()
     patches = (

@@ -22,7 +22,7 @@ from keras_smooth.operations.rows import add, add_column
 
 
 def _unframed(x: Any) -> Any:
-    """Returns a jet whose entries have all samples and each direction."""
+    """Returns a jet whose entries are broadcast to all samples and all directions."""
     return full_jet(x).unframed() if isinstance(x, Jet) else x
 
 
@@ -41,12 +41,12 @@ def _inverse(operation: tf.Operation, x: Jet) -> Jet:
 
 
 def _inverse_entries(x: Jet, y: tf.Tensor, s: Sequence[Entry]) -> list[Entry]:
-    """Returns the entries of the inverse of a series s, whose primal is y.
+    """Returns the entries of the inverse of matrices.
 
     Args:
-        x: A jet with the directions of the series.
-        y: The inverse at the points.
-        s: The entries of the matrix.
+        x: A jet along the same curves.
+        y: The inverse of the primal `s[0]`.
+        s: The entries of the matrices.
     """
     inverse = [y]
     for k in range(1, x.order + 1):
@@ -71,15 +71,15 @@ def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
     for k in range(1, a.order + 1):
         ends = times(matrices[k], y[0], 1, tf.matmul)
         known = total([ends, inner_leibniz(a, matrices, y, k, tf.matmul)])
-        rest = total([b.series[k - 1], minus(known)])
-        if rest is not None:
-            rest = run(operation, [_broadcast_matrix(a.primal, rest), rest])
-        y.append(rest)
+        remainder = total([b.series[k - 1], minus(known)])
+        if remainder is not None:
+            remainder = run(operation, [_broadcast_matrix(a.primal, remainder), remainder])
+        y.append(remainder)
     return a.like(y[0], y[1:])
 
 
 def _entries_of_equations(operation: tf.Operation, a: Jet) -> list:
-    """Returns the entries of the matrix of the equations: a triangle, or the adjoint."""
+    """Returns the entries of A: of a triangle or of an adjoint, depending on the operation."""
     entries = a.entries
     if operation.type.endswith("TriangularSolve"):
         below = (-1, 0) if operation.get_attr("lower") else (0, -1)
@@ -106,7 +106,7 @@ add("MatrixTriangularSolve", _solve, exact=True, domain=_triangular_domain)
 def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
     """The rule of the factor L of L L^T = X: L_k = L_0 phi(L_0^-1 R L_0^-T).
 
-    R is X_k minus the inner terms of L L^T, and phi the lower triangle with half the diagonal.
+    R is X_k minus the terms of L_1 to L_(k - 1), phi the lower triangle with half of the diagonal.
     """
     x = _unframed(x)
     factors = [run(operation, [x.primal])]
@@ -114,23 +114,23 @@ def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
     product = functools.partial(tf.matmul, adjoint_b=True)
     for k in range(1, x.order + 1):
         known = inner_leibniz(x, factors, factors, k, product)
-        rest = total([_symmetric(x.series[k - 1]), minus(known)])
-        factors.append(None if rest is None else _entry_of_factor(root, rest))
+        remainder = total([_symmetric(x.series[k - 1]), minus(known)])
+        factors.append(None if remainder is None else _entry_of_factor(root, remainder))
     return x.like(root, factors[1:])
 
 
 def _symmetric(value: Entry) -> Entry:
-    """Returns the symmetric matrix whose lower triangle the operation reads."""
+    """Returns the Hermitian matrix of a lower triangle, which alone the operation reads."""
     if value is None:
         return None
     lower = tf.linalg.band_part(value, -1, 0)
     return lower + tf.linalg.adjoint(lower) - tf.linalg.band_part(value, 0, 0)
 
 
-def _entry_of_factor(root: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
-    """Returns root phi(root^-1 rest root^-T), see `_cholesky`."""
-    wide = _broadcast_matrix(root, rest)
-    left = tf.linalg.triangular_solve(wide, rest)
+def _entry_of_factor(root: tf.Tensor, remainder: tf.Tensor) -> tf.Tensor:
+    """Returns root phi(root^-1 remainder root^-T), see `_cholesky`."""
+    wide = _broadcast_matrix(root, remainder)
+    left = tf.linalg.triangular_solve(wide, remainder)
     both = tf.linalg.adjoint(tf.linalg.triangular_solve(wide, tf.linalg.adjoint(left)))
     half = tf.linalg.band_part(both, -1, 0) - 0.5 * tf.linalg.band_part(both, 0, 0)
     return tf.matmul(wide, half)
@@ -149,8 +149,8 @@ def _log_determinant(operation: tf.Operation, x: Jet) -> list:
 
 def _log_determinant_series(x: Jet) -> list[Entry]:
     """Returns the derivatives of the logarithm of |det X|, from the entries of the inverse."""
-    below = Jet(x.primal, x.series[:-1])
-    inverse = _inverse_entries(below, tf.linalg.inv(x.primal), below.entries)
+    lower = Jet(x.primal, x.series[:-1])
+    inverse = _inverse_entries(lower, tf.linalg.inv(x.primal), lower.entries)
     series = []
     for k in range(1, x.order + 1):
         terms = (
@@ -165,15 +165,15 @@ def _log_determinant_series(x: Jet) -> list[Entry]:
 def _determinant(operation: tf.Operation, x: Jet) -> Any:
     """The rule of det X, from Y = U* X V with the singular vectors of the primal, held constant.
 
-    Y = [[P, Q], [R, S]] has det Y = det P det(S - R P^-1 Q). S has the smallest singular values,
-    one more than there are derivatives, so that P can only be singular if all of these are 0.
+    Y = [[P, Q], [R, S]] has det Y = det P det(S - R P^-1 Q). S has the order + 1 smallest singular
+    values. So if P is singular, all of these are 0, and so are the determinant and its series.
     """
     size = x.shape[-1]
     if size is None:
         return NotImplemented
     x = _unframed(x)
     if x.primal.shape.rank == 2:
-        # Functions of jets keep the first axis, which one matrix does not have.
+        # A single matrix gets a batch axis, which functions of jets need.
         y = _determinant(operation, map_entries(x, x.primal[None], lambda v: v[:, None]))
         return map_entries(y, y.primal[0], lambda v: v[:, 0])
     x, factor = _balanced(x)
@@ -200,9 +200,9 @@ def _determinant(operation: tf.Operation, x: Jet) -> Any:
 
 
 def _balanced(x: Jet) -> tuple[Jet, tf.Tensor]:
-    """Returns matrices whose rows and columns are of similar size, and the factor of the result.
+    """Returns matrices with scaled rows and columns, and the factor between the determinants.
 
-    Rows in small units would otherwise count as 0.
+    Without scaling, the singular values of small rows would be taken for 0.
     """
     rows = _units(x.primal, axis=-1)
     x = jet.bilinear(tf.matmul, tf.linalg.diag(1.0 / rows), x)
@@ -212,7 +212,7 @@ def _balanced(x: Jet) -> tuple[Jet, tf.Tensor]:
 
 
 def _units(value: tf.Tensor, axis: int) -> tf.Tensor:
-    """Returns powers of 2 near the largest entry of each row or column, constants."""
+    """Returns a constant power of 2 near the largest entry of each row or column."""
     largest = tf.reduce_max(tf.abs(tf.stop_gradient(value)), axis)
     exponents = tf.round(tf.math.log(largest) / np.log(2.0))
     units = tf.where(largest > 0.0, 2.0**exponents, tf.ones_like(largest))
@@ -220,14 +220,14 @@ def _units(value: tf.Tensor, axis: int) -> tf.Tensor:
 
 
 def _slice(x: Jet, rows: tuple[int, int], columns: tuple[int, int]) -> Jet:
-    """Returns a block of matrices."""
+    """Returns a block of each matrix."""
     return jet.linear(lambda v: v[..., slice(*rows), slice(*columns)], x)
 
 
 def _without_null_values(
     x: Jet, values: tf.Tensor, largest: tf.Tensor
 ) -> tuple[Jet, tf.Tensor]:
-    """Returns matrices whose singular values of 0 are replaced, and 0 where some are, else 1."""
+    """Returns matrices whose singular values 0 are replaced, and 0 for each such matrix, else 1."""
     rounding = np.finfo(values.dtype.as_numpy_dtype).eps * x.shape[-1]
     is_null = values <= rounding * largest
     replacement = tf.where(is_null, tf.maximum(largest, rounding), tf.zeros_like(values))
@@ -236,9 +236,9 @@ def _without_null_values(
 
 
 def _determinant_without_division(x: Jet) -> Jet:
-    """Returns the determinant by products of matrices alone, for few rows.
+    """Returns the determinant of small matrices, by products of matrices without division.
 
-    For diagonal matrices that are not negative, no digits cancel.
+    For diagonal matrices with entries >= 0, there is no cancellation.
 
     Source: Bird, 2011, "A simple division-free algorithm for computing determinants".
     """
@@ -250,23 +250,23 @@ def _determinant_without_division(x: Jet) -> Jet:
 
 
 def _with_sums_on_diagonal(v: tf.Tensor) -> tf.Tensor:
-    """Returns the upper triangles, with the negative sums of what follows on the diagonal."""
+    """Returns upper triangles; each diagonal entry is minus the sum of those that follow it."""
     sums = tf.cumsum(tf.linalg.diag_part(v), axis=-1, exclusive=True, reverse=True)
     return tf.linalg.set_diag(tf.linalg.band_part(v, 0, -1), -sums)
 
 
 add("LogMatrixDeterminant", _log_determinant, exact=True, domain=_regular_domain)
-# TensorFlow's gradient uses the inverse, so that singular matrices are outside of the domain.
+# TensorFlow's gradient uses the inverse, so that singular matrices are excluded from the domain.
 add("MatrixDeterminant", _determinant, domain=_regular_domain)
 
 
 def _eigendecomposition(x: Jet) -> tuple[Jet, Jet]:
     """Returns eigenvalues and eigenvectors of symmetric matrices, from A V = V L.
 
-    With V_k = V C, order k of both sides is L C - C L = L_k + V^T S, where S has the terms that
-    are known. The diagonal gives L_k and the other entries C, if the eigenvalues differ. The
-    diagonal of C follows from V^T V = 1. C is NaN where two eigenvalues are equal and the
-    derivative mixes their eigenvectors.
+    With V_k = V C, order k of both sides is L C - C L = L_k + V^T S, where S has the terms of
+    lower orders. The diagonal gives L_k, and the other entries give C if the eigenvalues differ.
+    The diagonal of C follows from V^T V = 1. An entry of C is NaN if its two eigenvalues are equal
+    and the derivative mixes their eigenvectors.
     """
     x = _unframed(x)
     values, vectors = tf.linalg.eigh(x.primal)
@@ -276,12 +276,12 @@ def _eigendecomposition(x: Jet) -> tuple[Jet, Jet]:
     w: list[Entry] = [tf.linalg.diag(values)]
     for k in range(1, x.order + 1):
         moved = times(a[k], vectors, 1, tf.matmul), inner_leibniz(x, a, v, k, tf.matmul)
-        rest = total([inner_leibniz(x, v, w, k, tf.matmul), minus(total(moved))])
-        if rest is None:
+        remainder = total([inner_leibniz(x, v, w, k, tf.matmul), minus(total(moved))])
+        if remainder is None:
             v.append(None)
             w.append(None)
             continue
-        product = tf.matmul(vectors, rest, transpose_a=True)
+        product = tf.matmul(vectors, remainder, transpose_a=True)
         w.append(-tf.linalg.diag(tf.linalg.diag_part(product)))
         mixed = tf.math.divide_no_nan(product, gaps * tf.ones_like(product))
         # NaN is a constant here: NaN times a number would make all gradients NaN.
@@ -296,7 +296,7 @@ def _eigendecomposition(x: Jet) -> tuple[Jet, Jet]:
 
 
 def _mixes_equal_eigenvalues(product: tf.Tensor, gaps: tf.Tensor) -> tf.Tensor:
-    """Returns which entries mix the eigenvectors of equal eigenvalues by more than rounding."""
+    """Returns for each entry whether it mixes eigenvectors of one eigenvalue, beyond rounding."""
     size = tf.abs(tf.linalg.set_diag(product, tf.zeros_like(product[..., 0])))
     largest = tf.reduce_max(tf.abs(product), axis=[-2, -1], keepdims=True)
     half_of_digits = np.finfo(size.dtype.as_numpy_dtype).eps ** 0.5
@@ -333,9 +333,9 @@ def _by_attribute(attribute: str, if_set: float, otherwise: float) -> Callable:
 
 
 def _smallest_distance(distances: Callable) -> Callable:
-    """Returns a column with the smallest of some distances, since each affects all outputs."""
+    """Returns a column `wrong_at`: the smallest distance, since each one affects all outputs."""
     return lambda operation, x: tf.reduce_min(
-        [tf.reduce_min(each) for each in distances(operation, x)]
+        [tf.reduce_min(distance) for distance in distances(operation, x)]
     )
 
 
@@ -348,7 +348,7 @@ add(
     breakpoints=_singular_values_apart,
     tapes_right_to=_by_attribute("compute_uv", math.inf, 1),
 )
-# The factors jump where another entry of a column becomes the largest, that is the pivot.
+# The factors jump where another entry of a column becomes the pivot, which is the largest.
 add("Lu", smoothness=-1)
 
 
@@ -360,10 +360,10 @@ def _eigenvalues_apart(operation: tf.Operation, x: tf.Tensor) -> list:
 add(
     "SelfAdjointEigV2",
     lambda operation, x: list(_eigendecomposition(x)),
-    # Where two eigenvalues meet, they have a kink and their eigenvectors jump.
+    # Where two eigenvalues are equal, they have a kink and their eigenvectors jump.
     smoothness=_by_attribute("compute_v", -1, 0),
     breakpoints=_eigenvalues_apart,
-    # There TensorFlow's gradient ignores how the eigenvectors mix.
+    # At equal eigenvalues, TensorFlow's gradient ignores how their eigenvectors mix.
     tapes_right_to=_by_attribute("compute_v", 0, 1),
 )
 add_column("SelfAdjointEigV2", wrong_at=_smallest_distance(_eigenvalues_apart))

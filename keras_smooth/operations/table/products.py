@@ -30,7 +30,7 @@ from keras_smooth.operations.rows import add
 def _matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
     first, second = operation.get_attr("transpose_a"), operation.get_attr("transpose_b")
     if not isinstance(y, Jet) and not first:
-        # One product of all rows. After a narrow layer, fewer directions are needed.
+        # One product of all rows and directions. After a narrow layer, fewer directions suffice.
         return jet.linear(lambda v: run(operation, [v, y]), x).framed()
     product = functools.partial(tf.matmul, transpose_a=first, transpose_b=second)
     return jet.bilinear(product, full_jet(x), full_jet(y))
@@ -46,7 +46,7 @@ def _einsum(operation: tf.Operation, *inputs: Any) -> Any:
     equation = operation.get_attr("equation").decode()
     terms, result = equation.split("->")
     terms = terms.split(",")
-    letter = next(each for each in string.ascii_letters if each not in equation)
+    letter = next(unused for unused in string.ascii_letters if unused not in equation)
     ranks = [primal(x).shape.rank for x in inputs]
 
     def product(*values: tf.Tensor) -> tf.Tensor:
@@ -65,7 +65,7 @@ def _einsum(operation: tf.Operation, *inputs: Any) -> Any:
 def _transposed_convolution(
     operation: tf.Operation, sizes: Any, kernel: Any, x: Any
 ) -> Any:
-    """The rule of a transposed convolution: the gradient of a convolution by its input."""
+    """The rule of a transposed convolution, TensorFlow's gradient of a convolution by its input."""
     if isinstance(kernel, Jet):
         return _product_by_direction(lambda a, b: run(operation, [sizes, b, a]), x, kernel)
 
@@ -86,7 +86,7 @@ def _convolution(operation: tf.Operation, x: Any, kernel: Any) -> Any:
 
 
 def _product_by_direction(product: Callable, x: Any, y: Any) -> Jet:
-    """Applies a product that accepts no axis of directions, along one after the other."""
+    """Applies a product that accepts no axis of directions to one direction at a time."""
     ranks = [primal(x).shape.rank, primal(y).shape.rank]
 
     def applied(*values: tf.Tensor) -> tf.Tensor:
@@ -120,7 +120,7 @@ def _cross(operation: tf.Operation, x: Any, y: Any) -> Jet:
 def _batch_normalization(
     operation: tf.Operation, x: Jet, scale: Any, offset: Any, mean: Any, variance: Any
 ) -> Any:
-    """The rule of batch normalization by given statistics; tapes if they move."""
+    """The rule of batch normalization with constant statistics; nested tapes for other cases."""
     statistics = (scale, offset, mean, variance)
     if operation.get_attr("is_training") or any(isinstance(v, Jet) for v in statistics):
         return taped.apply(operation, [x, *statistics])
@@ -149,12 +149,12 @@ add("Cross", _cross)
 
 
 def _normalization_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """TensorFlow's second derivative has no gradient with respect to the batch statistics."""
+    """Returns 2 in training: TensorFlow's second derivative has no gradient by the statistics."""
     return 2 if operation.get_attr("is_training") else math.inf
 
 
-# TensorFlow has the gradient of the first output with respect to the first three inputs: there is
-# none for the mean and the variance, neither as inputs nor as outputs.
+# TensorFlow's gradient is that of the first output with respect to the first three inputs. There
+# is none with respect to the mean and the variance, and none of the other outputs.
 add(
     "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3",
     _batch_normalization,

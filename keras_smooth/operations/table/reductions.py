@@ -24,7 +24,7 @@ from keras_smooth.operations.rows import add, add_column
 
 
 def sum_over_axes(x: Jet, axes: list[int], keepdims: bool = True) -> Jet:
-    """Returns the sum over axes, which are integers that are not negative."""
+    """Returns the sum over axes of the primal, which must not be negative."""
     x = full_jet(x)
     behind = [axis + 1 for axis in axes]
     point = tf.reduce_sum(x.primal, axes, keepdims=keepdims)
@@ -35,7 +35,7 @@ add_linear("Cumsum Mean Sum", lift_named_axes)
 
 
 def _extreme(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
-    """The rule of the largest or smallest number; if several, their mean, as for tapes."""
+    """The rule of a maximum or minimum: the mean over all extreme entries, as for tapes."""
     x = full_jet(x)
     axes = static_axes(axes, x.shape.rank)
     keep = operation.get_attr("keep_dims")
@@ -79,12 +79,12 @@ add("Prod", _product, tapes_right_to=1, wrong_at=first_input)
 
 
 def _cumulative_rule(function: Callable, first: Callable) -> Callable:
-    """Returns the rule of a cumulative operation, such as the product of all entries so far.
+    """Returns the rule of a cumulative operation, such as the cumulative product.
 
     Args:
-        function: `function(x, axis)` combines each entry with all entries before it.
-        first: Returns for a dtype the first result of an exclusive operation, which does not
-            include the entry itself.
+        function: `function(x, axis)` combines each number along the axis with all before it.
+        first: `first(dtype)` returns the first result of an exclusive operation, which does
+            not include the number itself.
     """
 
     def rule(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
@@ -111,9 +111,9 @@ def _cumulative_logsumexp(y: Jet, axis: int) -> Jet:
     shift = 1
     while shift < y.shape[axis]:
         others = shift_along_axis(y, axis, shift, -math.inf)
-        none = tf.math.is_inf(others.primal)
-        safe = jet.where(none, y, others)
-        y = jet.where(none, y, safe + jet.elementwise(jet.softplus, y - safe))
+        is_inf = tf.math.is_inf(others.primal)
+        safe = jet.where(is_inf, y, others)
+        y = jet.where(is_inf, y, safe + jet.elementwise(jet.softplus, y - safe))
         shift *= 2
     return y
 
@@ -131,21 +131,21 @@ add(
 )
 
 
-def _cross_entropy(operation: tf.Operation, logits: Any, shares: Any) -> list:
-    """The rule of the loss of each row and of its derivative with respect to the logits."""
-    logits, shares = as_jets(logits, shares)
+def _cross_entropy(operation: tf.Operation, logits: Any, labels: Any) -> list:
+    """The rule of both outputs: the loss of each row, and its gradient by the logits."""
+    logits, labels = as_jets(logits, labels)
     logs = with_batch_axis(jet.log_softmax, logits)
-    loss = -sum_over_axes(shares * logs, [1], keepdims=False)
-    return [loss, jet.elementwise(jet.exp, logs) - shares]
+    loss = -sum_over_axes(labels * logs, [1], keepdims=False)
+    return [loss, jet.elementwise(jet.exp, logs) - labels]
 
 
 def _cross_entropy_of_classes(operation: tf.Operation, logits: Jet, classes: Any) -> list:
-    shares = tf.one_hot(classes, logits.shape[1], dtype=logits.dtype)
-    return _cross_entropy(operation, logits, shares)
+    labels = tf.one_hot(classes, logits.shape[1], dtype=logits.dtype)
+    return _cross_entropy(operation, logits, labels)
 
 
 def _cross_entropy_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """TensorFlow's gradient uses the second output, whose gradient by the labels it ignores."""
+    """Returns 1 if the labels move: TensorFlow ignores that the second output depends on them."""
     return 1 if moving[1] else math.inf
 
 

@@ -1,10 +1,9 @@
 """The axis of the samples in each tensor, a column of the table; operations that mix samples.
 
 A tensor has an axis of the samples if its entries at index i of this axis depend on sample i alone.
-Each function of the column returns the axis in the outputs of some kinds of operations, from the
-axes in the inputs, at least one of which has samples. None stands for a tensor that depends on no
-sample. A function returns `NotImplemented`, or raises an error, if the operation mixes samples or
-may mix them.
+The axis is None if the tensor depends on no sample. Each function of the column returns the axis in
+the outputs of some kinds of operations, from the axes in the inputs, not all of which are None. It
+returns `NotImplemented`, or raises an error, if the operation mixes samples or may mix them.
 """
 
 import string
@@ -43,8 +42,8 @@ def axes_of_samples(program: Program, axes: Axes) -> list[int | None]:
     """
     axis_by_name = dict(zip(program.inputs, axes, strict=True))
     for operation, inputs, outputs, _ in program.instructions:
-        given = [axis_by_name[name] for name in inputs]
-        axis_by_name.update(zip(outputs, _axes_of_outputs(operation, given, program)))
+        input_axes = [axis_by_name[name] for name in inputs]
+        axis_by_name.update(zip(outputs, _axes_of_outputs(operation, input_axes, program)))
     return [axis_by_name[name] for name in program.outputs]
 
 
@@ -57,7 +56,7 @@ def _axes_of_outputs(operation: tf.Operation, axes: list, program: Program) -> l
         raise MixedError(operation)
     try:
         axes_of_outputs = table_row.sample_axes(operation, axes, program)
-    # These errors come from tensors of unknown rank, too.
+    # A tensor of unknown rank also leads to one of these errors.
     except (IndexError, TypeError, ValueError):
         axes_of_outputs = NotImplemented
     if axes_of_outputs is NotImplemented:
@@ -67,38 +66,38 @@ def _axes_of_outputs(operation: tf.Operation, axes: list, program: Program) -> l
     )
 
 
-def _shape(operation: tf.Operation, place: int = 0) -> tf.TensorShape:
-    return operation.inputs[place].shape
+def _shape(operation: tf.Operation, index: int = 0) -> tf.TensorShape:
+    return operation.inputs[index].shape
 
 
-def _constant(operation: tf.Operation, place: int) -> Any:
-    return tf.get_static_value(operation.inputs[place])
+def _constant(operation: tf.Operation, index: int) -> Any:
+    return tf.get_static_value(operation.inputs[index])
 
 
-def _named_axes(operation: tf.Operation, place: int, of: int = 0) -> set[int]:
-    """Returns the axes of one input that the input at `place` names."""
-    return set(static_axes(operation.inputs[place], _shape(operation, of).rank))
+def _named_axes(operation: tf.Operation, index: int, of: int = 0) -> set[int]:
+    """Returns the axes that are the input at `index`. They are axes of the input at `of`."""
+    return set(static_axes(operation.inputs[index], _shape(operation, of).rank))
 
 
 def _single(axes: Iterable[Any]) -> Any:
-    """Returns the single axis, or letter, in a sequence with None. Several or none are an error."""
+    """Returns the only axis, or letter, that is not None. Several, or none, are an error."""
     (axis,) = {axis for axis in axes if axis is not None}
     return axis
 
 
-def _unmixed(axis: int | None, touched: Container[int] = ()) -> int:
-    """Returns the axis of the samples. It is an error if it is among axes that are mixed."""
-    if axis is None or axis in touched:
+def _unmixed(axis: int | None, mixed: Container[int] = ()) -> int:
+    """Returns the axis of the samples. It is an error if it is None or among the mixed axes."""
+    if axis is None or axis in mixed:
         raise ValueError("the samples are mixed")
     return axis
 
 
 def _elementwise(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """For operations on single numbers, which broadcast from the last axis on."""
+    """For elementwise operations, whose inputs broadcast."""
     shape = operation.outputs[0].shape
     pairs = [(x.shape, a) for x, a in zip(operation.inputs, axes) if a is not None]
-    axis = shape.rank - _single(each.rank - a for each, a in pairs)
-    return axis if {each[a] for each, a in pairs} == {shape[axis]} else NotImplemented
+    axis = shape.rank - _single(sizes.rank - a for sizes, a in pairs)
+    return axis if {sizes[a] for sizes, a in pairs} == {shape[axis]} else NotImplemented
 
 
 def _same_axes(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -106,12 +105,12 @@ def _same_axes(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return list(axes[: len(operation.outputs)])
 
 
-def _batch_of(place: int) -> Callable:
-    """For operations on a batch: axis 0 of the input at `place`."""
+def _batch_of(index: int) -> Callable:
+    """For operations on a batch, whose samples are along axis 0 of the input at `index`."""
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         known = {i: axis for i, axis in enumerate(axes) if axis is not None}
-        return 0 if known == {place: 0} else NotImplemented
+        return 0 if known == {index: 0} else NotImplemented
 
     return axis_of
 
@@ -121,15 +120,15 @@ def _first_axis(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return axes[0] if all(axis is None for axis in axes[1:]) else NotImplemented
 
 
-def _except_named_axes(place: int, of: int = 0) -> Callable:
-    """For operations that mix one input only along the axes that the input at `place` names."""
+def _except_named_axes(index: int, of: int = 0) -> Callable:
+    """For operations that mix the input at `of` only along the axes in the input at `index`."""
     return lambda operation, axes, program: _unmixed(
-        axes[of], _named_axes(operation, place, of)
+        axes[of], _named_axes(operation, index, of)
     )
 
 
 def _except_last_axes(number: int) -> Callable:
-    """For operations that mix only along the last axes."""
+    """For operations that mix only along the last `number` axes."""
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         ranks = [x.shape.rank for x in operation.inputs]
@@ -148,7 +147,8 @@ def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
     old, new, axis = _shape(operation), operation.outputs[0].shape, _unmixed(axes[0])
     sizes = around(old, axis)
-    # The size of the axis may be unknown: the sizes before and after it determine its position.
+    # The size of the axis may be unknown, but the products of the sizes before and after it
+    # determine its position.
     if None in sizes:
         return NotImplemented
     candidates = (
@@ -157,13 +157,13 @@ def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return next(candidates, NotImplemented)
 
 
-# Substitutes for unknown sizes: more samples than a slice can name, and so few entries along other
-# axes that NumPy, which allows 2**63 numbers, can make an array.
+# Substitutes for unknown sizes: more samples than the bounds of slices, and few entries along other
+# axes, since the size of an array in NumPy is below 2**63.
 _OPEN_SAMPLES, _OPEN_SIZE = 2**31, 2**8
 
 
 def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | None:
-    """Returns the position of an axis in a view of an array, or None if it is not whole there."""
+    """Returns the position of an axis in a view of an array, or None if it is cut there."""
     open_sizes = [_OPEN_SAMPLES if i == axis else _OPEN_SIZE for i in range(shape.rank)]
     sizes = [default if n is None else n for n, default in zip(shape, open_sizes)]
     # Only the strides of this array may be read, since it has the memory of a single entry. The
@@ -177,7 +177,7 @@ def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | Non
 
 
 def _by_view(view: Callable) -> Callable:
-    """For operations whose output is a view of the first input in NumPy, given the others."""
+    """For operations that are `view(operation, x, *others)` in NumPy, a view of the array x."""
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         others = [_constant(operation, i) for i in range(1, len(operation.inputs))]
@@ -192,11 +192,11 @@ def _by_view(view: Callable) -> Callable:
 
 
 def _first_entries(operation: tf.Operation, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """Returns the first entries along the reduced axes, in the place of their reduction."""
+    """Returns the first entries along the reduced axes, a view with the shape of the reduction."""
     # ArgMax and ArgMin have no such attribute.
     first = slice(1) if operation.node_def.attr["keep_dims"].b else 0
-    touched = {int(axis) % x.ndim for axis in axes.ravel()}
-    return x[tuple(first if i in touched else slice(None) for i in range(x.ndim))]
+    reduced = {int(axis) % x.ndim for axis in axes.ravel()}
+    return x[tuple(first if i in reduced else slice(None) for i in range(x.ndim))]
 
 
 def _numpy_index(operation: tf.Operation, *numbers: Any) -> tuple:
@@ -204,9 +204,9 @@ def _numpy_index(operation: tf.Operation, *numbers: Any) -> tuple:
     names = ("ellipsis", "new_axis", "shrink_axis", "begin", "end")
     masks = [operation.get_attr(f"{name}_mask") for name in names]
     index: list[Any] = []
-    for place, (first, last, step) in enumerate(zip(*numbers, strict=True)):
+    for bit, (first, last, step) in enumerate(zip(*numbers, strict=True)):
         is_rest, is_new, is_one_entry, is_from_start, is_to_end = (
-            mask >> place & 1 for mask in masks
+            mask >> bit & 1 for mask in masks
         )
         if is_rest:
             index.append(Ellipsis)
@@ -217,55 +217,55 @@ def _numpy_index(operation: tf.Operation, *numbers: Any) -> tuple:
         else:
             begin, end = None if is_from_start else first, None if is_to_end else last
             index.append(slice(begin, end, step))
-    # With an ellipsis, NumPy returns a view of a single entry as well, without reading it.
+    # With an ellipsis, NumPy returns a view, not a copy, even for a single entry.
     return tuple(index) if masks[0] else (*index, Ellipsis)
 
 
 def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """For slices that leave the axis of the samples whole."""
+    """For slices that contain the whole axis of the samples."""
     axis, begin = axes[0], _constant(operation, 1)
     whole = _shape(operation)[axis] == operation.outputs[0].shape[axis]
-    fine = begin is not None and begin[axis] == 0
-    return axis if whole and fine and axes[1:] == [None, None] else NotImplemented
+    first = begin is not None and begin[axis] == 0
+    return axis if whole and first and axes[1:] == [None, None] else NotImplemented
 
 
 def _slice_gradient(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """For the gradient of a strided slice: the axis that the slice moves to the given one."""
+    """For the gradient of a strided slice: the axis that the slice maps to that of the samples."""
     *others, axis = axes
-    index = _numpy_index(operation, *(_constant(operation, place) for place in (1, 2, 3)))
+    index = _numpy_index(operation, *(_constant(operation, n) for n in (1, 2, 3)))
     shape = operation.outputs[0].shape
     sources = range(0 if any(other is not None for other in others) else shape.rank)
-    places = (i for i in sources if _axis_in_view(shape, i, lambda x: x[index]) == axis)
-    return next(places, NotImplemented)
+    matches = (i for i in sources if _axis_in_view(shape, i, lambda x: x[index]) == axis)
+    return next(matches, NotImplemented)
 
 
 def _concatenated(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     *axes_of_tensors, last = axes
     if last is not None:
         return NotImplemented
-    touched = _named_axes(operation, len(axes_of_tensors))
-    return _unmixed(_single(axes_of_tensors), touched)
+    joined = _named_axes(operation, len(axes_of_tensors))
+    return _unmixed(_single(axes_of_tensors), joined)
 
 
 def _stacked(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    place = operation.get_attr("axis") % operation.outputs[0].shape.rank
+    new_axis = operation.get_attr("axis") % operation.outputs[0].shape.rank
     axis = _single(axes)
-    return axis + (place <= axis)
+    return axis + (new_axis <= axis)
 
 
 def _gathered(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     if operation.type != "GatherV2" or any(axis is not None for axis in axes[2:]):
         return NotImplemented
-    (place,), dims = _named_axes(operation, 2), operation.get_attr("batch_dims")
+    (gathered_axis,), dims = _named_axes(operation, 2), operation.get_attr("batch_dims")
     indices = _shape(operation, 1).rank
     dims %= indices + 1
     if axes[0] is None:
-        # Entries of a table that depends on no sample are gathered by indices that do.
+        # Entries of a constant table are gathered by indices that depend on the samples.
         axis = _unmixed(axes[1])
-        return place + axis - dims if axis >= dims else axis
-    if axes[1] is not None and not (axes[0] == axes[1] < dims) or axes[0] == place:
+        return gathered_axis + axis - dims if axis >= dims else axis
+    if axes[1] is not None and not (axes[0] == axes[1] < dims) or axes[0] == gathered_axis:
         return NotImplemented
-    return axes[0] if axes[0] < place else axes[0] - 1 + indices - dims
+    return axes[0] if axes[0] < gathered_axis else axes[0] - 1 + indices - dims
 
 
 def _tiled(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -275,8 +275,8 @@ def _tiled(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 def _padded(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     padding = _constant(operation, 1)
-    fine = padding is not None and not padding[axes[0]].any()
-    return axes[0] if fine and axes[1] is None else NotImplemented
+    unpadded = padding is not None and not padding[axes[0]].any()
+    return axes[0] if unpadded and axes[1] is None else NotImplemented
 
 
 def _broadcast_to(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -286,9 +286,9 @@ def _broadcast_to(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _by_letters(terms: Sequence[str], result: str, axes: Axes) -> int:
-    """Returns the axis of the samples in a product whose axes have letters.
+    """Returns the axis of the samples in a product that is written as in einsum.
 
-    It is an error if the result does not have the letter: it is summed over.
+    It is an error if the result does not have its letter, which is then summed over.
     """
     pairs = zip(terms, axes)
     letters = (term[axis] for term, axis in pairs if axis is not None)
@@ -325,7 +325,7 @@ def _of_branches(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _common_axes(*several: Axes) -> list[int | None]:
-    """Returns the common axes of several alternatives. Each may be without samples."""
+    """Returns the axis of each output, which must be the same in all alternatives or None."""
     return [None if set(axes) == {None} else _single(axes) for axes in zip(*several)]
 
 
@@ -339,7 +339,7 @@ def _of_loop(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _set_in_list(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    # The axis of a list is the axis in its stacked elements.
+    # The axis of a list is the axis in the tensor of its stacked elements.
     item = None if axes[-1] is None else axes[-1] + 1
     return _common_axes([axes[0]], [item])
 

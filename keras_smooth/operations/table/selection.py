@@ -19,7 +19,7 @@ from keras_smooth.operations.table.functions import itself, unary_rule
 
 
 def _piecewise_linear(slope: Callable) -> Callable:
-    """Returns the rule of a piecewise linear function, from its slope at a point."""
+    """Returns the rule of a piecewise linear function, from its slope at each number."""
 
     def rule(operation: tf.Operation, x: Jet) -> Jet:
         factor = tf.cast(slope(operation, x.primal), x.dtype)
@@ -51,7 +51,7 @@ add(
 
 
 def _exponential(x: Jet, factor: float = 1.0) -> Jet:
-    """Returns factor (exp(x) - 1) for negative x, and 0 for others: exp does not overflow."""
+    """Returns factor (exp(x) - 1) for negative x, and 0 for others, where exp may overflow."""
     return factor * jet.expm1(jet.where(x.primal > 0, tf.zeros_like(x.primal), x))
 
 
@@ -74,16 +74,16 @@ def _difference(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
     return [x - y]
 
 
-# Saturating casts clip at this number, beyond which float32 has none.
+# Saturating casts clip at this number, the largest of float32.
 _LARGEST = float(np.finfo("float32").max)
 
 
 def _extremum_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
-    """Returns 0, a kink, unless all bounds are constants that no number reaches."""
+    """Returns 0, a kink, unless the held inputs are constants of at least the largest float32."""
     pairs = zip(operation.inputs, moving, strict=True)
     held = [tf.get_static_value(x) for x, moves in pairs if not moves]
-    far = [v is not None and np.all(np.abs(v) >= _LARGEST) for v in held]
-    return math.inf if far and all(far) else 0
+    is_far = [v is not None and np.all(np.abs(v) >= _LARGEST) for v in held]
+    return math.inf if is_far and all(is_far) else 0
 
 
 _EXTREMUM = {"smoothness": _extremum_class, "breakpoints": _difference}
@@ -104,12 +104,12 @@ add_column("ClipByValue", breakpoints=lambda operation, x, low, high: [x - low, 
 def _select(operation: tf.Operation, condition: tf.Tensor, x: Any, y: Any) -> Jet:
     x, y = same_rank(x, y, least=condition.shape.rank)
     if operation.type == "Select" and condition.shape.rank == 1:
-        # The first version of the operation selects whole rows.
+        # Select, the first version of the operation, selects rows by a vector.
         condition = tf.reshape(condition, [-1] + [1] * (x.shape.rank - 1))
     return jet.where(condition, x, y)
 
 
-# It jumps if the condition depends on x, see `rows.smoothness`.
+# A selection jumps if its condition depends on x, see `rows.smoothness`.
 add("Select SelectV2", _select)
 
 
@@ -154,13 +154,13 @@ add("FloorDiv", _constant, exact=True, **_TO_FLOOR)
 add("TruncateDiv", _constant, exact=True, **_TO_ZERO)
 
 
-# Operations that return integers or booleans have no derivative, and what these decide jumps.
+# Operations that return integers or booleans have no jets, and those that use them jump.
 def _from_boundaries(operation: tf.Operation, x: tf.Tensor) -> list:
     return [x - boundary for boundary in operation.get_attr("boundaries")]
 
 
-def _from_sorted(operation: tf.Operation, places: tf.Tensor, x: tf.Tensor) -> list:
-    return [x[:, :, None] - places[:, None, :]]
+def _from_sorted(operation: tf.Operation, boundaries: tf.Tensor, x: tf.Tensor) -> list:
+    return [x[:, :, None] - boundaries[:, None, :]]
 
 
 _COMPARISONS = "Equal Greater GreaterEqual Less LessEqual NotEqual"
@@ -172,19 +172,19 @@ add("IsFinite IsInf IsNan")
 
 
 def _largest_entries(operation: tf.Operation, x: Jet, k: Any) -> list:
-    """The rule of the largest entries along the last axis, which are gathered by index."""
-    values, places = run(operation, [x.primal, k])
+    """The rule of the k largest numbers along the last axis, which are gathered by index."""
+    values, indices = run(operation, [x.primal, k])
     rank = x.shape.rank
 
-    def at_places(v: tf.Tensor) -> tf.Tensor:
-        spread = tf.broadcast_to(places, tf.concat([tf.shape(v)[:1], tf.shape(places)], 0))
-        return tf.gather(v, spread, batch_dims=rank)
+    def gathered(v: tf.Tensor) -> tf.Tensor:
+        tiled = tf.broadcast_to(indices, tf.concat([tf.shape(v)[:1], tf.shape(indices)], 0))
+        return tf.gather(v, tiled, batch_dims=rank)
 
-    return [map_entries(full_jet(x), values, at_places), places]
+    return [map_entries(full_jet(x), values, gathered), indices]
 
 
 def _gaps_of_largest(operation: tf.Operation, x: tf.Tensor, k: tf.Tensor) -> list:
-    """Returns the difference between each of the largest entries and the next one."""
+    """Returns the difference between each of the k largest numbers and the next one."""
     ordered = tf.sort(x, direction="DESCENDING")
     return [ordered[..., :-1][..., :k] - ordered[..., 1:][..., :k]]
 

@@ -1,4 +1,4 @@
-"""Operations that only move entries."""
+"""Reshapes, slices, paddings, concatenations and other rearrangements of entries."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ def _shape_of_entry(value: tf.Tensor, shape: Any) -> tf.Tensor:
 
 
 def _with_first(numbers: Any, first: int = 0) -> tf.Tensor:
-    """Returns numbers by axis with another number in front, for the axis of directions."""
+    """Returns a number or row for each axis, with one in front for the axis of directions."""
     numbers = tf.convert_to_tensor(numbers)
     row = tf.fill(tf.concat([[1], tf.shape(numbers)[1:]], axis=0), first)
     return tf.concat([tf.cast(row, numbers.dtype), numbers], axis=0)
@@ -50,7 +50,7 @@ def _reshape(operation: tf.Operation, x: Jet, shape: Any) -> Jet:
 
 
 def _keeps_samples(x: Jet, y: tf.Tensor) -> bool:
-    """Returns whether each sample stays a sample: then entries may still be shared by all."""
+    """Returns whether a reshape keeps samples apart, so that they can still share entries."""
     old, new = x.shape, y.shape
     if not old.rank or not new.rank or None in old[1:] or None in new[1:]:
         return False
@@ -95,7 +95,7 @@ def _slice_gradient(
 def _shifted_slice(
     operation: tf.Operation, begin: Any, end: Any, strides: Any
 ) -> dict[str, Any]:
-    """Returns the arguments of a strided slice that leaves a first axis, of directions, whole."""
+    """Returns the arguments of a strided slice of an entry, with the whole axis of directions."""
     masks = {name: operation.get_attr(name) << 1 for name in _MASKS}
     masks["begin_mask"] |= 1
     masks["end_mask"] |= 1
@@ -131,8 +131,8 @@ def _padding_rule(lift: Callable, last: int) -> Callable:
     held, both = linear_rule(lift), linear_rule(None, slice(0, None, last))
 
     def rule(operation: tf.Operation, *inputs: Any) -> Any:
-        chosen = both if isinstance(inputs[last], Jet) else held
-        return chosen(operation, *inputs)
+        selected = both if isinstance(inputs[last], Jet) else held
+        return selected(operation, *inputs)
 
     return rule
 
@@ -170,7 +170,7 @@ add_linear("ConcatV2", _concatenated, slice(-1))
 add_linear("Pack", _stacked, slice(None))
 add_linear("BatchToSpaceND SpaceToBatchND", lift_first_axes)
 
-# The last axes are matrices, and any axes in front are accepted.
+# These operations work on the last axes, for any axes in front.
 add_linear("MatrixBandPart MatrixDiag MatrixDiagPart", lift_last_axes)
 
 
