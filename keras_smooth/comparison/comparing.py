@@ -1,4 +1,4 @@
-"""compare: runs the experiment with several activations and returns the results."""
+"""`compare`: trains a network with several activations, and returns the results."""
 
 import os
 import time

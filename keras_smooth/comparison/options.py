@@ -47,11 +47,11 @@ ACTIVATIONS = (
     "snake", "soft_shrink", "softmax", "softplus", "softsign", "sparse_plus",
     "sparse_sigmoid", "sparsemax", "squareplus", "tanh", "tanh_shrink",
 )  # fmt: skip
-# Further known names: other names of Keras, and activations that this network cannot use.
+# Other valid names: aliases of Keras, and activations that this network cannot use.
 OTHER_ACTIVATIONS = ("glu", "hard_swish", "smooth_ramps", "swish", "threshold")
-# With more noise the signal is below a thousandth of it, and nothing is learned.
+# With more noise, the signal is less than a thousandth of it, and nothing can be learned.
 MAX_NOISE = 1000.0
-# With more seeds the list of runs fills the memory. TensorFlow counts iterations in 32 bits.
+# With more seeds, the list of runs fills the memory. TensorFlow counts iterations in 32 bits.
 MAX_SEEDS = 100_000
 MAX_EPOCHS = 1_000_000_000
 MAX_DIM = 20
@@ -85,8 +85,8 @@ class Options:
     """The options of a comparison, which `keras_smooth.compare` explains.
 
     Raises:
-        TypeError: If an option is of another kind.
-        ValueError: If an option has another value than it may have.
+        TypeError: If an option is of a wrong kind.
+        ValueError: If an option has an invalid value.
     """
 
     activations: tuple[str, ...] = _option(
@@ -146,7 +146,7 @@ class Options:
             if not getattr(self, name):
                 raise ValueError(f"Name at least one {name}.")
         baselines = _distinct_texts("baselines", self.baselines, "a list of methods")
-        # The methods of all runs are no baselines.
+        # A method by which all activations are trained is no baseline.
         change("baselines", tuple(name for name in baselines if name not in self.method))
         choice("device", self.device, DEVICES)
         known = {"method": METHODS, "baselines": METHODS, "dtype": DTYPES}
@@ -167,31 +167,31 @@ class Options:
         return math.ceil(self.epochs / EPOCHS_OF_ITERATION.get(method, 1))
 
     def stored(self) -> dict[str, Any]:
-        """Returns the options by the keys of results.json; a factor has its first level."""
+        """Returns the options by the keys of results.json: the first level of each factor, and all."""
         values = {stored_key(name): getattr(self, name) for name in LIST}
         factors = {key: values[key] for key in map(stored_key, FACTORS)}
         first = {key: levels[0] for key, levels in factors.items()}
         return {**values, **first, "factors": factors}
 
     def command(self) -> str:
-        """Returns the command that makes the same comparison."""
+        """Returns the command that runs the same comparison."""
         words = ["keras-smooth", "compare"]
         for name, option in LIST.items():
             value = getattr(self, name)
-            # The default of `baselines` on the command line is another one.
+            # The command line has another default for `baselines`.
             if value != option.default or name == "baselines":
                 values = value if isinstance(value, tuple) else (value,)
                 words += [f"--{name}", *map(str, values)]
         return shlex.join(words)
 
     def combined(self, requested: "Options") -> tuple[dict[str, Any], list[str]]:
-        """Returns these options extended by the requested ones, and changes that contradict."""
+        """Returns the stored options extended by requested ones, and changes that are errors."""
         grown, changes = {}, []
         for name, option in LIST.items():
             old, new = getattr(self, name), getattr(requested, name)
             if grow := option.metadata.get("grow"):
                 grown[name] = grow(old, new)
-            # A table of runs of 1000 iterations cannot have runs of 100.
+            # Runs of fewer iterations cannot be compared with the stored ones.
             if new < old if name == "epochs" else not grow and new != old:
                 changes.append(f"{name} was {old!r}, is {new!r}")
         return grown, changes
@@ -203,7 +203,7 @@ FACTORS = ("problem", "dtype", "initializer", "method")
 
 
 def stored_key(name: str) -> str:
-    """Returns the key of an option in results.json, which may be older than its name."""
+    """Returns the key of an option in results.json, which may be an older name of it."""
     return LIST[name].metadata.get("key", name)
 
 
@@ -229,7 +229,7 @@ def check_problem(name: str) -> None:
 
 
 def _distinct_texts(name: str, given: Any, wanted: str) -> tuple[str, ...]:
-    """Returns the distinct texts of a list; messages name the argument `name`."""
+    """Returns the distinct strings of a list; `name` and `wanted` are for messages."""
     if not (isinstance(given, list | tuple) and all(isinstance(v, str) for v in given)):
         raise TypeError(refused(name, wanted, given))
     return tuple(dict.fromkeys(given))
