@@ -1,8 +1,7 @@
-"""Sampling of images at transformed places, which is linear in the images.
+"""Sampling of images at transformed positions, which is linear in the images.
 
-The kernel of TensorFlow that Keras uses has an approximate gradient: it samples the incoming
-gradient by the inverse map, which is wrong. Here the pixels are gathered. The gradient of that
-scatters them, which is exact.
+The kernel of TensorFlow that Keras uses has an approximate gradient, which samples the incoming
+gradient by the inverse map. Here the pixels are gathered by `tf.gather`, whose gradient is exact.
 """
 
 import keras
@@ -50,10 +49,10 @@ def _places(matrix: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tuple:
 
 
 def _inside(place: tf.Tensor, size: tf.Tensor, fill_mode: str) -> tf.Tensor:
-    """Returns the place inside an axis whose pixel is used for a place outside."""
+    """Returns positions along an axis, with those outside replaced by `fill_mode`."""
     last = tf.cast(size - 1, tf.float32)
     if fill_mode == "constant":
-        # All places beyond -1 and `size` are filled. They are clipped, to be valid integers.
+        # All positions beyond -1 and `size` are filled. They are clipped, to be valid integers.
         return tf.clip_by_value(place, -2.0, last + 2.0)
     if rule := _RULES.get(fill_mode):
         place = rule(place, last)
@@ -61,7 +60,7 @@ def _inside(place: tf.Tensor, size: tf.Tensor, fill_mode: str) -> tf.Tensor:
 
 
 def _reflected(place: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-    """abcd becomes dcba|abcd|dcba; between two equal pixels, values are constant."""
+    """Extends abcd to dcba|abcd|dcba; between two equal pixels, values are constant."""
     size = last + 1.0
     below = tf.math.floormod(place, -2.0 * size)
     below = tf.where(below < -size, below + 2.0 * size, -below - 1.0)
@@ -71,14 +70,14 @@ def _reflected(place: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
 
 
 def _wrapped(place: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-    """abcd becomes abcd|abcd|abcd; as in TensorFlow, copies are counted by gaps, not by pixels."""
+    """Extends abcd to abcd|abcd|abcd; as in TensorFlow, the period is in gaps, not in pixels."""
     gaps, size = tf.maximum(last, 1.0), last + 1.0
     below = place + size * (tf.floor(-place / gaps) + 1.0)
     above = place - size * tf.floor(place / gaps)
     return tf.where(place < 0.0, below, tf.where(place > last, above, place))
 
 
-# "nearest" needs no rule, since places outside are clipped to the edge.
+# "nearest" needs no rule, since positions outside are clipped to the edge.
 _RULES = {"reflect": _reflected, "wrap": _wrapped}
 
 
@@ -103,7 +102,7 @@ def _sampled(
 
 
 def _neighbors(place: tf.Tensor, interpolation: str) -> list[tuple]:
-    """Returns index and weight of the pixels around a place along one axis."""
+    """Returns index and weight of the pixels around a position along one axis."""
     if interpolation == "nearest":
         # Halves are rounded away from 0, as in TensorFlow's kernel.
         index = tf.sign(place) * tf.floor(tf.abs(place) + 0.5)
