@@ -65,12 +65,11 @@ class Display(progress.Progress):
             case Finished(run, record):
                 self._end(run, done=1)
                 numbers = record.run
-                has_message = numbers.restarts or numbers.failed
+                notable = numbers.restarts or numbers.failed
                 print_text(
                     self.console,
                     f"{self._name(run)}: {counted(numbers.nit, 'iteration')}, {numbers.seconds:.1f} s, "
-                    f"{_error(record)}"
-                    + (f"\n    {numbers.message}" if has_message else ""),
+                    f"{_error(record)}" + (f"\n    {numbers.message}" if notable else ""),
                 )
             case Died(run, _, again):
                 self._end(run, done=0 if again else 1)
