@@ -42,9 +42,9 @@ def shown(value: object) -> str:
     return text
 
 
-def refused(name: str, wanted: str, value: object) -> str:
+def refused(name: str, expected: str, value: object) -> str:
     """Returns the message of an error for an argument of a wrong kind or value."""
-    return f"{name} must be {wanted}, received {shown(value)}."
+    return f"{name} must be {expected}, received {shown(value)}."
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -97,14 +97,14 @@ def function(name: str, value: Any, *arguments: str) -> Any:
     import keras
 
     *first, last = arguments
-    what = f"a function of {', '.join(first)}{' and ' if first else ''}{last}"
+    expected = f"a function of {', '.join(first)}{' and ' if first else ''}{last}"
     if not callable(value) or isinstance(value, type | keras.layers.Layer):
-        raise TypeError(refused(name, what, value))
+        raise TypeError(refused(name, expected, value))
     try:
         inspect.signature(value).bind(*arguments)
     except TypeError as error:
         raise TypeError(
-            f"{name} must be {what}, received {shown(value)}, which does not accept these: "
+            f"{name} must be {expected}, received {shown(value)}, which does not accept these: "
             f"{error}."
         ) from None
     # A builtin may have no signature.

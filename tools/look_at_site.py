@@ -83,19 +83,19 @@ def main() -> int:
             browser.open(f"{address}/{PAGES[page]}", *WINDOWS[window], scheme)
             browser.value(SETTLED)
             browser.picture(arguments.screenshots / f"{page}_{window}_{scheme}.png")
-            found = wrong(browser, address)
+            faults = wrong(browser, address)
             if page == "search" and not browser.value(NUM_FOUND):
-                found.append("the search finds nothing")
-            print(page, window, scheme, "; ".join(found) or "good", flush=True)
-            num_wrong += len(found)
-        links, places = {}, {}
+                faults.append("the search finds nothing")
+            print(page, window, scheme, "; ".join(faults) or "good", flush=True)
+            num_wrong += len(faults)
+        links, anchors = {}, {}
         for page in every(arguments.site):
             browser.errors.clear()
             browser.open(f"{address}/{page}", *WINDOWS["phone"], "light")
-            links[page], places[page] = browser.value(LINKS), set(browser.value(PLACES))
-            if found := wrong(browser, address):
-                print(page, "; ".join(found), flush=True)
-                num_wrong += len(found)
+            links[page], anchors[page] = browser.value(LINKS), set(browser.value(PLACES))
+            if faults := wrong(browser, address):
+                print(page, "; ".join(faults), flush=True)
+                num_wrong += len(faults)
         print(len(links), "pages as a phone shows them")
     within = {
         (page, unquote(link.removeprefix(f"{address}/")))
@@ -106,7 +106,7 @@ def main() -> int:
     broken = [
         f"{page} has a link to {link}"
         for page, link in sorted(within)
-        if not leads_somewhere(link, arguments.site, places)
+        if not leads_somewhere(link, arguments.site, anchors)
     ]
     print(len(within), "links within the site;", *(broken or ["good"]), sep="\n")
     return 1 if num_wrong or broken else 0
@@ -118,24 +118,24 @@ def every(site: Path) -> list[str]:
     return sorted(page for page in pages if not page.startswith("_"))
 
 
-def leads_somewhere(link: str, site: Path, places: dict[str, set[str]]) -> bool:
+def leads_somewhere(link: str, site: Path, anchors: dict[str, set[str]]) -> bool:
     """Returns whether the file of a link within the site exists, and its anchor in a page."""
     path, _, anchor = link.partition("#")
     path = path.partition("?")[0] or "index.html"
-    if anchor and path in places:
-        return anchor in places[path]
+    if anchor and path in anchors:
+        return anchor in anchors[path]
     return (site / path).is_file()
 
 
 def wrong(browser: headless_browser.Browser, address: str) -> list[str]:
     """Returns the faults of the open page."""
-    found = [f"console: {error}" for error in browser.errors]
+    faults = [f"console: {error}" for error in browser.errors]
     own = (address, "data:", "blob:")
-    found += [f"asks for {uri}" for uri in browser.requests if not uri.startswith(own)]
+    faults += [f"asks for {uri}" for uri in browser.requests if not uri.startswith(own)]
     excess = browser.value(TOO_WIDE)
     if excess > 0:
-        found.append(f"{excess} pixels wider than the window")
-    return found + [f"as it stands: {text}" for text in browser.value(LEFT_BEHIND)]
+        faults.append(f"{excess} pixels wider than the window")
+    return faults + [f"as it stands: {text}" for text in browser.value(LEFT_BEHIND)]
 
 
 if __name__ == "__main__":

@@ -48,10 +48,10 @@ def mutants(source: str) -> Iterator[tuple[int, str]]:
     tree = ast.parse(source)
     for parent in list(_nodes(tree)):
         for field, value in ast.iter_fields(parent):
-            for place, changed in _changes(parent, field, value):
+            for node, changed in _changes(parent, field, value):
                 setattr(parent, field, changed)
                 yield (
-                    getattr(place, "lineno", 0),
+                    getattr(node, "lineno", 0),
                     ast.unparse(ast.fix_missing_locations(tree)),
                 )
                 setattr(parent, field, value)
@@ -73,11 +73,11 @@ def _changes(parent: ast.AST, field: str, value: Any) -> Iterator[tuple[ast.AST,
     can_shrink = len(value) > SHORTENED.get(field, len(value))
     is_read = isinstance(getattr(parent, "ctx", ast.Load()), ast.Load)
     for i, entry in enumerate(value):
-        place = entry if hasattr(entry, "lineno") else parent
+        node = entry if hasattr(entry, "lineno") else parent
         for new in _instead(entry, field):
-            yield place, [*value[:i], new, *value[i + 1 :]]
+            yield node, [*value[:i], new, *value[i + 1 :]]
         if can_shrink and is_read and not isinstance(parent, UNEQUAL):
-            yield place, [*value[:i], *value[i + 1 :]]
+            yield node, [*value[:i], *value[i + 1 :]]
 
 
 def _instead(node: Any, field: str) -> Iterator[Any]:
@@ -162,7 +162,7 @@ def _survivors(
         if passes(tree, tests):
             survivors += 1
             changes = difflib.unified_diff(original, text.splitlines(), n=0, lineterm="")
-            shown = "\n".join(one for one in list(changes)[2:] if not one.startswith("@"))
+            shown = "\n".join(row for row in list(changes)[2:] if not row.startswith("@"))
             print(f"{arguments.module}:{line}\n{shown}", flush=True)
     print(f"{survivors} of {len(drawn)} changes were not noticed.")
     return int(bool(survivors))

@@ -75,8 +75,8 @@ def tried(project: Project, interpreter: str) -> list[list[str]]:
         before = frozen(python)
         run(*pip, str(ROOT))
         name = f"{project.name} {version(before, project.name)}"
-        lost = moved(before, frozen(python))
-        installed = ["", "installed next to it", ", ".join(lost) or "changes nothing", ""]
+        diff = moved(before, frozen(python))
+        installed = ["", "installed next to it", ", ".join(diff) or "changes nothing", ""]
         lines = [installed, *output(python, project.script)]
     today = datetime.date.today().isoformat()
     return [[name, *line, today] for line in lines]

@@ -401,13 +401,13 @@ def _functions(row: Layer) -> str:
     return ", ".join(f"self.{key}" for key in _KEYS if key in _parameters(row.name))
 
 
-def _paragraph(words: str, indent: int, further: int | None = None) -> str:
-    further = indent if further is None else further
+def _paragraph(words: str, indent: int, next_indent: int | None = None) -> str:
+    next_indent = indent if next_indent is None else next_indent
     return textwrap.fill(
         words,
         _WIDTH,
         initial_indent=" " * indent,
-        subsequent_indent=" " * further,
+        subsequent_indent=" " * next_indent,
         break_on_hyphens=False,
         break_long_words=False,
     )

@@ -28,7 +28,7 @@ QUICK = {"seeds": 1, "epochs": 600}
 
 
 def see_devices() -> bool:
-    """Returns whether TensorFlow sees a GPU. The first call makes TensorFlow print messages."""
+    """Returns whether TensorFlow finds a GPU. In the first call, TensorFlow prints messages."""
     return bool(tf.config.list_physical_devices("GPU"))
 
 
@@ -91,8 +91,8 @@ def requested_options(
     baselines = () if arguments.quick else BASELINES
     options = {"baselines": baselines, **stored, **given_options(arguments)}
     if arguments.quick:
-        for name, most in QUICK.items():
-            options[name] = min(options.get(name, most), most)
+        for name, limit in QUICK.items():
+            options[name] = min(options.get(name, limit), limit)
     return options
 
 

@@ -53,16 +53,16 @@ def _argument_of_option(name: str) -> Argument:
     """Returns the argument for an option of a comparison."""
     default, metadata = LIST[name].default, LIST[name].metadata
     settings: dict[str, Any] = {"type": type(default)}
-    words, values = str(default), metadata.get("values", ())
+    default_text, values = str(default), metadata.get("values", ())
     if isinstance(default, tuple):
         settings = {"nargs": metadata["least"], "metavar": metadata["metavar"]}
-        words = " ".join(default)
+        default_text = " ".join(default)
     if name == "baselines":
-        words = f"{' '.join(BASELINES)}, and none with --quick"
+        default_text = f"{' '.join(BASELINES)}, and none with --quick"
     listed = f": {' | '.join(values)}" if 0 < len(values) <= MAX_VALUES_SHOWN else ""
     return Argument(
         f"--{name}",
-        f"{metadata['text']}{listed} (default: {words})",
+        f"{metadata['text']}{listed} (default: {default_text})",
         # An option that is not passed is read from the directory, or has the default of `compare`.
         {**settings, "default": argparse.SUPPRESS},
         values,

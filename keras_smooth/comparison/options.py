@@ -137,8 +137,8 @@ class Options:
         whole_number("seeds", self.seeds, 1, MAX_SEEDS)
         whole_number("epochs", self.epochs, 1, MAX_EPOCHS)
         if finite_number("noise", self.noise, 0.0) > MAX_NOISE:
-            wanted = f"{MAX_NOISE:g} or less, a fraction of the deviation of y"
-            raise ValueError(refused("noise", wanted, self.noise))
+            expected = f"{MAX_NOISE:g} or less, a fraction of the deviation of y"
+            raise ValueError(refused("noise", expected, self.noise))
         for name in FACTORS:
             given = getattr(self, name)
             levels = [given] if isinstance(given, str) else given
@@ -156,11 +156,11 @@ class Options:
         number = "[1-9][0-9]{0,3}"
         is_text = isinstance(self.architecture, str)
         if not (is_text and re.fullmatch(f"{number}x{number}", self.architecture)):
-            wanted = (
+            expected = (
                 "the numbers of hidden layers and of their units, such as "
                 f"{article.ARCHITECTURE!r}"
             )
-            raise ValueError(refused("architecture", wanted, self.architecture))
+            raise ValueError(refused("architecture", expected, self.architecture))
 
     def num_iterations(self, method: str) -> int:
         """Returns the number of iterations of a run by a method."""
@@ -228,8 +228,8 @@ def check_problem(name: str) -> None:
         raise ValueError(f"There is no problem named {name!r} and no such file. {hint}")
 
 
-def _distinct_texts(name: str, given: Any, wanted: str) -> tuple[str, ...]:
+def _distinct_texts(name: str, given: Any, expected: str) -> tuple[str, ...]:
     """Returns the distinct strings of a list; `name` and `wanted` are for messages."""
     if not (isinstance(given, list | tuple) and all(isinstance(v, str) for v in given)):
-        raise TypeError(refused(name, wanted, given))
+        raise TypeError(refused(name, expected, given))
     return tuple(dict.fromkeys(given))

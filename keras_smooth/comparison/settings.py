@@ -168,8 +168,8 @@ def functions_by_name(
     """
     given = [given] if isinstance(given, str) or callable(given) else given
     if not isinstance(given, list | tuple):
-        wanted = "a list of names or functions, such as ['tanh']"
-        raise TypeError(refused("activations", wanted, given))
+        valid = "a list of names or functions, such as ['tanh']"
+        raise TypeError(refused("activations", valid, given))
     # Compare strings only: the truth of an array raises an error.
     if ALL in [item for item in given if isinstance(item, str)]:
         known = (*all_activations(), ALL)
@@ -189,8 +189,8 @@ def _name_of(function: Any) -> str:
         raise TypeError(refused("activations", "names or functions", function))
     name = getattr(function, "__name__", "")
     if not re.fullmatch(r"\w[\w ,.=()+-]*", name):
-        wanted = "functions with a name that tables and files can have, by def or __name__"
-        raise ValueError(refused("activations", wanted, function))
+        valid = "functions with a name that tables and files can have, by def or __name__"
+        raise ValueError(refused("activations", valid, function))
     return name
 
 

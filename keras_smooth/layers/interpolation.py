@@ -22,22 +22,22 @@ def interpolated(images: Any, resize: Callable, data_format: str) -> Any:
         resize: Keras' interpolation of a batch of images.
         data_format: "channels_last" or "channels_first".
     """
-    last = data_format == "channels_last"
-    sizes = images.shape[-3:-1] if last else images.shape[-2:]
+    channels_last = data_format == "channels_last"
+    sizes = images.shape[-3:-1] if channels_last else images.shape[-2:]
     vertical, horizontal = (
-        ops.cast(_matrix(resize, size, axis, last), images.dtype)
+        ops.cast(_matrix(resize, size, axis, channels_last), images.dtype)
         for axis, size in enumerate(sizes)
     )
-    equation = "...hwc,hi,wj->...ijc" if last else "...chw,hi,wj->...cij"
+    equation = "...hwc,hi,wj->...ijc" if channels_last else "...chw,hi,wj->...cij"
     return ops.einsum(equation, images, vertical, horizontal)
 
 
-def _matrix(resize: Callable, size: int, axis: int, last: bool) -> Any:
+def _matrix(resize: Callable, size: int, axis: int, channels_last: bool) -> Any:
     """Returns the matrix of an interpolation along one axis."""
     shape = [size, 1, 1]
     shape[axis + 1] = size
     images = ops.reshape(ops.eye(size, dtype="float32"), shape)
-    channel = -1 if last else 1
+    channel = -1 if channels_last else 1
     result = ops.squeeze(resize(ops.expand_dims(images, channel)), axis=channel)
     return result[:, :, 0] if axis == 0 else result[:, 0, :]
 

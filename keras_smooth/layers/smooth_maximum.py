@@ -85,12 +85,12 @@ def _in_float32_or_wider(x: tf.Tensor) -> tf.Tensor:
 
 def pooled(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Returns the smooth maxima over a layer's windows."""
-    x, first = (
+    x, first_axis = (
         _in_float32_or_wider(inputs),
         1 if layer.data_format == "channels_last" else 2,
     )
     # The sum over a box is computed as sums along one axis after another.
-    for axis, span in enumerate(zip(layer.pool_size, layer.strides), first):
+    for axis, span in enumerate(zip(layer.pool_size, layer.strides), first_axis):
         x = smooth_maximum(windows(x, axis, *span, layer.padding), -1, layer.sharpness)
     return ops.cast(x, layer.compute_dtype)
 
@@ -98,8 +98,8 @@ def pooled(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
 def pooled_globally(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Returns the smooth maxima over all spatial axes."""
     rank = len(inputs.shape)
-    last = layer.data_format == "channels_last"
-    axes = tuple(range(1, rank - 1) if last else range(2, rank))
+    channels_last = layer.data_format == "channels_last"
+    axes = tuple(range(1, rank - 1) if channels_last else range(2, rank))
     x = smooth_maximum(_in_float32_or_wider(inputs), axes, layer.sharpness, layer.keepdims)
     return ops.cast(x, layer.compute_dtype)
 

@@ -76,13 +76,13 @@ class Progress:
     def _seconds_left(self, nit: int, now: float) -> float | None:
         """Returns an estimate of the remaining seconds, or None."""
         first, first_time = self._first or (nit, now)
-        left = []
+        estimates = []
         if nit > first:
             num_remaining = self._request.num_iterations - nit
-            left.append((now - first_time) / (nit - first) * num_remaining)
+            estimates.append((now - first_time) / (nit - first) * num_remaining)
         if self._request.max_seconds is not None:
-            left.append(max(self._request.max_seconds - (now - self._start), 0.0))
-        return min(left, default=None)
+            estimates.append(max(self._request.max_seconds - (now - self._start), 0.0))
+        return min(estimates, default=None)
 
     def _fraction_done(self, nit: int, now: float) -> float:
         """Returns the fraction of the iterations, or of the time if larger, that is used."""

@@ -145,10 +145,10 @@ def beside(
 
 def _shown_samples(num_samples: int, num_numbers: int) -> np.ndarray:
     """Returns the indices of the samples that a panel shows, in order."""
-    most = max(MAX_DOTS // num_numbers, 1)
-    if num_samples <= most:
+    limit = max(MAX_DOTS // num_numbers, 1)
+    if num_samples <= limit:
         return np.arange(num_samples)
-    return np.sort(np.random.default_rng(0).choice(num_samples, most, replace=False))
+    return np.sort(np.random.default_rng(0).choice(num_samples, limit, replace=False))
 
 
 def errors(

@@ -34,7 +34,7 @@ class Trial:
         self.model = model
         self.lines: list[tuple[str, str, str]] = []
 
-    def note(self, what: str, function: Callable[[], str | float]) -> None:
+    def note(self, test: str, function: Callable[[], str | float]) -> None:
         """Records a test, a function that returns a sentence or the relative error of numbers."""
         result: str | float
         try:
@@ -43,15 +43,15 @@ class Trial:
             traceback.print_exc()
             result = ended(error)
         if isinstance(result, str):
-            self.lines.append((what, result, ""))
+            self.lines.append((test, result, ""))
         else:
             right = "right" if result <= TOLERANCE else "wrong"
-            self.lines.append((what, right, f"{result:.0e}"))
+            self.lines.append((test, right, f"{result:.0e}"))
         print(self.model, *self.lines[-1], sep=" | ", file=sys.stderr, flush=True)
 
-    def compare(self, what: str, ours: Callable, exact: Any) -> None:
+    def compare(self, test: str, ours: Callable, exact: Any) -> None:
         """Records whether derivatives are equal to the exact ones."""
-        self.note(what, lambda: relative(ours(), exact))
+        self.note(test, lambda: relative(ours(), exact))
 
     def derivatives(self, model: Callable, x: Any, wrt: Any = None) -> None:
         """Records tests of the operators on a model, compared with differences by one input."""
@@ -109,8 +109,8 @@ def by_one_input(model: Callable, x: Any, wrt: Any) -> tuple[Callable, np.ndarra
         if wrt is None:
             return np.asarray(model(z))
         num = len(z) // len(moving)
-        places = x.items() if isinstance(x, dict) else enumerate(x)
-        repeated = {key: np.concatenate([value] * num) for key, value in places}
+        items = x.items() if isinstance(x, dict) else enumerate(x)
+        repeated = {key: np.concatenate([value] * num) for key, value in items}
         inputs = {**repeated, wrt: z}
         return np.asarray(model(inputs if isinstance(x, dict) else list(inputs.values())))
 

@@ -196,7 +196,7 @@ class _Scheduler:
             while self._waiting or self._submitted:
                 self._submit()
                 submitted = list(self._submitted)
-                # With a timeout: if nodes are left out, the last other node can be lost.
+                # The timeout is for the check below: the last node that works may be lost.
                 for generator in self._ray.wait(submitted, timeout=SECONDS_TO_WAIT)[0]:
                     self._handle_next(generator)
                 if self._nodes.left_out and not self._nodes.num_places():
@@ -206,10 +206,10 @@ class _Scheduler:
 
     def _submit(self) -> None:
         """Submits more runs than the cluster can execute at once, so that no core waits."""
-        # At least one place, for which a cluster without nodes can grow.
-        most = RUNS_IN_FLIGHT * max(1, self._nodes.num_places())
+        # Runs are submitted even if the cluster has no nodes yet, so that it can grow.
+        limit = RUNS_IN_FLIGHT * max(1, self._nodes.num_places())
         task = self._task.options(scheduling_strategy=self._nodes.strategy())
-        while self._waiting and len(self._submitted) < most:
+        while self._waiting and len(self._submitted) < limit:
             run = self._waiting.popleft()
             # Objects of built-in classes can be unpickled without this package.
             content = pickle.dumps((run.activation, tuple(run.variant), run.seed))

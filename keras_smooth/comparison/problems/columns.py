@@ -54,15 +54,15 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
     index = _places(path, names)
     rows = []
     for number, text in lines:
-        fields, what = _fields(text, separator), f"{path}, line {number}: "
+        fields, label = _fields(text, separator), f"{path}, line {number}: "
         if len(fields) != len(names):
             hint = " Decimal commas are not read: write points." if separator == "," else ""
             raise ValueError(
-                f"{what}{counted(len(fields), 'field')} where the first line names "
+                f"{label}{counted(len(fields), 'field')} where the first line names "
                 f"{counted(len(names), 'column')}: "
                 f"{shown(text)}.{hint}"
             )
-        rows.append([_number(what + name, fields[place]) for name, place in index.items()])
+        rows.append([_number(label + name, fields[place]) for name, place in index.items()])
     return dict(zip(index, np.array(rows, float).reshape(-1, len(index)).T))
 
 
@@ -97,8 +97,8 @@ def _places(path: Path, header: list[str]) -> dict[str, int]:
     return {name: header.index(name) for name in NAMES if name in header}
 
 
-def _number(what: str, field: str) -> float:
+def _number(label: str, field: str) -> float:
     if NUMBER.fullmatch(field) and math.isfinite(float(field)):
         return float(field)
     hint = " Decimal commas are not read: write a point." if "," in field else ""
-    raise ValueError(f"{what} must be a finite number, received {shown(field)}.{hint}")
+    raise ValueError(f"{label} must be a finite number, received {shown(field)}.{hint}")

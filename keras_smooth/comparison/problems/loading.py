@@ -226,8 +226,8 @@ def _problem_of_name_or_data(source: Any) -> Problem:
         source = {name: source[name] for name in known or source.columns}
     if isinstance(source, Mapping | Sequence):
         return _problem_of_data(OWN_DATA, OWN_DATA, _columns_of_arrays(source))
-    wanted = "a name, the path of a file, a function, or arrays x, y and maybe dy, d2y"
-    raise TypeError(refused("problem", wanted, source))
+    expected = "a name, the path of a file, a function, or arrays x, y and maybe dy, d2y"
+    raise TypeError(refused("problem", expected, source))
 
 
 def _columns_of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
@@ -253,8 +253,8 @@ def _columns_of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
 def _column(name: str, values: Any) -> np.ndarray:
     column = real_array(name, values)
     if column.ndim == 0 or column.size != len(column):
-        wanted = "of shape (n,) or (n, 1), since your own data can have one input only"
-        raise ValueError(refused(name, wanted, column.shape))
+        expected = "of shape (n,) or (n, 1), since your own data can have one input only"
+        raise ValueError(refused(name, expected, column.shape))
     return column.reshape(-1).astype(float)
 
 

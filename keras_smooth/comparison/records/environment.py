@@ -30,8 +30,8 @@ def environment(settings: Settings) -> dict:
 
 def versions(methods: Iterable[str] = METHODS) -> dict[str, str]:
     """Returns the versions of the packages on which the results of these methods depend."""
-    further = {name for method in methods for name in training.packages(method)}
-    return {name: version(name) for name in (*PACKAGES, *sorted(further))}
+    additional = {name for method in methods for name in training.packages(method)}
+    return {name: version(name) for name in (*PACKAGES, *sorted(additional))}
 
 
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:

@@ -160,10 +160,10 @@ def _changed_names(header: dict, results: Results) -> list[str]:
     ]
 
 
-def _check_same(path: Path, what: str, changes: list[str], hint: str = "") -> None:
+def _check_same(path: Path, aspect: str, changes: list[str], hint: str = "") -> None:
     """Raises an error if there are changes, since runs that cannot be compared would be mixed."""
     if changes:
         raise ValueError(
-            f"Cannot resume: {path} was made with other {what} ({'; '.join(changes)}). Use the "
+            f"Cannot resume: {path} was made with other {aspect} ({'; '.join(changes)}). Use the "
             f"same ones, or another output directory.{hint}"
         )

@@ -62,8 +62,8 @@ def by_adam(
     model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
 ) -> dict:
     """Trains like `by_lbfgs`, by full-batch Adam, with a chunk of steps in one compiled call."""
-    most = math.ceil(epochs / NUM_REPORTS)
-    chunk = next(steps for steps in range(most, 0, -1) if epochs % steps == 0)
+    max_steps = math.ceil(epochs / NUM_REPORTS)
+    chunk = next(steps for steps in range(max_steps, 0, -1) if epochs % steps == 0)
     adam = keras.optimizers.Adam()
     # The loss is scaled to size 1 for any units of y, because Adam adds 1e-7 to the square roots of
     # its second moments.

@@ -147,16 +147,16 @@ def _too_short_and_too_long(
 def _next_step(
     last: Trial, trial: Trial, low: Trial, high: Trial, is_strong: Scalar
 ) -> Scalar:
-    """Returns the next step to try: between the bounds, or above the lower one if it is alone."""
+    """Returns the next step: between the bounds, or above `low`; `last` is the previous `low`."""
     bounded = tf.math.is_finite(high[0])
     cubic = minimum_of_cubic(tf.where(bounded, low, last), tf.where(bounded, high, trial))
     width = high[0] - low[0]
-    least = tf.where(bounded, low[0] + 0.1 * width, 2.0 * trial[0])
-    most = tf.where(bounded, low[0] + 0.9 * width, 10.0 * trial[0])
+    lower = tf.where(bounded, low[0] + 0.1 * width, 2.0 * trial[0])
+    upper = tf.where(bounded, low[0] + 0.9 * width, 10.0 * trial[0])
     # At a kink a cubic does not approximate the function.
     usable = tf.math.is_finite(cubic) & (is_strong | ~bounded)
     step = tf.where(bounded, low[0] + 0.3 * width, 4.0 * trial[0])
-    return tf.clip_by_value(tf.where(usable, cubic, step), least, most)
+    return tf.clip_by_value(tf.where(usable, cubic, step), lower, upper)
 
 
 def minimum_of_cubic(a: Trial, b: Trial) -> Scalar:
