@@ -62,10 +62,10 @@ def _union(stored: Iterable, requested: Iterable) -> tuple:
 
 
 def _option(default: Any, text: str, **metadata: Any) -> Any:
-    """Returns an option.
+    """Returns the dataclass field of an option.
 
     Args:
-        default: Its default.
+        default: The default of the option.
         text: Its description in the help of the command line.
         metadata: `values`, the possible values, for the completion of shells; `least`, the
             least number of entries of a list, as "+" or "*" for `argparse`; `metavar`;
@@ -229,7 +229,7 @@ def check_problem(name: str) -> None:
 
 
 def _distinct_texts(name: str, given: Any, expected: str) -> tuple[str, ...]:
-    """Returns the distinct strings of a list; `name` and `wanted` are for messages."""
+    """Returns the distinct strings of a list; `name` and `expected` are for messages."""
     if not (isinstance(given, list | tuple) and all(isinstance(v, str) for v in given)):
         raise TypeError(refused(name, expected, given))
     return tuple(dict.fromkeys(given))

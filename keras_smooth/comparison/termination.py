@@ -11,7 +11,7 @@ STATUS = 128 + signal.SIGTERM
 
 
 class Terminated(SystemExit):
-    """The process received SIGTERM. An exception allows to clean up files and the terminal."""
+    """The process received SIGTERM. An exception allows code to clean up files and terminal."""
 
     def __init__(self) -> None:
         super().__init__(STATUS)

@@ -127,7 +127,7 @@ def fit_lbfgs(
             The function receives the model, or its copy in float64, and x as tensors, and may
             call `keras_smooth.derivatives` and the other operators. Neither the loss of `compile`
             nor regularizers are added to it. Several devices share the rows if each array of x
-            divides evenly and the sum is a mean or a sum over rows; otherwise an error is raised.
+            divides evenly and the loss is a mean or a sum over rows; otherwise an error is raised.
         loss_weights: Factors of the terms of `objective` in the sum, by name; the logs have
             the terms without them. A term without an upper bound has no minimum with a
             negative weight.

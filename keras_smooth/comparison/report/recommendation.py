@@ -59,7 +59,7 @@ def sentences(results: Results) -> list[str]:
 def recommended(results: Results) -> Recommendation:
     """Returns the advice that follows from the errors of the highest known derivative."""
     summary, order = results.summary(), results.problem.known_order
-    # The smallest error of a constant function, whose derivatives are 0.
+    # The smallest error of a constant function, whose derivatives are 0: a useful one is better.
     highest: Any = results.problem.exact[order]
     bound = np.mean(highest**2) if order else np.var(highest)
     smooth = [line for line in summary if not (is_rough(line) or line.failures)]

@@ -14,8 +14,8 @@ DAMPING_FACTOR = 10.0
 # Largest number of corrections with one matrix. On the default network of `compare`, 4 need twice
 # as many iterations as 12, and 40 need as many as 12.
 MAX_CORRECTIONS = 12
-# Another correction, or less damping, is worth its cost if it reduces the sum of squares by at
-# least this factor.
+# Another correction, or less damping, is worth its cost if it multiplies the sum of squares by
+# less than this factor.
 WORTHWHILE_RATIO = 0.9
 # Below this damping, as a fraction of the trace of J'J times the precision, the rounding of J'J
 # changes the step.

@@ -59,7 +59,7 @@ LOSS_RATIO_OF_ALL_ROWS = 0.1
 FEWER_DIGITS = 0.5
 # Largest growth of the damping in an iteration with a sample. If it is too small, the sample grows.
 MAX_DAMPING_GROWTH = 1e3
-# If rounding hides whether a step lowers the loss, it must reduce the gradient by this factor.
+# If rounding hides whether a step lowers the loss, it must multiply the gradient by less than this.
 FLATTER_RATIO = 0.5
 
 
@@ -123,7 +123,7 @@ class Trials(NamedTuple):
     """The state of a search for the best damping.
 
     Args:
-        best: The trial with the lowest sum of squares.
+        best: The trial with the lowest sum of squares that is worth its cost.
         low: The smallest damping so far.
         high: The largest damping so far.
         num_evaluations: Number of evaluations of the residuals.

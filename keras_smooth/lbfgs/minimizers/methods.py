@@ -113,8 +113,7 @@ class Minimizer:
         num_correction_pairs: int,
         jit_compile: bool = True,
     ):
-        # As a `tf.function` it is traced once, not at each place where a line search of TFP calls
-        # it.
+        # A `tf.function` is traced once, not at each place where a line search of TFP calls it.
         self._function = tf.nest.map_structure(traced, function)
         self._method = MINIMIZERS[method]
         self._num_correction_pairs = num_correction_pairs

@@ -22,7 +22,7 @@ class Lbfgs:
     TITLE = "L-BFGS of TFP"
     NEEDS_RESIDUALS = False
     PACKAGES = ("tensorflow-probability",)
-    # The two loops over the pairs are sequential, so that more pairs are slow.
+    # The two-loop recursion is sequential, so that more pairs are slow.
     default_num_pairs: Callable | None = staticmethod(lambda *_: 50)
 
     def begin(self, function: Callable, position: tf.Tensor, num_pairs: int) -> Any:

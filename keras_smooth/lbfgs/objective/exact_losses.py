@@ -242,7 +242,7 @@ def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
 
 
 def check_loss_weights(model: keras.Model) -> None:
-    """Raises an error if no loss has a weight, and warns if one has a negative weight.
+    """Checks the weights of the losses of a model, and warns of a negative one.
 
     Raises:
         ValueError: If all weights are 0, or one is not finite.
