@@ -18,7 +18,7 @@ from keras_smooth.checks import function, shown
 MIN_CENTERED_FAN_IN = 8
 
 # The normal distribution is integrated over panels, whose ends include all integers and halves, at
-# which most kinks and jumps are. Beyond 12 it has less than 1e-31 of its mass.
+# which most kinks and jumps are. Beyond 12 it has less than 1e-32 of its mass.
 _CUT = 12.0
 _PANELS_OF_ONE = 64
 _NUM_NODES = 4

@@ -145,7 +145,7 @@ def _in_columns(values: Any) -> np.ndarray:
 
 
 def _is_far(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Returns for each column whether the size of the targets is far from 1 and that of outputs."""
+    """Returns for each column whether targets are far from 1 and from the outputs in size."""
     spread = target.std(axis=0)
     large = _root_mean_square(target) > _LARGEST_RATIO * np.maximum(
         _root_mean_square(output), 1.0

@@ -18,7 +18,7 @@ from keras_smooth.presentation.warn import warn
 _NAMES = ("x", "y", "sample_weight")
 # A dataset of unknown length with more batches than this is probably endless.
 _MANY_BATCHES = 10_000
-# NumPy's `dtype.kind` of bytes, strings, time differences and dates.
+# NumPy's `dtype.kind` of bytes, strings, dates and time differences.
 _KINDS_WITHOUT_NUMBERS = "SUMm"
 
 
