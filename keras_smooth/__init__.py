@@ -1,15 +1,15 @@
 """Correct, visible and trainable derivatives for Keras on TensorFlow.
 
 Shapes: a derivative has the shape of y, followed by the shape of a sample of x once for each
-order. A sample of one number adds no axes. With y of shape `(batch, m)`:
+order. If a sample of x is one number, no axes are added. With y of shape `(batch, m)`:
 
 - `derivatives`, `jacobian` and `hessian` follow this rule: y' is `(batch, m, d)` and y'' is
   `(batch, m, d, d)` for x of shape `(batch, d)`; both are `(batch, m)` for x of shape `(batch, 1)`,
   and y' is `(batch, m, atoms, 3)` for x of shape `(batch, atoms, 3)`.
-- Operators that name numbers of x, sum over them or use a direction have no axes of x:
+- Operators that select entries of x, sum over them or use a direction have no axes of x:
   `partials`, `linear_operator`, `laplacian`, `vector_laplacian`, `biharmonic`, `directional` and
   `advection` return the shape of y.
-- `gradient` and `hessian_vector_product` need one output number per sample, and return the shape
+- `gradient` and `hessian_vector_product` need one output entry per sample, and return the shape
   of x. The forces of an energy with x of shape `(batch, atoms, 3)` are `-gradient(energy, x)`, of
   the same shape.
 - `divergence` sums over y and x: `(batch, 1)`, with as many axes as y. `curl` is `(batch, 3)`, in
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from keras_smooth.checks import require_keras_on_tensorflow
 
-# Before anything else imports Keras, so that the error explains what is missing.
+# This comes before other modules import Keras, so that the error explains what is missing.
 require_keras_on_tensorflow()
 
 from keras_smooth import activations, initializers, jet, layers
@@ -123,7 +123,7 @@ def __dir__() -> list[str]:
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> NoReturn:
-        """Raises an error, which says what to use for a name of another package."""
+        """Raises an error, with the equivalent of a name of another package."""
         from keras_smooth.presentation.other_names import hint
 
         raise AttributeError(

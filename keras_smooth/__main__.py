@@ -1,4 +1,4 @@
-"""`python -m keras_smooth`: the command `keras-smooth`, which here imports TensorFlow first."""
+"""`python -m keras_smooth`: the command `keras-smooth`, after importing TensorFlow."""
 
 import sys
 

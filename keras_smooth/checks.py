@@ -1,7 +1,7 @@
-"""Checks of arguments that all modules share, and of the installed backend.
+"""Checks of arguments, which all modules use, and of the installed backend.
 
-Keras is imported in functions only, since the check of the backend must run before Keras is
-imported. NumPy is imported in functions only, since the command line starts without it.
+Keras and NumPy are imported in functions only: the check of the backend must run before Keras is
+imported, and the command line starts without NumPy.
 """
 
 import difflib
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-# The oldest supported versions. They are no requirements of the package, since pip would install
+# The oldest supported versions. They are not requirements of the package, since pip would install
 # TensorFlow next to tensorflow-cpu, tf-nightly or another build.
 OLDEST = {"tensorflow": "2.16", "keras": "3.10"}
 _TITLES = {"tensorflow": "TensorFlow", "keras": "Keras"}
@@ -32,7 +32,7 @@ _MAX_SHOWN = 80
 
 
 def shown(value: object) -> str:
-    """Returns the text of a value, in one line, for a message."""
+    """Returns the `repr` of a value for a message, in one line and shortened."""
     if isinstance(value, str):
         # Spaces inside of quotes are kept, and the quotes are closed.
         return repr(value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}...")
@@ -42,13 +42,13 @@ def shown(value: object) -> str:
     return text
 
 
-def refused(name: str, wanted: str, value: object) -> str:
+def refused(name: str, expected: str, value: object) -> str:
     """Returns the message of an error for an argument of a wrong kind or value."""
-    return f"{name} must be {wanted}, received {shown(value)}."
+    return f"{name} must be {expected}, received {shown(value)}."
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Returns a sentence with the names that a misspelt name may stand for."""
+    """Returns a sentence with the names that are most similar to a misspelt name, or all."""
     names = sorted(names)
     matches = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return (
@@ -57,7 +57,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def choice(name: str, value: Any, choices: Iterable[str]) -> str:
-    """Returns an argument that is one of a few strings.
+    """Returns an argument after checking that it is one of a few strings.
 
     Raises:
         ValueError: If it is another string.
@@ -73,7 +73,7 @@ def choice(name: str, value: Any, choices: Iterable[str]) -> str:
 
 
 def truth(name: str, value: Any) -> bool:
-    """Returns a boolean argument; NumPy's booleans are accepted, 1 and 0 are not.
+    """Returns an argument as a `bool`; NumPy's booleans are accepted, 1 and 0 are not.
 
     Raises:
         TypeError: If it is no boolean.
@@ -84,7 +84,7 @@ def truth(name: str, value: Any) -> bool:
 
 
 def function(name: str, value: Any, *arguments: str) -> Any:
-    """Returns an argument that can be called with some positional arguments.
+    """Returns an argument after checking that it can be called with some positional arguments.
 
     Args:
         name: The name of the argument in messages.
@@ -92,19 +92,19 @@ def function(name: str, value: Any, *arguments: str) -> Any:
         *arguments: The names of the positional arguments, for messages.
 
     Raises:
-        TypeError: If it cannot be called with them.
+        TypeError: If it cannot be called with them, or is a class or a layer.
     """
     import keras
 
     *first, last = arguments
-    what = f"a function of {', '.join(first)}{' and ' if first else ''}{last}"
+    expected = f"a function of {', '.join(first)}{' and ' if first else ''}{last}"
     if not callable(value) or isinstance(value, type | keras.layers.Layer):
-        raise TypeError(refused(name, what, value))
+        raise TypeError(refused(name, expected, value))
     try:
         inspect.signature(value).bind(*arguments)
     except TypeError as error:
         raise TypeError(
-            f"{name} must be {what}, received {shown(value)}, which does not accept these: "
+            f"{name} must be {expected}, received {shown(value)}, which does not accept these: "
             f"{error}."
         ) from None
     # A builtin may have no signature.
@@ -114,10 +114,10 @@ def function(name: str, value: Any, *arguments: str) -> Any:
 
 
 def text(name: str, value: Any) -> str:
-    """Returns an argument that is text.
+    """Returns an argument after checking that it is a string.
 
     Raises:
-        TypeError: If it is no text.
+        TypeError: If it is no string.
     """
     if not isinstance(value, str):
         raise TypeError(refused(name, "text", value))
@@ -125,11 +125,11 @@ def text(name: str, value: Any) -> str:
 
 
 def path(name: str, value: Any) -> Path:
-    """Returns an argument that is a path.
+    """Returns an argument as a path.
 
     Raises:
         TypeError: If it is no path.
-        ValueError: If no file can have that path.
+        ValueError: If it is empty or contains NUL.
     """
     if not isinstance(value, str | os.PathLike):
         raise TypeError(refused(name, "a path", value))
@@ -144,7 +144,7 @@ def real_array(name: str, value: Any) -> "np.ndarray":
     """Returns an argument as an array of real numbers; booleans are not accepted.
 
     Raises:
-        TypeError: If it holds something else.
+        TypeError: If it contains anything else.
         ValueError: If its rows have different lengths.
     """
     import numpy as np
@@ -155,7 +155,7 @@ def real_array(name: str, value: Any) -> "np.ndarray":
         raise ValueError(f"{name} cannot be made an array: {error}") from None
     except (TypeError, NotImplementedError) as error:
         raise TypeError(f"{name} cannot be made an array: {error}") from None
-    # bfloat16, which TensorFlow adds, is no float for NumPy.
+    # NumPy does not count bfloat16, which TensorFlow adds, as a float.
     if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
         raise TypeError(f"{name} must hold real numbers, received {array.dtype}.")
     return array
@@ -237,12 +237,12 @@ def finite_number(
 
 
 def _is_bool(value: object) -> bool:
-    """Returns whether a value is a boolean, of Python or NumPy, which is not imported for that."""
+    """Returns whether a value is a boolean of Python or NumPy, without importing NumPy."""
     return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
 
 
 def require_keras_on_tensorflow() -> None:
-    """Raises an error if the package cannot work here, with the command to run.
+    """Raises an error, with the command to run, if TensorFlow or Keras cannot be used.
 
     Raises:
         ImportError: If TensorFlow or Keras is not installed or too old, or if Keras has
@@ -261,7 +261,7 @@ def _imported(name: str) -> ModuleType:
     missing = name
     try:
         module = importlib.import_module(name)
-        # A removed package can leave its folder behind, which can be imported as a module.
+        # Python can import the folder that a removed package may leave behind.
         if hasattr(module, "__version__"):
             return module
     except ModuleNotFoundError as error:

@@ -13,12 +13,12 @@ import tensorflow as tf
 from keras_smooth import activations
 from keras_smooth.checks import function, shown
 
-# A layer with fewer inputs than this most likely reads the data itself. If the mean of its columns
-# were subtracted, its outputs would not depend on the sum of the inputs.
+# A layer with fewer inputs is probably the first one. If the mean of the columns of its kernel were
+# subtracted, its outputs would not depend on the sum of the inputs.
 MIN_CENTERED_FAN_IN = 8
 
-# The normal distribution is divided into panels, whose ends include all integers and halves, the
-# usual places of kinks and jumps. Beyond 12 it has 1e-31 of its mass.
+# The normal distribution is integrated over panels, whose ends include all integers and halves, at
+# which most kinks and jumps are. Beyond 12 it has less than 1e-32 of its mass.
 _CUT = 12.0
 _PANELS_OF_ONE = 64
 _NUM_NODES = 4
@@ -39,15 +39,15 @@ def gain(activation: str | Callable) -> float:
     signal vanishes with depth, with a larger one it becomes chaotic. It is 1 for tanh and sin,
     4 for sigmoid, and sqrt(2) for ReLU, as in He's initialization.
 
-    It does not consider larger pre-activations. Functions that are steeper far from 0 than
-    near it, such as tanh_shrink, soft_shrink and hard_shrink, have no factor that suits both:
-    small signals vanish, and large ones grow with depth. Scale their inputs to size 1.
+    Larger pre-activations are not considered. For functions that are steeper far from 0 than
+    near it, such as tanh_shrink, soft_shrink and hard_shrink, no factor suits both: small signals
+    vanish, and large ones grow with depth. Scale their inputs to size 1.
 
     Args:
         activation: Name of an activation, or a function that works element by element.
 
     Returns:
-        A positive number; 1 if there is no slope, as for softmax.
+        A positive float; 1 if there is no slope, as for softmax.
 
     Raises:
         ValueError: If the name is unknown.
@@ -104,8 +104,8 @@ def _slopes(activation: Callable, points: np.ndarray) -> np.ndarray:
 def _quietly(activation: Callable, x: tf.Tensor) -> Any:
     """Returns an activation of a column of numbers, without its warnings.
 
-    Keras warns that the softmax of single numbers is 1. The user did not choose the column, so the
-    warning does not concern the user.
+    Keras warns that the softmax of single numbers is 1, which does not concern the user, who did not
+    choose the column.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -127,10 +127,9 @@ class GainScaling(keras.initializers.GlorotUniform):
     """Glorot's uniform initializer, scaled and centered for the activation of the layer.
 
     The kernel is `gain(activation)` times Glorot's. If E[f(z)] is not 0, as for sigmoid,
-    softplus and GELU, the mean of each column is subtracted as well: the constant that the
-    previous layer adds to all its outputs then cancels, and the outputs of the network are
-    around 0. It is the default of `keras_smooth.Dense`; for tanh and sin it is Glorot's
-    initializer.
+    softplus and GELU, the mean of each column is subtracted as well, which cancels the constant
+    that the previous layer adds to all its outputs, so that the outputs of the network are around
+    0. This is the default of `keras_smooth.Dense`. For tanh and sin, it is Glorot's initializer.
 
     Args:
         activation: Name of an activation, or the function.
@@ -175,7 +174,7 @@ class GainScaling(keras.initializers.GlorotUniform):
         return {**super().get_config(), "activation": activation}
 
     def _axes_of_inputs(self, shape: Any) -> tuple[int, ...]:
-        """Returns the axes of a kernel over which a layer sums; EinsumDense may have others."""
+        """Returns the axes of a kernel over which a layer sums; by default all but the last one."""
         inputs, outputs = (
             getattr(self, f"{end}_axes", None) for end in ("input", "output")
         )

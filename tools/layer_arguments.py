@@ -1,4 +1,4 @@
-"""Descriptions and types of the arguments of Keras' layers, once for all layers."""
+"""Descriptions and types of the arguments of Keras' layers, shared by all layers."""
 
 import keras
 
@@ -139,7 +139,7 @@ def text(layer: str, argument: str) -> str:
     return description.replace("{sizes}", sizes)
 
 
-# The types of arguments whose names end so; those with a default of True or False are bool.
+# The types of arguments, by the ends of their names. If the default is a bool, so is the type.
 _FUNCTION, _SIZES = "str | dict | Callable", "int | Sequence[int]"
 _TYPES = {
     "_initializer": _FUNCTION,
@@ -163,7 +163,7 @@ _TYPES = {
 
 
 def annotation(argument: str, default: object) -> str:
-    """Returns the type of an argument, as it is written in a signature.
+    """Returns the type of an argument, as text for a signature.
 
     Raises:
         StopIteration: If the argument has no type yet.

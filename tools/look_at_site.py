@@ -1,13 +1,13 @@
-"""Opens the built site in a headless Chromium, and keeps screenshots.
+"""Checks the built site in a headless Chromium, and saves screenshots.
 
     sphinx-build -W --keep-going docs docs/_build
     python tools/look_at_site.py docs/_build screenshots
 
-It opens the start page, code side by side, formulas, gallery, an example, a tutorial, a table, a page of
-the reference and a search, with the width of a desktop and of a phone, light and dark; then all pages
-with the width of a phone, without screenshots. It fails if a page writes to the console, sends a request
-to another server, is wider than its window or shows markup, if a search finds nothing, or if a link
-within the site is broken, including those to places in a page. Sphinx checks links to other sites.
+It opens the pages in `PAGES`, each with the width of a desktop and of a phone, in the light and the
+dark scheme, and then all pages with the width of a phone, without screenshots. It fails if a page
+writes to the console, sends a request to another server, is wider than its window or shows markup,
+if a search finds nothing, or if a link within the site is broken, including links to anchors in a
+page. Sphinx checks links to other sites.
 """
 
 import argparse
@@ -38,12 +38,12 @@ PAGES = {
 }
 WINDOWS = {"desktop": (1280, 900), "phone": (390, 844)}
 SCHEMES = ("light", "dark")
-# Pages fill themselves after they are loaded: a search loads its index.
+# Scripts of a page may run after it is loaded: a search loads its index.
 SETTLED = "new Promise(done => setTimeout(done, 1000))"
 TOO_WIDE = "document.documentElement.scrollWidth - window.innerWidth"
 LINKS = "[...document.links].map(link => link.href)"
 PLACES = "[...document.querySelectorAll('[id]')].map(place => place.id)"
-# Markup that nobody has understood, and arguments of a class that autodoc has not found.
+# Markup that was not rendered, and signatures of classes that autodoc has not found.
 LEFT_BEHIND = """[...document.querySelectorAll('dt.sig, .bd-article p, .bd-article code')]
     .filter(part => part.textContent.includes('`')
         || part.matches('dt.sig') && part.textContent.includes('(*args, **kwargs)'))
@@ -53,7 +53,7 @@ NUM_FOUND = "document.querySelectorAll('#search-results li').length"
 
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """Serves a folder to this machine while the context lasts; gives its address."""
+    """Serves a folder on this machine while the context is open; yields the address."""
 
     class Silent(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args):
@@ -67,7 +67,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def main() -> int:
-    """Opens all pages in all windows and prints what is wrong."""
+    """Opens all pages, and prints their faults; returns 1 if there are any, else 0."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", type=lambda text: Path(text).resolve())
     parser.add_argument("screenshots", type=Path)
@@ -83,59 +83,59 @@ def main() -> int:
             browser.open(f"{address}/{PAGES[page]}", *WINDOWS[window], scheme)
             browser.value(SETTLED)
             browser.picture(arguments.screenshots / f"{page}_{window}_{scheme}.png")
-            found = wrong(browser, address)
+            faults = wrong(browser, address)
             if page == "search" and not browser.value(NUM_FOUND):
-                found.append("the search finds nothing")
-            print(page, window, scheme, "; ".join(found) or "good", flush=True)
-            num_wrong += len(found)
-        links, places = {}, {}
+                faults.append("the search finds nothing")
+            print(page, window, scheme, "; ".join(faults) or "good", flush=True)
+            num_wrong += len(faults)
+        links, anchors = {}, {}
         for page in every(arguments.site):
             browser.errors.clear()
             browser.open(f"{address}/{page}", *WINDOWS["phone"], "light")
-            links[page], places[page] = browser.value(LINKS), set(browser.value(PLACES))
-            if found := wrong(browser, address):
-                print(page, "; ".join(found), flush=True)
-                num_wrong += len(found)
+            links[page], anchors[page] = browser.value(LINKS), set(browser.value(PLACES))
+            if faults := wrong(browser, address):
+                print(page, "; ".join(faults), flush=True)
+                num_wrong += len(faults)
         print(len(links), "pages as a phone shows them")
     within = {
         (page, unquote(link.removeprefix(f"{address}/")))
-        for page, all_of_it in links.items()
-        for link in all_of_it
+        for page, urls in links.items()
+        for link in urls
         if link.startswith(f"{address}/")
     }
-    astray = [
+    broken = [
         f"{page} has a link to {link}"
         for page, link in sorted(within)
-        if not leads_somewhere(link, arguments.site, places)
+        if not leads_somewhere(link, arguments.site, anchors)
     ]
-    print(len(within), "links within the site;", *(astray or ["good"]), sep="\n")
-    return 1 if num_wrong or astray else 0
+    print(len(within), "links within the site;", *(broken or ["good"]), sep="\n")
+    return 1 if num_wrong or broken else 0
 
 
 def every(site: Path) -> list[str]:
-    """Returns the addresses of all pages, within the site."""
+    """Returns the paths of all pages, relative to the site."""
     pages = (path.relative_to(site).as_posix() for path in site.rglob("*.html"))
     return sorted(page for page in pages if not page.startswith("_"))
 
 
-def leads_somewhere(link: str, site: Path, places: dict[str, set[str]]) -> bool:
-    """Returns whether a link within the site leads to a file and, in a page, to a place."""
-    path, _, place = link.partition("#")
+def leads_somewhere(link: str, site: Path, anchors: dict[str, set[str]]) -> bool:
+    """Returns whether the file of a link within the site exists, and its anchor in a page."""
+    path, _, anchor = link.partition("#")
     path = path.partition("?")[0] or "index.html"
-    if place and path in places:
-        return place in places[path]
+    if anchor and path in anchors:
+        return anchor in anchors[path]
     return (site / path).is_file()
 
 
 def wrong(browser: headless_browser.Browser, address: str) -> list[str]:
-    """Returns what is wrong with the page that is open."""
-    found = [f"console: {error}" for error in browser.errors]
+    """Returns the faults of the open page."""
+    faults = [f"console: {error}" for error in browser.errors]
     own = (address, "data:", "blob:")
-    found += [f"asks for {uri}" for uri in browser.requests if not uri.startswith(own)]
+    faults += [f"asks for {uri}" for uri in browser.requests if not uri.startswith(own)]
     excess = browser.value(TOO_WIDE)
     if excess > 0:
-        found.append(f"{excess} pixels wider than the window")
-    return found + [f"as it stands: {text}" for text in browser.value(LEFT_BEHIND)]
+        faults.append(f"{excess} pixels wider than the window")
+    return faults + [f"as it stands: {text}" for text in browser.value(LEFT_BEHIND)]
 
 
 if __name__ == "__main__":

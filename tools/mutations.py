@@ -1,11 +1,11 @@
-"""Small changes of a module that its tests do not notice: what they do not look at.
+"""Mutation tests: prints small changes of a module with which its tests still pass.
 
     python tools/mutations.py keras_smooth/comparison/records/resuming.py --sample 40 \\
         -- tests/test_comparison_resuming.py -m "not slow"
 
-Each change is made alone, in a copy of the tree, where the tests after -- then run. Every change
-that they pass with is printed. It shows code that is not tested, code that is not needed, or a
-change that makes no difference: look at them one by one.
+Each change is made alone, in a copy of the working tree, in which the tests after -- then run.
+Every change with which they pass is printed. It is in code that is not tested or not needed, or
+makes no difference: examine them one by one.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Imported once, for all of the forks.
+# Keras is imported once, for all forks.
 import keras  # noqa: F401
 import pytest
 
@@ -34,24 +34,24 @@ DROPPED = (
     ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr, ast.Return, ast.Raise, ast.Delete,
     ast.Continue, ast.Break,
 )  # fmt: skip
-# Lists in which an entry can be missing, and how many are left at least: entries of a literal,
-# arguments with a name, operands of `and`, conditions of a comprehension.
+# Lists from which an entry is removed, and the least number of entries that are left: entries of a
+# literal, keyword arguments, operands of `and`, conditions of a comprehension.
 SHORTENED = {"elts": 1, "keywords": 0, "values": 1, "ifs": 0}
-# Their `values` belong to keys, or are text.
+# Nodes whose `values` are not shortened, since they belong to keys, or are text.
 UNEQUAL = (ast.Dict, ast.JoinedStr)
-# What only readers and type checkers look at.
+# Fields that do not affect the behavior.
 SKIPPED = {"annotation", "returns", "decorator_list"}
 
 
 def mutants(source: str) -> Iterator[tuple[int, str]]:
-    """Gives a line and the source with a change there, for every change that is known."""
+    """Yields the line of each possible change, and the source with this change."""
     tree = ast.parse(source)
     for parent in list(_nodes(tree)):
         for field, value in ast.iter_fields(parent):
-            for place, changed in _changes(parent, field, value):
+            for node, changed in _changes(parent, field, value):
                 setattr(parent, field, changed)
                 yield (
-                    getattr(place, "lineno", 0),
+                    getattr(node, "lineno", 0),
                     ast.unparse(ast.fix_missing_locations(tree)),
                 )
                 setattr(parent, field, value)
@@ -66,22 +66,22 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _changes(parent: ast.AST, field: str, value: Any) -> Iterator[tuple[ast.AST, Any]]:
-    """Gives where a field is changed, and what it becomes."""
+    """Yields the node at which a field is changed, and the new value of the field."""
     if not isinstance(value, list):
         yield from ((parent, new) for new in _instead(value, field))
         return
     can_shrink = len(value) > SHORTENED.get(field, len(value))
     is_read = isinstance(getattr(parent, "ctx", ast.Load()), ast.Load)
     for i, entry in enumerate(value):
-        place = entry if hasattr(entry, "lineno") else parent
+        node = entry if hasattr(entry, "lineno") else parent
         for new in _instead(entry, field):
-            yield place, [*value[:i], new, *value[i + 1 :]]
+            yield node, [*value[:i], new, *value[i + 1 :]]
         if can_shrink and is_read and not isinstance(parent, UNEQUAL):
-            yield place, [*value[:i], *value[i + 1 :]]
+            yield node, [*value[:i], *value[i + 1 :]]
 
 
 def _instead(node: Any, field: str) -> Iterator[Any]:
-    """Gives what may stand in the place of a node, or of the value of a constant."""
+    """Yields replacements of a node, or of the value of a constant."""
     if type(node) in SWAPPED:
         yield SWAPPED[type(node)]()
     if field == "value" and type(node) in (bool, int, float) and node in (0, 1):
@@ -95,14 +95,14 @@ def _instead(node: Any, field: str) -> Iterator[Any]:
 
 
 def _does_nothing(node: ast.stmt) -> bool:
-    """Whether a statement is a docstring, or a declaration without a value."""
+    """Returns whether a statement is a docstring, or a declaration without a value."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
     return isinstance(node, ast.AnnAssign) and node.value is None
 
 
 def passes(tree: Path, tests: list[str]) -> bool:
-    """Whether the tests pass in a tree, in a process of its own."""
+    """Returns whether the tests pass in a tree, in a new process."""
     child = os.fork()
     if child == 0:
         os.chdir(tree)
@@ -115,7 +115,7 @@ def passes(tree: Path, tests: list[str]) -> bool:
 
 
 def _copy(tree: Path) -> None:
-    """Copies what git has or would add."""
+    """Copies the files that git tracks, or would add."""
     listed = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
     names = subprocess.run(listed, check=True, capture_output=True, text=True).stdout
     for name in filter(os.path.isfile, names.split("\0")):
@@ -132,38 +132,38 @@ def main() -> int:
         "--timeout", default="120", help="seconds for a test (default: 120)"
     )
     parser.add_argument("tests", nargs="+", help="files and options of pytest, after --")
-    given = parser.parse_args()
-    tests = [f"--timeout={given.timeout}", *given.tests]
-    # Two changes within a second may have one size, by which bytecode is known.
+    arguments = parser.parse_args()
+    tests = [f"--timeout={arguments.timeout}", *arguments.tests]
+    # Bytecode is reused for a source of the same second and size, which two changes may have.
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     with tempfile.TemporaryDirectory() as tree:
         _copy(Path(tree))
-        file = Path(tree, given.module)
+        file = Path(tree, arguments.module)
         source = file.read_text()
         if not passes(Path(tree), tests):
             sys.exit("The tests fail without any change.")
         file.write_text("raise ImportError('not the tree that was changed')")
         if passes(Path(tree), tests):
-            sys.exit(f"The tests do not import {given.module} of the copy.")
-        return _survivors(Path(tree), file, source, tests, given)
+            sys.exit(f"The tests do not import {arguments.module} of the copy.")
+        return _survivors(Path(tree), file, source, tests, arguments)
 
 
 def _survivors(
-    tree: Path, file: Path, source: str, tests: list[str], given: argparse.Namespace
+    tree: Path, file: Path, source: str, tests: list[str], arguments: argparse.Namespace
 ) -> int:
-    """Prints the changes that the tests pass with; returns 1 if there are any."""
+    """Prints the changes with which the tests pass; returns 1 if there are any, else 0."""
     drawn = list(mutants(source))
-    if given.sample is not None and given.sample < len(drawn):
-        drawn = sorted(random.Random(given.seed).sample(drawn, given.sample))
+    if arguments.sample is not None and arguments.sample < len(drawn):
+        drawn = sorted(random.Random(arguments.seed).sample(drawn, arguments.sample))
     original, survivors = ast.unparse(ast.parse(source)).splitlines(), 0
     for line, text in drawn:
         file.write_text(text)
         if passes(tree, tests):
             survivors += 1
             changes = difflib.unified_diff(original, text.splitlines(), n=0, lineterm="")
-            shown = "\n".join(one for one in list(changes)[2:] if not one.startswith("@"))
-            print(f"{given.module}:{line}\n{shown}", flush=True)
+            shown = "\n".join(row for row in list(changes)[2:] if not row.startswith("@"))
+            print(f"{arguments.module}:{line}\n{shown}", flush=True)
     print(f"{survivors} of {len(drawn)} changes were not noticed.")
     return int(bool(survivors))
 

@@ -1,9 +1,9 @@
-"""Kinds of operations in keras.applications and KerasHub that the table has no row or no rule of.
+"""Lists kinds of operations in keras.applications and KerasHub without a row or rule in the table.
 
     python tools/operations_without_rows.py
 
-Each model is traced with random weights, in inference and in training; counted are operations
-between its inputs of floats and its outputs. KerasHub is looked at where it is installed.
+Each model is traced with random weights, in inference and in training mode. Operations on paths
+from its floating inputs to its outputs are counted. KerasHub is optional.
 """
 
 import sys
@@ -22,17 +22,17 @@ import audits  # noqa: E402
 
 
 def kinds(model: keras.Model, training: bool) -> Counter:
-    """Returns how often each kind of operation stands between inputs and outputs."""
+    """Returns the number of operations of each kind on paths from inputs to outputs."""
     x = audits.inputs(model)
     flat = keras.tree.flatten(x)
-    places = tuple(i for i, leaf in enumerate(flat) if leaf.dtype.is_floating)
-    points = Points(x=x, places=places or tuple(range(len(flat))), single=False)
+    indices = tuple(i for i, leaf in enumerate(flat) if leaf.dtype.is_floating)
+    points = Points(x=x, places=indices or tuple(range(len(flat))), single=False)
     traces = Traces(model, training)
-    way = operations.on_paths(traces.at(points).program, traces.moving(points))
-    # Comparisons and counts have no derivatives to carry.
+    on_paths = operations.on_paths(traces.at(points).program, traces.moving(points))
+    # Operations without floating outputs, such as comparisons, have no derivatives.
     return Counter(
         operation.type
-        for operation in way
+        for operation in on_paths
         if any(output.dtype.is_floating for output in operation.outputs)
     )
 

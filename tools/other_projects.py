@@ -1,11 +1,11 @@
-"""Tries the package with models of other projects, and writes docs/other_projects.md.
+"""Tests the package with models of other projects, and writes docs/other_projects.md.
 
     python tools/other_projects.py                 # all, an hour
     python tools/other_projects.py --only kgcnn    # a row of PROJECTS
 
-Each project gets a fresh environment with TensorFlow, itself and then this package, which may not
-move anything. There its script of tools/projects/ runs. The lines of a project are kept until it
-is run again.
+For each project, TensorFlow, the project and then this package, which may not change the version of
+another package, are installed in a new environment, in which the script in tools/projects/ runs.
+The lines of a project stay in the page until it is run again.
 """
 
 import argparse
@@ -29,7 +29,7 @@ TIME_LIMIT = 1800
 
 @dataclasses.dataclass(frozen=True)
 class Project:
-    """A package of an index, and its script in tools/projects/."""
+    """A package on PyPI, its script in tools/projects/, and further arguments of pip install."""
 
     name: str
     script: str
@@ -41,7 +41,7 @@ PROJECTS = (
     Project("deepxde", "with_deepxde.py", ("tf_keras",)),
     Project("keras-hub", "with_keras_hub.py"),
     Project("keras-sciml", "with_keras_sciml.py"),
-    Project("keras-sig", "with_keras_sig.py", ("jax",)),  # it imports it always
+    Project("keras-sig", "with_keras_sig.py", ("jax",)),  # always imports JAX
     Project("keras-tuner", "with_keras_tuner.py", ("tensorboard",)),
     Project("kgcnn", "with_kgcnn.py"),
     Project("omnibias-keras", "with_omnibias.py", ("--pre",)),
@@ -50,7 +50,7 @@ PROJECTS = (
 
 
 def main() -> int:
-    """Tries the projects that are asked for and writes the page after each."""
+    """Tests the requested projects, and writes the page after each; returns 1 for failures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", metavar="NAME", help="such as kgcnn")
     parser.add_argument("--python", default=sys.executable, help="interpreter to use")
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def tried(project: Project, interpreter: str) -> list[list[str]]:
-    """Returns the lines of a project, from an environment that is removed afterwards."""
+    """Returns the lines of a project, tested in an environment that is removed afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         run(interpreter, "-m", "venv", folder)
         python = str(Path(folder) / "bin" / "python")
@@ -75,20 +75,20 @@ def tried(project: Project, interpreter: str) -> list[list[str]]:
         before = frozen(python)
         run(*pip, str(ROOT))
         name = f"{project.name} {version(before, project.name)}"
-        lost = moved(before, frozen(python))
-        installed = ["", "installed next to it", ", ".join(lost) or "changes nothing", ""]
+        diff = moved(before, frozen(python))
+        installed = ["", "installed next to it", ", ".join(diff) or "changes nothing", ""]
         lines = [installed, *output(python, project.script)]
     today = datetime.date.today().isoformat()
     return [[name, *line, today] for line in lines]
 
 
 def version(installed: dict[str, str], name: str) -> str:
-    """Returns the version of a package, whose name pip may write in another case."""
+    """Returns the version of a package, whose name may have another case in `installed`."""
     return {key.lower(): value for key, value in installed.items()}[name]
 
 
 def output(python: str, script: str) -> list[list[str]]:
-    """Returns the lines that a script has printed: model, what, how it ended, off by."""
+    """Returns the lines that a script has printed: model, test, result, relative error."""
     path = ROOT / "tools" / "projects" / script
     done = subprocess.run(
         [python, str(path)],
@@ -107,14 +107,14 @@ def output(python: str, script: str) -> list[list[str]]:
 
 
 def write(project: Project, lines: list[list[str]]) -> None:
-    """Puts the lines of a project into the table of the page, in the place of its older ones."""
+    """Writes the lines of a project into the table of the page, in place of its older ones."""
     page = PAGE.read_text().splitlines()
     first = page.index("| " + " | ".join(COLUMNS) + " |") + 2
     table = list(itertools.takewhile(lambda line: line.startswith("|"), page[first:]))
     others = [line for line in table if not line.startswith(f"| {project.name} ")]
     cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     new = ["| " + " | ".join(line) + " |" for line in cells]
-    # Of one project they stay in the order in which they ran.
+    # The sort is stable: the lines of a project stay in their order.
     page[first : first + len(table)] = sorted(
         [*others, *new], key=lambda line: line.split()[1]
     )

@@ -1,8 +1,8 @@
-"""The main jobs of the package, one after another, with what is installed.
+"""Runs the main functions of the package with the installed versions.
 
     python tools/smoke.py
 
-tools/version_matrix.py runs it in each environment, without tf_keras.
+tools/version_matrix.py runs this script in each environment, without tf_keras.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ import keras_smooth
 
 
 def main() -> None:
-    """Fits, audits, differentiates and compares; an error ends it."""
+    """Fits, audits, differentiates and compares, and raises an error if a result is wrong."""
     x = np.linspace(-1.0, 1.0, 21)[:, None]
     model = keras.Sequential([keras.Input((1,), dtype="float64")])
     model.add(keras_smooth.Dense(8, "tanh", dtype="float64"))

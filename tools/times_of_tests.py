@@ -1,11 +1,11 @@
-"""What the tests cost by group of files, and what each group checks, for CONTRIBUTING.md.
+"""Writes the table of CONTRIBUTING.md with the times of groups of tests, and their purpose.
 
     python -m pytest --junitxml=all.xml
     python -m pytest -m "not slow" --junitxml=fast.xml
     python tools/times_of_tests.py all.xml fast.xml --write CONTRIBUTING.md
 
-Seconds are those of the items themselves, added over the processes: a run on n processes takes
-an n-th of them, and the import of TensorFlow and the collection before.
+Seconds are the sum of the times of the items. A run on n processes takes an n-th of it, plus the
+time to import TensorFlow and to collect the tests.
 """
 
 import argparse
@@ -15,8 +15,8 @@ import re
 import xml.etree.ElementTree
 from pathlib import Path
 
-# Patterns of names of test files, without "test_", and what the group checks. The first that
-# fits counts.
+# For each group, patterns of names of test files without "test_", and what it checks. A file
+# belongs to the first group that matches.
 GROUPS = {
     "operations and rules": (
         "operation* rules jet raw_graphs fuzz walk tracing declared_gradients lost_in_composition "
@@ -91,7 +91,7 @@ def counted(path: str) -> collections.Counter:
     """Returns the items and seconds of each group in a report of pytest."""
     counts: collections.Counter = collections.Counter()
     for case in xml.etree.ElementTree.parse(path).iter("testcase"):
-        # A class is named behind its module, and no module begins with a capital letter.
+        # The name of a class follows that of its module; only classes begin with a capital letter.
         parts = case.get("classname", "").split(".")
         module = ".".join(part for part in parts if not part[:1].isupper())
         group = group_of(module)
@@ -103,7 +103,7 @@ def counted(path: str) -> collections.Counter:
 def table(reports: list[str]) -> str:
     """Returns the table: items and seconds of each report by group, and what it checks."""
     results = [counted(path) for path in reports]
-    # All tests, and those that are not slow.
+    # The first report is of all tests, the second of those that are not slow.
     columns = ["items | seconds", "not slow | seconds"][: len(reports)]
     lines = [
         f"| tests of | {' | '.join(columns)} | check |",
@@ -118,7 +118,7 @@ def table(reports: list[str]) -> str:
     return "\n".join(lines)
 
 
-# Between these two, a page has the table.
+# Matches the table between two comments of a page.
 PLACE = r"(?<=<!-- times of tests -->\n).*?(?=\n<!-- end of times -->)"
 
 
@@ -126,12 +126,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("reports", nargs="+", help="files of pytest --junitxml")
     parser.add_argument("--write", type=Path, help="the page whose table is replaced")
-    given = parser.parse_args()
-    text = table(given.reports)
+    arguments = parser.parse_args()
+    text = table(arguments.reports)
     print(text)
-    if given.write:
-        page = given.write.read_text()
-        given.write.write_text(re.sub(PLACE, lambda match: text, page, flags=re.DOTALL))
+    if arguments.write:
+        page = arguments.write.read_text()
+        arguments.write.write_text(re.sub(PLACE, lambda match: text, page, flags=re.DOTALL))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Tries the package with the versions that people have, and writes docs/versions.md.
+"""Tests the package with several versions of TensorFlow and Keras, and writes docs/versions.md.
 
     python tools/version_matrix.py                     # all rows, hours
     python tools/version_matrix.py --tests none        # installs and runs the main jobs
     python tools/version_matrix.py --only 2.16 2.18    # rows of these TensorFlows
 
-In a fresh environment with a TensorFlow and a Keras, the built wheel is installed, and matplotlib
-by the command that the package names where figures are asked for without it. What
-`pip freeze` says before may not be missing or changed after it, and no file of those packages may
-be. Then tools/smoke.py runs, and the tests of the sdist with the extra `test`. Each row of the
-page is kept until it is run again. Pythons are the `pythonX.Y` on the path, or in the folders of `--pythons`.
+In a new environment with a TensorFlow and a Keras, the built wheel is installed, and matplotlib by
+the command in the package's error about it. No package that `pip freeze` lists before, and no file
+of it, may be changed or removed afterwards. Then tools/smoke.py runs, and the tests of the sdist
+with the extra `test`. A row of the page stays until it is run again. The interpreters are the
+`pythonX.Y` on the path, or in the folders of `--pythons`.
 """
 
 import argparse
@@ -31,14 +31,14 @@ TESTS = {
     "fast": ["-m", "not slow"],
     "whole": [],
 }
-# TensorFlow Probability asks for a TensorFlow: the last of those that an old one suits.
+# The last version of TensorFlow Probability for an old TensorFlow; new ones use the newest.
 LAST_PROBABILITY = {"2.16": "0.24", "2.17": "0.24"}
 COLUMNS = (
     "TensorFlow", "Keras", "Python", "changed packages", "main functions",
     "results of tests", "tests", "date",
 )  # fmt: skip
-# Prints the installed packages with a file that is not as it was installed: a package of
-# another name, such as keras beside keras-nightly, can have written over it.
+# Prints the installed packages with a file that has changed since: another package, such as keras
+# next to keras-nightly, may have overwritten it.
 OVERWRITTEN = """
 import base64, hashlib, importlib.metadata
 
@@ -55,10 +55,10 @@ for package in importlib.metadata.distributions():
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-    """What is there before the package comes: minor versions, and the tests to run.
+    """An environment: minor versions, the tests to run, and the names of the packages.
 
-    Builds other than `tensorflow` run the main jobs only: the extra `test` would bring a
-    second TensorFlow.
+    With builds other than `tensorflow`, only tools/smoke.py runs: the extra `test` would install
+    a second TensorFlow.
     """
 
     tensorflow: str
@@ -70,14 +70,14 @@ class Environment:
 
     @property
     def requirements(self) -> list[str]:
-        """What is there first."""
+        """The arguments of pip that install TensorFlow and Keras."""
         versions = {self.build: self.tensorflow, self.keras_build: self.keras}
-        # Keras' nightly builds, and what needs them, are versions before a release.
+        # Keras' nightly builds, and packages that need them, are pre-releases.
         before = ["--pre"] if self.keras_build == "keras-nightly" else []
         return before + [f"{name}=={minor}.*" for name, minor in versions.items()]
 
     def cells(self, tensorflow: str, keras: str) -> list[str]:
-        """The first cells of its line, with these versions."""
+        """The first cells of the row, with these versions."""
         return [
             tensorflow if self.build == "tensorflow" else f"{self.build} {tensorflow}",
             keras if self.keras_build == "keras" else f"{self.keras_build} {keras}",
@@ -86,13 +86,13 @@ class Environment:
 
     @property
     def probability(self) -> list[str]:
-        """What the methods of TensorFlow Probability need, for the tests."""
+        """The requirements of the methods of TensorFlow Probability, for the tests."""
         last = LAST_PROBABILITY.get(self.tensorflow)
         older = [f"tensorflow-probability=={last}.*"] if last else []
         return [f"tf_keras=={self.tensorflow}.*", *older]
 
 
-# Each TensorFlow with the oldest and the newest Keras that its Pythons have.
+# Each TensorFlow with the oldest and the newest Keras for its Pythons.
 ENVIRONMENTS = (
     Environment("2.16", "3.10", "3.10", "whole"),
     Environment("2.16", "3.15", "3.12"),
@@ -106,7 +106,7 @@ ENVIRONMENTS = (
     Environment("2.20", "3.15", "3.13"),
     Environment("2.21", "3.12", "3.10", "whole"),
     Environment("2.21", "3.15", "3.13", "whole"),
-    # Other builds, and what comes.
+    # Other builds, and nightly builds.
     Environment("2.16", "3.12", "3.12", "none", "tensorflow-cpu"),
     Environment("2.21", "3.15", "3.13", "none", "tensorflow-cpu"),
     Environment("2.22", "3.16", "3.13", "none", "tensorflow", "keras-nightly"),
@@ -115,7 +115,7 @@ ENVIRONMENTS = (
 
 
 def main() -> int:
-    """Runs the rows that are asked for and writes the page after each."""
+    """Tests the requested rows, and writes the page after each; returns 1 for failures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", metavar="TENSORFLOW", help="such as 2.18")
     parser.add_argument("--keras", nargs="*", metavar="KERAS", help="such as 3.10")
@@ -123,7 +123,7 @@ def main() -> int:
     parser.add_argument("--tests", choices=TESTS, help="for all rows")
     parser.add_argument("--pythons", nargs="*", default=[], help="folders of interpreters")
     arguments = parser.parse_args()
-    good = True
+    passed = True
     with tempfile.TemporaryDirectory() as folder:
         wheel, sources = built(Path(folder))
         for row in ENVIRONMENTS:
@@ -140,8 +140,8 @@ def main() -> int:
             )
             print(" | ".join(found), flush=True)
             write(found)
-            good = good and found[3] == "nothing" and "fail" not in " ".join(found)
-    return 0 if good else 1
+            passed = passed and found[3] == "nothing" and "fail" not in " ".join(found)
+    return 0 if passed else 1
 
 
 def built(folder: Path) -> tuple[Path, Path]:
@@ -157,7 +157,7 @@ def built(folder: Path) -> tuple[Path, Path]:
 def tried(
     row: Environment, wheel: Path, sources: Path, folder: Path, pythons: list[str]
 ) -> list[str]:
-    """Returns the line of one environment, which is removed afterwards."""
+    """Returns the row of an environment, which is removed afterwards."""
     interpreter = shutil.which(
         f"python{row.python}", path=os.pathsep.join([*pythons, os.environ["PATH"]])
     )
@@ -169,16 +169,16 @@ def tried(
         run(interpreter, "-m", "venv", str(folder))
         pip = [python, "-m", "pip", "install", "--quiet"]
         run(*pip, *row.requirements)
-        before, already = frozen(python), overwritten(python)
+        before, damaged = frozen(python), overwritten(python)
         run(*pip, str(wheel))
         run(*pip, "matplotlib", f"numpy=={before['numpy']}")
-        lost = moved(before, frozen(python))
-        lost += [f"files of {name}" for name in overwritten(python) - already]
+        changed = moved(before, frozen(python))
+        changed += [f"files of {name}" for name in overwritten(python) - damaged]
         jobs = run(python, str(sources / "tools" / "smoke.py"), check=False)
         tests = "not run"
         if TESTS[row.tests] is not None:
             run(*pip, f"{wheel}[test]", *row.probability)
-            lost += moved(before, frozen(python))
+            changed += moved(before, frozen(python))
             tests = outcome(
                 run(
                     python,
@@ -192,7 +192,7 @@ def tried(
             )
         return [
             *row.cells(before[row.build], before[row.keras_build]),
-            ", ".join(lost) or "nothing", "fail" if jobs.returncode else "run",
+            ", ".join(changed) or "nothing", "fail" if jobs.returncode else "run",
             tests, row.tests, datetime.date.today().isoformat(),
         ]  # fmt: skip
     finally:
@@ -200,7 +200,7 @@ def tried(
 
 
 def run(*command: str, cwd: Path | None = None, check: bool = True):
-    """Runs a command; what it printed is shown where it fails."""
+    """Runs a command, and prints its output if it fails."""
     print("+", *command, flush=True)
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment.pop("PYTHONPATH", None)
@@ -219,12 +219,12 @@ def frozen(python: str) -> dict[str, str]:
 
 
 def overwritten(python: str) -> set[str]:
-    """Returns the packages whose files are not as they were installed."""
+    """Returns the packages with files that have changed since their installation."""
     return set(run(python, "-c", OVERWRITTEN).stdout.split())
 
 
 def moved(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Returns what is no longer as it was."""
+    """Returns a text for each package whose version has changed or that was removed."""
     return [
         f"{name} {version} to {after.get(name, 'none')}"
         for name, version in before.items()
@@ -233,14 +233,14 @@ def moved(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 def outcome(done: subprocess.CompletedProcess) -> str:
-    """Returns the counts of a run of pytest."""
+    """Returns the numbers of passed and failed tests of a run of pytest."""
     last = (done.stdout.strip().splitlines() or [""])[-1]
     counts = re.findall(r"\d+ (?:passed|failed|errors?)", last)
     return ", ".join(counts) or f"fail: exit status {done.returncode}"
 
 
 def write(found: list[str]) -> None:
-    """Puts a line into the table of the page, in the place of an older one of its versions."""
+    """Writes a row into the table of the page, in place of an older one of these versions."""
     lines = PAGE.read_text().splitlines()
     first = lines.index("| " + " | ".join(COLUMNS) + " |") + 2
     table = list(itertools.takewhile(lambda line: line.startswith("|"), lines[first:]))
@@ -252,7 +252,7 @@ def write(found: list[str]) -> None:
 
 
 def environment(row: list[str]) -> list[tuple[str, int, int]]:
-    """Returns builds and minor versions of a line, by which it is found and sorted."""
+    """Returns builds and minor versions of a row, which identify and sort it."""
     cells = [re.fullmatch(r"(.*? ?)(\d+)\.(\d+).*", cell).groups() for cell in row[:3]]
     return [(name, int(major), int(minor)) for name, major, minor in cells]
 

@@ -1,9 +1,9 @@
-"""The public API as a file, so that a change of it is a change that a reviewer sees.
+"""Prints or writes the public API, so that a diff shows each change of it.
 
     python tools/write_api.py [--write docs/api.txt]
 
-A line for each public function and method, with its arguments and their defaults, and for each
-public class with its bases. What is inherited from Keras is not listed.
+There is a line for each public function and method, with its arguments and their defaults, and for
+each public class with its bases. Inherited members are not listed.
 """
 
 import argparse
@@ -23,12 +23,9 @@ def signature(value: Any) -> str:
         parameters = inspect.signature(value).parameters.values()
     except (TypeError, ValueError):
         return "(...)"
-    plain = [each.replace(annotation=inspect.Parameter.empty) for each in parameters]
-    # The default of a sentinel has an address in its text.
-    shown = [
-        each.replace(default=...) if " at 0x" in repr(each.default) else each
-        for each in plain
-    ]
+    plain = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
+    # The `repr` of a sentinel has its address, which differs between processes.
+    shown = [p.replace(default=...) if " at 0x" in repr(p.default) else p for p in plain]
     return str(inspect.Signature(shown))
 
 
@@ -47,7 +44,7 @@ def lines_of_class(name: str, value: type) -> Iterator[str]:
 
 
 def members_of(module: ModuleType) -> list[str]:
-    """Returns the public names of a module: those that it lists, or else makes itself."""
+    """Returns the public names of a module: its `__all__`, or else the names it defines."""
     return getattr(module, "__all__", None) or [
         name
         for name, value in vars(module).items()

@@ -1,10 +1,10 @@
-"""Writes the layers that add one argument to Keras' own, with Keras' signatures.
+"""Writes the layers that add one argument to layers of Keras, with Keras' signatures.
 
     python tools/write_layers.py
 
-Each layer is a class in a file, so that editors, `help` and `inspect.getsource` show its
-code. What differs between the layers is here and in `layer_arguments.py`. Run this script
-after a change, or for a Keras with new arguments.
+Each layer is a class in a file, so that editors, `help` and `inspect.getsource` show its code. The
+differences between the layers are in tables here and in `layer_arguments.py`. Run this script after
+a change of them, or for a Keras with new arguments.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import keras
 from layer_arguments import annotation, keras_version, text
 
 FOLDER = Path(__file__).parents[1] / "keras_smooth" / "layers"
-# The Keras whose signatures are in the files.
+# The version of Keras whose signatures are in the files.
 KERAS = "3.15"
 _WIDTH = 92
 
@@ -356,10 +356,10 @@ def _filled(template: str, row: Layer, **more: str) -> str:
         example=row.example,
         example_input=example_input,
         example_shape=shape,
-        parameters="\n".join(_parameter(each) for each in parameters.values()),
+        parameters="\n".join(_parameter(p) for p in parameters.values()),
         **more,
     )
-    # For a layer of Keras without arguments.
+    # A layer of Keras may have no arguments.
     return filled.replace("Args:\n\n", "Args:\n").replace(
         "self,\n\n        *", "self,\n        *"
     )
@@ -380,7 +380,7 @@ def _example(row: Layer) -> tuple[tuple, str]:
 def _parameters(name: str) -> dict[str, inspect.Parameter]:
     signature = inspect.signature(getattr(keras.layers, name).__init__)
     hidden = ("self", "kwargs")
-    return {key: each for key, each in signature.parameters.items() if key not in hidden}
+    return {key: p for key, p in signature.parameters.items() if key not in hidden}
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
@@ -401,13 +401,13 @@ def _functions(row: Layer) -> str:
     return ", ".join(f"self.{key}" for key in _KEYS if key in _parameters(row.name))
 
 
-def _paragraph(words: str, indent: int, further: int | None = None) -> str:
-    further = indent if further is None else further
+def _paragraph(words: str, indent: int, next_indent: int | None = None) -> str:
+    next_indent = indent if next_indent is None else next_indent
     return textwrap.fill(
         words,
         _WIDTH,
         initial_indent=" " * indent,
-        subsequent_indent=" " * further,
+        subsequent_indent=" " * next_indent,
         break_on_hyphens=False,
         break_long_words=False,
     )

@@ -2,7 +2,7 @@
 
     pip install '.[docs]' && python tools/write_notebook.py
 
-The notebooks of the other scripts are made with the site, where their pages have the outputs.
+Building the site makes the notebooks of the other scripts, whose pages have the outputs.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from sphinx_gallery import gen_gallery, notebook, py_source_parser
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "tutorials" / "comparison.py"
 NOTEBOOK = SCRIPT.with_suffix(".ipynb")
-# Figures where they are drawn, as a notebook has them unless told otherwise.
+# The default kernel of a notebook, in which figures are shown inline.
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -31,7 +31,7 @@ def converted() -> nbformat.NotebookNode:
 
 
 def run(content: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Returns the notebook after all cells were run; without what TensorFlow writes of itself."""
+    """Returns the notebook with the outputs of its cells, but not those to stderr."""
     nbclient.NotebookClient(content, timeout=600).execute()
     for cell in content["cells"]:
         cell["metadata"] = {}

@@ -1,4 +1,4 @@
-"""The functions of the commands, each with the name of its command."""
+"""The functions of the commands, which have the names of the commands."""
 
 import argparse
 import importlib
@@ -28,12 +28,12 @@ QUICK = {"seeds": 1, "epochs": 600}
 
 
 def see_devices() -> bool:
-    """Returns whether TensorFlow sees a GPU. The first call makes TensorFlow print messages."""
+    """Returns whether TensorFlow finds a GPU. In the first call, TensorFlow prints messages."""
     return bool(tf.config.list_physical_devices("GPU"))
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Calls `keras_smooth.compare`, writes its report and prints the answer."""
+    """Calls `keras_smooth.compare`, writes its report, and prints the table of its results."""
     out = Path(arguments.out or default_out(arguments.resume))
     console = display.console()
     try:
@@ -87,12 +87,12 @@ def _warnings_printed(console: Any) -> Iterator[None]:
 def requested_options(
     arguments: argparse.Namespace, stored: dict[str, Any]
 ) -> dict[str, Any]:
-    """Returns the options of the command line, and for others the stored ones or the defaults."""
+    """Returns the options: of the command line, else the stored ones, else the defaults."""
     baselines = () if arguments.quick else BASELINES
     options = {"baselines": baselines, **stored, **given_options(arguments)}
     if arguments.quick:
-        for name, most in QUICK.items():
-            options[name] = min(options.get(name, most), most)
+        for name, limit in QUICK.items():
+            options[name] = min(options.get(name, limit), limit)
     return options
 
 
@@ -109,14 +109,14 @@ def _how_to_resume(out: Path) -> str:
 
 
 def default_out(resume: bool) -> str:
-    """Returns the first free name of comparison, comparison-2, ..., or to resume the last one."""
+    """Returns the first unused name of comparison, comparison-2, ..., or to resume the last used."""
     names = [DEFAULT_OUT, *(f"{DEFAULT_OUT}-{number}" for number in range(2, 10_000))]
     free = next(i for i, name in enumerate(names) if not Path(name).exists())
     return names[max(free - 1, 0)] if resume else names[free]
 
 
 def audit(arguments: argparse.Namespace) -> int:
-    """Prints the derivatives of a saved model that are lost or wrong."""
+    """Prints the audit of a saved model, and returns the exit status of its outcome."""
     for module in arguments.modules:
         _import(module)
     model = model_files.read_model(arguments.file)
@@ -153,7 +153,7 @@ def _array(file: str) -> np.ndarray:
     try:
         # A mapped array cannot be larger than its file, whatever the header says.
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    # NumPy takes a file that it cannot read for a pickle, and its message advises to allow pickles.
+    # If NumPy cannot read a file, its message advises to allow pickles.
     except Exception:
         array = None
     if not isinstance(array, np.ndarray):

@@ -29,8 +29,8 @@ class Argument(NamedTuple):
     Args:
         name: `--name` for an option, or the name of a positional argument.
         text: Its description.
-        settings: Its keyword arguments of `argparse`.
-        values: Its possible values, if known, for the help and shells.
+        settings: The keyword arguments of `add_argument` of `argparse`.
+        values: Its possible values, if known, for the help and for completion.
         is_path: Whether it is the path of a file or directory.
     """
 
@@ -53,17 +53,17 @@ def _argument_of_option(name: str) -> Argument:
     """Returns the argument for an option of a comparison."""
     default, metadata = LIST[name].default, LIST[name].metadata
     settings: dict[str, Any] = {"type": type(default)}
-    words, values = str(default), metadata.get("values", ())
+    default_text, values = str(default), metadata.get("values", ())
     if isinstance(default, tuple):
         settings = {"nargs": metadata["least"], "metavar": metadata["metavar"]}
-        words = " ".join(default)
+        default_text = " ".join(default)
     if name == "baselines":
-        words = f"{' '.join(BASELINES)}, and none with --quick"
+        default_text = f"{' '.join(BASELINES)}, and none with --quick"
     listed = f": {' | '.join(values)}" if 0 < len(values) <= MAX_VALUES_SHOWN else ""
     return Argument(
         f"--{name}",
-        f"{metadata['text']}{listed} (default: {words})",
-        # A missing option is read from the directory, or has the default of `compare`.
+        f"{metadata['text']}{listed} (default: {default_text})",
+        # An option that is not passed is read from the directory, or has the default of `compare`.
         {**settings, "default": argparse.SUPPRESS},
         values,
         is_path=name == "problem",
@@ -164,14 +164,14 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         arguments, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            names = [each.name for each in COMMANDS[self.prog.split()[-1]].arguments]
+            names = [option.name for option in COMMANDS[self.prog.split()[-1]].arguments]
             hints = [checks.nearest(word, names) for word in unknown if word[:1] == "-"]
             self.error(f"unrecognized arguments: {' '.join([*unknown, *hints])}")
         return arguments, unknown
 
 
 def version() -> str:
-    """Returns the version from the package's file, since the package may not be imported."""
+    """Returns the version from the file of the package, which may not be imported yet."""
     text = (Path(__file__).parent.parent / "__init__.py").read_text(encoding="utf-8")
     return "".join(VERSION.findall(text))
 
@@ -180,8 +180,8 @@ def check(arguments: argparse.Namespace) -> None:
     """Raises an error for wrong arguments that can be found without TensorFlow.
 
     Raises:
-        TypeError: If an argument is of another kind.
-        ValueError: If an argument has another value than it may have.
+        TypeError: If an argument is of a wrong kind.
+        ValueError: If an argument has an invalid value.
     """
     if arguments.command == "compare":
         given = given_options(arguments)
@@ -193,7 +193,7 @@ def check(arguments: argparse.Namespace) -> None:
         if arguments.jobs is not None:
             checks.whole_number("--jobs", arguments.jobs, 1)
         if arguments.out is not None:
-            # An empty path, such as that of an unset variable of a shell, is an error.
+            # An empty path, such as from an unset shell variable, is an error.
             checks.path("--out", arguments.out)
     if arguments.command == "audit":
         checks.regular_file(checks.path("the file", arguments.file))
@@ -205,6 +205,6 @@ def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns the options of a comparison that are on the command line."""
     given = {name: value for name, value in vars(arguments).items() if name in LIST}
     if "activations" in given:
-        names = [name for each in given["activations"] for name in each.split(",")]
+        names = [name for part in given["activations"] for name in part.split(",")]
         given["activations"] = [name for name in names if name]
     return given

@@ -25,9 +25,8 @@ def main(argv: list[str] | None = None, before: Callable[[], None] = lambda: Non
         before: Called before a command runs; it imports TensorFlow.
 
     Returns:
-        0, 1 if the worker of a run died twice or an audit finds a fault, 2 for bad input,
-        3 if an audit leaves something unexamined, 130 after Ctrl-C,
-        143 after SIGTERM.
+        0 for success, 1 if the worker of a run died twice or an audit finds a fault, 2 for bad
+        input, 3 if an audit could not examine a layer, 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = parser.parse(argv)
     try:
@@ -59,9 +58,9 @@ def _run(arguments: argparse.Namespace, before: Callable[[], None]) -> int:
 
 @contextlib.contextmanager
 def _start_up_lines_hidden() -> Iterator[None]:
-    """Hides the lines that TensorFlow writes at its start, unless it fails or its log level is set.
+    """Hides the messages of TensorFlow at its start, unless it fails or its log level is set.
 
-    The log level alone does not hide them: TensorFlow writes the first lines before it reads it.
+    Setting the log level is not enough: TensorFlow writes the first messages before it reads it.
     """
     if LOG_LEVEL in os.environ or "tensorflow" in sys.modules:
         yield
@@ -84,7 +83,7 @@ def _start_up_lines_hidden() -> Iterator[None]:
 
 def _print_error(arguments: argparse.Namespace, error: Exception, status: int) -> int:
     # The message of a MemoryError may be empty.
-    words = str(error) or type(error).__name__
-    words = tables.plain(words, sys.stderr.encoding or "utf-8")
-    print(f"keras-smooth {arguments.command}: {words}", file=sys.stderr)
+    message = str(error) or type(error).__name__
+    message = tables.plain(message, sys.stderr.encoding or "utf-8")
+    print(f"keras-smooth {arguments.command}: {message}", file=sys.stderr)
     return status

@@ -1,8 +1,8 @@
 """The command `keras-smooth`. This file is installed as the module `keras_smooth_command`.
 
-Python imports a package before its modules, and importing keras_smooth imports TensorFlow. So
-this module registers the package without running it and imports `keras_smooth.cli` from it. The
-package is run when a command needs it.
+Python runs the `__init__.py` of a package before its modules, and that of keras_smooth imports
+TensorFlow. Therefore this module registers the package without running it, and then imports
+`keras_smooth.cli`. The `__init__.py` runs when a command needs it.
 """
 
 import importlib.util

@@ -1,13 +1,13 @@
 """The comparison of activations: a network is trained with each, and y, y', y'' are measured.
 
 options.py       the options of a comparison, each listed once
-settings.py      their validation, and the runs of a comparison
+settings.py      validates the options, and lists the runs of a comparison
 problems/        the problems to learn: functions with exact derivatives, data, user functions
 runs/            one network: build it, train it from a seed, measure y, y', y''
 executors/       where runs are executed: this process, worker processes, Ray
 records/         the finished runs, their medians and files; resuming
 report/          report.html, report.md and figures
-article.py       the results and the open question of the article
+article.py       the results of the article from which the experiment comes
 termination.py   SIGTERM as an exception
 display.py       the live display in a terminal
 comparing.py     `compare`, which uses all of these

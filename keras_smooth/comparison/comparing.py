@@ -1,4 +1,4 @@
-"""compare: runs the experiment with several activations and returns the results."""
+"""`compare`: trains a network with several activations, and returns the results."""
 
 import os
 import time
@@ -165,7 +165,7 @@ def compare(
     Args:
         activations: A list of activations: names, of this package or of Keras, or functions
             of a tensor, which are named by their `__name__`. A single name is a list of one.
-            None uses the six of the article: relu, tanh, sigmoid, softplus, selu, elu.
+            None uses six: relu, tanh, sigmoid, softplus, selu, elu.
             `"all"` uses all of Keras, of this package and of `register_smoothness` that fit
             this network.
         seeds: Number of runs for each activation, with the seeds 0, 1, ...
@@ -189,7 +189,7 @@ def compare(
             known. A list of names or paths is several problems.
         architecture: Numbers of hidden layers and of their units.
         baselines: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
-            activation once more from seed 0, to show what the optimizer contributes. Those of
+            activation once more from seed 0, to show the effect of the optimizer. Methods of
             TensorFlow Probability are skipped if tf_keras is not installed.
         domain: Lower and upper bound of x for a function; 1000 points are drawn there.
         noise: Standard deviation of normal errors that are added to the y for training, as a
@@ -200,7 +200,7 @@ def compare(
         address: Address of the Ray cluster, as for `ray.init`, such as `"auto"`. None is that
             of the environment variable RAY_ADDRESS, or a cluster that is started here.
         out: Directory for the results, in which every run is saved as soon as it ends.
-        resume: Whether to keep the runs that are in `out` already and to add what is missing.
+        resume: Whether to keep the runs that are in `out` already, and to add missing ones.
             The problems, dtypes, initializers and methods of those runs stay the main ones;
             others are added after them, with a recommendation for each added problem. With
             more iterations, runs that ended at the former number are repeated.
@@ -214,7 +214,7 @@ def compare(
 
     Raises:
         TypeError: If `seeds`, `epochs`, `jobs` or `verbose` is no integer.
-        ValueError: If an argument is out of range, `beside` is given with `baselines`, the
+        ValueError: If an argument is out of range, `beside` is passed with `baselines`, the
             problem cannot be read, `out` is a file, cannot be written or is being written by
             another comparison, or `resume` finds other settings, data or versions.
         OSError: If a file cannot be written later on.
@@ -240,13 +240,13 @@ def compare(
         warn("The argument `beside` is now called `baselines`.", DeprecationWarning)
         baselines = beside
     # The arguments only, since no other local variable exists yet. LIST selects the options.
-    given = locals()
+    arguments = locals()
     functions = functions_by_name(
         article.ACTIVATIONS if activations is None else activations
     )
     noise = checks.finite_number("noise", noise, least=0.0)
     learned = problems.load_problems(problem, domain, noise)
-    options = {name: given[name] for name in LIST}
+    options = {name: arguments[name] for name in LIST}
     options |= {"activations": tuple(functions), "problem": tuple(learned), "noise": noise}
     settings = Settings(**options, functions=functions)
     problems.check_precision(learned, settings.dtype)
@@ -320,8 +320,8 @@ def _execute_with_display(
     num_runs = sum(map(len, results.missing()))
     where = "" if directory is None else f"; results in {directory}"
     runs, epochs = counted(num_runs, "run"), counted(settings.epochs, "epoch")
-    words = f"{runs} of {epochs} on {settings.device_name()}"
-    display.print_text(console, f"{words} {executor.place(num_runs)}{where}")
+    description = f"{runs} of {epochs} on {settings.device_name()}"
+    display.print_text(console, f"{description} {executor.place(num_runs)}{where}")
     with display.Display(num_runs, settings, console) as live:
 
         def show(event: Event) -> None:

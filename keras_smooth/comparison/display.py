@@ -21,8 +21,8 @@ PREPOSITIONS = {"problem": "on", "dtype": "in", "initializer": "from", "method":
 class Display(progress.Progress):
     """A bar over all runs and a line for each run in progress.
 
-    In a notebook it is text that is updated in place. If the output is no terminal, only a line
-    for each finished run is printed.
+    A notebook shows text that is updated in place. If the output is no terminal, only a line for
+    each finished run is printed.
 
     Args:
         num_runs: Number of runs to execute.
@@ -65,11 +65,11 @@ class Display(progress.Progress):
             case Finished(run, record):
                 self._end(run, done=1)
                 numbers = record.run
-                mark = numbers.restarts or numbers.failed
+                notable = numbers.restarts or numbers.failed
                 print_text(
                     self.console,
                     f"{self._name(run)}: {counted(numbers.nit, 'iteration')}, {numbers.seconds:.1f} s, "
-                    f"{_error(record)}" + (f"\n    {numbers.message}" if mark else ""),
+                    f"{_error(record)}" + (f"\n    {numbers.message}" if notable else ""),
                 )
             case Died(run, _, again):
                 self._end(run, done=0 if again else 1)
@@ -103,16 +103,16 @@ def _error(record: Record) -> str:
     """Returns the error of the highest derivative whose exact values are known, in words."""
     if record.curves[2] is None:
         return "y'' is lost"
-    known = [(i, e) for i, e in enumerate(record.run.errors) if e is not None]
-    if not known:
+    errors = [(i, e) for i, e in enumerate(record.run.errors) if e is not None]
+    if not errors:
         return "not finite"
-    order, error = known[-1]
+    order, error = errors[-1]
     lacking = ", y'' is not known" if order < 2 else ""
     return f"MSE of y{chr(39) * order} {error:.1e}{lacking}"
 
 
 def console(**options: Any) -> Console:
-    """Returns a console, of a usual width if its width is unknown, which is then 0."""
+    """Returns a console; if its width is unknown, which is the width 0, it is `USUAL_WIDTH`."""
     console_of_width = Console(**options)
     console_of_width.width = console_of_width.width or USUAL_WIDTH
     return console_of_width

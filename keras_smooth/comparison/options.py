@@ -47,11 +47,11 @@ ACTIVATIONS = (
     "snake", "soft_shrink", "softmax", "softplus", "softsign", "sparse_plus",
     "sparse_sigmoid", "sparsemax", "squareplus", "tanh", "tanh_shrink",
 )  # fmt: skip
-# Further known names: other names of Keras, and activations that this network cannot use.
+# Other valid names: aliases of Keras, and activations that this network cannot use.
 OTHER_ACTIVATIONS = ("glu", "hard_swish", "smooth_ramps", "swish", "threshold")
-# With more noise the signal is below a thousandth of it, and nothing is learned.
+# With more noise, the signal is less than a thousandth of it, and nothing can be learned.
 MAX_NOISE = 1000.0
-# With more seeds the list of runs fills the memory. TensorFlow counts iterations in 32 bits.
+# With more seeds, the list of runs fills the memory. TensorFlow counts iterations in 32 bits.
 MAX_SEEDS = 100_000
 MAX_EPOCHS = 1_000_000_000
 MAX_DIM = 20
@@ -62,10 +62,10 @@ def _union(stored: Iterable, requested: Iterable) -> tuple:
 
 
 def _option(default: Any, text: str, **metadata: Any) -> Any:
-    """Returns an option.
+    """Returns the dataclass field of an option.
 
     Args:
-        default: Its default.
+        default: The default of the option.
         text: Its description in the help of the command line.
         metadata: `values`, the possible values, for the completion of shells; `least`, the
             least number of entries of a list, as "+" or "*" for `argparse`; `metavar`;
@@ -85,8 +85,8 @@ class Options:
     """The options of a comparison, which `keras_smooth.compare` explains.
 
     Raises:
-        TypeError: If an option is of another kind.
-        ValueError: If an option has another value than it may have.
+        TypeError: If an option is of a wrong kind.
+        ValueError: If an option has an invalid value.
     """
 
     activations: tuple[str, ...] = _option(
@@ -137,8 +137,8 @@ class Options:
         whole_number("seeds", self.seeds, 1, MAX_SEEDS)
         whole_number("epochs", self.epochs, 1, MAX_EPOCHS)
         if finite_number("noise", self.noise, 0.0) > MAX_NOISE:
-            wanted = f"{MAX_NOISE:g} or less, a fraction of the deviation of y"
-            raise ValueError(refused("noise", wanted, self.noise))
+            expected = f"{MAX_NOISE:g} or less, a fraction of the deviation of y"
+            raise ValueError(refused("noise", expected, self.noise))
         for name in FACTORS:
             given = getattr(self, name)
             levels = [given] if isinstance(given, str) else given
@@ -146,7 +146,7 @@ class Options:
             if not getattr(self, name):
                 raise ValueError(f"Name at least one {name}.")
         baselines = _distinct_texts("baselines", self.baselines, "a list of methods")
-        # The methods of all runs are no baselines.
+        # A method by which all activations are trained is no baseline.
         change("baselines", tuple(name for name in baselines if name not in self.method))
         choice("device", self.device, DEVICES)
         known = {"method": METHODS, "baselines": METHODS, "dtype": DTYPES}
@@ -156,42 +156,42 @@ class Options:
         number = "[1-9][0-9]{0,3}"
         is_text = isinstance(self.architecture, str)
         if not (is_text and re.fullmatch(f"{number}x{number}", self.architecture)):
-            wanted = (
+            expected = (
                 "the numbers of hidden layers and of their units, such as "
                 f"{article.ARCHITECTURE!r}"
             )
-            raise ValueError(refused("architecture", wanted, self.architecture))
+            raise ValueError(refused("architecture", expected, self.architecture))
 
     def num_iterations(self, method: str) -> int:
         """Returns the number of iterations of a run by a method."""
         return math.ceil(self.epochs / EPOCHS_OF_ITERATION.get(method, 1))
 
     def stored(self) -> dict[str, Any]:
-        """Returns the options by the keys of results.json; a factor has its first level."""
+        """Returns the options by the keys of results.json: the first level of each factor, and all."""
         values = {stored_key(name): getattr(self, name) for name in LIST}
         factors = {key: values[key] for key in map(stored_key, FACTORS)}
         first = {key: levels[0] for key, levels in factors.items()}
         return {**values, **first, "factors": factors}
 
     def command(self) -> str:
-        """Returns the command that makes the same comparison."""
+        """Returns the command that runs the same comparison."""
         words = ["keras-smooth", "compare"]
         for name, option in LIST.items():
             value = getattr(self, name)
-            # The default of `baselines` on the command line is another one.
+            # The command line has another default for `baselines`.
             if value != option.default or name == "baselines":
                 values = value if isinstance(value, tuple) else (value,)
                 words += [f"--{name}", *map(str, values)]
         return shlex.join(words)
 
     def combined(self, requested: "Options") -> tuple[dict[str, Any], list[str]]:
-        """Returns these options extended by the requested ones, and changes that contradict."""
+        """Returns the stored options extended by requested ones, and changes that are errors."""
         grown, changes = {}, []
         for name, option in LIST.items():
             old, new = getattr(self, name), getattr(requested, name)
             if grow := option.metadata.get("grow"):
                 grown[name] = grow(old, new)
-            # A table of runs of 1000 iterations cannot have runs of 100.
+            # Runs of fewer iterations cannot be compared with the stored ones.
             if new < old if name == "epochs" else not grow and new != old:
                 changes.append(f"{name} was {old!r}, is {new!r}")
         return grown, changes
@@ -203,7 +203,7 @@ FACTORS = ("problem", "dtype", "initializer", "method")
 
 
 def stored_key(name: str) -> str:
-    """Returns the key of an option in results.json, which may be older than its name."""
+    """Returns the key of an option in results.json, which may be an older name of it."""
     return LIST[name].metadata.get("key", name)
 
 
@@ -228,8 +228,8 @@ def check_problem(name: str) -> None:
         raise ValueError(f"There is no problem named {name!r} and no such file. {hint}")
 
 
-def _distinct_texts(name: str, given: Any, wanted: str) -> tuple[str, ...]:
-    """Returns the distinct texts of a list; messages name the argument `name`."""
+def _distinct_texts(name: str, given: Any, expected: str) -> tuple[str, ...]:
+    """Returns the distinct strings of a list; `name` and `expected` are for messages."""
     if not (isinstance(given, list | tuple) and all(isinstance(v, str) for v in given)):
-        raise TypeError(refused(name, wanted, given))
+        raise TypeError(refused(name, expected, given))
     return tuple(dict.fromkeys(given))

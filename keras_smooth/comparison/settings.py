@@ -23,7 +23,7 @@ GLOROT = "glorot_uniform"
 
 
 class Variant(NamedTuple):
-    """One level of each factor: what a network learns, and how."""
+    """One level of each factor, by which a network is trained."""
 
     problem: str
     dtype: str
@@ -37,7 +37,7 @@ class Variant(NamedTuple):
 
 
 class RunId(NamedTuple):
-    """The id of a run, from the plan to the report."""
+    """The id of a run, by which the settings, the executors and the report refer to it."""
 
     activation: str
     variant: Variant
@@ -53,11 +53,10 @@ class RunId(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Options):
-    """The options of one comparison, with the functions and runs that they stand for.
+    """The validated options of one comparison, with its functions and runs.
 
     Args:
-        functions: The functions of activations by name. They are not stored or compared, but
-            their names are.
+        functions: The functions of activations by name. Only their names are stored and compared.
     """
 
     functions: Mapping[str, Callable] = dataclasses.field(
@@ -79,7 +78,7 @@ class Settings(Options):
     def variants(self) -> list[Variant]:
         """Returns all variants, the main one first."""
         levels = (getattr(self, name) for name in FACTORS)
-        return [Variant(*each) for each in itertools.product(*levels)]
+        return [Variant(*combination) for combination in itertools.product(*levels)]
 
     @property
     def main(self) -> Variant:
@@ -132,8 +131,8 @@ class Settings(Options):
     def open_question(self) -> Variant | None:
         """Returns the variant in which sigmoid is trained from Glorot's initializer as well.
 
-        It answers the question of the article why sigmoid is inferior. It is None if the
-        comparison cannot answer it.
+        These runs answer the article's question why sigmoid is inferior. None if the comparison
+        cannot answer it.
         """
         is_asked = "sigmoid" in self.activations and self.main.method != "adam"
         if not is_asked or self.main.initializer != DEFAULT_INITIALIZER:
@@ -141,7 +140,7 @@ class Settings(Options):
         return self.main._replace(initializer=GLOROT)
 
     def can_be_named(self) -> bool:
-        """Returns whether names alone give the same activations in a new process."""
+        """Returns whether a new process finds the same activations by their names."""
         known = registry.function_names()
         return all(
             name in known and self.function(name) is activations.get(name)
@@ -169,12 +168,12 @@ def functions_by_name(
     """
     given = [given] if isinstance(given, str) or callable(given) else given
     if not isinstance(given, list | tuple):
-        wanted = "a list of names or functions, such as ['tanh']"
-        raise TypeError(refused("activations", wanted, given))
+        valid = "a list of names or functions, such as ['tanh']"
+        raise TypeError(refused("activations", valid, given))
     # Compare strings only: the truth of an array raises an error.
-    if ALL in [each for each in given if isinstance(each, str)]:
+    if ALL in [item for item in given if isinstance(item, str)]:
         known = (*all_activations(), ALL)
-        more = (each for each in given if not isinstance(each, str) or each not in known)
+        more = (item for item in given if not isinstance(item, str) or item not in known)
         given = [*known[:-1], *more]
     functions: dict[str, Callable] = {}
     for activation in given:
@@ -190,13 +189,13 @@ def _name_of(function: Any) -> str:
         raise TypeError(refused("activations", "names or functions", function))
     name = getattr(function, "__name__", "")
     if not re.fullmatch(r"\w[\w ,.=()+-]*", name):
-        wanted = "functions with a name that tables and files can have, by def or __name__"
-        raise ValueError(refused("activations", wanted, function))
+        valid = "functions with a name that tables and files can have, by def or __name__"
+        raise ValueError(refused("activations", valid, function))
     return name
 
 
 def _reason_unusable(function: Callable) -> str:
-    """Returns why the network cannot use a function, or ""."""
+    """Returns the reason why the network cannot use a function, or ""."""
     try:
         inspect.signature(function).bind(None)
         if tuple(function(tf.zeros((2, 4))).shape) != (2, 4):

@@ -11,7 +11,7 @@ STATUS = 128 + signal.SIGTERM
 
 
 class Terminated(SystemExit):
-    """The process received SIGTERM. As an exception, it lets files and terminal be cleaned up."""
+    """The process received SIGTERM. An exception allows code to clean up files and terminal."""
 
     def __init__(self) -> None:
         super().__init__(STATUS)
@@ -33,7 +33,7 @@ def raised() -> Iterator[None]:
 
 @contextlib.contextmanager
 def handler_kept() -> Iterator[None]:
-    """Restores the handler of SIGTERM, which other code may replace in the meantime."""
+    """Restores the handler of SIGTERM, which code in the context may replace."""
     handler = signal.getsignal(signal.SIGTERM)
     yield
     if handler is not None and threading.current_thread() is threading.main_thread():

@@ -1,8 +1,8 @@
-"""Drop-in subclasses of Keras layers that know how often they can be differentiated.
+"""Drop-in subclasses of Keras layers with an order, exact derivatives, or a smooth formula.
 
-table.py         the decorators that register a class, and the tables that they fill
+table.py         the decorators that register a class, and the tables of registered classes
 order.py         the check of activations by layers with an order
-arguments.py     the arguments for the constructors of Keras, which may be older
+arguments.py     the arguments for Keras' constructors, also of an older Keras
 dense.py, activation.py                         layers with an order
 convolution.py, transposed_convolution.py, depthwise_convolution.py,
 separable_convolution.py, einsum_dense.py, recurrent.py, convolutional_recurrent.py

@@ -22,7 +22,7 @@ def keras_arguments(given: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         TypeError: If an argument is used that the installed Keras does not have.
-        ValueError: If there is no activation with a name.
+        ValueError: If the name of an activation is unknown.
     """
     kind = given["__class__"]
     keras_names, arguments = _defaults(kind.__base__), dict(given["kwargs"])

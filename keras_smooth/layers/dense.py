@@ -1,4 +1,4 @@
-"""Dense with an order and an initialization that suits its activation."""
+"""Dense with an order, and with an initializer for its activation."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,6 +1,6 @@
 """Layers that interpolate images and can be differentiated more than once.
 
-Interpolation is linear in the image and works along one axis after the other. So it is the product
+Interpolation is linear in the image, and separate along the two axes. Therefore it is the product
 with one matrix for the rows and one for the columns. These matrices are computed by applying
 Keras' interpolation to unit vectors.
 """
@@ -22,22 +22,22 @@ def interpolated(images: Any, resize: Callable, data_format: str) -> Any:
         resize: Keras' interpolation of a batch of images.
         data_format: "channels_last" or "channels_first".
     """
-    last = data_format == "channels_last"
-    sizes = images.shape[-3:-1] if last else images.shape[-2:]
+    channels_last = data_format == "channels_last"
+    sizes = images.shape[-3:-1] if channels_last else images.shape[-2:]
     vertical, horizontal = (
-        ops.cast(_matrix(resize, size, axis, last), images.dtype)
+        ops.cast(_matrix(resize, size, axis, channels_last), images.dtype)
         for axis, size in enumerate(sizes)
     )
-    equation = "...hwc,hi,wj->...ijc" if last else "...chw,hi,wj->...cij"
+    equation = "...hwc,hi,wj->...ijc" if channels_last else "...chw,hi,wj->...cij"
     return ops.einsum(equation, images, vertical, horizontal)
 
 
-def _matrix(resize: Callable, size: int, axis: int, last: bool) -> Any:
+def _matrix(resize: Callable, size: int, axis: int, channels_last: bool) -> Any:
     """Returns the matrix of an interpolation along one axis."""
     shape = [size, 1, 1]
     shape[axis + 1] = size
     images = ops.reshape(ops.eye(size, dtype="float32"), shape)
-    channel = -1 if last else 1
+    channel = -1 if channels_last else 1
     result = ops.squeeze(resize(ops.expand_dims(images, channel)), axis=channel)
     return result[:, :, 0] if axis == 0 else result[:, 0, :]
 
@@ -46,17 +46,17 @@ def _matrix(resize: Callable, size: int, axis: int, last: bool) -> Any:
 class UpSampling2D(keras.layers.UpSampling2D):
     """A `keras.layers.UpSampling2D` with derivatives of every order.
 
-    On TensorFlow, bicubic interpolation of Keras' layer raises for a second derivative,
-    and bilinear interpolation computes in float32. This layer applies the same
-    interpolation as one matrix for each axis, which is linear to every order.
+    On TensorFlow, bicubic interpolation of Keras' layer raises an error for a second
+    derivative, and bilinear interpolation computes in float32. This layer applies the same
+    interpolation as one matrix for each axis, with exact derivatives of every order.
 
     Arguments and outputs are those of Keras' layer. For images of unknown height or width,
     Keras' own code is used.
 
     Args:
         size: Integer or 2 integers, the factors for height and width.
-        data_format: "channels_last" or "channels_first": where the channels are in the
-            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        data_format: "channels_last" or "channels_first", the order of the axes in the
+            inputs. None is `keras.config.image_data_format()`.
         interpolation: The interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or
             "lanczos5".
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
@@ -66,7 +66,7 @@ class UpSampling2D(keras.layers.UpSampling2D):
         "channels_first".
 
     Output shape:
-        Likewise, height and width multiplied by `size`.
+        The same, with height and width multiplied by `size`.
 
     Example:
 
@@ -91,9 +91,9 @@ class UpSampling2D(keras.layers.UpSampling2D):
 class Resizing(keras.layers.Resizing):
     """A `keras.layers.Resizing` with derivatives of every order.
 
-    On TensorFlow, bicubic interpolation of Keras' layer raises for a second derivative,
-    and interpolation computes in float32. This layer applies the same interpolation as
-    one matrix for each axis, which is linear to every order.
+    On TensorFlow, bicubic interpolation of Keras' layer raises an error for a second
+    derivative, and interpolation computes in float32. This layer applies the same
+    interpolation as one matrix for each axis, with exact derivatives of every order.
 
     Arguments and outputs are those of Keras' layer. For images of integers, of unknown height
     or width, and those that are cropped or padded to keep their aspect ratio, Keras' own code
@@ -108,11 +108,11 @@ class Resizing(keras.layers.Resizing):
             distorted.
         pad_to_aspect_ratio: Whether an image of another aspect ratio is padded instead of
             distorted.
-        fill_mode: What the image is padded with; "constant" is the only one.
+        fill_mode: How the image is padded; only "constant" is possible.
         fill_value: The value of the padding.
         antialias: Whether an image that shrinks is smoothed first.
-        data_format: "channels_last" or "channels_first": where the channels are in the
-            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        data_format: "channels_last" or "channels_first", the order of the axes in the
+            inputs. None is `keras.config.image_data_format()`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape:
@@ -140,7 +140,7 @@ class Resizing(keras.layers.Resizing):
         resize = super().transform_images
         sizes = [images.shape[axis] for axis in (self.height_axis, self.width_axis)]
         floats = "float" in keras.backend.standardize_dtype(images.dtype)
-        whole = not (self.crop_to_aspect_ratio or self.pad_to_aspect_ratio)
-        if self.interpolation == "nearest" or None in sizes or not (floats and whole):
+        keeps_ratio = not (self.crop_to_aspect_ratio or self.pad_to_aspect_ratio)
+        if self.interpolation == "nearest" or None in sizes or not (floats and keeps_ratio):
             return resize(images, transformation, training)
         return interpolated(images, resize, self.data_format)

@@ -1,7 +1,7 @@
 """Normalization layers with exact derivatives of every order.
 
 Keras computes mean and variance by `tf.nn.moments`, which stops the gradient of the mean in
-the variance. The first derivative is right in spite of that, but the second one is wrong.
+the variance. The first derivative is still right, but the second one is wrong.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ from keras_smooth.layers.table import exact
 def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple:
     """Returns mean and variance of x, without a stopped gradient.
 
-    In half precision they are computed in float32, as Keras does.
+    In half precision, mean and variance are computed in float32, as in Keras.
 
     Args:
         x: Tensor of floats.
-        axes: Axes over which they are computed.
+        axes: Axes over which mean and variance are computed.
         keepdims: Whether the axes are kept, with size 1.
     """
     dtype = keras.backend.standardize_dtype(x.dtype)
@@ -78,7 +78,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
 
 
 def _scaled(layer: keras.layers.Layer, x: Any, axes: Sequence[int]) -> Any:
-    """Returns x times gamma plus beta of a layer, if it has them, along some axes."""
+    """Returns x times gamma plus beta of a layer, if it has them, which have the axes `axes`."""
     shape = [1] * len(x.shape)
     for axis in axes:
         shape[axis] = x.shape[axis]
@@ -148,7 +148,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Args:
         axis: Integer or list of integers, the axes that are normalized.
-        momentum: Number between 0 and 1, how much of the moving averages a step keeps.
+        momentum: Number between 0 and 1, the momentum of the moving averages.
         epsilon: Positive number that is added to the variance.
         center: Whether a trained offset beta is added.
         scale: Whether the result is multiplied by a trained gamma.
@@ -216,7 +216,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        # With a mask, Keras computes the moments in another way, which is right.
+        # With a mask, Keras computes the moments without `tf.nn.moments`.
         if not (training and self.trainable) or mask is not None:
             return super().call(inputs, training=training, mask=mask)
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
@@ -224,8 +224,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         mean, variance = moments(x, [i for i in range(len(x.shape)) if i != axis])
         averages = self.moving_mean, self.moving_variance
         for moving, value in zip(averages, (mean, variance)):
-            kept = ops.cast(moving, x.dtype) * self.momentum
-            moving.assign(kept + value * (1.0 - self.momentum))
+            previous = ops.cast(moving, x.dtype) * self.momentum
+            moving.assign(previous + value * (1.0 - self.momentum))
         outputs = ops.batch_normalization(
             x,
             mean,
@@ -242,8 +242,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 class UnitNormalization(keras.layers.UnitNormalization):
     """A `keras.layers.UnitNormalization` whose derivatives at zero are 0, not NaN.
 
-    Arguments and outputs are those of Keras' layer. x / norm(x) has no derivative at zero;
-    everywhere else all orders exist and are exact.
+    Arguments and outputs are those of Keras' layer. x / norm(x) has no derivative at zero.
+    Everywhere else, the derivatives of all orders exist and are exact.
 
     Args:
         axis: Integer or list of integers, the axes that are normalized.

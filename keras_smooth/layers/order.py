@@ -1,4 +1,4 @@
-"""The check of activations by layers with an order."""
+"""The check whether the activations of a layer are smooth enough for its order."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from keras_smooth.presentation.warn import warn_once
 
 
 def checked_order(layer: object, order: int, *activations: Callable) -> int:
-    """Returns the order of a layer if its activations can be differentiated that often.
+    """Returns the order of a layer after checking that its activations are smooth enough.
 
     Args:
         layer: The layer, for its class name in messages.
@@ -18,7 +18,7 @@ def checked_order(layer: object, order: int, *activations: Callable) -> int:
 
     Raises:
         TypeError: If `order` is not an integer.
-        ValueError: If it is negative, or an activation is less smooth.
+        ValueError: If `order` is negative, or an activation is less smooth.
     """
     owner = type(layer).__name__
     order = whole_number(f"The `order` of {owner}", order, 0)

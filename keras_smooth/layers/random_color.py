@@ -35,7 +35,7 @@ def hue_saturation_value(images: tf.Tensor, axis: int) -> tuple:
 
 
 def _guarded(x: tf.Tensor) -> tf.Tensor:
-    """Returns x, with 1 in place of numbers that are not positive, to divide by it."""
+    """Returns x, with 1 in place of numbers that are not positive, for use as a divisor."""
     return ops.where(x > 0, x, ops.ones_like(x))
 
 
@@ -63,15 +63,15 @@ class RandomHue(keras.layers.RandomHue):
     """A `keras.layers.RandomHue` that can be differentiated.
 
     Arguments, random numbers and outputs are those of Keras' layer, whose kernels have no
-    gradient. Hue and saturation have kinks where two colors are equal; elsewhere all orders
-    exist and are exact.
+    gradient. Hue and saturation have kinks where two colors are equal. Elsewhere, the derivatives
+    of all orders exist and are exact.
 
     Args:
-        factor: A number, or two, between 0 and 1, from which the turn of the hue is drawn;
-            1 is half a turn.
+        factor: One or two numbers between 0 and 1, the range from which the rotation of the hue
+            is drawn; one number is the upper end. 1 is half a turn in either direction.
         value_range: The lowest and the highest value of the images.
-        data_format: "channels_last" or "channels_first": where the channels are in the
-            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        data_format: "channels_last" or "channels_first", the order of the axes in the
+            inputs. None is `keras.config.image_data_format()`.
         seed: Integer, the seed of the random numbers, or None.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
@@ -88,7 +88,6 @@ class RandomHue(keras.layers.RandomHue):
     >>> layer = keras_smooth.layers.RandomHue(0.3, value_range=(0, 1), seed=0)
     >>> layer(keras.ops.ones((1, 4, 4, 3)), training=True).shape
     TensorShape([1, 4, 4, 3])
-
 
     References:
         Smith, 1978, "Color gamut transform pairs", SIGGRAPH 78, 12.
@@ -115,15 +114,16 @@ class RandomSaturation(keras.layers.RandomSaturation):
     """A `keras.layers.RandomSaturation` that can be differentiated.
 
     Arguments, random numbers and outputs are those of Keras' layer, whose kernels have no
-    gradient. Hue and saturation have kinks where two colors are equal; elsewhere all orders
-    exist and are exact.
+    gradient. Hue and saturation have kinks where two colors are equal. Elsewhere, the derivatives
+    of all orders exist and are exact.
 
     Args:
-        factor: A number, or two, between 0 and 1, from which the change of the saturation
-            is drawn: 0 is gray, 0.5 no change, 1 full color.
+        factor: Two numbers between 0 and 1, the range from which the saturation is drawn: 0 is
+            gray, 0.5 no change, and 1 full saturation. As in Keras, one number f is (-f, f), of
+            which negative numbers are gray.
         value_range: The lowest and the highest value of the images.
-        data_format: "channels_last" or "channels_first": where the channels are in the
-            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        data_format: "channels_last" or "channels_first", the order of the axes in the
+            inputs. None is `keras.config.image_data_format()`.
         seed: Integer, the seed of the random numbers, or None.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
@@ -140,7 +140,6 @@ class RandomSaturation(keras.layers.RandomSaturation):
     >>> layer = keras_smooth.layers.RandomSaturation(0.3, value_range=(0, 1), seed=0)
     >>> layer(keras.ops.ones((1, 4, 4, 3)), training=True).shape
     TensorShape([1, 4, 4, 3])
-
 
     References:
         Smith, 1978, "Color gamut transform pairs", SIGGRAPH 78, 12.

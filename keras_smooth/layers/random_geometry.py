@@ -37,7 +37,7 @@ def _rotation(layer: Any, images: tf.Tensor, transformation: dict) -> tf.Tensor:
 
 
 def _zoom(layer: Any, images: tf.Tensor, transformation: dict) -> tf.Tensor:
-    """Returns the map that scales about the middle of the image."""
+    """Returns the map that scales the image around its center."""
     x, y = transformation["width_zoom"], transformation["height_zoom"]
     shape = ops.shape(images)
     height, width = shape[-3:-1] if layer.data_format == "channels_last" else shape[-2:]
@@ -69,14 +69,15 @@ class RandomRotation(keras.layers.RandomRotation):
     approximation. The outputs are linear in the images for given random numbers.
 
     Args:
-        factor: A number, or two, the largest angle in turns: 0.2 is up to 72 degrees either
-            way, (-0.1, 0.3) from a tenth of a turn to the right to 0.3 to the left.
-        fill_mode: What is beyond the edges: "constant", "nearest", "reflect" or "wrap".
+        factor: One or two numbers, the range of angles in turns: 0.2 is up to 72 degrees in either
+            direction, (-0.1, 0.3) from 36 degrees clockwise to 108 counterclockwise.
+        fill_mode: How points outside of the image are filled: "constant", "nearest", "reflect"
+            or "wrap".
         interpolation: "bilinear" or "nearest".
         seed: Integer, the seed of the random numbers, or None.
-        fill_value: The value beyond the edges with "constant".
-        data_format: "channels_last" or "channels_first": where the channels are in the
-            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        fill_value: The value of points outside of the image with "constant".
+        data_format: "channels_last" or "channels_first", the order of the axes in the
+            inputs. None is `keras.config.image_data_format()`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape:
@@ -92,7 +93,6 @@ class RandomRotation(keras.layers.RandomRotation):
     >>> layer = keras_smooth.layers.RandomRotation(0.1, seed=0)
     >>> layer(keras.ops.ones((1, 4, 4, 3)), training=True).shape
     TensorShape([1, 4, 4, 3])
-
     """
 
     transform_images = _transform_by(keras.layers.RandomRotation, _rotation)
@@ -106,15 +106,16 @@ class RandomTranslation(keras.layers.RandomTranslation):
     approximation. The outputs are linear in the images for given random numbers.
 
     Args:
-        height_factor: A number, or two, between -1 and 1: the largest shift downwards, as a
-            share of the height.
-        width_factor: The same to the right, as a share of the width.
-        fill_mode: What is beyond the edges: "constant", "nearest", "reflect" or "wrap".
+        height_factor: One or two numbers between -1 and 1, the range of shifts downwards, as a
+            fraction of the height; 0.2 is (-0.2, 0.2).
+        width_factor: The same to the right, as a fraction of the width.
+        fill_mode: How points outside of the image are filled: "constant", "nearest", "reflect"
+            or "wrap".
         interpolation: "bilinear" or "nearest".
         seed: Integer, the seed of the random numbers, or None.
-        fill_value: The value beyond the edges with "constant".
-        data_format: "channels_last" or "channels_first": where the channels are in the
-            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        fill_value: The value of points outside of the image with "constant".
+        data_format: "channels_last" or "channels_first", the order of the axes in the
+            inputs. None is `keras.config.image_data_format()`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape:
@@ -130,7 +131,6 @@ class RandomTranslation(keras.layers.RandomTranslation):
     >>> layer = keras_smooth.layers.RandomTranslation(0.1, 0.2, seed=0)
     >>> layer(keras.ops.ones((1, 4, 4, 3)), training=True).shape
     TensorShape([1, 4, 4, 3])
-
     """
 
     transform_images = _transform_by(keras.layers.RandomTranslation, _shift)
@@ -144,15 +144,16 @@ class RandomZoom(keras.layers.RandomZoom):
     approximation. The outputs are linear in the images for given random numbers.
 
     Args:
-        height_factor: A number, or two, between -1 and 1: 0.2 zooms out by up to 20 %, -0.2
-            in.
+        height_factor: One or two numbers between -1 and 1: (0.1, 0.2) zooms out by 10 to 20 %,
+            (-0.2, -0.1) in; 0.2 is (-0.2, 0.2).
         width_factor: The same for the width; None keeps the aspect ratio.
-        fill_mode: What is beyond the edges: "constant", "nearest", "reflect" or "wrap".
+        fill_mode: How points outside of the image are filled: "constant", "nearest", "reflect"
+            or "wrap".
         interpolation: "bilinear" or "nearest".
         seed: Integer, the seed of the random numbers, or None.
-        fill_value: The value beyond the edges with "constant".
-        data_format: "channels_last" or "channels_first": where the channels are in the
-            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        fill_value: The value of points outside of the image with "constant".
+        data_format: "channels_last" or "channels_first", the order of the axes in the
+            inputs. None is `keras.config.image_data_format()`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape:
@@ -168,7 +169,6 @@ class RandomZoom(keras.layers.RandomZoom):
     >>> layer = keras_smooth.layers.RandomZoom(0.2, seed=0)
     >>> layer(keras.ops.ones((1, 4, 4, 3)), training=True).shape
     TensorShape([1, 4, 4, 3])
-
     """
 
     transform_images = _transform_by(keras.layers.RandomZoom, _zoom)
@@ -182,13 +182,15 @@ class RandomShear(keras.layers.RandomShear):
     approximation. The outputs are linear in the images for given random numbers.
 
     Args:
-        x_factor: A number, or two, between 0 and 1, the largest horizontal shear.
+        x_factor: One or two numbers between 0 and 1, the range of the horizontal shear; 0.2 is
+            (-0.2, 0.2).
         y_factor: The same for the vertical shear.
         interpolation: "bilinear" or "nearest".
-        fill_mode: What is beyond the edges: "constant", "nearest", "reflect" or "wrap".
-        fill_value: The value beyond the edges with "constant".
-        data_format: "channels_last" or "channels_first": where the channels are in the
-            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        fill_mode: How points outside of the image are filled: "constant", "nearest", "reflect"
+            or "wrap".
+        fill_value: The value of points outside of the image with "constant".
+        data_format: "channels_last" or "channels_first", the order of the axes in the
+            inputs. None is `keras.config.image_data_format()`.
         seed: Integer, the seed of the random numbers, or None.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
@@ -205,7 +207,6 @@ class RandomShear(keras.layers.RandomShear):
     >>> layer = keras_smooth.layers.RandomShear(0.2, 0.1, seed=0)
     >>> layer(keras.ops.ones((1, 4, 4, 3)), training=True).shape
     TensorShape([1, 4, 4, 3])
-
     """
 
     transform_images = _transform_by(keras.layers.RandomShear, _shear)
@@ -223,14 +224,14 @@ class RandomPerspective(keras.layers.RandomPerspective):
     approximation. The outputs are linear in the images for given random numbers.
 
     Args:
-        factor: A number, or two, between 0 and 1: the share of images that are transformed
-            is drawn from that range.
-        scale: Number between 0 and 1, how far the corners move, as a share of the size.
+        factor: One or two numbers between 0 and 1, the range from which the probability is drawn
+            that an image is transformed; one number is the upper end.
+        scale: Number between 0 and 1; a corner moves by up to `scale / 2` of its coordinates.
         interpolation: "bilinear" or "nearest".
-        fill_value: The value beyond the edges.
+        fill_value: The value of points outside of the image.
         seed: Integer, the seed of the random numbers, or None.
-        data_format: "channels_last" or "channels_first": where the channels are in the
-            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        data_format: "channels_last" or "channels_first", the order of the axes in the
+            inputs. None is `keras.config.image_data_format()`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape:
@@ -246,7 +247,6 @@ class RandomPerspective(keras.layers.RandomPerspective):
     >>> layer = keras_smooth.layers.RandomPerspective(seed=0)
     >>> layer(keras.ops.ones((1, 4, 4, 3)), training=True).shape
     TensorShape([1, 4, 4, 3])
-
     """
 
     def transform_images(
@@ -261,7 +261,7 @@ class RandomPerspective(keras.layers.RandomPerspective):
 
 
 def _perspective(transformation: dict) -> tf.Tensor:
-    """Returns the projective map of the four end points to their start points."""
+    """Returns the projective map from the four end points to the start points."""
     starts, ends = (
         ops.cast(transformation[key], "float32") for key in ("start_points", "end_points")
     )

@@ -1,8 +1,7 @@
-"""Sampling of images at transformed places, which is linear in the images.
+"""Sampling of images at transformed positions, which is linear in the images.
 
-The kernel of TensorFlow that Keras uses has an approximate gradient: it samples the incoming
-gradient by the inverse map, which is wrong. Here the pixels are gathered. The gradient of that
-scatters them, which is exact.
+The kernel of TensorFlow that Keras uses has an approximate gradient, which samples the incoming
+gradient by the inverse map. Here the pixels are gathered by `tf.gather`, whose gradient is exact.
 """
 
 import keras
@@ -23,18 +22,18 @@ def transformed(
         fill_mode: "constant", "nearest", "reflect" or "wrap".
     """
     images = ops.cast(images, layer.compute_dtype)
-    first = layer.data_format == "channels_first"
-    x = tf.transpose(images, (0, 2, 3, 1)) if first else images
+    channels_first = layer.data_format == "channels_first"
+    x = tf.transpose(images, (0, 2, 3, 1)) if channels_first else images
     shape = tf.shape(x)
-    rows, columns = _places(matrix, shape[1], shape[2])
+    rows, columns = _positions(matrix, shape[1], shape[2])
     rows = _inside(rows, shape[1], fill_mode)
     columns = _inside(columns, shape[2], fill_mode)
     x = _sampled(x, rows, columns, layer.interpolation, layer.fill_value)
-    x = tf.transpose(x, (0, 3, 1, 2)) if first else x
+    x = tf.transpose(x, (0, 3, 1, 2)) if channels_first else x
     return tf.ensure_shape(ops.cast(x, layer.compute_dtype), images.shape)
 
 
-def _places(matrix: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tuple:
+def _positions(matrix: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tuple:
     """Returns the row and column of the input for each pixel of the output."""
     matrix = tf.reshape(tf.cast(matrix, tf.float32), (-1, 8, 1, 1))
     a0, a1, a2, b0, b1, b2, c0, c1 = tf.unstack(matrix, axis=1)
@@ -49,36 +48,36 @@ def _places(matrix: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tuple:
     return row, column
 
 
-def _inside(place: tf.Tensor, size: tf.Tensor, fill_mode: str) -> tf.Tensor:
-    """Returns the place inside an axis whose pixel is used for a place outside."""
+def _inside(position: tf.Tensor, size: tf.Tensor, fill_mode: str) -> tf.Tensor:
+    """Returns positions along an axis, with those outside replaced by `fill_mode`."""
     last = tf.cast(size - 1, tf.float32)
     if fill_mode == "constant":
-        # All places beyond -1 and `size` are filled. They are clipped, to be valid integers.
-        return tf.clip_by_value(place, -2.0, last + 2.0)
+        # All positions beyond -1 and `size` are filled. They are clipped, to be valid integers.
+        return tf.clip_by_value(position, -2.0, last + 2.0)
     if rule := _RULES.get(fill_mode):
-        place = rule(place, last)
-    return tf.clip_by_value(place, 0.0, last)
+        position = rule(position, last)
+    return tf.clip_by_value(position, 0.0, last)
 
 
-def _reflected(place: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-    """abcd becomes dcba|abcd|dcba; between two equal pixels, values are constant."""
+def _reflected(position: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+    """Extends abcd to dcba|abcd|dcba; between two equal pixels, values are constant."""
     size = last + 1.0
-    below = tf.math.floormod(place, -2.0 * size)
+    below = tf.math.floormod(position, -2.0 * size)
     below = tf.where(below < -size, below + 2.0 * size, -below - 1.0)
-    above = tf.math.floormod(place, 2.0 * size)
+    above = tf.math.floormod(position, 2.0 * size)
     above = tf.where(above >= size, 2.0 * size - above - 1.0, above)
-    return tf.where(place < 0.0, below, tf.where(place > last, above, place))
+    return tf.where(position < 0.0, below, tf.where(position > last, above, position))
 
 
-def _wrapped(place: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-    """abcd becomes abcd|abcd|abcd; as in TensorFlow, copies are counted by gaps, not by pixels."""
+def _wrapped(position: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+    """Extends abcd to abcd|abcd|abcd; as in TensorFlow, the period is in gaps, not in pixels."""
     gaps, size = tf.maximum(last, 1.0), last + 1.0
-    below = place + size * (tf.floor(-place / gaps) + 1.0)
-    above = place - size * tf.floor(place / gaps)
-    return tf.where(place < 0.0, below, tf.where(place > last, above, place))
+    below = position + size * (tf.floor(-position / gaps) + 1.0)
+    above = position - size * tf.floor(position / gaps)
+    return tf.where(position < 0.0, below, tf.where(position > last, above, position))
 
 
-# "nearest" needs no rule, since places outside are clipped to the edge.
+# "nearest" needs no rule, since positions outside are clipped to the edge.
 _RULES = {"reflect": _reflected, "wrap": _wrapped}
 
 
@@ -102,12 +101,12 @@ def _sampled(
     return total
 
 
-def _neighbors(place: tf.Tensor, interpolation: str) -> list[tuple]:
-    """Returns index and weight of the pixels around a place along one axis."""
+def _neighbors(position: tf.Tensor, interpolation: str) -> list[tuple]:
+    """Returns index and weight of the pixels around a position along one axis."""
     if interpolation == "nearest":
         # Halves are rounded away from 0, as in TensorFlow's kernel.
-        index = tf.sign(place) * tf.floor(tf.abs(place) + 0.5)
-        return [(tf.cast(index, tf.int32), tf.ones_like(place))]
-    floor = tf.floor(place)
+        index = tf.sign(position) * tf.floor(tf.abs(position) + 0.5)
+        return [(tf.cast(index, tf.int32), tf.ones_like(position))]
+    floor = tf.floor(position)
     index = tf.cast(floor, tf.int32)
-    return [(index, floor + 1.0 - place), (index + 1, place - floor)]
+    return [(index, floor + 1.0 - position), (index + 1, position - floor)]

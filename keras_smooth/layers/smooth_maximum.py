@@ -1,12 +1,12 @@
 """The functions of the smooth forms of maximum layers and of PReLU.
 
 The maximum of x_1, ..., x_n becomes log(sum_i exp(sharpness x_i)) / sharpness. It is larger than
-the maximum by log(n) / sharpness at most, and by almost nothing if one value is much larger than
-the others, which is the usual case. With the mean in place of the sum, it would be smaller by
-log(n) / sharpness in that case. For 4 standard normal values and sharpness 10, the form with the
-sum differs from the maximum by 0.009 on average and by 0.13 at most, the form with the mean by
-0.13 and 0.14. For two values the form is x_1 + softplus(x_2 - x_1) with that sharpness, so the
-smooth maximum of x and 0 is the smooth ReLU of `smoothen`.
+the maximum by at most log(n) / sharpness. If one value is much larger than the others, which is the
+usual case, the difference is negligible. With the mean instead of the sum, the result would be
+smaller by log(n) / sharpness in that case: for 4 standard normal values and sharpness 10, the sum
+differs from the maximum by 0.009 on average and by at most 0.13, the mean by 0.13 and 0.14. For two
+values the formula is x_1 + softplus(x_2 - x_1) with this sharpness, so that the smooth maximum of x
+and 0 is the smooth ReLU of `smoothen`.
 """
 
 import functools
@@ -42,7 +42,7 @@ def smooth_maximum(
 
     Args:
         x: Tensor of floats.
-        axis: One axis or several; None is all.
+        axis: One or several axes; None is all axes.
         sharpness: Positive number.
         keepdims: Whether the axes are kept, with size 1.
     """
@@ -79,18 +79,18 @@ def _padded(x: tf.Tensor, axis: int, size: int, stride: int) -> tf.Tensor:
 
 
 def _in_float32_or_wider(x: tf.Tensor) -> tf.Tensor:
-    """Returns x in float32 or wider, since exponents in half precision have few digits."""
+    """Returns x in float32 or wider, since exp of half precision numbers is inaccurate."""
     return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
 
 
 def pooled(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Returns the smooth maxima over a layer's windows."""
-    x, first = (
+    x, first_axis = (
         _in_float32_or_wider(inputs),
         1 if layer.data_format == "channels_last" else 2,
     )
-    # The sum over a box is a sum along one axis after the other.
-    for axis, span in enumerate(zip(layer.pool_size, layer.strides), first):
+    # The sum over a box is computed as sums along one axis after another.
+    for axis, span in enumerate(zip(layer.pool_size, layer.strides), first_axis):
         x = smooth_maximum(windows(x, axis, *span, layer.padding), -1, layer.sharpness)
     return ops.cast(x, layer.compute_dtype)
 
@@ -98,8 +98,8 @@ def pooled(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
 def pooled_globally(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Returns the smooth maxima over all spatial axes."""
     rank = len(inputs.shape)
-    last = layer.data_format == "channels_last"
-    axes = tuple(range(1, rank - 1) if last else range(2, rank))
+    channels_last = layer.data_format == "channels_last"
+    axes = tuple(range(1, rank - 1) if channels_last else range(2, rank))
     x = smooth_maximum(_in_float32_or_wider(inputs), axes, layer.sharpness, layer.keepdims)
     return ops.cast(x, layer.compute_dtype)
 

@@ -1,6 +1,6 @@
 """The tables of the layers of this package that replace layers of Keras.
 
-A decorator adds a class to its table, which everything else reads.
+A decorator adds a class to its table, which other modules read.
 """
 
 import math
@@ -22,20 +22,20 @@ def ordered(kind: type) -> type:
 
 
 def exact(kind: type) -> type:
-    """Registers a class with the outputs of its base class, a layer of Keras, but exact."""
+    """Registers a class with the outputs of its base class, a layer of Keras, that is exact."""
     return _registered(kind, EXACT_FORMS)
 
 
 def smooth(kind: type) -> type:
     """Registers a class with a sharpness, a smooth approximation of its base class."""
-    # Its operations show kinks, since a smooth maximum subtracts the largest number and adds it
-    # again, which cancels.
+    # The operations of a smooth maximum have kinks, since the largest number is subtracted and
+    # added again. These kinks cancel.
     registry.register_smoothness(kind, math.inf)
     return _registered(kind, SMOOTH_FORMS, "sharpness")
 
 
 def _registered(kind: Any, forms: dict[type, Any], argument: str = "") -> type:
-    """Registers a class for saving, under a permanent name, in its table, and its smoothness.
+    """Registers a class in its table, for saving under a permanent name, and its smoothness.
 
     Args:
         kind: The class.

@@ -15,7 +15,7 @@ result.py      how a fit ended
 
 A fit uses these classes in this order: `Request`, `TrainingData`, `Objective`, `Program`,
 `OptimizationRun`, `History`. After each chunk of iterations, the weights are written to the model,
-the logs and the checkpoints.
+the logs are computed, and a checkpoint is saved.
 """
 
 from keras_smooth.lbfgs.fit import fit_lbfgs

@@ -23,7 +23,7 @@ from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
 from keras_smooth.models.checked_inputs import explained_batch
 from keras_smooth.presentation.other_names import refuses
 
-# Names of arguments in SciPy, PyTorch, Optax, JAXopt and TFP, and what to use here.
+# Names of arguments in SciPy, PyTorch, Optax, JAXopt and TFP, and their equivalents here.
 _NAMES_ELSEWHERE = {
     "max_iter maxiter max_iterations iterations n_iter num_iterations nit steps max_steps": (
         "`epochs`, the largest number of iterations"
@@ -126,8 +126,8 @@ def fit_lbfgs(
             scalars. The terms are in the logs, next to `loss`.
             The function receives the model, or its copy in float64, and x as tensors, and may
             call `keras_smooth.derivatives` and the other operators. Neither the loss of `compile`
-            nor regularizers are added to it. Several devices share the rows if each array of
-            x divides evenly and terms are means over rows; otherwise an error is raised.
+            nor regularizers are added to it. Several devices share the rows if each array of x
+            divides evenly and the loss is a mean or a sum over rows; otherwise an error is raised.
         loss_weights: Factors of the terms of `objective` in the sum, by name; the logs have
             the terms without them. A term without an upper bound has no minimum with a
             negative weight.
@@ -146,11 +146,11 @@ def fit_lbfgs(
             for rounding. A loss that is neither an average nor a sum over rows, such as one
             with BatchNormalization in training mode, is an error. None uses all rows at
             once.
-        epochs: Index of the last iteration, as for `fit`.
-        initial_epoch: Index to begin at; `epochs - initial_epoch` iterations run at most.
+        epochs: Index at which the fit ends, as for `fit`.
+        initial_epoch: Index at which it begins; at most `epochs - initial_epoch` iterations run.
         validation_data: `(x, y)`, `(x, y, sample_weight)` or a dataset, evaluated at every
             call of the callbacks; with `objective`, another x.
-        validation_split: Fraction of the rows, the last ones, to hold out instead.
+        validation_split: Fraction of the rows, the last ones, to use as validation data instead.
         method: The minimizer. `"lbfgs"` is self-scaled L-BFGS. `"broyden"` and `"bfgs"` are
             self-scaled, with a dense inverse Hessian, which forgets nothing, for as many weights
             as fit into 2 GiB: 22,905 in float64.
@@ -160,10 +160,10 @@ def fit_lbfgs(
             scalar may be a mean by mistake. The terms are the mean squares of the residuals. An
             iteration takes as long as some ten to some hundred evaluations, but a few dozen
             iterations are enough: docs/howto/lbfgs_after_adam.md says where this method is ahead.
-            Its matrices belong to a sample of the rows, which grows until there are 8192
-            residuals or weights, or a Jacobian of 2 GiB. If a residual depends on several rows,
-            they belong to all rows. All rows must be in memory, on one device, and XLA does not
-            compile this method.
+            The Jacobian is that of a sample of the rows, which grows up to 2 GiB, and with more
+            than 8192 weights up to 8192 residuals. If a residual depends on several rows, it is
+            that of all rows. All rows must be in memory, on one device, and XLA does not compile
+            this method.
             `"tfp_lbfgs"` is the L-BFGS of TensorFlow Probability, whose line search brackets
             every step, and `"tfp_bfgs"` its BFGS with a dense inverse Hessian. These two need
             `tf_keras`. benchmarks/lbfgs.md compares the methods.
@@ -185,13 +185,13 @@ def fit_lbfgs(
         relative: Whether `tolerance` and `target` are relative to the start. If False, they are
             the gradient and the loss themselves.
         max_seconds: Wall time after which no further chunk of iterations begins.
-        max_restarts: How often a line search that fails starts again with empty memory.
-        steps_per_execution: Iterations between two calls of the callbacks, which see
-            them as the end of that epoch. The default makes about 100 calls.
+        max_restarts: How often the fit continues with empty memory after a failed line search.
+        steps_per_execution: Number of iterations between two calls of the callbacks, which
+            receive the index of the last one as the epoch. The default makes about 100 calls.
         callbacks: Keras callbacks. If a callback sets weights, the fit continues from these
             with an empty memory. It does the same if another variable that the loss reads
             has changed. `BackupAndRestore` restores the weights, but starts again at epoch
-            0; `checkpoint` continues where the run was.
+            0; `checkpoint` continues at the saved epoch.
         verbose: 0 shows nothing. 1 and `"auto"` show a line that is updated in terminals and
             notebooks, and about ten lines in a log: iteration, loss, largest gradient,
             elapsed and remaining time, evaluations, and the other logs. 2 prints a line at
@@ -199,9 +199,9 @@ def fit_lbfgs(
         jit_compile: Whether to compile with XLA.
         checkpoint: Directory in which the run is saved at every call of the callbacks. If
             the directory has a checkpoint of the same run, the fit continues from it, bit for
-            bit, also with more epochs, a lower tolerance or a lower target. A checkpoint is
-            of the same run if the model has the weights with which that run began or ended, and
-            so have other variables that the loss reads, which get their saved values.
+            bit, also with more epochs, a lower tolerance or a lower target. A checkpoint is of
+            the same run if the weights of the model, and other variables that the loss reads, have
+            the values with which that run began or ended. They get their saved values.
             Its size is `2 m + 4` vectors of weights and `2 m^2` numbers for m pairs (by
             default at most about 256 MiB). For `"broyden"` and `"bfgs"` with n weights it is
             n^2 numbers for n up to 512, 3/4 n^2 up to 1024, and approaches n^2 / 2 for large
@@ -222,8 +222,8 @@ def fit_lbfgs(
         TypeError: If an argument is of the wrong kind.
         ImportError: If a method of TensorFlow Probability cannot be used here.
         RuntimeError: With `throw=True`, if the line search failed after all restarts, the
-            weights no longer changed or the loss is not finite. The model has the best
-            weights.
+            weights no longer changed, or the loss is not finite or differs from call to call.
+            The model has the best weights.
         KeyboardInterrupt: After an interrupt. The model has the best weights, and
             `model.history` has the epochs before it, as after an error of a callback.
 
@@ -331,7 +331,7 @@ def _run_chunks(
     """Runs chunks of iterations, with callbacks and checkpoints, and returns the last logs."""
     request, model, resample = problem.request, problem.model, problem.request.resample
     num_iterations = request.num_iterations
-    every = resample.every if resample else math.inf
+    interval = resample.every if resample else math.inf
     seconds = math.inf if request.max_seconds is None else request.max_seconds
     deadline = time.monotonic() + seconds
     logs: dict[str, float] = {}
@@ -342,15 +342,15 @@ def _run_chunks(
             run.restart_at(problem.start())
 
     run.stop_if(run.is_at_target, Status.TARGET)
-    # A run that ends at its start is logged once, so that its history has a loss.
+    # A run that ends at its start is logged once, so that its history has an entry.
     while not model.history.epoch or (run.status is None and run.nit < num_iterations):
-        next_draw = (run.nit // every + 1) * every
+        next_draw = (run.nit // interval + 1) * interval
         chunk_end = int(min(run.nit + request.chunk, num_iterations, next_draw))
         epoch = request.initial_epoch + chunk_end - 1
         callbacks.on_epoch_begin(epoch)
         callbacks.on_train_batch_begin(0)
         follow_changes()
-        if resample and run.nit > 0 and run.nit % every == 0:
+        if resample and run.nit > 0 and run.nit % interval == 0:
             dtype = problem.objective.dtype
             problem.replace_points(
                 resample.drawn(problem.fitted_model, problem.points, run.nit, dtype)

@@ -9,7 +9,7 @@ from keras_smooth.presentation import svg
 from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.tables import ShownAsTable, Table
 
-# Number of curves, including the loss, that a picture shows at most.
+# Largest number of curves in a picture, including the loss.
 _MAX_CURVES = 6
 
 
@@ -17,8 +17,8 @@ class History(ShownAsTable, keras.callbacks.History):
     """The logs of a fit, and how it ended.
 
     Attributes:
-        epoch: Number of the last iteration before each call of the callbacks.
-        history: A list of each log.
+        epoch: Indices of the last iterations before the calls of the callbacks.
+        history: A dict of lists: the values of each log at these calls.
         result: The `OptimizeResult`, once the fit has ended.
     """
 

@@ -32,7 +32,7 @@ def log_function(
             return {**objective.terms(data.parts), "loss": float(loss)}
         try:
             return _evaluate_model(model, data.as_dataset(request.batch_size), callbacks)
-        # Keras' own code, or a user's metric, can raise any error. The fit does without these logs.
+        # Keras and a user's metric can raise any error, which must not end the fit.
         except Exception as error:
             message = (
                 f"model.evaluate failed, so that the logs have the loss alone: {error!r}."
@@ -50,8 +50,8 @@ def log_function(
         if request.terms is not None:
             logs = objective.terms(problem.points.parts)
         else:
-            # Without metrics, the loss is the only log. But with several outputs, each loss is a
-            # metric as well, which Keras makes in the first evaluation.
+            # Without metrics, the loss is the only log. But with several outputs, each loss is also
+            # a metric, which Keras creates in the first evaluation.
             has_several_outputs = len(tf.nest.flatten(problem.points.specification[1])) > 1
             has_metrics = has_several_outputs or len(model.metrics) > 1
             logs = evaluate(problem.points) if has_metrics else {}
@@ -64,7 +64,7 @@ def log_function(
 def _evaluate_model(
     model: keras.Model, batches: tf.data.Dataset, callbacks: Any
 ) -> dict[str, float]:
-    """Returns the result of `model.evaluate`; with several devices, the first one computes it.
+    """Returns the result of `model.evaluate`, which is computed on one device.
 
     On several devices, Keras' `evaluate` fails if the rows of the first batch cannot be shared
     evenly, and on several workers it always fails.
@@ -73,8 +73,8 @@ def _evaluate_model(
         return model.evaluate(batches, verbose=0, return_dict=True, callbacks=callbacks)
     if callbacks:
         callbacks.on_test_begin()
-    # Variables of metrics cannot be assigned outside of a replica. So the stateless scope has their
-    # values. New variables are made in the scope of the strategy.
+    # Variables of metrics cannot be assigned outside of a replica, so that a stateless scope keeps
+    # their values. New variables must be created in the scope of the strategy.
     with model.distribute_strategy.scope(), keras.StatelessScope():
         model.reset_metrics()
         for batch in batches:

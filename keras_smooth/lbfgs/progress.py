@@ -34,14 +34,14 @@ class Progress:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._start = time.monotonic()
-        # Iterations and time at the first call. Compiling, which comes before, is left out.
+        # Iterations and time at the first update, so that estimates do not include compiling.
         self._first: tuple[int, float] | None = None
         self._line = ""
         callbacks = keras.tree.flatten(request.callbacks or [])
-        shows_itself = any(
+        has_progress_bar = any(
             isinstance(callback, keras.callbacks.ProgbarLogger) for callback in callbacks
         )
-        self._write = _choose_writer(0 if shows_itself else request.verbose)
+        self._write = _choose_writer(0 if has_progress_bar else request.verbose)
 
     def update(self, run: OptimizationRun, logs: Mapping[str, Any]) -> None:
         """Shows a run after some iterations."""
@@ -76,16 +76,16 @@ class Progress:
     def _seconds_left(self, nit: int, now: float) -> float | None:
         """Returns an estimate of the remaining seconds, or None."""
         first, first_time = self._first or (nit, now)
-        left = []
+        estimates = []
         if nit > first:
-            rest = self._request.num_iterations - nit
-            left.append((now - first_time) / (nit - first) * rest)
+            num_remaining = self._request.num_iterations - nit
+            estimates.append((now - first_time) / (nit - first) * num_remaining)
         if self._request.max_seconds is not None:
-            left.append(max(self._request.max_seconds - (now - self._start), 0.0))
-        return min(left, default=None)
+            estimates.append(max(self._request.max_seconds - (now - self._start), 0.0))
+        return min(estimates, default=None)
 
     def _fraction_done(self, nit: int, now: float) -> float:
-        """Returns the used fraction of the iterations or of the time."""
+        """Returns the fraction of the iterations, or of the time if larger, that is used."""
         fraction = nit / self._request.num_iterations
         if self._request.max_seconds:
             fraction = max(fraction, (now - self._start) / self._request.max_seconds)
@@ -93,7 +93,7 @@ class Progress:
 
 
 def _choose_writer(verbose: str | int) -> Callable[[str, float, str], None]:
-    """Returns a function of a line, the fraction of the fit that is done, and a final message."""
+    """Returns a function that shows a line, the fraction of the fit done, or a final message."""
     if verbose == 0 or sys.stdout is None:
         return lambda *_: None
     if verbose == 2:
@@ -123,7 +123,7 @@ def _log_writer(num_lines: int) -> Callable[[str, float, str], None]:
         # At the end, the line of this iteration may have been printed already.
         is_new = line.split(" ")[0] != last.split(" ")[0]
         if is_new if message else fraction >= next_fraction:
-            # The end of the current part of the fit.
+            # The fraction of the fit after which the next line is printed.
             next_fraction = num_lines and (int(fraction * num_lines + 1e-9) + 1) / num_lines
             last = line
             print(line, flush=True)

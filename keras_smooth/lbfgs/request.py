@@ -1,4 +1,4 @@
-"""The request of a fit: the arguments of `fit_lbfgs`, which are validated once."""
+"""The request of a fit: the validated arguments of `fit_lbfgs`."""
 
 import dataclasses
 import functools
@@ -20,12 +20,12 @@ from keras_smooth.lbfgs.objective.terms import ResidualTerms, Terms
 from keras_smooth.lbfgs.objective.variables import Variable, dtype_of, is_among, name_of
 from keras_smooth.lbfgs.resample import Resample
 
-# Arguments that belong to rows of data, and cannot be used with an objective.
+# Arguments about rows of data, which cannot be used with an objective.
 _ROW_ARGUMENTS = ("y", "sample_weight", "class_weight", "batch_size")
 
 
 def _checked_by(check: Callable, *arguments: Any) -> Any:
-    """Returns a dataclass field whose value must pass a check, or be None if its type allows it."""
+    """Returns a dataclass field whose value is checked, unless it is None and may be None."""
     return dataclasses.field(metadata={"check": check, "arguments": arguments})
 
 
@@ -34,15 +34,15 @@ def _check_numbers(name: str, value: Any, key: str, least: float = -math.inf) ->
         raise TypeError(
             f"{name} must be a dict with a number for each {key}, received {shown(value)}."
         )
-    for each, number in value.items():
-        if key == "class" and not isinstance(each, int | np.integer):
-            raise TypeError(f"The classes in {name} must be integers, received {each!r}.")
-        finite_number(f"{name[:-1]}[{each!r}]`", number, least)
+    for label, number in value.items():
+        if key == "class" and not isinstance(label, int | np.integer):
+            raise TypeError(f"The classes in {name} must be integers, received {label!r}.")
+        finite_number(f"{name[:-1]}[{label!r}]`", number, least)
 
 
 def _check_variables(name: str, value: Any) -> None:
     is_list = isinstance(value, list | tuple)
-    if not is_list or not all(isinstance(each, Variable) for each in value):
+    if not is_list or not all(isinstance(variable, Variable) for variable in value):
         raise TypeError(
             f"{name} must be a list of keras.Variable or tf.Variable, received {shown(value)}."
         )
@@ -161,7 +161,7 @@ class Request:
 
     @property
     def chunk(self) -> int:
-        """Iterations between two calls of the callbacks."""
+        """The number of iterations between two calls of the callbacks."""
         return self.steps_per_execution or math.ceil(self.num_iterations / 100)
 
     def read(self) -> tuple[TrainingData, TrainingData | None]:
@@ -183,11 +183,11 @@ class Request:
             if self.validation_split:
                 return data.split(self.validation_split)
             return data, None
-        given = [name for name in _ROW_ARGUMENTS if getattr(self, name) is not None]
-        given += ["validation_split"] * bool(self.validation_split)
-        if given:
+        row_arguments = [name for name in _ROW_ARGUMENTS if getattr(self, name) is not None]
+        row_arguments += ["validation_split"] * bool(self.validation_split)
+        if row_arguments:
             raise ValueError(
-                f"{' and '.join(f'`{name}`' for name in given)} cannot be used with `objective`, "
+                f"{' and '.join(f'`{name}`' for name in row_arguments)} cannot be used with `objective`, "
                 "which takes all of x as it is: put what it needs into x, as {'points': ..., "
                 "'values': ...}."
             )

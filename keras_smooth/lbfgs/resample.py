@@ -18,18 +18,18 @@ from keras_smooth.presentation.counts import counted
 class Resample:
     """Draws new points for `fit_lbfgs(objective=...)` every `every` iterations.
 
-    After a draw the minimizer continues from its weights. A dense inverse Hessian, of
-    `"broyden"` and `"bfgs"` and of `"lbfgs"` for few weights, is kept if it gives a descent
-    direction on the new points; pairs are not kept: benchmarks/resample.py measures both. The
+    After a draw the minimizer continues from the current weights. A dense inverse Hessian (of
+    `"broyden"` and `"bfgs"`, and of `"lbfgs"` for few weights) is kept if it gives a descent
+    direction on the new points. Pairs are not kept: benchmarks/resample.py compares both. The
     loss in the logs is that of the current points, so that it jumps at a draw.
 
     Args:
         draw: `draw(model, x, generator)` returns the new x, with the shapes of the old one.
             The model is the one that `objective` receives, x has the current tensors, and
-            `generator` is a `numpy.random.Generator`, a new one for every draw. A run continues
-            from a checkpoint bit for bit if `draw` depends on nothing else.
-        every: Iterations between draws, fewer than the fit has. An empty memory needs some hundred
-            iterations to fill.
+            `generator` is a new `numpy.random.Generator` for every draw. A run continues from a
+            checkpoint bit for bit if `draw` depends on these arguments only.
+        every: Number of iterations between draws, less than that of the fit. An empty memory needs
+            some hundred iterations to fill.
         seed: Seed of the generators.
 
     Raises:
@@ -77,7 +77,7 @@ class Resample:
     def drawn(
         self, model: keras.Model, points: TrainingData, nit: int, dtype: str
     ) -> ObjectivePoints:
-        """Returns the points that are drawn at an iteration.
+        """Returns the points that `draw` returns at an iteration, validated.
 
         Args:
             model: The model that the objective receives.
@@ -93,7 +93,7 @@ class Resample:
                 empty or not finite.
             TypeError: If `draw` does not return arrays of numbers.
         """
-        # The seed has the iteration, so that a resumed run needs no state of earlier draws.
+        # The seed includes the iteration, so that a resumed run needs no state of earlier draws.
         generator = np.random.default_rng([self.seed, nit])
         options = data_reader.ReadOptions(dtype, strings=data_reader.accepts_strings(model))
         drawn = self.draw(model, points.parts[0], generator)

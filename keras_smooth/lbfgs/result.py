@@ -77,7 +77,7 @@ class Status(enum.IntEnum):
         return f"{self.message} Or try float64." if by_rounding else self.message
 
     def __new__(cls, number: int, message: str) -> Any:
-        """Makes one row of the table."""
+        """Creates a member from its number and message."""
         status = int.__new__(cls, number)
         status._value_ = number
         status.message = message
@@ -85,7 +85,7 @@ class Status(enum.IntEnum):
 
 
 SUCCESSES = (Status.TOLERANCE, Status.TARGET, Status.ROUNDING)
-# Statuses of fits that ended by neither a tolerance nor a limit nor a callback.
+# Statuses for which `fit_lbfgs(throw=True)` raises an error.
 FAILURES = (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE, Status.RANDOM)
 
 
@@ -131,7 +131,7 @@ class OptimizeResult(ShownAsTable):
 
     @property
     def failed(self) -> bool:
-        """Whether the line search failed, the position stalled or the loss was no number."""
+        """Whether the line search failed, the weights stalled or the loss is not finite or random."""
         return self.status in FAILURES
 
     def _table(self) -> Table:

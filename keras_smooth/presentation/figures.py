@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 TITLES = ("y", "y'", "y''", "y'''")
-# The largest number of dots in a panel: more cannot be seen, and drawing them takes seconds.
+# The largest number of dots in a panel: more cannot be distinguished, and take seconds to draw.
 MAX_DOTS = 5000
 
 
@@ -46,7 +46,7 @@ def _picture() -> ModuleType:
 
 
 def plain(text: str) -> str:
-    """Returns text escaped for matplotlib, so that no part is a formula or hidden."""
+    """Returns text escaped for matplotlib."""
     # matplotlib shows text between two $ as a formula, and hides labels that begin with _.
     return text.replace("$", r"\$").replace("_", " _", text.startswith("_"))
 
@@ -83,7 +83,7 @@ def _with_errors(
         2, len(panels), sharex="col", squeeze=False, height_ratios=(3, 1)
     )
     for (above, below), (name, x, true, value) in zip(axes.T, panels):
-        # All columns of y share one entry of the legend.
+        # The columns of y share one entry of the legend.
         above.plot(x, true, **exact)[0].set_label("exact")
         below.axhline(0.0, color="0.8", linewidth=0.8)
         if value is None:
@@ -123,13 +123,13 @@ def agreement(figure: Any, names: Sequence[str], pairs: Sequence) -> None:
 def beside(
     figure: Any, names: Sequence[str], places: Sequence, pairs: Sequence, word: str
 ) -> None:
-    """Draws values of a network and the exact ones over one number of each sample.
+    """Draws values of a network and the exact ones over one quantity of each sample.
 
     Args:
         figure: A figure or subfigure.
         names: The names of the quantities, one for each column; the errors are below.
-        places: Arrays `(batch,)`, ascending: that number of each sample, one array for each
-            quantity.
+        places: Arrays `(batch,)`, ascending: the positions of the samples on the x axis, one array
+            for each quantity.
         pairs: Pairs of arrays `(batch, numbers)`, the exact values and the network's, one pair
             for each quantity.
         word: The label of the x axis.
@@ -145,10 +145,10 @@ def beside(
 
 def _shown_samples(num_samples: int, num_numbers: int) -> np.ndarray:
     """Returns the indices of the samples that a panel shows, in order."""
-    most = max(MAX_DOTS // num_numbers, 1)
-    if num_samples <= most:
+    limit = max(MAX_DOTS // num_numbers, 1)
+    if num_samples <= limit:
         return np.arange(num_samples)
-    return np.sort(np.random.default_rng(0).choice(num_samples, most, replace=False))
+    return np.sort(np.random.default_rng(0).choice(num_samples, limit, replace=False))
 
 
 def errors(
@@ -175,7 +175,7 @@ def errors(
     axis.legend(fontsize="small")
     if len(fits) < 2:
         return
-    # A line where a fit begins, and its name above its epochs.
+    # Draw a line where a fit begins, and its name above its epochs.
     ends = [first for _, first in fits[1:]] + [int(epochs[-1]) + 1]
     for number, ((name, first), end) in enumerate(zip(fits, ends, strict=True)):
         if number:

@@ -1,4 +1,4 @@
-"""The notebook that runs this process, if one does."""
+"""The IPython notebook in which this process runs, if any."""
 
 import html
 import sys
@@ -13,7 +13,7 @@ def ipython() -> Any:
 
 
 class Place:
-    """A place below a cell of a notebook whose content can be replaced.
+    """An output below a cell of a notebook whose content can be replaced.
 
     Args:
         module: IPython.

@@ -1,4 +1,4 @@
-"""Names that functions and arguments of other packages have in this one."""
+"""Equivalents in this package of functions and arguments of other packages."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What to use of this package, and the names that it has in other packages, in lower case.
+# Functions of this package, and their names in other packages, in lower case.
 _ROWS = {
     "directional(model, x, direction)": "jvp pushforward",
     "gradient(model, x), of outputs times a vector": "vjp pullback",
@@ -36,19 +36,19 @@ FUNCTIONS = {name: use for use, names in _ROWS.items() for name in names.split()
 
 
 def hint(name: str) -> str:
-    """Returns a sentence on what to use for a name of another package, or ""."""
+    """Returns a sentence with the equivalent of a name of another package, or ""."""
     use = FUNCTIONS.get(name.lower())
     return "" if use is None else f" Use keras_smooth.{use}."
 
 
 def refuses(other_names: Mapping[str, str]) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Returns a decorator by which a function explains arguments that have another name here.
+    """Returns a decorator that raises helpful errors for argument names of other packages.
 
     The function keeps its signature, so that editors and type checkers see its arguments.
 
     Args:
-        other_names: For each name of another package, the argument of this function, and how to
-            use it.
+        other_names: For each name of another package, the equivalent argument of this function
+            and its meaning.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:

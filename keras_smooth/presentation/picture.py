@@ -1,6 +1,6 @@
-"""Figures that show themselves: below a notebook's cell, or in a window of a script.
+"""Figures that are shown below a cell of a notebook, or in a window of a script.
 
-Only this module imports matplotlib at its top. It is imported when a figure is made.
+Only this module imports matplotlib at the top. It is imported when a figure is made.
 """
 
 import atexit
@@ -30,7 +30,7 @@ class Picture(Figure):
         return file.getvalue()
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
-        """As `matplotlib.figure.Figure.savefig`; the figure opens no window afterwards."""
+        """Like `matplotlib.figure.Figure.savefig`; afterwards the figure opens no window."""
         self.is_saved = True
         super().savefig(*args, **kwargs)
 
@@ -54,9 +54,8 @@ def hidden(width: float, height: float) -> Picture:
 def shown(width: float, height: float) -> Picture:
     """Returns an empty figure, with a window of pyplot if there is a screen.
 
-    The window of a script opens when the script ends, as if its last line were `pyplot.show()`.
-    That function and `Picture.show` open it before. No window opens if the figure was written to
-    a file.
+    The window opens when the script ends, as if its last line were `pyplot.show()`, or earlier by
+    that function or `Picture.show`. No window opens if the figure was written to a file.
     """
     if ipython() or threading.current_thread() is not threading.main_thread():
         return hidden(width, height)
@@ -65,7 +64,7 @@ def shown(width: float, height: float) -> Picture:
 
         current = pyplot.gcf().number if pyplot.get_fignums() else None
         figure = pyplot.figure(FigureClass=Picture, figsize=(width, height), **_OPTIONS)
-        # The current figure of pyplot stays the current one.
+        # Do not change the current figure of pyplot.
         if current is not None:
             pyplot.figure(current)
         if figure.canvas.required_interactive_framework is None:
@@ -78,7 +77,7 @@ def shown(width: float, height: float) -> Picture:
             atexit.unregister(_open_windows)
             atexit.register(_open_windows)
         return figure
-    # DISPLAY may name a screen that does not exist. Then the figure has no window.
+    # The screen in DISPLAY may not exist. Then the figure has no window.
     except Exception:
         return hidden(width, height)
 

@@ -1,4 +1,4 @@
-"""Small curves for a page, as SVG, whose colors suit light and dark pages."""
+"""Small charts of curves as SVG, whose colors suit light and dark pages."""
 
 import math
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from keras_smooth.presentation import templates
 
 # Each color has a contrast of at least 3 with white and with black.
 COLORS = ("#3b82c4", "#d9534f", "#2f9e5b", "#9467bd", "#c9790a", "#7f7f7f")
-# The area of the curves in a picture of 420 by 190.
+# The area of the curves in a picture of 420 by 190 pixels.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 412, 24, 152
-# The largest number of points of a curve; more cannot be seen.
+# The largest number of points of a curve; more cannot be distinguished.
 _MAX_POINTS = 400
 
 
@@ -22,8 +22,8 @@ class Curve(NamedTuple):
 
     Args:
         x: Positions, of shape `(n,)`.
-        y: Values, of shape `(n,)`. Values that are not finite are left out, and on a logarithmic
-            axis those that are not positive.
+        y: Values, of shape `(n,)`. Values that are not finite are left out, and so are values that
+            are not positive on a logarithmic axis.
         width: Width of the line.
     """
 
@@ -33,7 +33,7 @@ class Curve(NamedTuple):
 
 
 class _Axis(NamedTuple):
-    """A range of numbers along pixels."""
+    """A linear map of the numbers `low` to `high` to the pixels `start` to `end`."""
 
     low: float
     high: float
@@ -82,7 +82,7 @@ def _points(curve: Curve, logarithmic: bool) -> np.ndarray:
     """Returns the points of a curve, `(n, 2)`, with NaN for y that are not drawn."""
     x, y = (np.asarray(values, "float64") for values in (curve.x, curve.y))
     step = -(-len(x) // _MAX_POINTS) or 1
-    # The last point is kept, since it matters most to readers.
+    # Points are selected from the end, since the last point matters most.
     x, y = x[::-1][::step][::-1], y[::-1][::step][::-1]
     if logarithmic:
         y = np.log10(np.where(y > 0, y, np.nan))

@@ -15,14 +15,14 @@ from keras_smooth.presentation.templates import printable
 
 
 class _Colors(NamedTuple):
-    """The colors of a tone: a code for terminals, and a background for white letters on a page."""
+    """The colors of a tone: an ANSI code, and a background for white letters on a page."""
 
     code: int
     background: str
 
 
 class Tone(enum.Enum):
-    """The meaning of a cell: good, bad, or neither."""
+    """Whether the text of a cell is good, bad, or neither, which decides its color."""
 
     GOOD = _Colors(32, "#1a7f37")
     UNSURE = _Colors(33, "#8a5a00")
@@ -38,7 +38,7 @@ class Table:
         rows: Rows of cells, one cell for each column.
         title: Text above the table.
         notes: Sentences below the table.
-        tones: Tones of cells by their text.
+        tones: The tones of cells, by the text of the cell.
     """
 
     head: Sequence[str]
@@ -78,7 +78,7 @@ class Table:
 class ShownAsTable(abc.ABC):
     """A result that `print` and notebooks show as the same table.
 
-    Errors in the table are suppressed, so that showing a result cannot end a program.
+    If the table raises an error, `repr` is shown, so that showing a result cannot end a program.
     """
 
     @abc.abstractmethod

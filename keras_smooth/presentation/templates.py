@@ -1,4 +1,4 @@
-"""Texts from Jinja templates: pages, pictures, scripts of shells."""
+"""Texts from Jinja templates: pages, pictures, shell scripts."""
 
 import functools
 import html
@@ -10,22 +10,22 @@ from typing import Any
 from keras_smooth.presentation.counts import counted
 
 _PACKAGE = Path(__file__).parents[1]
-# The marks of Markdown, except *, which highlights names.
+# The special characters of Markdown, except *, which highlights names.
 _MARKS = re.compile(r"([\\`_{}\[\]|#$~])")
 
 
 def render(path: str, **values: Any) -> str:
-    """Returns the text of a template with some values, which are escaped in pages and pictures.
+    """Returns the text of a template with values, which are escaped in pages and pictures.
 
     Args:
         path: The path of the template in this package.
-        **values: Its values.
+        **values: The values of its variables.
     """
     return _environment().get_template(path).render(**values)
 
 
 def sentences(path: str, macro: str, *values: Any) -> str:
-    """Returns the text of a macro of a template, in one line."""
+    """Returns the text of a macro of a template, called with values, in one line."""
     macros = _environment().get_template(path).module
     return " ".join(getattr(macros, macro)(*values).split())
 
@@ -65,7 +65,7 @@ def _environment() -> Any:
 
 
 def _plain(text: object, names: bool = False) -> str:
-    """Returns text from outside of the package, escaped for Markdown and HTML."""
+    """Returns text escaped for Markdown and HTML; `*` is not escaped if it highlights names."""
     text = _MARKS.sub(r"\\\1", html.escape(str(text), quote=False))
     return " ".join((text if names else text.replace("*", r"\*")).split())
 

@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the user's code, however deep the warning is raised."""
+"""Warnings with the line of the user's code, whatever the depth of the call stack."""
 
 import functools
 import inspect
@@ -7,8 +7,8 @@ import warnings
 import weakref
 from collections.abc import Callable
 
-# Packages whose frames may be between the user's line and the warning; contextlib, since context
-# managers decorate functions.
+# Packages whose frames may be between the user's line and the warning. contextlib is one, since
+# functions are decorated by context managers.
 _INSIDE = {"keras_smooth", "keras", "tensorflow", "contextlib"}
 
 
@@ -26,7 +26,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
-# The messages, or their topics, that were given for each subject.
+# For each subject, the messages of earlier warnings, or their topics.
 _given: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
@@ -36,11 +36,11 @@ def warn_once(subject: object, message: str, topic: str = "") -> None:
     Args:
         subject: The subject of the message, such as a model or a function. It is not kept alive.
         message: What is wrong, and what to do.
-        topic: If given, there is only one warning with this topic, whatever the message.
+        topic: If not empty, there is only one warning of this topic for a subject.
     """
     try:
         messages = _given.setdefault(subject, set())
-    # Without a hash or weak references there is a warning each time; Python filters repetitions.
+    # Without a hash or weak references, each call warns, and Python filters repetitions.
     except TypeError:
         messages = set()
     if (topic or message) not in messages:
@@ -49,7 +49,7 @@ def warn_once(subject: object, message: str, topic: str = "") -> None:
 
 
 def advice(check: Callable[..., str | None]) -> Callable[..., None]:
-    """Makes a check warn with the sentence that it returns, once for each subject.
+    """Decorates a check, so that it warns with the sentence that it returns, once per subject.
 
     Errors in the check are ignored, since advice must not end a program.
 
@@ -66,7 +66,7 @@ def advice(check: Callable[..., str | None]) -> Callable[..., None]:
         # The code of a model can raise any error.
         except Exception:
             return
-        # Outside of `try`, so that a filter can turn the warning into an error.
+        # This is outside of `try`, so that a filter can turn the warning into an error.
         if message:
             warn_once(subject, message, topic)
 
@@ -74,5 +74,5 @@ def advice(check: Callable[..., str | None]) -> Callable[..., None]:
 
 
 def _is_inside(frame: types.FrameType) -> bool:
-    # By names of modules, since AutoGraph rewrites functions into other files.
+    # The name of the module is compared, since AutoGraph writes functions to other files.
     return frame.f_globals.get("__name__", "").split(".")[0] in _INSIDE

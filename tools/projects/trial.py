@@ -1,7 +1,7 @@
-"""What is tried with a model of another project: each script of this folder is one project.
+"""Tests of the package with a model of another project; each script of this folder is a project.
 
-A script builds a model as its documentation has it, in float64, and ends with `Trial.print`.
-Derivatives are held against central differences of what the model returns.
+A script builds a model as in the documentation of its project, in float64, and ends with
+`Trial.print`. Derivatives are compared with central differences of the outputs of the model.
 """
 
 import json
@@ -23,19 +23,19 @@ STEPS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 # Weights of f(x + k h) for k = -3 to 3, of sixth order in h.
 FIRST = np.array([-1, 9, -45, 0, 45, -9, 1]) / 60
 SECOND = np.array([2, -27, 270, -490, 270, -27, 2]) / 180
-# Differences of the two steps that agree best have eight digits, of steep models six.
+# With the two steps that agree best, differences have eight correct digits, six for steep models.
 TOLERANCE = 1e-5
 
 
 class Trial:
-    """The lines of a project: what was tried, how it ended, the largest relative difference."""
+    """The lines of a model: the test, its result, and the largest relative difference."""
 
     def __init__(self, model: str):
         self.model = model
         self.lines: list[tuple[str, str, str]] = []
 
-    def note(self, what: str, function: Callable[[], str | float]) -> None:
-        """Notes a job that returns a sentence, or how far its numbers are off."""
+    def note(self, test: str, function: Callable[[], str | float]) -> None:
+        """Records a test, a function that returns a sentence or the relative error of numbers."""
         result: str | float
         try:
             result = function()
@@ -43,18 +43,18 @@ class Trial:
             traceback.print_exc()
             result = ended(error)
         if isinstance(result, str):
-            self.lines.append((what, result, ""))
+            self.lines.append((test, result, ""))
         else:
             right = "right" if result <= TOLERANCE else "wrong"
-            self.lines.append((what, right, f"{result:.0e}"))
+            self.lines.append((test, right, f"{result:.0e}"))
         print(self.model, *self.lines[-1], sep=" | ", file=sys.stderr, flush=True)
 
-    def compare(self, what: str, ours: Callable, exact: Any) -> None:
-        """Notes whether derivatives are the exact ones."""
-        self.note(what, lambda: relative(ours(), exact))
+    def compare(self, test: str, ours: Callable, exact: Any) -> None:
+        """Records whether derivatives are equal to the exact ones."""
+        self.note(test, lambda: relative(ours(), exact))
 
     def derivatives(self, model: Callable, x: Any, wrt: Any = None) -> None:
-        """Notes all operators on a model, against differences by one input."""
+        """Records tests of the operators on a model, compared with differences by one input."""
         call, z = by_one_input(model, x, wrt)
         v = np.random.default_rng(1).normal(size=z.shape)
         along_v = differences(call, z, v, SECOND, 2)
@@ -75,7 +75,7 @@ class Trial:
         self.note("`laplacian(verify=True)`", lambda: verified(model, x, wrt))
 
     def everything(self, model: keras.Model, x: Any, wrt: Any = None) -> None:
-        """Notes all that a project may want: operators, audit, training, monitor, saving."""
+        """Records all tests: operators, audit, training, monitor, saving."""
         self.derivatives(model, x, wrt)
         self.note("`audit`", lambda: audited(model, x))
         self.note("`fit_lbfgs`", lambda: fitted(model, x))
@@ -88,7 +88,7 @@ class Trial:
 
 
 def ended(error: Exception) -> str:
-    """Returns how a job ended: refused by a sentence of ours, or by an error of others."""
+    """Returns the result of a test with an error: "refused" by this package, or "fails"."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = f"keras_smooth{os.sep}" in frames[-1].filename
     sentence = " ".join(str(error).split())
@@ -99,9 +99,9 @@ def ended(error: Exception) -> str:
 
 
 def by_one_input(model: Callable, x: Any, wrt: Any) -> tuple[Callable, np.ndarray]:
-    """Returns a model as a function of the input that moves, and its value.
+    """Returns a model as a function of the input `wrt`, and the value of this input.
 
-    The function takes any multiple of the samples, beside which the others are repeated.
+    The function accepts a multiple of the samples, for which the other inputs are repeated.
     """
     moving = x if wrt is None else x[wrt]
 
@@ -109,8 +109,8 @@ def by_one_input(model: Callable, x: Any, wrt: Any) -> tuple[Callable, np.ndarra
         if wrt is None:
             return np.asarray(model(z))
         num = len(z) // len(moving)
-        places = x.items() if isinstance(x, dict) else enumerate(x)
-        repeated = {key: np.concatenate([value] * num) for key, value in places}
+        items = x.items() if isinstance(x, dict) else enumerate(x)
+        repeated = {key: np.concatenate([value] * num) for key, value in items}
         inputs = {**repeated, wrt: z}
         return np.asarray(model(inputs if isinstance(x, dict) else list(inputs.values())))
 
@@ -118,7 +118,7 @@ def by_one_input(model: Callable, x: Any, wrt: Any) -> tuple[Callable, np.ndarra
 
 
 def differences(call: Callable, z: Any, v: Any, weights: Any, order: int) -> np.ndarray:
-    """Returns differences along v, of the two steps that agree best."""
+    """Returns differences along v, with one of the two steps whose results agree best."""
     moved = np.stack([[z + k * h * v for k in range(-3, 4)] for h in STEPS])
     y = call(moved.reshape(-1, *z.shape[1:]))
     y = y.reshape(*moved.shape[:3], *y.shape[1:])
@@ -167,7 +167,7 @@ def verified(model: Callable, x: Any, wrt: Any) -> str:
 
 
 def audited(model: keras.Model, x: Any) -> str:
-    """Returns the outcome of an audit, with the layers that it is not content with."""
+    """Returns the outcome of an audit, with the layers that are neither proven nor checked."""
     result = keras_smooth.audit(model, x)
     at_fault = sorted(
         {

@@ -7,7 +7,7 @@ from trial import Trial, keras, keras_smooth
 
 @keras.saving.register_keras_serializable("trial")
 class Velocity(keras.Model):
-    """The velocity at a time, under conditions, as a model."""
+    """The velocity, a function of x, time and conditions, as a model."""
 
     def __init__(self, network, **arguments):
         super().__init__(**arguments)
@@ -27,7 +27,7 @@ class Velocity(keras.Model):
 
 
 def flow(norm: str | None) -> None:
-    """Tries flow matching; Keras' LayerNormalization is the default of BayesFlow."""
+    """Tests flow matching; the default norm of BayesFlow is Keras' LayerNormalization."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     subnet = {"widths": (8, 8), "norm": norm}

@@ -1,4 +1,4 @@
-"""DeepXDE on TensorFlow: its networks, which are Keras models, against its own derivatives."""
+"""DeepXDE on TensorFlow: its networks, which are Keras models, compared with its derivatives."""
 
 import os
 
@@ -10,7 +10,7 @@ from trial import Trial, keras, keras_smooth  # noqa: E402
 
 
 def equation(x, y):
-    """The Laplacian as DeepXDE takes it."""
+    """Returns the Laplacian by DeepXDE."""
     return deepxde.grad.hessian(y, x, i=0, j=0) + deepxde.grad.hessian(y, x, i=1, j=1)
 
 

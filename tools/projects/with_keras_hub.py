@@ -1,4 +1,4 @@
-"""KerasHub: a small backbone, by the embedded tokens and by the pixels of an image."""
+"""KerasHub: an encoder, by embedded tokens, and a small backbone, by the pixels of an image."""
 
 import keras_hub
 import numpy as np

@@ -1,4 +1,4 @@
-"""keras_sig: signatures of paths, with a readout, by the points of the path."""
+"""keras_sig: signatures of paths, with two dense layers, by the points of the path."""
 
 import numpy as np
 from keras_sig import SigLayer

@@ -1,4 +1,4 @@
-"""kgcnn: energies and forces of SchNet, of molecules that are joined over the batch."""
+"""kgcnn: energies and forces of SchNet, of a batch of molecules that is one graph."""
 
 import numpy as np
 from kgcnn.literature.Schnet import make_model
@@ -10,7 +10,7 @@ ACTIVATION = {"class_name": "function", "config": "kgcnn>shifted_softplus"}
 
 
 def schnet():
-    """SchNet as the documentation has it, of padded molecules, but small."""
+    """Returns SchNet for padded molecules, as in the documentation, but smaller."""
     inputs = [
         {"shape": (ATOMS,), "name": "node_number", "dtype": "int64"},
         {"shape": (ATOMS, 3), "name": "node_coordinates", "dtype": "float64"},

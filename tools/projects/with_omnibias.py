@@ -1,4 +1,4 @@
-"""omnibias-keras: its units, whose derivatives it has in closed form."""
+"""omnibias-keras: its units, which have derivatives in closed form."""
 
 import numpy as np
 from omnibias.keras import OMBU, cmbDense

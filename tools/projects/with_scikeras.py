@@ -24,7 +24,7 @@ def main() -> None:
     trial.note(
         "`fit` of the pipeline", lambda: f"runs: {type(pipeline.fit(x, x[:, 0])).__name__}"
     )
-    # Where the wrapper does not fit this scikit-learn, its model is what is left.
+    # If the wrapper fails with this scikit-learn, a new model is tested instead.
     model = getattr(regressor, "model_", None) or net()
     trial.everything(model, x[:5])
     trial.print()

@@ -10,7 +10,7 @@ from keras_smooth.comparison.options import EXECUTORS, LOCAL, RAY
 def chosen_executor(
     jobs: int | None, executor: str = LOCAL, address: str | None = None
 ) -> Executor:
-    """Returns a Ray cluster if requested, else worker processes, or this process without `jobs`.
+    """Returns the executor: Ray if requested, else worker processes, or this one without `jobs`.
 
     Raises:
         TypeError: If `jobs` is no integer.

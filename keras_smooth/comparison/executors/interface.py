@@ -7,7 +7,7 @@ from keras_smooth.comparison.runs.events import Event, Finished, Progress
 from keras_smooth.comparison.runs.experiment import Experiment
 from keras_smooth.comparison.settings import RunId
 
-# Lists of runs that share one compiled program, in the order in which to begin them.
+# Lists of runs that share one compiled program, in the order in which to execute them.
 Programs = Sequence[Sequence[RunId]]
 Handle = Callable[[Event], None]
 
@@ -16,20 +16,20 @@ class Executor(Protocol):
     """Executes runs, and reports their events in the caller's thread."""
 
     def place(self, num_runs: int) -> str:
-        """Returns where a number of runs is executed, as the end of a sentence."""
+        """Returns where the executor executes `num_runs` runs, as the end of a sentence."""
 
     def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
         """Executes all runs, and returns after the last one.
 
         Args:
             experiment: Settings and problems; cloudpickle can pickle it.
-            programs: The runs.
-            handle: A function that is called with each `Progress`, `Finished` and `Died`.
+            programs: The runs, in a list for each compiled program.
+            handle: A function that is called with each `Event`.
         """
 
 
 class ThisProcess:
-    """Executes one run after the other in this process."""
+    """Executes the runs one after another in this process."""
 
     def place(self, num_runs: int) -> str:
         return "in this process"

@@ -1,7 +1,7 @@
 """The user's own modules, as source text for machines that do not have them.
 
 A pickle refers to functions by their modules. Modules of installed packages also exist on the
-other machine. The user's modules are in a folder of this machine, and import others from it.
+other machine. The user's modules are in a folder of this machine, and import each other from it.
 """
 
 import importlib.abc
@@ -36,9 +36,9 @@ def sources_for(content: bytes) -> dict[str, Source]:
     """Returns the sources of the user's modules that a pickle needs, by their names.
 
     For each module that the pickle names, these are all modules that have been imported from the
-    same folder: the module itself, and those that it imports, directly or not.
+    same folder: the module itself, and modules that it imports, directly or indirectly.
     """
-    # All strings in the pickle; the names of modules are among them.
+    # The strings in the pickle include the names of modules.
     texts = {text for _, text, _ in pickletools.genops(content) if isinstance(text, str)}
     roots = {_root(name) for name in texts & sys.modules.keys()} - {None}
     sources = {}
@@ -48,7 +48,7 @@ def sources_for(content: bytes) -> dict[str, Source]:
         if path and path.suffix == ".py" and name != "__main__" and _root(name) in roots:
             try:
                 sources[name] = Source(os.fspath(path), path.read_bytes())
-            # A package may have no such file. Other files may be deleted since the import.
+            # A package may have no `__init__.py`. Other files may have been deleted.
             except OSError:
                 if path.stem == "__init__":
                     sources[name] = Source(os.fspath(path), b"")
@@ -72,7 +72,7 @@ def _path(name: str) -> Path | None:
     module = sys.modules[name]
     if not isinstance(module, types.ModuleType):
         return None
-    # Not by `getattr`, since some modules import others on access of an attribute.
+    # `getattr` is not used, since some modules import others when an attribute is read.
     attributes = vars(module)
     if file := attributes.get("__file__"):
         return Path(file).absolute()
@@ -84,7 +84,7 @@ def _path(name: str) -> Path | None:
 
 def install(sources: Mapping[str, Source]) -> None:
     """Makes modules importable from their sources, and removes those of an earlier call."""
-    for finder in [each for each in sys.meta_path if isinstance(each, _Finder)]:
+    for finder in [finder for finder in sys.meta_path if isinstance(finder, _Finder)]:
         sys.meta_path.remove(finder)
         for name in finder.sources:
             sys.modules.pop(name, None)

@@ -1,8 +1,8 @@
 """Tasks of Ray, one for each run, on all cores of a cluster or of this machine.
 
-A task receives the experiment and a run as bytes. It is a generator that returns the events of
-the run one by one. Ray itself does not retry tasks, since this module knows which runs are done,
-and which nodes cannot execute any.
+A task receives the experiment and a run as bytes. It is a generator that yields the events of the
+run. Retries of Ray are disabled: this module repeats tasks, since it knows which runs are done, and
+which nodes cannot execute any.
 """
 
 import atexit
@@ -33,9 +33,9 @@ from keras_smooth.comparison.settings import RunId
 # The number of runs that are submitted to Ray for each core: enough that no core waits, and that
 # an autoscaling cluster grows.
 RUNS_IN_FLIGHT = 2
-# A node may fail this many times in a row before its first run, since one failure may be transient.
+# A node is left out after more failures in a row than this, since one may be transient.
 MAX_FAULTS = 1
-# After these errors, which are not the fault of a run, the run is repeated as often as needed.
+# After these errors, which a run does not cause, the run is repeated as often as needed.
 LOST = ("NodeDiedError", "ObjectLostError", "LocalRayletDiedError")
 SECONDS_TO_CONNECT = 10
 SECONDS_TO_WAIT = 5
@@ -96,7 +96,7 @@ def _connected(address: str) -> Iterator[None]:
         except ConnectionError as error:
             raise ValueError(f"There is no Ray cluster at {address!r}: {error}") from None
         finally:
-            # If it does not return, it must not be called again at the exit of Python.
+            # If `shutdown` does not return, it must not be called again when Python exits.
             if not _returns_soon(ray.shutdown):
                 atexit.unregister(ray.shutdown)
             shutil.rmtree(folder, ignore_errors=True)
@@ -105,7 +105,7 @@ def _connected(address: str) -> Iterator[None]:
 def _returns_soon(call: Callable[[], object]) -> bool:
     """Calls a function of Ray, and returns whether it has returned within a few seconds.
 
-    SLURM ends all processes at once, those of Ray included. Ray would wait for them for a minute,
+    SLURM ends all processes at once, including those of Ray. Ray would wait for them for a minute,
     and then end this process before it has written its files.
     """
     thread = threading.Thread(target=call, daemon=True)
@@ -115,7 +115,7 @@ def _returns_soon(call: Callable[[], object]) -> bool:
 
 
 def _check_reachable(address: str) -> None:
-    """Raises an error if nothing listens at the address, since Ray would wait many minutes."""
+    """Raises an error if no server listens at the address, since Ray would wait for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not (host and re.fullmatch("[0-9]{1,9}", port)):
         return  # Ray itself finds the address of "auto".
@@ -133,7 +133,7 @@ def _token() -> str:
 
 @contextlib.contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Sets environment variables, and restores all of them, those that Ray sets included."""
+    """Sets environment variables, and restores all, including those that Ray sets."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
@@ -196,7 +196,7 @@ class _Scheduler:
             while self._waiting or self._submitted:
                 self._submit()
                 submitted = list(self._submitted)
-                # With a timeout: if nodes are left out, the last other node can be lost.
+                # The timeout is for the check below: the last node that works may be lost.
                 for generator in self._ray.wait(submitted, timeout=SECONDS_TO_WAIT)[0]:
                     self._handle_next(generator)
                 if self._nodes.left_out and not self._nodes.num_places():
@@ -206,10 +206,10 @@ class _Scheduler:
 
     def _submit(self) -> None:
         """Submits more runs than the cluster can execute at once, so that no core waits."""
-        # At least one place, for which a cluster without nodes can grow.
-        most = RUNS_IN_FLIGHT * max(1, self._nodes.num_places())
+        # Runs are submitted even if the cluster has no nodes yet, so that it can grow.
+        limit = RUNS_IN_FLIGHT * max(1, self._nodes.num_places())
         task = self._task.options(scheduling_strategy=self._nodes.strategy())
-        while self._waiting and len(self._submitted) < most:
+        while self._waiting and len(self._submitted) < limit:
             run = self._waiting.popleft()
             # Objects of built-in classes can be unpickled without this package.
             content = pickle.dumps((run.activation, tuple(run.variant), run.seed))
@@ -231,7 +231,7 @@ class _Scheduler:
                 self._handle(received)
 
     def _handle_node(self, generator: Any, node: str, fault: str) -> None:
-        """Notes the node of a run; if it has a fault, the run waits for another node."""
+        """Records the node of a run; if the node has a fault, the run waits for another one."""
         if fault:
             self._waiting.appendleft(self._submitted.pop(generator))
         if self._nodes.note(node, fault):
@@ -287,7 +287,7 @@ class _Nodes:
         self._num_faults: collections.Counter[str] = collections.Counter()
 
     def note(self, node: str, fault: str) -> bool:
-        """Notes the fault of a node, or "", and returns whether it is left out from now on."""
+        """Records the fault of a node, or "", and returns whether it is left out from now on."""
         self._num_faults[node] = self._num_faults[node] + 1 if fault else 0
         is_new = self._num_faults[node] > MAX_FAULTS and node not in self.left_out
         if is_new:
@@ -301,7 +301,7 @@ class _Nodes:
 
     def name(self, node: str) -> str:
         """Returns the name of a node for messages."""
-        names = {each["NodeID"]: each["NodeManagerHostname"] for each in self._ray.nodes()}
+        names = {info["NodeID"]: info["NodeManagerHostname"] for info in self._ray.nodes()}
         return f"{names.get(node, 'unknown')} ({node[:8]})"
 
     def strategy(self) -> Any:

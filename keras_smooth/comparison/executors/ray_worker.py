@@ -20,9 +20,9 @@ _END = None
 
 
 def fault(versions: dict[str, str]) -> str:
-    """Returns the packages whose versions differ on this machine, in words, or ""."""
+    """Returns a description of the packages whose versions differ on this machine, or ""."""
     versions_here = {name: environment.version(name) for name in versions}
-    # "Here" is the machine of the reader, on which the comparison was started.
+    # In messages, "here" is the machine on which the comparison was started.
     return ", ".join(environment.differences(here=versions, there=versions_here))
 
 
@@ -54,8 +54,8 @@ def events(content: bytes, run: bytes) -> Iterator[Event]:
 
 @functools.lru_cache(maxsize=1)
 def _unpickled(content: bytes) -> Experiment:
-    """Returns the experiment, the same object for all runs of a worker, with its programs."""
-    # One thread a worker, since there is a worker for each core.
+    """Returns the experiment: one object for all runs of a worker, with its compiled program."""
+    # One thread for each worker, since there is a worker for each core.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     sources, experiment = pickle.loads(content)
     own_modules.install(sources)

@@ -1,7 +1,7 @@
 """Worker processes, which receive runs and return events, both pickled, through pipes.
 
-They are plain subprocesses instead of those of `multiprocessing`. So a script that calls
-`compare` needs no `__main__` guard, and the messages of TensorFlow go into a log instead of over
+They are plain subprocesses, not those of `multiprocessing`, so that a script that calls `compare`
+needs no `__main__` guard. Messages of TensorFlow are written to a log, so that they do not mix with
 the display.
 """
 
@@ -35,9 +35,9 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 class WorkerProcesses:
     """Executes runs in processes of this machine.
 
-    A worker continues with the program that it has compiled. If no run of that program is left,
-    it begins the next program that no worker has begun, and then helps with the program that has
-    most runs left. A run during which a worker died is tried once more, by a new worker.
+    A worker executes the runs of the program that it has compiled. If none is left, it begins a
+    program that no worker has begun, or else executes runs of the program with most runs left. A
+    run during which a worker died is tried once more, by a new worker.
 
     Args:
         jobs: Number of processes.
@@ -52,7 +52,7 @@ class WorkerProcesses:
     def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
         jobs = min(self._jobs, sum(map(len, programs)))
         threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
-        # `sys.path` comes first, since unpickling imports the user's own modules.
+        # `sys.path` comes first, since unpickling the rest imports the user's modules.
         start = pickle.dumps(sys.path) + cloudpickle.dumps((experiment, threads))
         _Pool(start, programs, handle).work(jobs)
 
@@ -85,9 +85,9 @@ class _Pool:
         self._send_next(worker)
 
     def _handle_event(self, worker: "_Worker", event: Event | None) -> None:
-        """Handles an event of a worker, or its death if that is None."""
+        """Handles an event of a worker; None is its death."""
         if worker not in self._busy:
-            return  # It was stopped.
+            return  # The worker was stopped.
         if event is None:
             self._replace(worker)
             return
@@ -97,7 +97,7 @@ class _Pool:
             self._send_next(worker)
 
     def _send_next(self, worker: "_Worker") -> None:
-        """Gives a worker its next run, or ends it."""
+        """Sends a worker its next run, or stops it."""
         if not worker.left and self._new:
             worker.left = self._new.popleft()
             self._begun.append(worker.left)
@@ -124,11 +124,11 @@ class _Pool:
 
 
 class _Worker:
-    """A worker process as the parent sees it: its stdin, and a thread that reads its stdout.
+    """A worker process in its parent: its stdin, and a thread that reads its stdout.
 
     Attributes:
         run: The run that the worker executes.
-        left: The waiting runs of the worker's program, which its workers share.
+        left: The waiting runs of the worker's program, shared by all workers of that program.
     """
 
     def __init__(self, start: bytes, events: queue.Queue):
@@ -167,14 +167,14 @@ class _Worker:
                 "its worker process was killed (SIGKILL), by somebody or by the system for want "
                 "of memory."
             )
-        signals = {-each.value: f"of {each.name}" for each in signal.Signals}
+        signals = {-member.value: f"of {member.name}" for member in signal.Signals}
         cause = signals.get(status, f"with exit status {status}")
         self._log.seek(0)
         message = last_message(self._log.read().decode(errors="replace")) or "nothing"
         return f"its worker process died {cause} and said last: {message}"
 
     def _write(self, message: bytes) -> None:
-        # The thread that reads notices if the process has ended.
+        # The thread that reads handles the end of the process.
         with contextlib.suppress(BrokenPipeError):
             self._stdin.write(message)
             self._stdin.flush()
@@ -192,7 +192,7 @@ def last_message(output: str) -> str:
     """Returns the last line that a process wrote, or the exception of its last traceback.
 
     Messages of exceptions of Keras and TensorFlow have many lines. The last ones are a list of
-    arguments or a place in their code, so the first two are returned.
+    arguments or a line of their code, so that the first two are returned.
     """
     lines = [_COLOR.sub("", line).rstrip() for line in output.splitlines() if line.strip()]
     if _TRACEBACK not in lines:
@@ -202,7 +202,7 @@ def last_message(output: str) -> str:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Ends this process after its parent, which cannot stop its workers if it is killed."""
+    """Ends this process after its parent has ended, which cannot stop workers if it is killed."""
     while os.getppid() == parent:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     os._exit(1)

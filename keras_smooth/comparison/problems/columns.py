@@ -2,8 +2,8 @@
 
 The first line names the columns, in any order and in upper or lower case. Columns with other names
 are ignored. The separators are commas, semicolons, tabs or spaces. Empty lines and lines that begin
-with # are skipped, but numpy.savetxt writes the names after a #, and they are read there. A line
-that could be read in two ways is an error, which names the line.
+with # are skipped, except that the names may be in such a line, as numpy.savetxt writes them. A
+line that could be read in two ways is an error, which names the line.
 """
 
 import codecs
@@ -51,19 +51,19 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
         lines = lines[1:]
     separator = _separator(head)
     names = [name.lower() for name in _fields(head, separator)]
-    places = _places(path, names)
+    index = _places(path, names)
     rows = []
     for number, text in lines:
-        fields, what = _fields(text, separator), f"{path}, line {number}: "
+        fields, label = _fields(text, separator), f"{path}, line {number}: "
         if len(fields) != len(names):
             hint = " Decimal commas are not read: write points." if separator == "," else ""
             raise ValueError(
-                f"{what}{counted(len(fields), 'field')} where the first line names "
+                f"{label}{counted(len(fields), 'field')} where the first line names "
                 f"{counted(len(names), 'column')}: "
                 f"{shown(text)}.{hint}"
             )
-        rows.append([_number(what + name, fields[place]) for name, place in places.items()])
-    return dict(zip(places, np.array(rows, float).reshape(-1, len(places)).T))
+        rows.append([_number(label + name, fields[place]) for name, place in index.items()])
+    return dict(zip(index, np.array(rows, float).reshape(-1, len(index)).T))
 
 
 def _text(path: Path) -> str:
@@ -75,7 +75,7 @@ def _text(path: Path) -> str:
 
 
 def _separator(head: str) -> str | None:
-    """Returns the separator of the names in the first line; None stands for spaces."""
+    """Returns the separator of the names in the first line; None for spaces."""
     return next((mark for mark in ";\t," if mark in head), None)
 
 
@@ -97,8 +97,8 @@ def _places(path: Path, header: list[str]) -> dict[str, int]:
     return {name: header.index(name) for name in NAMES if name in header}
 
 
-def _number(what: str, field: str) -> float:
+def _number(label: str, field: str) -> float:
     if NUMBER.fullmatch(field) and math.isfinite(float(field)):
         return float(field)
     hint = " Decimal commas are not read: write a point." if "," in field else ""
-    raise ValueError(f"{what} must be a finite number, received {shown(field)}.{hint}")
+    raise ValueError(f"{label} must be a finite number, received {shown(field)}.{hint}")

@@ -36,7 +36,7 @@ class ExactProblem:
 
 
 def _gaussian(dim: int) -> ExactProblem:
-    # The function is so wide that it is not negligible in most of the domain.
+    # With this width, the function is not negligible in most of the domain.
     c = 2.0 / dim
 
     def y(x: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def _gaussian(dim: int) -> ExactProblem:
 
 # Franke, A Critical Comparison of Some Methods for Interpolation of Scattered Data (1979): a sum
 # of terms a exp(-g), where g is the sum of (9 x + b)^n / c over both coordinates and n is 1 or 2.
-# A row has a, and (b, n, c) of each coordinate.
+# A row contains a, and (b, n, c) for each coordinate.
 _FRANKE = (
     (0.75, (-2.0, 2, 4.0), (-2.0, 2, 4.0)),
     (0.75, (1.0, 2, 49.0), (1.0, 1, 10.0)),
@@ -84,7 +84,7 @@ def _franke(x: np.ndarray, order: int) -> np.ndarray:
 
 
 def _himmelblau(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the two squares of Himmelblau's function, before they are squared."""
+    """Returns the two terms of Himmelblau's function before they are squared, each `(n,)`."""
     return x[:, 0] ** 2 + x[:, 1] - 11.0, x[:, 0] + x[:, 1] ** 2 - 7.0
 
 

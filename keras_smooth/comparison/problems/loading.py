@@ -19,15 +19,15 @@ from keras_smooth.models import identity
 
 NUM_TRAINING_POINTS = 1000
 NUM_TEST_STEPS = 100
-# Test points along each of two coordinates. In more dimensions there are so many on the diagonal,
-# and NUM_SCATTERED elsewhere.
+# Number of test points along each of two coordinates. In more dimensions, this is their number on
+# the diagonal, and NUM_SCATTERED that of random ones.
 NUM_GRID_TICKS = 21
 NUM_SCATTERED = 200
 MIN_ROWS = 10
-# y, y', y'' must be smaller than this and larger than its reciprocal. There is room for squares,
-# which are computed in float64.
+# y, y', y'' must be smaller than this and larger than its reciprocal, so that their squares, which
+# are computed in float64, are finite.
 MAX_SIZE = {"float64": 1e100, "float32": 1e30}
-# The least number of floating-point numbers in the range of a column, in the dtype of a network.
+# The least number of floating-point numbers in the range of a column, in the dtype of the network.
 MIN_NUMBERS = 1000
 HELD_OUT_EVERY = 5
 OWN_DATA = "own data"
@@ -51,7 +51,7 @@ class Problem:
             leaves x unchanged.
         y_scale: Mean and standard deviation of y, to which the network scales its output;
             None leaves the output unchanged.
-        diagonal: In d dimensions, the places of the test points on the diagonal of the domain,
+        diagonal: In d dimensions, the indices of the test points on the diagonal of the domain,
             in order, for curves along it.
     """
 
@@ -71,7 +71,7 @@ class Problem:
 
     @property
     def y(self) -> np.ndarray:
-        """The exact y at the test points, which each problem has."""
+        """The exact y at the test points, which is known for each problem."""
         return cast(np.ndarray, self.exact[0])
 
     @property
@@ -86,7 +86,7 @@ class Problem:
         return self.x[self.diagonal].sum(axis=1) / np.sqrt(self.dim)
 
     def along_line(self, values: tuple) -> tuple[np.ndarray | None, ...]:
-        """Returns y and its derivatives along that line, from y, gradient and Hessian."""
+        """Returns y and its derivatives along `line`, from y, gradient and Hessian."""
         if self.diagonal is None:
             return values
         num, length = len(self.diagonal), np.sqrt(self.dim)
@@ -98,11 +98,11 @@ class Problem:
         return tuple(curves)
 
     def shown(self) -> str:
-        """Returns the name as text; the name of a file may have bytes that are no text."""
+        """Returns the name as text; the name of a file may have bytes that are not UTF-8."""
         return self.name.encode(errors="backslashreplace").decode()
 
     def digest(self) -> str:
-        """Returns a hash of all numbers, which changes with the data."""
+        """Returns a hash of all test points and of the training points of seed 0."""
         known = [entry for entry in self.exact if entry is not None]
         return identity.digest([self.x, *known, *self.draw(0)])
 
@@ -129,7 +129,7 @@ def _problem_of_row(row: ExactProblem) -> Problem:
 
 
 def _test_points(row: ExactProblem) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns test points, and the places of those on the diagonal of the domain."""
+    """Returns test points, and the indices of those on the diagonal of the domain."""
     if row.dim == 1:
         return np.linspace(*row.domain, NUM_TEST_STEPS + 1), None
     ticks = np.linspace(*row.domain, NUM_GRID_TICKS)
@@ -170,7 +170,7 @@ def load_problem(
 
     def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
         x, y = problem.draw(seed)
-        # The errors are independent of the random points.
+        # The seed makes the errors independent of the random points.
         errors = np.random.default_rng([seed, 1]).normal(size=y.shape)
         return x, y + noise * y.std() * errors
 
@@ -180,16 +180,16 @@ def load_problem(
 def load_problems(
     source: Any, domain: Sequence[float] = DOMAIN, noise: float = 0.0
 ) -> dict[str, Problem]:
-    """Returns by name the problems of a list of names and paths, or the one of `load_problem`."""
+    """Returns problems by name: of a list of names and paths, or one as in `load_problem`."""
     several = isinstance(source, Sequence) and not isinstance(source, str)
-    if not (several and source and all(isinstance(each, str | Path) for each in source)):
+    if not (several and source and all(isinstance(item, str | Path) for item in source)):
         source = [source]
-    problems = [load_problem(each, domain, noise) for each in source]
+    problems = [load_problem(item, domain, noise) for item in source]
     return {problem.name: problem for problem in problems}
 
 
 def _problem_of_function(function: Callable, domain: Sequence[float]) -> Problem:
-    """Returns the problem of a function, with its derivatives like those of the table."""
+    """Returns the problem of a user's function, with its exact derivatives."""
 
     def derivative(x: np.ndarray, order: int) -> np.ndarray:
         try:
@@ -226,8 +226,8 @@ def _problem_of_name_or_data(source: Any) -> Problem:
         source = {name: source[name] for name in known or source.columns}
     if isinstance(source, Mapping | Sequence):
         return _problem_of_data(OWN_DATA, OWN_DATA, _columns_of_arrays(source))
-    wanted = "a name, the path of a file, a function, or arrays x, y and maybe dy, d2y"
-    raise TypeError(refused("problem", wanted, source))
+    expected = "a name, the path of a file, a function, or arrays x, y and maybe dy, d2y"
+    raise TypeError(refused("problem", expected, source))
 
 
 def _columns_of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
@@ -253,8 +253,8 @@ def _columns_of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
 def _column(name: str, values: Any) -> np.ndarray:
     column = real_array(name, values)
     if column.ndim == 0 or column.size != len(column):
-        wanted = "of shape (n,) or (n, 1), since your own data can have one input only"
-        raise ValueError(refused(name, wanted, column.shape))
+        expected = "of shape (n,) or (n, 1), since your own data can have one input only"
+        raise ValueError(refused(name, expected, column.shape))
     return column.reshape(-1).astype(float)
 
 
@@ -286,9 +286,9 @@ def _held_out(x: np.ndarray) -> np.ndarray:
     The end points are never held out, since nothing is known beyond them. Points with the same x
     are all held out, or none of them.
     """
-    _, places = np.unique(x, return_inverse=True)
-    held_out = places % HELD_OUT_EVERY == HELD_OUT_EVERY // 2
-    held_out[places == places[-1]] = False
+    _, ranks = np.unique(x, return_inverse=True)
+    held_out = ranks % HELD_OUT_EVERY == HELD_OUT_EVERY // 2
+    held_out[ranks == ranks[-1]] = False
     return held_out
 
 
@@ -296,7 +296,7 @@ def _check_data(name: str, data: dict[str, np.ndarray]) -> None:
     if (num := len(np.unique(data["x"]))) < MIN_ROWS:
         raise ValueError(f"{name} has {num} different x; at least {MIN_ROWS} are needed.")
     for key, column in data.items():
-        # `argmax` returns the place of a NaN if there is one.
+        # `argmax` returns the index of a NaN if there is one.
         largest = column[np.abs(column).argmax()]
         if not abs(largest) < MAX_SIZE["float64"]:
             limit = f"{MAX_SIZE['float64']:.0e}"

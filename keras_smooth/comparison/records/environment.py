@@ -1,4 +1,4 @@
-"""Versions of packages and the machine, on which the numbers of a comparison depend."""
+"""Versions of packages, and the machine, on which the results of a comparison depend."""
 
 import hashlib
 import importlib.metadata
@@ -13,7 +13,7 @@ from keras_smooth.comparison.options import METHODS
 from keras_smooth.comparison.runs import training
 from keras_smooth.comparison.settings import Settings
 
-# Packages on which the numbers of every method depend.
+# Packages on which the results of every method depend.
 PACKAGES = ("keras-smooth", "tensorflow", "keras", "numpy")
 
 
@@ -29,13 +29,13 @@ def environment(settings: Settings) -> dict:
 
 
 def versions(methods: Iterable[str] = METHODS) -> dict[str, str]:
-    """Returns the versions of the packages on which the numbers of some methods depend."""
-    further = {name for method in methods for name in training.packages(method)}
-    return {name: version(name) for name in (*PACKAGES, *sorted(further))}
+    """Returns the versions of the packages on which the results of these methods depend."""
+    additional = {name for method in methods for name in training.packages(method)}
+    return {name: version(name) for name in (*PACKAGES, *sorted(additional))}
 
 
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
-    """Returns words for each package whose version elsewhere differs from the one here."""
+    """Returns a clause for each package of `here` whose version in `there` differs."""
     return [
         f"{name} is {there.get(name)} there, and {version} here"
         for name, version in here.items()
@@ -56,7 +56,7 @@ def version(package: str) -> str:
 
 def activation_digests(settings: Settings) -> dict[str, str]:
     """Returns a hash of some values of each activation, which differs if the function differs."""
-    # All values as one point: a softmax of single values is constant, and Keras warns.
+    # All values are one sample: a softmax of single values is constant, and Keras warns.
     x = tf.linspace(tf.constant([-3.0], "float64"), [3.0], 13, axis=1)
     digests = {}
     for name in settings.activations:

@@ -16,9 +16,9 @@ NAME = ".lock"
 
 @contextlib.contextmanager
 def locked(directory: Path | None) -> Iterator[None]:
-    """Keeps other comparisons out of a directory; None is no directory.
+    """Locks a directory for this comparison; without a directory, nothing is locked.
 
-    The system releases the lock when the process ends in any way.
+    The operating system releases the lock when the process ends, even if it is killed.
 
     Raises:
         ValueError: If another comparison writes there, or the directory is not writable.

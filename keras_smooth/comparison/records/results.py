@@ -24,13 +24,13 @@ class ActivationSummary:
         activation: Its name.
         smoothness: k of its class C^k, or "inf"; None if it is not known.
         seeds: Number of runs.
-        failures: Number of runs that broke off, or whose worker died twice.
-        y_mse: Median of the mean squared errors of y; None if one of them is not known.
+        failures: Number of runs that failed (`Run.failed`), or whose worker died twice.
+        y_mse: Median of the mean squared errors of y; None if one of them is missing.
         dy_mse: The same for y'.
         d2y_mse: The same for y''.
-        d2y_spread: The difference between seeds in y'': the standard deviation over the seeds,
-            as its root mean square over the test points. None if there is only one run or a y''
-            is lost.
+        d2y_spread: How much y'' differs between seeds: the root mean square over the test points
+            of the standard deviation over the seeds. None if there is only one run or a y'' is
+            lost.
     """
 
     activation: str
@@ -63,7 +63,7 @@ class Results:
         records: The records of finished runs.
         seconds: Wall time so far, in all calls that continued the comparison; None before the
             first run ends.
-        failures: Sentences for the runs whose workers died twice. They are in no file.
+        failures: Sentences for the runs whose workers died twice; resuming repeats these runs.
     """
 
     settings: Settings
@@ -82,7 +82,7 @@ class Results:
         return dataclasses.replace(self, settings=self.settings.of_variant(variant))
 
     def missing(self) -> list[list[RunId]]:
-        """Returns the missing runs that can be executed here, in lists of runs of one program."""
+        """Returns the missing runs that can be executed here, in a list for each program."""
         settings, programs = self.settings, collections.defaultdict(list)
         for run in settings.runs():
             # A baseline is skipped if its package is missing; the methods of all runs are not.
@@ -90,7 +90,7 @@ class Results:
             can_run = method in settings.method or not training.reason_missing(method)
             if run not in self.records and can_run:
                 programs[run.program()].append(run)
-        # Baselines are first, since they take long to compile, then the longest lists.
+        # Baselines come first, since they take long to compile, and then the longest lists.
         return sorted(
             programs.values(),
             key=lambda runs: (runs[0].variant.method not in settings.baselines, -len(runs)),
@@ -151,7 +151,7 @@ class Results:
         )
 
     def median_record(self, activation: str) -> Record:
-        """Returns the record of the seed with the (lower) median error of y''."""
+        """Returns the record with the (lower) median error of the highest derivative."""
         records = self.records_of(activation)
         errors = enumerate(records[0].run.errors)
         highest = max((order for order, error in errors if error is not None), default=0)
@@ -160,14 +160,14 @@ class Results:
 
 
 def or_inf(value: float | None) -> float:
-    """Returns an error as a key for sorting; a missing error is infinite."""
+    """Returns an error as a key for sorting; infinity if it is missing."""
     return math.inf if value is None else value
 
 
 def median(values: list[float | None]) -> float | None:
     """Returns the median, None if any value is missing."""
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if len(known) == len(values) else None
+    valid = [value for value in values if value is not None]
+    return statistics.median(valid) if len(valid) == len(values) else None
 
 
 def _spread(curves: list) -> float | None:

@@ -30,9 +30,9 @@ _CAN_GROW = (
 def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -> Results:
     """Returns the runs of an earlier comparison that the requested comparison can keep.
 
-    The settings of the results are those of both. If more iterations are requested, runs that
-    ended at the iteration limit are left out and repeated, since the memory of their optimizer is
-    not stored.
+    The settings of the results combine the stored and the requested ones. If more iterations are
+    requested, runs that ended at the iteration limit are left out, and so repeated, since the
+    state of their optimizer is not stored.
 
     Raises:
         ValueError: If the directory holds another comparison, or cannot be read.
@@ -99,7 +99,7 @@ def _fields(header: dict[str, Any]) -> dict[str, Any]:
 def _lines(path: Path) -> list[bytes]:
     """Returns the complete lines of a file, or an empty list if there is no file.
 
-    A last line without a line break is from a process that was killed. Its run is repeated.
+    A last line without a line break is left out: its process was killed, and its run is repeated.
     """
     if not path.exists():
         if (path.parent / store.RESULTS).exists():
@@ -160,10 +160,10 @@ def _changed_names(header: dict, results: Results) -> list[str]:
     ]
 
 
-def _check_same(path: Path, what: str, changes: list[str], hint: str = "") -> None:
+def _check_same(path: Path, aspect: str, changes: list[str], hint: str = "") -> None:
     """Raises an error if there are changes, since runs that cannot be compared would be mixed."""
     if changes:
         raise ValueError(
-            f"Cannot resume: {path} was made with other {what} ({'; '.join(changes)}). Use the "
+            f"Cannot resume: {path} was made with other {aspect} ({'; '.join(changes)}). Use the "
             f"same ones, or another output directory.{hint}"
         )

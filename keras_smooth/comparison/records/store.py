@@ -3,8 +3,8 @@
 The runs are stored in runs.jsonl, from which a comparison is resumed. Each line is JSON: the first
 one has the settings, and every other one a run, written as soon as the run has ended. The same
 results are in results.json, results.csv and a file with the curves of each run, for readers. The
-time to write results.json and results.csv grows with the number of runs. So they are not written
-after every run, but when the number of runs has grown by a quarter, and at the end.
+time to write results.json and results.csv grows with the number of runs. Therefore they are written
+when the number of runs has grown by a quarter, and at the end, and not after every run.
 """
 
 import csv
@@ -76,7 +76,7 @@ class Store:
             **digests(self._results),
         }
         lines = [_line(self._results, run) for run in self._results.records]
-        # Atomically, since this file replaces the one that is resumed.
+        # The file is written atomically, since it replaces the one that is resumed.
         atomic_files.write(self._directory / RUNS, [_signed(header), *lines])
         self._has_begun = True
 
@@ -187,7 +187,7 @@ def _dict(row: Any) -> dict:
 
 
 def write_results(results: Results, directory: Path) -> None:
-    """Writes `results.json` and `results.csv`; a reader never sees half a file."""
+    """Writes `results.json` and `results.csv`, each atomically."""
     content = as_dict(results)
     text = json.dumps(content, indent=2, allow_nan=False)
     # Lists of numbers are written in one line. Strings in JSON have no line breaks, so the pattern
@@ -248,7 +248,7 @@ def curves_folder(directory: Path) -> Path:
     """Returns the folder of all curves.
 
     Raises:
-        ValueError: If it is a link, since files at another place would be replaced.
+        ValueError: If it is a link, since files in another folder would be replaced.
     """
     folder = directory / CURVES
     if folder.is_symlink():
@@ -260,5 +260,5 @@ def curves_folder(directory: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes text atomically; bytes of file names that are no text are escaped."""
+    """Writes text atomically; bytes of file names that are not UTF-8 are escaped."""
     atomic_files.write(path, [text.encode(errors="backslashreplace")])

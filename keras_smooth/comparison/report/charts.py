@@ -8,7 +8,7 @@ from keras_smooth.comparison.report.findings import by_method
 from keras_smooth.comparison.runs.experiment import Record
 from keras_smooth.comparison.runs.learning import rounded
 
-# The largest number of points in a chart; data of the user may have many thousands.
+# The largest number of points in a chart; a user's data may have many thousands.
 MAX_POINTS = 400
 
 
@@ -44,7 +44,7 @@ def _activation(results: Results, line: ActivationSummary, chosen: slice) -> dic
         "seed": median.run.seed,
         "curves": [_rounded(curve, 6, chosen) for curve in curves],
         "errors": [_rounded(error, 4, chosen) for error in errors],
-        "learning": [_learning(f"seed {each.run.seed}", each) for each in records],
+        "learning": [_learning(f"seed {record.run.seed}", record) for record in records],
     }
 
 

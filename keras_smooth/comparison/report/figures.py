@@ -61,14 +61,14 @@ def summary(results: Results) -> Any:
     figure = figures.new(12, 4.5)
     names = [figures.plain(line.activation) for line in lines]
     for order, axis in enumerate(figure.subplots(1, 3)):
-        for place, line in enumerate(lines):
+        for position, line in enumerate(lines):
             errors = [run.errors[order] for run in results.runs(line.activation)]
             dots = [error for error in errors if error]
-            axis.plot([place] * len(dots), dots, "o", color="C0", alpha=0.5)
+            axis.plot([position] * len(dots), dots, "o", color="C0", alpha=0.5)
             if middle := line.errors[order]:
-                axis.hlines(middle, place - 0.3, place + 0.3, color="C3", linewidth=2)
+                axis.hlines(middle, position - 0.3, position + 0.3, color="C3", linewidth=2)
             if line.activation in from_article:
-                axis.plot(place, from_article[line.activation][order], "x", color="0.5")
+                axis.plot(position, from_article[line.activation][order], "x", color="0.5")
         axis.set_yscale("log")
         axis.set_xticks(range(len(lines)), names, rotation=40)
         axis.set_title(f"MSE of {figures.TITLES[order]}")

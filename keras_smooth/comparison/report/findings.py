@@ -20,14 +20,14 @@ from keras_smooth.comparison.runs import training
 from keras_smooth.comparison.runs.experiment import Record, Run
 from keras_smooth.comparison.settings import Variant
 
-# An initialization with a smaller signal counts as dead. Glorot's has a signal of 4e-5 for
-# sigmoid and of 4e-1 for tanh.
+# An initial network with a smaller signal (see `Run`) counts as dead. With Glorot's initializer,
+# the signal is 4e-5 for sigmoid and 4e-1 for tanh.
 DEAD_SIGNAL = 1e-3
 _ERRORS = ("MSE y", "MSE y'", "MSE y''")
 
 
 class Answer(NamedTuple):
-    """An answer with its table; the first row has the names of the columns."""
+    """A finding as a table, whose first row has the names of the columns, and as text."""
 
     rows: list[list[str]]
     text: str
@@ -40,7 +40,7 @@ def introduction(results: Results) -> str:
 
 
 def articles_mse(results: Results) -> dict[str, tuple[float, float, float]]:
-    """Returns the article's errors by activation, or an empty dict for another problem."""
+    """Returns the errors in the article by activation, or {} for another problem or noise."""
     settings = results.settings
     is_same = settings.main.problem == article.PROBLEM and not settings.noise
     return dict(article.MSE) if is_same else {}
@@ -57,7 +57,7 @@ def signal(runs: list[Run]) -> float:
 
 
 def cpu_seconds(records: list[Record]) -> str:
-    """Returns the median of the CPU seconds of runs, as learning curves count them."""
+    """Returns the median of the CPU seconds of runs, which learning curves have."""
     known = [record.learning["cpu_seconds"][-1] for record in records if record.learning]
     return f"{float(np.median(known)):.1f}" if known else "-"
 
@@ -83,7 +83,7 @@ def rough(results: Results) -> list[str]:
     reasons = []
     for line in filter(is_rough, results.summary()):
         row = registry.row(results.settings.function(line.activation))
-        # A function of the user has no reason, since its class is read from its operations.
+        # A user's function has no reason, since its class is derived from its operations.
         reason = row and row.reason or "has no continuous second derivative"
         curve = results.median_record(line.activation).curves[2]
         is_zero = curve is not None and not np.any(curve)
@@ -147,7 +147,7 @@ def _level_names(results: Results, variant: Variant, factors: Iterable[str]) -> 
 
 
 def question(results: Results) -> Answer | None:
-    """Returns why sigmoid was inferior, by two sets of runs that differ in the initializer only."""
+    """Returns why sigmoid was inferior in the article, from runs with two initializers."""
     glorot = results.question()
     if glorot is None:
         return None

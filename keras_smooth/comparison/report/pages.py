@@ -1,6 +1,6 @@
 """report.html and report.md: two templates with the same content.
 
-report.html is one file that loads nothing; its script draws the charts. The templates escape the
+report.html is one file that loads no other; its script draws the charts. The templates escape the
 values that they show.
 """
 
@@ -75,9 +75,9 @@ def as_latex(results: Results) -> str:
 
 
 def headline(text: str) -> tuple[str, str]:
-    """Splits advice after the sentence that has the recommended name, and returns both parts.
+    """Splits advice after the sentence with the recommended name, and returns both parts.
 
-    The second part names other activations. If the advice is short, it stays in one part.
+    The second part names other activations. Short advice is not split.
     """
     end = text.find(". ", text.rfind("**"))
     if len(text) <= LONGEST_HEADLINE or "**" not in text or end < 0:
@@ -119,7 +119,7 @@ def _values(results: Results, orders: Iterable[int]) -> Iterator[float | None]:
 
 
 def _rows(results: Results) -> list[dict[str, Any]]:
-    """Returns the values that the pages show of each activation; its index is that in charts."""
+    """Returns the values that the pages show of each activation, with its index in the charts."""
     rows, from_article = [], findings.articles_mse(results)
     for index, line in enumerate(results.summary()):
         runs, errors = results.runs(line.activation), []

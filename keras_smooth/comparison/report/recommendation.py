@@ -8,10 +8,10 @@ from keras_smooth.comparison.records.results import ActivationSummary, Results, 
 from keras_smooth.comparison.report.seeds import LEVEL, TEST, is_lower
 from keras_smooth.presentation import templates
 
-# With fewer seeds the order of the activations depends on chance, and with fewer epochs on the
-# first iterations, in which other activations lead than at the end.
+# With fewer seeds, the order of the activations depends on chance. With fewer epochs, it depends on
+# the first iterations, in which other activations lead than at the end.
 MIN_SEEDS, MIN_EPOCHS = 2, 1000
-# The criterion, by the order up to which derivatives are known.
+# The criterion, by the highest order of the derivatives whose exact values are known.
 JUDGED_BY = (
     "median error of y at points that were held out",
     "median error of y', which was not trained on",
@@ -23,11 +23,11 @@ class Recommendation(NamedTuple):
     """Advice on which activation to use.
 
     Args:
-        activation: The activation to use, or the one that leads in a quick look; None if none
-            is of use.
+        activation: The activation to use, or the one that leads with few seeds or epochs; None if
+            none can be used.
         equal: Other activations that are equally good here.
         text: The advice in sentences, with ** before and after the name.
-        banner: Why this is no recommendation; empty if it is one.
+        banner: Why this is not a recommendation, or "".
     """
 
     activation: str | None
@@ -37,7 +37,7 @@ class Recommendation(NamedTuple):
 
 
 def sentences(results: Results) -> list[str]:
-    """Returns the advice as plain text and, if it is no recommendation, why.
+    """Returns the advice as plain text and, if it is not a recommendation, the reason.
 
     With several problems there is advice for each, which begins with the name of the problem.
     """
@@ -59,7 +59,7 @@ def sentences(results: Results) -> list[str]:
 def recommended(results: Results) -> Recommendation:
     """Returns the advice that follows from the errors of the highest known derivative."""
     summary, order = results.summary(), results.problem.known_order
-    # The smallest error of a constant function, whose derivatives are 0.
+    # The smallest error of a constant function, whose derivatives are 0: a useful one is better.
     highest: Any = results.problem.exact[order]
     bound = np.mean(highest**2) if order else np.var(highest)
     smooth = [line for line in summary if not (is_rough(line) or line.failures)]
@@ -89,7 +89,7 @@ def is_rough(line: ActivationSummary) -> bool:
 
 
 def _leader_so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation:
-    """Returns the activation that leads in a quick look, and how to get a recommendation."""
+    """Returns the activation that leads with few seeds or epochs, and how to get a recommendation."""
     settings, order = results.settings, results.problem.known_order
     best = min(usable, key=lambda line: or_inf(line.errors[order]), default=None)
     error = best and best.errors[order]

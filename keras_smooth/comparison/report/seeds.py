@@ -22,7 +22,7 @@ def p_value(low: Sequence[float], high: Sequence[float]) -> float:
     """
     low, high = low[:MAX_SEEDS_SHOWN], high[:MAX_SEEDS_SHOWN]
     values = np.asarray([*low, *high], float)
-    # Twice the ranks, which are integers also if ranks are shared.
+    # Twice the ranks, which are integers even for equal values.
     ranks = np.array([2 * np.sum(values < v) + np.sum(values == v) + 1 for v in values])
     # The number of subsets of the ranks, by their size and their sum.
     num_subsets = np.zeros((len(low) + 1, ranks.sum() + 1))

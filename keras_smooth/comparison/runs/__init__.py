@@ -1,4 +1,4 @@
-"""The runs of a comparison: one network, its training, and events.
+"""The runs of a comparison: building, training and measuring one network.
 
 experiment.py    builds a network from a seed, trains it, measures y, y', y''
 training.py      the training, by fit_lbfgs or by Adam

@@ -8,7 +8,7 @@ from keras_smooth.comparison.settings import RunId
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """A run in progress."""
+    """A run in progress: its latest iteration, and the loss there."""
 
     run: RunId
     iteration: int
@@ -17,7 +17,7 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A run that has ended."""
+    """A run that has ended, with its results."""
 
     run: RunId
     record: Record

@@ -35,14 +35,13 @@ class Run:
             that used all its iterations has not converged, and has not `failed` either.
         status: Number of the `keras_smooth.Status`, which says why the run ended.
         message: The status in words.
-        signal: The fraction of the signal that the initial network lets through: the standard
-            deviation over the test points after the last hidden layer, divided by the one after
-            the first.
+        signal: The fraction of the signal that passes the initial network: the standard deviation
+            over the test points after the last hidden layer, divided by that after the first one.
         nit: Number of iterations.
         nfev: Number of evaluations of loss and gradient.
         restarts: Number of failed line searches that were restarted with empty memory.
         loss: Training loss at the end.
-        y_mse: Mean squared error of y at the test points; None if it is not known.
+        y_mse: Mean squared error of y at the test points; None if unknown, lost or not finite.
         dy_mse: The same for y'.
         d2y_mse: The same for y''.
         seconds: Wall time of the run; the first run of an activation includes compiling.
@@ -70,7 +69,7 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Whether the run broke off before its last iteration."""
+        """Whether the run ended with one of the statuses `FAILURES` of `lbfgs.result`."""
         return self.status in FAILURES
 
 
@@ -79,7 +78,7 @@ class Record:
     """A run with its curves.
 
     Args:
-        run: Its numbers.
+        run: The result of the run.
         curves: The network's y, y', y'' at the test points; None for each that is lost.
         learning: The loss and the errors during training.
     """
@@ -91,10 +90,10 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A network of equal hidden layers that learns a problem.
+    """Trains networks of equal hidden layers on problems, and measures them.
 
     Args:
-        settings: The settings, by which the network is built and trained.
+        settings: The settings of networks and training.
         problems: The problems, by their names in `settings`.
     """
 
@@ -135,7 +134,7 @@ class Experiment:
         if problem.y_scale:
             mean, deviation = problem.y_scale
             unscaled.append(_rescaling(deviation, mean, dtype))
-        # All layers at once: each later `add` would build the layers before it again.
+        # All layers are passed at once: each later `add` would build the layers before it again.
         model = keras.Sequential([*scaled, *dense, *unscaled])
         model.compile(loss=keras.losses.MeanSquaredError(dtype=dtype))
         return model
@@ -154,10 +153,10 @@ class Experiment:
             kernel_initializer=_initializer(
                 run.variant.initializer,
                 function,
-                # Different for all seeds and layers, and the same in every process.
+                # This seed differs between seeds and layers, and is the same in every process.
                 seed=run.seed * (depth + 1) + layer,
             ),
-            # Keras' own names, which messages show, would count the layers of the whole process.
+            # By default, names, which messages show, count the layers of the whole process.
             name="output" if last else f"hidden_{layer + 1}",
         )
 
@@ -221,7 +220,7 @@ def _signal(model: keras.Model, x: np.ndarray) -> float:
 
 
 class _NetworkCurves:
-    """A compiled function of y, y', y'' of a network at the test points, without lost derivatives.
+    """A compiled function for y, y', y'' of a network at the test points, if they are not lost.
 
     Attributes:
         model: The network.
@@ -237,7 +236,7 @@ class _NetworkCurves:
         self._evaluate = self._compiled()
 
     def curves(self) -> tuple[np.ndarray | None, ...]:
-        """Returns y, y', y'' with the present weights; None from the lost derivative on."""
+        """Returns y, y', y'' with the current weights; None from the first lost order on."""
         # A single input has no axis in the derivatives.
         inputs = () if self.problem.dim == 1 else (self.problem.dim,)
         curves = [
@@ -258,7 +257,7 @@ class _NetworkCurves:
 
 
 def errors(problem: Problem, curves: tuple) -> dict[str, Any]:
-    """Returns the mean squared errors of y, y', y''; None for each that is not known.
+    """Returns the mean squared errors of y, y', y''; None if unknown, lost or not finite.
 
     In d dimensions, the mean is also over all entries of the gradient or the Hessian.
     """

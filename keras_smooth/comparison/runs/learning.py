@@ -15,10 +15,10 @@ LearningCurve = dict[str, list]
 class LearningMonitor:
     """Measures a network while it trains, without counting the time of the measurements.
 
-    The clock starts at the first point, because the program is compiled before it.
+    The clock starts at the first measurement, so that it does not count compiling.
 
     Args:
-        errors: A function that returns the present errors of the network by name.
+        errors: A function that returns the current errors of the network by name.
         epochs: Number of iterations.
 
     Attributes:
@@ -34,7 +34,7 @@ class LearningMonitor:
         self._start: float | None = None
 
     def after(self, iteration: int, loss: float) -> None:
-        """Measures if a measurement is due."""
+        """Measures the network, if a measurement is due."""
         if iteration >= self._due:
             self._measure(iteration, loss)
             self._due = iteration + self._every
@@ -55,7 +55,7 @@ class LearningMonitor:
 
 
 def rounded(value: float | None, digits: int) -> float | None:
-    """Returns a float with so many digits, an integer as it is, None if it is not finite."""
+    """Returns a float rounded to `digits` digits, an integer as it is, None if not finite."""
     if value is None or not math.isfinite(value):
         return None
     return value if isinstance(value, int) else float(f"{value:.{digits}g}")

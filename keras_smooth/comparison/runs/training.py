@@ -23,7 +23,7 @@ def check_installed(method: str) -> None:
 
 
 def packages(method: str) -> tuple[str, ...]:
-    """Returns the packages on which only the numbers of this method depend."""
+    """Returns the packages on which the results of this method depend, but not those of all."""
     return () if method == "adam" else minimizers.MINIMIZERS[method].PACKAGES
 
 
@@ -39,7 +39,7 @@ def reason_missing(method: str) -> str:
 def by_lbfgs(
     model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
 ) -> dict:
-    """Trains and returns success, status, message, nit, nfev, restarts and loss."""
+    """Trains the model, and returns success, status, message, nit, nfev, restarts and loss."""
     chunk = math.ceil(epochs / NUM_REPORTS)
     progress = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: report(epoch + 1, logs["loss"])
@@ -62,11 +62,11 @@ def by_adam(
     model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
 ) -> dict:
     """Trains like `by_lbfgs`, by full-batch Adam, with a chunk of steps in one compiled call."""
-    most = math.ceil(epochs / NUM_REPORTS)
-    chunk = next(steps for steps in range(most, 0, -1) if epochs % steps == 0)
+    max_steps = math.ceil(epochs / NUM_REPORTS)
+    chunk = next(steps for steps in range(max_steps, 0, -1) if epochs % steps == 0)
     adam = keras.optimizers.Adam()
-    # The loss is scaled to the size 1, whatever the units of y: Adam adds 1e-7 to the square roots
-    # of its second moments.
+    # The loss is scaled to size 1 for any units of y, because Adam adds 1e-7 to the square roots of
+    # its second moments.
     unit = float(np.var(data[1])) or 1.0
     model.compile(
         optimizer=adam, loss=model.loss, loss_weights=1.0 / unit, steps_per_execution=chunk

@@ -1,4 +1,4 @@
-"""Warnings about inputs, targets and terms of a size that a network does not learn from."""
+"""Warnings about inputs, targets and terms that are too large or small to learn from."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.models import calls, graph
 from keras_smooth.presentation.warn import advice
 
-# Ratio of targets to outputs, and argument of the first activation. Beyond these values, an 8 x 20
-# network lost the second derivative of exp(-x^2) (docs/limits.md).
+# Largest ratio of targets to outputs, and largest argument of the first activation. Beyond these
+# values, an 8 x 20 network lost the second derivative of exp(-x^2) (docs/limits.md).
 _LARGEST_RATIO, _LARGEST_ARGUMENT = 50.0, 15.0
-# A term of an objective that is so many times larger than the next one hides it.
+# If a term of an objective is this many times larger than all others, it hides them.
 _LARGEST_TERM_RATIO = 1e4
 # Outputs with more columns, such as images, are treated as one column.
 _MAX_COLUMNS = 16
@@ -79,7 +79,7 @@ def _remedy(model: keras.Model) -> str:
 
 @advice
 def warn_of_targets(model: keras.Model, outputs: Any, compared: list[tuple]) -> str | None:
-    """Warns, once for each model, if targets are much larger than the outputs, or vary less.
+    """Warns, once for each model, if targets are much larger than the outputs or vary much less.
 
     Args:
         model: Compiled model.
@@ -116,7 +116,7 @@ def warn_of_terms(
     Args:
         model: The user's model.
         objective: The objective, at the initial weights.
-        weights: Factors of its terms by name, 1 if not given.
+        weights: Factors of its terms by name, 1 by default.
         points: The points of the objective.
     """
     terms = {n: weights.get(n, 1.0) * v for n, v in objective.terms(points).items()}
@@ -145,7 +145,7 @@ def _in_columns(values: Any) -> np.ndarray:
 
 
 def _is_far(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Returns, for each column, whether the targets are far from the outputs and from 1 in size."""
+    """Returns for each column whether targets are far from 1 and from the outputs in size."""
     spread = target.std(axis=0)
     large = _root_mean_square(target) > _LARGEST_RATIO * np.maximum(
         _root_mean_square(output), 1.0

@@ -42,9 +42,9 @@ def _check_inputs(expected: Any, x: Any) -> None:
     names = list(expected) if is_by_key else [tensor.name for tensor in inputs]
     keys = f" with the keys {', '.join(x)}" if isinstance(x, dict) else ""
     if isinstance(x, dict):
-        # Keras ignores additional keys. A dict may also stand for a list of inputs, by their names.
-        given = {name: x[name] for name in names if name in x}
-        x = given if is_by_key else list(given.values())
+        # Keras ignores additional keys. A dict by the names of the inputs may replace a list.
+        selected = {name: x[name] for name in names if name in x}
+        x = selected if is_by_key else list(selected.values())
     leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
     if len(leaves) != len(inputs):
         raise ValueError(
@@ -54,11 +54,11 @@ def _check_inputs(expected: Any, x: Any) -> None:
             "these names."
         )
     for leaf, tensor in zip(leaves, inputs):
-        shape, wanted = _batch_shape(leaf.shape), tf.TensorShape(_batch_shape(tensor.shape))
+        shape, spec = _batch_shape(leaf.shape), tf.TensorShape(_batch_shape(tensor.shape))
         # Keras accepts shapes with or without a last axis of 1.
         shapes = [shape, (*shape, 1), shape[:-1] if shape[-1:] == (1,) else shape]
-        if not any(map(wanted.is_compatible_with, shapes)):
-            name, needed = tensor.name, tuple(wanted)
+        if not any(map(spec.is_compatible_with, shapes)):
+            name, needed = tensor.name, tuple(spec)
             raise ValueError(
                 f"x has shape {shape}, but the input {name} of the model needs {needed}: an axis "
                 "for rows, and the others as they are there."
@@ -80,7 +80,7 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
         sample_weight: Their weights.
 
     Raises:
-        ValueError: If targets are missing, or would be broadcast silently.
+        ValueError: If targets are missing, or shapes or structures do not fit.
     """
     if has_own_loss(model) or model.loss is None:
         return []
@@ -100,8 +100,8 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
         for _, target, _, weight in compared
     ):
 
-        def with_stars(each: Any) -> str:
-            return str(keras.tree.map_structure(lambda _: "*", each)).replace("'*'", "*")
+        def with_stars(tree: Any) -> str:
+            return str(keras.tree.map_structure(lambda _: "*", tree)).replace("'*'", "*")
 
         raise ValueError(
             "y, the outputs of the model and `sample_weight` need one structure, where "
@@ -140,7 +140,7 @@ def _check_weight_shape(
             "weights, or give the loss another axis."
         )
     fits = len(shape) == len(losses) and all(
-        size in (1, wanted) for size, wanted in zip(shape, losses)
+        size in (1, expected) for size, expected in zip(shape, losses)
     )
     if losses and not fits and shape != [*losses, 1]:
         raise ValueError(

@@ -18,17 +18,17 @@ from keras_smooth.presentation.warn import warn
 _NAMES = ("x", "y", "sample_weight")
 # A dataset of unknown length with more batches than this is probably endless.
 _MANY_BATCHES = 10_000
-# NumPy's kinds of strings, bytes, dates and times.
+# NumPy's `dtype.kind` of bytes, strings, dates and time differences.
 _KINDS_WITHOUT_NUMBERS = "SUMm"
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
-    """Options of reading data.
+    """Options for reading data.
 
     Args:
         dtype: The dtype to which floats are cast.
-        batch_size: The number of rows of a dataset to hold in memory at a time, or None for all.
+        batch_size: The number of rows of a dataset that are in memory at a time, or None for all.
         strings: Whether x may have arrays of strings.
     """
 
@@ -44,7 +44,7 @@ class ReadOptions:
         return _num_rows(data)
 
     def tensors(self, structure: Any) -> Any:
-        """Returns arrays as tensors."""
+        """Returns a structure of arrays as tensors, with floats cast to `dtype`."""
         return cast_to(self.dtype, map_tensors(tf.convert_to_tensor, structure))
 
 
@@ -72,7 +72,7 @@ def read_data(
     Raises:
         ValueError: If data is empty, endless, not finite or not in batches, or if numbers
             of rows differ.
-        TypeError: If x is a generator, or y is given beside a dataset.
+        TypeError: If x is a generator, or both a dataset and y are passed.
     """
     if x is None:
         raise ValueError("x is None. Pass the inputs.")
@@ -185,8 +185,8 @@ def _read_dataset(x: Any, options: ReadOptions) -> TrainingData:
         num_rows += options.check_rows(batch, num_rows)
         num_batches += 1
     # Keras warns when a dataset of unknown cardinality ends.
-    known = tf.data.experimental.assert_cardinality(num_batches)
-    return TrainingData(dataset.apply(known), num_rows)
+    assert_num_batches = tf.data.experimental.assert_cardinality(num_batches)
+    return TrainingData(dataset.apply(assert_num_batches), num_rows)
 
 
 def _cardinality(x: tf.data.Dataset | keras.utils.PyDataset) -> int:
@@ -225,7 +225,7 @@ def _as_tensorflow_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
     example = keras.tree.map_structure(tf.convert_to_tensor, batch(0))
 
     def specification(leaf: tf.Tensor) -> tf.TensorSpec:
-        # A scalar has no axis of rows; reading the first batch refuses it.
+        # A scalar has no axis of rows; reading the first batch raises an error for it.
         shape = (None, *leaf.shape[1:]) if leaf.shape.rank else ()
         return tf.TensorSpec(shape, leaf.dtype)
 
@@ -236,7 +236,7 @@ def _as_tensorflow_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
 
 
 def _has_nonzero_weight(parts: tuple) -> bool:
-    """Returns whether some row has a weight that is not 0, or no weight."""
+    """Returns whether a row has a weight that is not 0, or there are no weights."""
     weights = [w for w in keras.tree.flatten(parts[2:]) if w is not None]
     return not weights or any(np.any(np.asarray(weight)) for weight in weights)
 
@@ -267,7 +267,7 @@ def check_finite(must: str, name: str, array: np.ndarray, first_row: int = 0) ->
     """Raises an error with the first inf or NaN of an array.
 
     Args:
-        must: The requirement, with which the message begins.
+        must: The beginning of the message: what the array must be.
         name: The name of the array.
         array: The array.
         first_row: The number of its first row in the whole data, if the array is one batch.
@@ -287,7 +287,7 @@ def _check_entries(
 
 
 def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False) -> None:
-    """Raises an error if an array is not dense, real, finite, or has no entries.
+    """Raises an error unless an array is dense, real and finite, and has entries.
 
     Args:
         name: The name of the array; one named `sample_weight` must not be negative.
@@ -312,7 +312,7 @@ def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False
             f"{name} must be real, received {array.dtype}: pass its real and imaginary parts as "
             "two arrays, or as columns."
         )
-    # A single string is left to `_num_rows`, whose error says more of scalars.
+    # For a single string, `_num_rows` raises an error with better advice.
     has_text = array.dtype.kind in _KINDS_WITHOUT_NUMBERS and array.ndim
     if array.dtype == object or array.dtype.names or has_text:
         raise TypeError(

@@ -1,6 +1,6 @@
 """Value and gradient of a loss over all rows, computed batch by batch.
 
-The loss of all rows is the sum of the losses of the batches, each times the share of its batch.
+The loss of all rows is the sum of the losses of the batches, each multiplied by its share.
 For a loss that averages over rows, the share is the batch's fraction of the rows. For a loss that
 sums over rows, it is 1.
 """
@@ -19,7 +19,7 @@ class Rows(NamedTuple):
         stacked: Batches of equal size, as tensors of shape `(num_batches, size, ...)`, or
             None.
         rest: The remaining rows, or all rows as one batch, or None.
-        shares: Share of each stacked batch, and of the rest, `(2,)`.
+        shares: The share of each of the stacked batches, and that of `rest`, `(2,)`.
     """
 
     stacked: Any
@@ -32,7 +32,7 @@ class Stream(NamedTuple):
 
     Args:
         dataset: `tf.data.Dataset` of batches `(x, y, sample_weight)`.
-        total: Number of all rows, or 0 if every batch has the share 1.
+        total: Number of all rows, or 0 if the share of every batch is 1.
     """
 
     dataset: tf.data.Dataset
@@ -52,7 +52,7 @@ def shapes_and_dtypes(structure: Any) -> Any:
 
 
 def num_rows(structure: Any) -> int | tf.Tensor:
-    """Returns the number of rows; a tensor if the shape in a graph does not have it."""
+    """Returns the number of rows; a tensor if it is unknown in a graph."""
     leaf = next(leaf for leaf in keras.tree.flatten(structure) if leaf is not None)
     return tf.shape(leaf)[0] if leaf.shape[0] is None else leaf.shape[0]
 
@@ -82,8 +82,8 @@ def cut_into_batches(
     Args:
         data: Structure of tensors. Unless `num_batches` is 0, all have the same number of rows.
         batch_size: Rows in a batch.
-        num_batches: Number of batches of this size; the remaining rows are the rest.
-        total: Number of all rows, or None if every batch has the share 1.
+        num_batches: Number of batches of this size.
+        total: Number of all rows, or None if the share of every batch is 1.
         dtype: The dtype of the shares.
     """
     size, head = num_rows(data), num_batches * batch_size

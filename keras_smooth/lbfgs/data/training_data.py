@@ -31,7 +31,7 @@ class TrainingData:
 
     @property
     def specification(self) -> tuple:
-        """`(x, y, sample_weight)`: tensors, or the specifications of those of a batch."""
+        """`(x, y, sample_weight)`: tensors, or the specifications of the tensors of a batch."""
         return self.parts if self.in_memory else self.parts.element_spec
 
     @property
@@ -41,18 +41,18 @@ class TrainingData:
         return digest(leaf for leaf in leaves if leaf is not None)
 
     def sample(self, size: int) -> Any:
-        """Returns at most `size` rows: evenly spaced ones of arrays, the first of a dataset."""
+        """Returns at most `size` rows: evenly spaced rows of arrays, first rows of a dataset."""
         size = min(size, self.num_rows)
         if not self.in_memory:
             return next(iter(self.parts.rebatch(size)))
-        places = np.unique(np.linspace(0, self.num_rows - 1, size).astype(int))
-        return map_tensors(lambda rows: tf.gather(rows, places), self.parts)
+        indices = np.unique(np.linspace(0, self.num_rows - 1, size).astype(int))
+        return map_tensors(lambda rows: tf.gather(rows, indices), self.parts)
 
     def batches(self, batch_size: int | None = None) -> Iterator:
         """Yields batches `(x, y, sample_weight)`.
 
         Args:
-            batch_size: Rows of a batch of arrays, None for all; a dataset has its own batches.
+            batch_size: Rows of a batch of arrays, None for all. Batches of a dataset are unchanged.
         """
         if not self.in_memory:
             yield from self.parts
@@ -86,8 +86,8 @@ class TrainingData:
     def with_ranks_of(self, other: "TrainingData") -> "TrainingData":
         """Returns data whose arrays have a last axis of length 1 if and only if `other` has it.
 
-        The training data and the validation data share Keras' compiled `evaluate`, which loses
-        the rank of an array that it sees with two ranks.
+        The training data and the validation data share Keras' compiled `evaluate`, in which the
+        rank of an array becomes unknown if it differs between two calls.
         """
 
         def adapted(*parts: Any) -> tuple:
@@ -108,7 +108,7 @@ class TrainingData:
 class ObjectivePoints(TrainingData):
     """The points of an objective: tensors that may have different numbers of rows.
 
-    The objective receives all of them at once, without a change.
+    The objective receives all of them at once, unchanged.
 
     Args:
         x: A structure of tensors.
@@ -137,7 +137,7 @@ def _match_ranks(value: Any, other: Any) -> Any:
 
 
 def _match_rank(leaf: Any, other: Any) -> Any:
-    # A dataset has a specification without a shape for None.
+    # In a dataset, the specification of None has no shape.
     if leaf is None or not hasattr(other, "shape"):
         return leaf
     if leaf.shape.rank + 1 == other.shape.rank and other.shape[-1] == 1:

@@ -8,7 +8,7 @@ pairs.py                   the pairs (steps and changes of the gradient) as one 
 dense_inverse_hessian.py   inverse Hessian of BFGS and Broyden, a symmetric matrix in blocks
 updates.py                 the update formulas of BFGS and Broyden; curvature along a step
 gauss_newton.py            damped Gauss-Newton for mean squares
-damped_system.py           its linear equation, where rounding matters as well
+damped_system.py           its linear equation, solved accurately also for small dampings
 tfp.py                     minimizers of TensorFlow Probability
 shapes.py                  types of tensors with their shapes, for annotations
 """

@@ -11,18 +11,18 @@ from keras_smooth.models.agreement import EPSILON
 # The first damping, as a fraction of the trace of J'J, and the factor from one damping to the next.
 FIRST_DAMPING = 1e-3
 DAMPING_FACTOR = 10.0
-# Largest number of corrections with one matrix. On the article's net, 4 need twice as many
-# iterations as 12, and 40 need as many as 12.
+# Largest number of corrections with one matrix. On the default network of `compare`, 4 need twice
+# as many iterations as 12, and 40 need as many as 12.
 MAX_CORRECTIONS = 12
-# Another correction, or less damping, is worth its cost if it reduces the sum of squares by at
-# least this factor.
+# Another correction, or less damping, is worth its cost if it multiplies the sum of squares by
+# less than this factor.
 WORTHWHILE_RATIO = 0.9
 # Below this damping, as a fraction of the trace of J'J times the precision, the rounding of J'J
 # changes the step.
 MIN_PLAIN_DAMPING = 100.0
 
 # A matrix times its transpose is computed by halves. With three halvings, 9 of 16 products of two
-# rows are left; more of them take longer than they save.
+# rows are computed. More halvings take longer than they save.
 NUM_HALVINGS = 3
 
 
@@ -62,14 +62,13 @@ class DampedSystem:
     Args:
         residuals: Residuals at the position, `(m,)`.
         jacobian: Jacobian at the position, `(m, n)`.
-        damping: Damping of the step before, 0 if there is none.
+        damping: Damping of the previous step, 0 if there is none.
 
     Attributes:
         first_damping: The damping to try first.
-        smallest_damping: The smallest damping to try. That of the plain equation is so small that
-            the next system is the other one. With a smaller one than that of the other equation,
-            rounding changes its solution.
-        largest_damping: With a larger one, rounding removes the step from the next position.
+        smallest_damping: The smallest damping to try. For u, it is so small that the next system
+            is solved for w. For w, rounding changes the solution with a smaller one.
+        largest_damping: With a larger one, the step is lost in rounding at the next position.
 
     References:
         Fukaya, Kannan, Nakatsukasa, Yamamoto and Yanagisawa, 2020, "Shifted Cholesky QR for
@@ -86,8 +85,8 @@ class DampedSystem:
         matrix = _call_one(self._is_dual, lambda: jacobian, lambda: tf.transpose(jacobian))
         gram = _gram(matrix)
         trace = tf.linalg.trace(gram)
-        # TensorFlow raises an error if it decomposes a matrix that is zero or not finite. Such a
-        # Jacobian has the plain equation without the matrix.
+        # TensorFlow raises an error if it decomposes a matrix that is zero or not finite. Then the
+        # equation for u is solved with a matrix of zeros instead.
         usable = tf.math.is_finite(trace) & (trace > 0.0)
         trace = tf.where(usable, trace, tf.ones_like(trace))
         gram = tf.where(usable, gram, tf.zeros_like(gram))
@@ -195,7 +194,7 @@ def _solve_triangular(
 
 
 def _call_one(condition: bool | tf.Tensor, yes: Callable, no: Callable) -> tf.Tensor:
-    """Calls one of two functions; the shapes in the other one need not fit."""
+    """Calls one of two functions. If the condition is known, the other one is not traced."""
     if isinstance(condition, bool):
         return yes() if condition else no()
     return tf.cond(condition, yes, no)
@@ -205,13 +204,13 @@ def _lu_solver(matrix: tf.Tensor) -> Callable:
     """Returns a function that multiplies a vector by the inverse of a matrix."""
     # If rounding makes the matrix indefinite, a Cholesky decomposition of TensorFlow raises an
     # error, and this one does not. The resulting step is judged by its loss, as any other.
-    upper, places = tf.linalg.lu(matrix)
+    upper, permutation = tf.linalg.lu(matrix)
     # tf.linalg.lu_solve would copy the matrix for each vector.
     lower = tf.linalg.band_part(upper, -1, 0)
     lower = tf.linalg.set_diag(lower, tf.ones_like(upper[0]))
 
     def times(vector: tf.Tensor) -> tf.Tensor:
-        column = tf.gather(vector, places)[:, None]
+        column = tf.gather(vector, permutation)[:, None]
         column = tf.linalg.triangular_solve(lower, column, lower=True)
         return tf.linalg.triangular_solve(upper, column, lower=False)[:, 0]
 

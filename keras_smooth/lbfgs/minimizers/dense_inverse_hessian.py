@@ -9,8 +9,8 @@ matrix is written only once in `UPDATES` iterations. The identity, with which th
 stored separately as its factor, so that a reset to the identity costs nothing. Since the matrix is
 symmetric, only its blocks on and below the diagonal are stored.
 
-An iteration multiplies the matrix by one vector only, the latest gradient g. The update needs
-H y = H g - H g_before as well, and the second product is known from the iteration before.
+An iteration multiplies the matrix by one vector only, the latest gradient g. The update also needs
+H y = H g - H g_before, of which the second product is stored from the iteration before.
 """
 
 import dataclasses
@@ -39,13 +39,13 @@ class Memory(NamedTuple):
     """The matrix, the latest updates of it, and its product with the latest gradient.
 
     Args:
-        blocks: The blocks of B on and below the diagonal, row by row, `(k (k + 1) / 2, b, b)` with
-            `k b >= n`.
-        scale: Factor of B: the matrix is `scale * B + shift * I` plus the updates, `()`.
-        shift: Factor of the identity, 0 once the identity is part of B, `()`.
+        blocks: The blocks of a matrix M on and below its diagonal, row by row,
+            `(k (k + 1) / 2, b, b)` with `k b >= n`.
+        scale: Factor of M: the inverse Hessian is `scale * M + shift * I` plus the updates, `()`.
+        shift: Factor of the identity, 0 once the identity is part of M, `()`.
         basis: The vectors s and u of the updates, `(UPDATES, 2, n)`.
         inner: The matrices K of the updates, `(UPDATES, 2, 2)`; unused ones are zero.
-        num_updates: Number of updates.
+        num_updates: Number of updates in `basis`.
         product: The matrix times the latest gradient, `(n,)`; without meaning before the first
             pair.
         num_pairs: Number of pairs since the matrix was the identity.
@@ -115,7 +115,7 @@ class DenseInverseHessian:
         self, memory: Memory, step: Vector, change: Vector, gradient: Vector, ratio: Scalar
     ) -> Memory:
         """Updates the matrix with a pair, unless its curvature is lost in rounding."""
-        # There is no conditional, into whose branches XLA would copy the matrix.
+        # There is no conditional, since XLA would copy the matrix into its branches.
         curvature, square, is_kept = curvature_of(step, change)
         is_full = memory.num_updates == UPDATES
         blocks = _BlockLayout(step.shape[0]).with_updates_written(memory, is_full)
@@ -211,8 +211,8 @@ class _BlockLayout:
     Attributes:
         num_block_rows: Number of rows of blocks.
         size: Number of rows of a block.
-        rows: For each block, the row of blocks that has it.
-        columns: For each block, the column of blocks that has it.
+        rows: For each block, its row in the grid of blocks.
+        columns: For each block, its column in the grid of blocks.
     """
 
     def __init__(self, num_rows: int):

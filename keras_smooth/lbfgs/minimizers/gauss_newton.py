@@ -14,8 +14,8 @@ until the damping with the lowest loss has a larger and a smaller one next to it
 The equation is that of a random sample of the rows, which is new in each iteration. A step must
 always lower the loss of all rows. For a smooth function, about a hundred rows determine what a
 network can learn from a thousand, at a tenth of the cost. The next sample is larger by half, up to
-all rows, if the sample limits the step: the step lowers the loss of all rows too little for its
-share of the rows, and the loss of the sample by more.
+all rows, if the sample limits the step, which then lowers the loss of all rows by less than its
+share of the rows is worth, and the loss of the sample by more.
 
 References:
     Marquardt, 1963, "An algorithm for least-squares estimation of nonlinear parameters", Journal
@@ -51,15 +51,15 @@ NEEDS_RESIDUALS = True
 PACKAGES = ()
 # Number of rows of the first sample.
 FIRST_ROWS = 100
-# A step with all rows multiplies the loss by about this factor. A step with a share of the rows,
-# and so of the cost, is worth it if its factor is at most this one to the power of the share.
+# A step with all rows multiplies the loss by about this factor. A step with a fraction of the rows,
+# and so of the cost, is worth it if its factor is at most this one to the power of the fraction.
 LOSS_RATIO_OF_ALL_ROWS = 0.1
 # If a step is not worth it, and removes fewer digits of the loss of all rows than this fraction of
 # those that it removes of the loss of the sample, the sample grows by half.
 FEWER_DIGITS = 0.5
-# With a sample, at most this times the previous damping is tried. Then the sample grows.
+# Largest growth of the damping in an iteration with a sample. If it is too small, the sample grows.
 MAX_DAMPING_GROWTH = 1e3
-# If rounding hides whether a step lowers the loss, it must reduce the gradient by this factor.
+# If rounding hides whether a step lowers the loss, it must multiply the gradient by less than this.
 FLATTER_RATIO = 0.5
 
 
@@ -123,7 +123,7 @@ class Trials(NamedTuple):
     """The state of a search for the best damping.
 
     Args:
-        best: The trial with the lowest sum of squares.
+        best: The trial with the lowest sum of squares that is worth its cost.
         low: The smallest damping so far.
         high: The largest damping so far.
         num_evaluations: Number of evaluations of the residuals.
@@ -136,7 +136,7 @@ class Trials(NamedTuple):
 
 
 def begin(function: LeastSquares, position: tf.Tensor, num_pairs: int) -> State:
-    """Returns the state at a position; the number of pairs has no meaning here."""
+    """Returns the state at a position; the number of pairs is not used."""
     del num_pairs
     entries = initial_entries(function.value_and_gradient, position)
     damping = tf.zeros([], position.dtype)
@@ -165,8 +165,8 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     system = DampedSystem(residuals, jacobian, state.damping)
     before = function.value(state.position)
     largest = system.largest_damping
-    grown = tf.minimum(system.first_damping * MAX_DAMPING_GROWTH, largest)
-    bounds = system.smallest_damping, tf.where(has_all_rows, largest, grown)
+    limit = tf.minimum(system.first_damping * MAX_DAMPING_GROWTH, largest)
+    bounds = system.smallest_damping, tf.where(has_all_rows, largest, limit)
 
     def evaluate_damping(damping: tf.Tensor) -> tuple[Trial, tf.Tensor]:
         sample_value, step, count = system.solve(
@@ -190,7 +190,7 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     grows = (~is_good | is_limited) & ~has_all_rows
     position, value, gradient = select(is_good, latest, start)
     return State(
-        # If no step with all rows lowers the loss, the run sees that the position is the same.
+        # If no step with all rows lowers the loss, `OptimizationRun` finds the same position.
         converged=gradient_is_below(tolerance, gradient) | ~is_good & has_all_rows,
         failed=~tf.math.is_finite(best.value) & has_all_rows,
         num_iterations=state.num_iterations + tf.cast(is_good, tf.int32),
@@ -244,8 +244,8 @@ def _search_damping(
         damping = tf.where(is_down, down, up)
         trial, count = evaluate_damping(damping)
         value, lowest = trial.value, now.best.value
-        # Less damping must be worth a decomposition: it must lower the value itself, or enlarge
-        # the decrease, by a factor.
+        # Less damping must be worth a decomposition: it must lower the value, or enlarge the
+        # decrease, by a factor.
         much_lower = value < WORTHWHILE_RATIO * lowest
         much_lower |= before - lowest < WORTHWHILE_RATIO * (before - value)
         best = select((value < lowest) & (much_lower | ~is_down), trial, now.best)

@@ -40,7 +40,7 @@ class Memory(NamedTuple):
             `(m, m)`.
         diagonal: W_i s_i . y_i, `(m,)`.
         products: y_i . y_j, `(m, m)`.
-        num_pairs: Number of pairs ever stored.
+        num_pairs: Number of pairs stored so far, including those that were replaced.
     """
 
     pairs: tf.Tensor
@@ -75,14 +75,14 @@ def store(
 
     The arguments are described in `quasi_newton.QuasiNewton`.
     """
-    # There is no conditional, into whose branches XLA would copy the pairs. The numbers are chosen
-    # so that a pair that is not kept changes nothing.
+    # There is no conditional, since XLA would copy the pairs into its branches. A pair that is not
+    # kept has factors with which it changes nothing.
     curvature, square, is_kept = curvature_of(step, change)
     growth = tf.where(is_kept, tf.maximum(ratio, 1.0), tf.ones_like(ratio))
     count = memory.diagonal.shape[0]
     slot = memory.num_pairs % count
-    here = tf.one_hot(slot, count, dtype=step.dtype) * tf.cast(is_kept, step.dtype)
-    others = 1.0 - here
+    mask = tf.one_hot(slot, count, dtype=step.dtype) * tf.cast(is_kept, step.dtype)
+    others = 1.0 - mask
     latest = with_gradient(
         memory._replace(
             pairs=pairs.write(memory.pairs, slot, is_kept, step, change),
@@ -96,11 +96,11 @@ def store(
     column = others * tf.linalg.matvec(memory.inverse, others * along_steps)
     outer = others[:, None] * others
     row = others * along_changes
-    products = memory.products * outer + here[:, None] * row + row[:, None] * here
+    products = memory.products * outer + mask[:, None] * row + row[:, None] * mask
     return latest._replace(
-        inverse=memory.inverse * outer + ((here - column) / curvature)[:, None] * here,
-        diagonal=memory.diagonal * others * growth + curvature * here,
-        products=products + square * here[:, None] * here,
+        inverse=memory.inverse * outer + ((mask - column) / curvature)[:, None] * mask,
+        diagonal=memory.diagonal * others * growth + curvature * mask,
+        products=products + square * mask[:, None] * mask,
     )
 
 

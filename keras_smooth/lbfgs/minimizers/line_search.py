@@ -1,7 +1,7 @@
 """A line search with one evaluation for each trial: the unit step first, then cubic interpolation.
 
 A step is accepted if the value has decreased and the slope has become flat (the strong Wolfe
-conditions). Near a minimum, where rounding hides the decrease of the value, the slopes tell it. At
+conditions). Near a minimum, where rounding hides the decrease of the value, the slopes show it. At
 a kink, it is enough if the slope is less steep downhill (the weak Wolfe condition).
 
 References:
@@ -24,9 +24,9 @@ from keras_smooth.lbfgs.minimizers.shapes import Scalar, Trial, Vector
 # there are half as many iterations.
 DECREASE = 1e-4
 CURVATURE = 0.5
-# Changes of the objective below this fraction of it may be rounding.
+# Changes of the objective by less than this fraction of it may be rounding.
 ROUNDING = 1e-6
-# Two values whose relative difference is below so many times the precision count as the same.
+# Two values count as equal if their relative difference is below this many times the precision.
 LOSS_ROUNDINGS = 64.0
 # At a kink, the slope jumps from downhill to uphill and is nowhere flat. So after this many trials,
 # the weak Wolfe condition is enough.
@@ -72,7 +72,7 @@ def search(
 
     Args:
         function: Returns value and gradient at a position.
-        start: Where the search begins.
+        start: The evaluation at which the search begins.
         direction: A direction of descent, `(n,)`.
         slope: Slope of the objective along it at the start, negative.
         length: First step to try.
@@ -92,7 +92,7 @@ def search(
         trial = tf.stack([now.length, latest.value, dot(latest.gradient, direction)])
         is_strong = now.num_trials < STRONG_WOLFE_TRIALS
         short, long = _too_short_and_too_long(at_start, trial, is_strong)
-        # A value that is not finite is an upper bound of the step, without a cubic.
+        # A trial that is not finite is an upper bound of the step, but there is no cubic through it.
         finite = is_finite(trial[1], trial[2]) | [True, False, False]
         low = tf.where(long, now.low, trial)
         high = tf.where(long, tf.where(finite, trial, _trial_at_infinity(slope)), now.high)
@@ -119,7 +119,7 @@ def dot(a: Vector, b: Vector) -> Scalar:
 
 
 def is_finite(value: Scalar, slope: Scalar) -> Scalar:
-    """Returns whether the value and the slope, a sum over all of the gradient, are finite."""
+    """Returns whether value and slope are finite; the slope is a sum over the whole gradient."""
     return tf.math.is_finite(value) & tf.math.is_finite(slope)
 
 
@@ -147,16 +147,16 @@ def _too_short_and_too_long(
 def _next_step(
     last: Trial, trial: Trial, low: Trial, high: Trial, is_strong: Scalar
 ) -> Scalar:
-    """Returns the next step to try: between the bounds, or beyond a lower one without an upper."""
+    """Returns the next step: between the bounds, or above `low`; `last` is the previous `low`."""
     bounded = tf.math.is_finite(high[0])
     cubic = minimum_of_cubic(tf.where(bounded, low, last), tf.where(bounded, high, trial))
     width = high[0] - low[0]
-    least = tf.where(bounded, low[0] + 0.1 * width, 2.0 * trial[0])
-    most = tf.where(bounded, low[0] + 0.9 * width, 10.0 * trial[0])
+    lower = tf.where(bounded, low[0] + 0.1 * width, 2.0 * trial[0])
+    upper = tf.where(bounded, low[0] + 0.9 * width, 10.0 * trial[0])
     # At a kink a cubic does not approximate the function.
     usable = tf.math.is_finite(cubic) & (is_strong | ~bounded)
     step = tf.where(bounded, low[0] + 0.3 * width, 4.0 * trial[0])
-    return tf.clip_by_value(tf.where(usable, cubic, step), least, most)
+    return tf.clip_by_value(tf.where(usable, cubic, step), lower, upper)
 
 
 def minimum_of_cubic(a: Trial, b: Trial) -> Scalar:

@@ -6,7 +6,7 @@ A minimizer is a module or an object with these constants and functions:
 
     TITLE, its name in figures
     NEEDS_RESIDUALS, whether `function` is a `LeastSquares` instead of one function
-    PACKAGES, the packages besides TensorFlow on whose versions its numbers depend
+    PACKAGES, the packages besides TensorFlow on whose versions its results depend
     default_num_pairs(num_rows, num_weights, itemsize) -> int; None if it uses no pairs
     begin(function, position, num_pairs) -> state
     advance(function, state, num_iterations, tolerance) -> state
@@ -33,13 +33,13 @@ from keras_smooth.models.tracing import traced
 # some hundred: benchmarks/lbfgs.md.
 ROWS_FOR_A_PAIR = 3
 MIN_PAIRS, MAX_PAIRS = 50, 300
-# With more pairs a fit needs fewer iterations, whatever an evaluation costs. So `SMALL_BYTES` are
-# used in any case.
+# With more pairs a fit needs fewer iterations, whatever an evaluation costs. So at least
+# `SMALL_BYTES` are used.
 SMALL_BYTES, MAX_BYTES = 2**23, 2**28
 # An iteration with a dense matrix costs as the square of the number of weights, an evaluation as
 # weights times rows. With four weights for each row of a plain network, the matrix costs six times
-# as much as the evaluation. On the article's net it gains more than that. Larger matrices were not
-# measured: benchmarks/lbfgs.md.
+# as much as the evaluation. On the default network of `compare`, it gains more than that. Larger
+# matrices were not measured: benchmarks/lbfgs.md.
 MAX_WEIGHTS_PER_ROW = 4
 MAX_MATRIX_BYTES = 2**26
 
@@ -53,8 +53,8 @@ def _default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
         return num_weights
     bytes_of_a_pair = 2 * num_weights * itemsize
     num_worth_it = min(max(num_rows // ROWS_FOR_A_PAIR, MIN_PAIRS), MAX_PAIRS)
-    wanted = max(num_worth_it, SMALL_BYTES // bytes_of_a_pair)
-    return max(min(wanted, num_weights - 1, MAX_BYTES // bytes_of_a_pair), 3)
+    num_pairs = max(num_worth_it, SMALL_BYTES // bytes_of_a_pair)
+    return max(min(num_pairs, num_weights - 1, MAX_BYTES // bytes_of_a_pair), 3)
 
 
 MINIMIZERS: dict[str, Any] = {
@@ -82,9 +82,9 @@ def check_method(name: str) -> None:
 def num_pairs_of(
     method: str, given: int | None, num_rows: int, num_weights: int, dtype: str
 ) -> int:
-    """Returns the number of pairs of a method: the given one, or the default for these sizes.
+    """Returns the number of pairs of a method: `given`, or the default for these sizes.
 
-    For a method without pairs it is 1, whatever is given.
+    For a method without pairs, it is always 1.
     """
     default = MINIMIZERS[method].default_num_pairs
     if default is None:
@@ -95,8 +95,8 @@ def num_pairs_of(
 class Minimizer:
     """A minimizer of a function of a position and data.
 
-    Start point, state, data and tolerance are arguments of the compiled function. So it is
-    compiled once for all seeds.
+    State, data and tolerance are arguments of the compiled function, which is therefore compiled
+    once for all start points.
 
     Args:
         function: Returns value and gradient from a vector `(n,)` and data. For a method that
@@ -113,8 +113,7 @@ class Minimizer:
         num_correction_pairs: int,
         jit_compile: bool = True,
     ):
-        # A `tf.function` is traced once, and not at each of the places where a line search of TFP
-        # calls it.
+        # A `tf.function` is traced once, not at each place where a line search of TFP calls it.
         self._function = tf.nest.map_structure(traced, function)
         self._method = MINIMIZERS[method]
         self._num_correction_pairs = num_correction_pairs
@@ -135,8 +134,8 @@ class Minimizer:
         return self._compiled(state, *limits, data)
 
     def sees_non_finite(self, position: tf.Tensor, data: tuple) -> bool:
-        """Returns whether the first line search from a position meets inf or NaN."""
-        seen = []
+        """Returns whether an evaluation in the first line search from a position is inf or NaN."""
+        finite_flags = []
 
         def watch(function: Callable) -> Callable:
             def watched(*arguments: Any) -> Any:
@@ -144,14 +143,14 @@ class Minimizer:
                 tensors = filter(tf.is_tensor, tf.nest.flatten(values))
                 # A sample of the data may contain strings.
                 floats = [tensor for tensor in tensors if tensor.dtype.is_floating]
-                seen.extend(np.all(np.isfinite(tensor)) for tensor in floats)
+                finite_flags.extend(np.all(np.isfinite(tensor)) for tensor in floats)
                 return values
 
             return watched
 
         watched = tf.nest.map_structure(watch, self._with_data(data))
         self._method.advance(watched, self._begin(watched, position), 1, 0.0)
-        return not all(seen)
+        return not all(finite_flags)
 
     def _begin(self, function: Callable, position: tf.Tensor) -> Any:
         return self._method.begin(function, position, self._num_correction_pairs)

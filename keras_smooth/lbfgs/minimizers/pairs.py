@@ -1,9 +1,9 @@
-"""The pairs of L-BFGS as the rows of one matrix, of which only filled rows are multiplied.
+"""The pairs of L-BFGS as the rows of one matrix, of which only filled rows are read.
 
 Row 2i is the step of slot i, and row 2i + 1 the change of the gradient along this step. Reading
-the rows is most of the work of an iteration, so that nothing here copies the whole matrix. XLA
-writes a row in place only outside of conditionals, and only if the matrix is written in the shape
-in which it is multiplied.
+the rows is most of the work of an iteration, so that the whole matrix is never copied. XLA writes
+a row in place only outside of conditionals, and only if the matrix is written in the shape in
+which it is multiplied.
 """
 
 import functools
@@ -73,7 +73,7 @@ def _rows_in_a_block(num_rows: int, vector: Vector) -> int:
 def _in_blocks_or_at_once(
     in_blocks: Callable, at_once: Callable, pairs: Rows, num_filled: Scalar
 ) -> tf.Tensor:
-    """Returns the result of `in_blocks(size)` while few rows are filled, else of `at_once()`."""
+    """Returns `in_blocks(size)` while less than half of the slots are filled, else `at_once()`."""
     size = _rows_in_a_block(pairs.shape[0], pairs[0])
     if size == pairs.shape[0]:
         return at_once()
@@ -83,7 +83,7 @@ def _in_blocks_or_at_once(
 def _over_blocks(
     function: Callable, value: tf.Tensor, pairs: Rows, size: int, num_filled: Scalar
 ) -> tf.Tensor:
-    """Returns `value` after `value = function(value, i, block)` for each block with pairs."""
+    """Returns the last of `value = function(value, i, block)` for each block with pairs."""
     num_blocks = (2 * num_filled + size - 1) // size
 
     def next_block(i: tf.Tensor, value: tf.Tensor) -> tuple:

@@ -1,11 +1,11 @@
 """Self-scaled quasi-Newton methods, as one loop with one evaluation in it.
 
-XLA compiles an objective anew wherever a program evaluates it, so that this program does so at one
-place only. The search direction comes from an inverse Hessian: a memory of pairs, or a dense
-matrix.
+XLA compiles an objective once for each place in a program where it is evaluated, so that there is
+one such place only. The search direction comes from an inverse Hessian: a memory of pairs, or a
+dense matrix.
 
-Before each update, the old matrix is scaled depending on b = s.B s / (y.s). This number costs
-nothing: with s = a d and B d = -g, s.B s = -a^2 (d.g).
+Before each update, the old matrix is scaled depending on b = s.B s / (y.s). This number needs no
+product with B: with s = a d and B d = -g, s.B s = -a^2 (d.g).
 
 References:
     Al-Baali, 1998, "Numerical experience with a class of self-scaling quasi-Newton
@@ -26,7 +26,7 @@ from keras_smooth.lbfgs.minimizers.line_search import Evaluation, dot, is_finite
 from keras_smooth.lbfgs.minimizers.shapes import Scalar
 
 # If the cosine between a direction and steepest descent is smaller, the direction may be rounding
-# error. It is the square root of the precision, for a matrix whose condition number is its inverse.
+# error. A matrix with the condition number 1 / precision has cosines down to about this number.
 MIN_COSINE = {"float64": 2.0**-26, "float32": 2.0**-11}
 
 
@@ -68,7 +68,7 @@ class QuasiNewton:
         times_gradient(memory, gradient) -> the matrix times the latest gradient
 
     If there are as many pairs as weights, or more, the memory is a dense matrix, which is smaller
-    than the pairs and forgets nothing.
+    than the pairs and loses none.
 
     Args:
         TITLE: Its name in figures.
@@ -180,7 +180,7 @@ def iterate_at_most(iterate: Callable, state: Any, num_iterations: tf.Tensor) ->
 
 
 def _iterate(matrix: Any, function: Callable, state: State, tolerance: tf.Tensor) -> State:
-    """Returns the state after a line search; if it failed, without a step and a new pair."""
+    """Returns the state after a line search; if it failed, with the old position and memory."""
     start = Evaluation(state.position, state.objective_value, state.objective_gradient)
     search_end = search(function, start, state.direction, state.slope, state.length)
     is_good = search_end.is_good

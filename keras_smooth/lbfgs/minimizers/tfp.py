@@ -10,7 +10,7 @@ from keras_smooth.lbfgs.minimizers.shapes import Scalar
 
 # The last version of TensorFlow Probability for an old TensorFlow; new ones use the newest.
 _LAST_VERSIONS = {"2.16": "0.24", "2.17": "0.24"}
-# An objective that does not change has not converged: these tests are switched off.
+# Switches off the tests of changes: an objective that no longer changes has not converged.
 _GRADIENT_TEST_ONLY = {
     "x_tolerance": -1.0, "f_relative_tolerance": -1.0, "f_absolute_tolerance": -1.0,
 }  # fmt: skip
@@ -22,7 +22,7 @@ class Lbfgs:
     TITLE = "L-BFGS of TFP"
     NEEDS_RESIDUALS = False
     PACKAGES = ("tensorflow-probability",)
-    # The two loops over the pairs are sequential, so that more pairs are slow.
+    # The two-loop recursion is sequential, so that more pairs are slow.
     default_num_pairs: Callable | None = staticmethod(lambda *_: 50)
 
     def begin(self, function: Callable, position: tf.Tensor, num_pairs: int) -> Any:
@@ -57,7 +57,7 @@ class Bfgs(Lbfgs):
     default_num_pairs = None
 
     def begin(self, function: Callable, position: tf.Tensor, num_pairs: int) -> Any:
-        """Returns the state at a position; the number of pairs has no meaning here."""
+        """Returns the state at a position; the number of pairs is not used."""
         del num_pairs
         state = optimizer().bfgs_minimize(function, position, max_iterations=0)
         return state._replace(scale_initial_inverse_hessian=tf.constant(True))
@@ -99,7 +99,7 @@ def optimizer() -> Any:
         ImportError: If it cannot be imported; the message has the command that installs the
             versions for the installed TensorFlow.
     """
-    # This comes first, since TensorFlow Probability would advise to install another TensorFlow.
+    # Checked first, since TensorFlow Probability would advise to install another TensorFlow.
     if importlib.util.find_spec("tf_keras") is None:
         raise ImportError(_remedy("tf_keras is not installed"))
     try:
@@ -113,7 +113,7 @@ def optimizer() -> Any:
 
 def _remedy(reason: str) -> str:
     # The command has --no-deps, since tf_keras would install a TensorFlow next to tensorflow-cpu or
-    # another build. All other dependencies of the two packages are installed.
+    # another build. All other dependencies of the two packages are already installed.
     minor = ".".join(tf.__version__.split(".")[:2])
     packages = [f'"tf_keras~={minor}.0"']
     if minor in _LAST_VERSIONS:

@@ -5,7 +5,7 @@ rho = 1 / (y.s). The new matrix is
 
     H_new = (H - u u' / q + phi q v v') / tau + rho s s',   v = rho s - u / q
 
-A member of the class is a function that returns tau and phi from two numbers that cost nothing:
+A member of the class is a function that returns tau and phi from two numbers that are known anyway:
 b = s.B s / (y.s) with the inverse B of H, and h = q / (y.s). For BFGS, phi is 1, and tau is at most
 1: the old matrix is never made smaller.
 
@@ -59,8 +59,8 @@ def broyden(b: tf.Tensor, h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns tau and phi of self-scaled Broyden.
 
     In the papers, tau has a factor |1 + a theta|^(1 / (1 - n)), which is close to 1 for many
-    weights n. Without this factor, their cases by the sign of theta are one formula. Where the
-    function is far from any quadratic one, this is BFGS.
+    weights n. Without this factor, their cases by the sign of theta are one formula. For a large
+    h b, where the function is far from quadratic, this is BFGS.
     """
     ones = tf.ones_like(b)
     # By the Cauchy-Schwarz inequality h b >= 1, but rounding may violate it.

@@ -25,7 +25,7 @@ class CompiledLoss:
         dtype: The dtype of its weights.
 
     Attributes:
-        dtypes: The dtypes in which the losses of Keras and of the user compute, if known.
+        dtypes: The dtypes in which the losses compute; empty with an overridden `compute_loss`.
     """
 
     precision = (
@@ -50,13 +50,13 @@ class CompiledLoss:
             self._exact_class = _with_base_loss(type(model), self._sum_of_losses)
         else:
             losses = keras.tree.flatten(exact_losses.losses_as_compiled(self._loss_model))
-            self.dtypes = {each.loss.dtype for each in losses if each is not None}
+            self.dtypes = {loss.loss.dtype for loss in losses if loss is not None}
 
     def build(self, model: keras.Model, data: tuple, y_pred: Any) -> None:
         """Creates the trackers of several losses, for the outputs `y_pred` of a few rows.
 
-        Keras creates them when it first pairs outputs and losses. TensorFlow traces a function
-        again that has created variables.
+        Keras creates them when it first pairs outputs and losses. If this happened in a trace,
+        TensorFlow would trace the function again.
         """
         if self._loss_model is None or self._has_own_loss:
             return
@@ -73,7 +73,7 @@ class CompiledLoss:
         if not self._has_own_loss:
             return self._sum_of_losses(model, data, y_pred)
         if self._exact_class is not None:
-            # An object of another class with the same state: this is no copy of the model.
+            # The same state as an object of the other class, without copying the model.
             state, model = vars(model), object.__new__(self._exact_class)
             object.__setattr__(model, "__dict__", state)
         loss = _call_compute_loss(model, data, y_pred)
@@ -90,7 +90,7 @@ class CompiledLoss:
         terms = [tf.reduce_sum(loss) for loss in model.losses]
         if self._loss_model is not None:
             terms.append(self._loss_model.compute_loss(None, y, y_pred, sample_weight))
-        # Layers add losses when they are called, so that this is unknown before.
+        # Layers add losses when they are called, so that this cannot be checked earlier.
         if not terms:
             raise ValueError(
                 "The model has no loss. Call model.compile(loss=...), or override compute_loss."
@@ -109,7 +109,7 @@ class CompiledLoss:
                 "an `objective` that returns residuals, or use another method."
             )
         y_pred = self.forward(model, data)
-        # Losses have values outside of a graph only. A loss of 0 changes nothing.
+        # Losses have a static value outside of a graph only. A loss of 0 changes nothing.
         if any(tf.get_static_value(loss) for loss in model.losses):
             raise ValueError(
                 'method="gauss_newton" minimizes mean squares, but the model has regularizers or '
@@ -140,7 +140,7 @@ def has_own_loss(model: keras.layers.Layer) -> bool:
     """Returns whether the class of a model overrides `compute_loss`; False for a layer."""
     if not isinstance(model, keras.Model):
         return False
-    # The method of DerivativeModel calls that of Keras, with targets in the structure of outputs.
+    # The method of DerivativeModel calls that of Keras, with targets paired with the outputs.
     keras_methods = (keras.Model.compute_loss, DerivativeModel.compute_loss)
     return type(model).compute_loss not in keras_methods
 
@@ -156,9 +156,9 @@ def check_weights(model: keras.Model, data: tuple) -> None:
     reason = model.loss is not None and exact_losses.compile_config(model)[1]
     if not reason:
         return
-    # Keras computes in floatx. Without weights, both losses are equal but for the last digits.
+    # Keras computes in floatx. Without weights, both losses are equal up to rounding.
     loss = CompiledLoss(model, keras.config.floatx())
-    # Keras makes trackers for several losses, which must be in the scope of the model's variables.
+    # Keras creates trackers for several losses, in the strategy scope of the model's variables.
     with model.distribute_strategy.scope(), keras.StatelessScope(collect_losses=True):
         y_pred = loss.forward(model, data)
         unweighted = loss.loss_of_outputs(model, data, y_pred)
@@ -177,7 +177,7 @@ def check_weights(model: keras.Model, data: tuple) -> None:
 
 
 def _call_compute_loss(model: keras.Model, data: tuple, y_pred: Any) -> Any:
-    """Returns the result of `compute_loss` of a model for its outputs."""
+    """Returns `model.compute_loss` of data and outputs."""
     x, y, sample_weight = data
     return model.compute_loss(
         x, y, y_pred, sample_weight, **_training_argument(model.compute_loss)

@@ -2,13 +2,13 @@
 
 `compile` makes a loss that rounds its value to the floatx of that moment. This is float32 for most
 float64 models too, and too coarse for a line search. floatx is global, so that changing it would
-affect other threads. Therefore Keras gets losses whose value is 1, which is not changed by
-rounding, and multiplies each by its weight, which has the exact value of the loss. Keras still
+affect other threads. Therefore Keras gets losses whose value is 1, which rounding does not change,
+and loss weights that are the exact values of the losses, by which it multiplies them. Keras still
 decides which loss belongs to which output.
 
 In the public API, only the compile config of a model has the weights of its losses. Keras makes no
-config if a loss, a metric, the optimizer or its schedule has none, although `fit` works without. In
-this case `compiled_loss.check_weights` finds out from values whether there are weights.
+such config if a loss, a metric, the optimizer or its schedule has no config. In this case
+`compiled_loss.check_weights` finds out from values of the loss whether there are weights.
 """
 
 import re
@@ -42,7 +42,7 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
             f"{counted(len(numbers), 'number')} in loss_weights."
         )
     weights = list(map(_ExactValue, flat, numbers))
-    # Keras uses the weight of a single loss from a list only.
+    # For a single loss, Keras uses a weight only if it is in a list.
     if keras.tree.is_nested(losses):
         weights = keras.tree.pack_sequence_as(losses, weights)
     model.compile(optimizer=other.optimizer, loss=losses, loss_weights=weights)
@@ -55,7 +55,7 @@ def is_compiled_exactly(model: keras.Model) -> bool:
 
 
 def is_compiled(model: keras.layers.Layer) -> bool:
-    """Returns whether a model has been compiled; a layer cannot be."""
+    """Returns whether a model has been compiled; False for a layer."""
     return isinstance(model, keras.Model) and model.compiled
 
 
@@ -69,7 +69,7 @@ def compile_signature(model: keras.Model) -> list:
 def losses_as_compiled(model: keras.Model) -> Any:
     """Returns the losses of a model in the structure in which they were passed.
 
-    TensorFlow wraps lists, tuples and dicts, and for Keras these wrappers are other structures.
+    TensorFlow wraps lists, tuples and dicts, which are then other structures for Keras.
     """
 
     def unwrapped(structure: Any) -> Any:
@@ -110,7 +110,7 @@ def compared_tensors(
 
 
 class _UnitLoss(keras.losses.Loss):
-    """A loss that returns 1, and keeps its exact value for its `_ExactValue`.
+    """A loss that returns 1, and stores its exact value for its `_ExactValue`.
 
     Args:
         loss: A loss, as it was passed to `compile`.
@@ -141,13 +141,13 @@ class _UnitLoss(keras.losses.Loss):
 
 
 class _ExactValue:
-    """A loss weight that becomes weight times exact value when TensorFlow converts it."""
+    """A loss weight that TensorFlow converts to the weight times the exact value of the loss."""
 
     def __init__(self, loss: _UnitLoss, weight: float | None):
         self._loss, self._weight = loss, weight
 
     def __tf_tensor__(self, dtype: Any = None, name: Any = None) -> Any:
-        # The loss does not keep the tensor, which would keep its whole graph alive.
+        # The loss drops the tensor, which would keep its whole graph alive.
         value, self._loss.exact_value = self._loss.exact_value, None
         return value if self._weight is None else value * self._weight
 
@@ -155,12 +155,12 @@ class _ExactValue:
 class _LossInDtype(keras.losses.Loss):
     """A loss that computes a function of targets and outputs in a dtype.
 
-    It is not made from the config of a loss of Keras, since the configs of Huber and
+    A loss of Keras is not made again from its config, since the configs of Huber and
     CosineSimilarity lack delta and axis (Keras 3.10.0 to 3.15.1).
     """
 
     def __init__(self, function: Callable, name: str, dtype: str, **reduction: Any):
-        # The name of a scope of TensorFlow has only these characters, not those of "<lambda>".
+        # The name of a TensorFlow scope has only these characters, unlike "<lambda>".
         name = re.sub("[^A-Za-z0-9_]", "", name) or "loss"
         super().__init__(name=name, dtype=dtype, **reduction)
         self._function = function
@@ -242,7 +242,7 @@ def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
 
 
 def check_loss_weights(model: keras.Model) -> None:
-    """Raises an error if no loss has a weight, and warns if one has a negative weight.
+    """Checks the weights of the losses of a model, and warns of a negative one.
 
     Raises:
         ValueError: If all weights are 0, or one is not finite.
@@ -270,7 +270,7 @@ def compile_config(model: keras.Model) -> tuple[dict, str]:
     """Returns the config of the last call of `compile`, and why it lacks the losses, or ""."""
     try:
         with warnings.catch_warnings():
-            # Keras warns of lambdas in configs that are saved; this one is not.
+            # Keras warns that lambdas cannot be saved, but this config is not saved.
             warnings.filterwarnings("ignore", message=".*includes a `lambda`")
             # A subclass may override get_compile_config for other arguments.
             config = keras.Model.get_compile_config(model) or {}

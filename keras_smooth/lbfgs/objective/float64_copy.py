@@ -17,7 +17,7 @@ _copies = weakref.WeakKeyDictionary()
 
 def compute_dtypes(model: keras.Model) -> set[str]:
     """Returns the floating dtypes of the computations and weights of a model."""
-    layers = [each for _, each in graph.walk(model) if isinstance(each, keras.layers.Layer)]
+    layers = [node for _, node in graph.walk(model) if isinstance(node, keras.layers.Layer)]
     variables = model.trainable_variables
     dtypes = {v.dtype for v in variables} | {layer.compute_dtype for layer in layers}
     # Lookup layers compute with strings or integers.
@@ -45,7 +45,7 @@ def in_float64(model: keras.Model, x: Any = None) -> keras.Model:
     copied_signature, copy = _copies.get(model, (None, None))
     call = calls.Call((x,), {}, calls.call_without_side_effects(model, x))
     if copied_signature == signature:
-        # If a layer was changed since, the copy computes other values, and is made anew.
+        # If a layer has changed since then, the copy computes other values, and is made anew.
         with contextlib.suppress(copies.CannotCopy):
             copies.fill_and_compare(model, copy, "float64", call)
             return copy
@@ -64,7 +64,7 @@ def _make_copy(model: keras.Model, x: Any) -> keras.Model:
     try:
         with strategy_of(model).scope():
             if own_loss:
-                # A clone would be a class of Keras, without the user's method `compute_loss`.
+                # A clone would be of a class of Keras, without the user's method `compute_loss`.
                 copy = copies.from_config(
                     model, lambda config, references: copies.in_dtype("float64", config)
                 )
@@ -87,7 +87,7 @@ def _make_copy(model: keras.Model, x: Any) -> keras.Model:
                 loss_weights=exact_losses.loss_weights(model),
             )
         return copy
-    # The code of the model can raise any error; the message has it as the reason.
+    # The user's code can raise any error, which the message has as the reason.
     except Exception as error:
         raise ValueError(
             f'dtype="float64" needs a copy of {type(model).__name__}, which Keras cannot make: '

@@ -47,7 +47,7 @@ class Objective:
         self._loss: Any = terms or CompiledLoss(model, self.dtype)
         for dtype in self._loss.dtypes:
             self._warn_precision(dtype)
-        # One call for all weights: separate calls cost as much as an iteration.
+        # One call assigns all weights, since separate calls cost as much as an iteration.
         self.assign = traced(self._assign_each)
         self._traced_terms = traced(self._named_terms)
 
@@ -56,7 +56,7 @@ class Objective:
 
         Args:
             data: A few rows `(x, y, sample_weight)`.
-            outputs: The outputs of the model for them.
+            outputs: The outputs of the model for these rows.
         """
         self._loss.build(self._model(), data, outputs)
 
@@ -66,7 +66,7 @@ class Objective:
         return tf.concat([tf.reshape(v, (-1,)) for v in self.variables], axis=0)
 
     def _assign_each(self, position: tf.Tensor) -> None:
-        """Writes a vector of weights into the model."""
+        """Assigns a vector of weights to the trained variables."""
         for variable, value in zip(self.variables, self.unflatten(position)):
             variable.assign(value)
 
@@ -93,7 +93,7 @@ class Objective:
                 loss = self._loss(self._model(), data)
         try:
             gradients = tape.gradient(loss, self.sources(weights))
-        # An operation that is recomputed for its gradient cannot be differentiated twice.
+        # An operation that TensorFlow recomputes for its gradient cannot be differentiated twice.
         except (LookupError, NotImplementedError, AttributeError) as error:
             raise ValueError(
                 f"TensorFlow has no gradient of the loss by the weights ({error}). Replace that "
@@ -116,8 +116,8 @@ class Objective:
     def _check_gradients(self, gradients: list, read: list, watched: Sequence) -> None:
         """Checks which variables have gradients.
 
-        Raises an error if a tf.function holds weights, or no weight has a gradient. Warns of
-        weights without a gradient, and of trainable variables that are not trained.
+        Raises an error if a tf.function uses weights of an earlier trace, or no weight has a
+        gradient. Warns of weights without a gradient, and of variables that are not trained.
 
         Args:
             gradients: Gradients by the trained variables; None if there is none.
@@ -144,7 +144,7 @@ class Objective:
                 "leave out a bias that only adds a constant (use_bias=False); else look for "
                 "tf.stop_gradient in the model.",
             )
-        # A tape also watches the variables that a function of a SavedModel has, frozen or not.
+        # A tape also watches the variables of a function of a SavedModel, even if they are frozen.
         of_model = [variable.value for variable in (*read, *self.others)]
         known = [*of_model, *self.variables]
         untrained = [variable for variable in read if variable.trainable]
@@ -212,11 +212,11 @@ class Objective:
     def _warn_precision(self, dtype: str) -> None:
         if tf.as_dtype(dtype).size < tf.as_dtype(self.dtype).size:
             remedy = self._loss.precision.format(dtype=self.dtype)
-            words = (
+            message = (
                 f"The weights are {self.dtype}, but the loss computes in {dtype}, as all of Keras "
                 f"does unless told otherwise. {remedy}"
             )
-            warn_once(self, words, topic="precision")
+            warn_once(self, message, topic="precision")
 
 
 def recalibrate(objective: Objective, variables: list, batches: Callable) -> None:
@@ -243,9 +243,9 @@ def limit_of_average(
 ) -> np.ndarray:
     """Returns the limit of an exponential moving average of a constant, from three values.
 
-    The steps of such a sequence shrink by a constant factor, the momentum, so that Aitken's
-    delta-squared process is exact. If the steps do not shrink, the sequence is no moving average,
-    and the value after the first step is returned.
+    The steps of such a sequence shrink by a constant factor, so that Aitken's delta-squared process
+    is exact. If the steps do not shrink, the sequence is no moving average, and the value after the
+    first step is returned.
     """
     step, change = first - start, second - first
     shrinks = np.abs(change) < np.abs(step)

@@ -1,11 +1,11 @@
 """The residuals of an objective and their Jacobian.
 
-Most residuals belong to one row of the data each. Then each row is differentiated by itself, all
-rows at once, so that the Jacobian costs as much as a few gradients, and the residuals of a sample
-of the rows can be computed alone. Whether this is so is tested: residuals computed row by row are
-compared with those of all rows. If TensorFlow cannot vectorize the computation of a row, such as a
-loop, the rows are differentiated one after another. Residuals of all rows together, such as an
-integral, are differentiated entry by entry, which costs as much as an evaluation for each entry.
+Usually, each residual depends on one row of the data. Then the rows are differentiated separately
+by a vectorized map, so that the Jacobian costs as much as a few gradients, and the residuals of a
+sample of the rows can be computed alone. To find out, residuals computed row by row are compared
+with those of all rows. If TensorFlow cannot vectorize the computation of a row, such as a loop, the
+rows are differentiated one after another. Residuals of several rows, such as an integral, are
+differentiated entry by entry, which costs as much as an evaluation for each entry.
 """
 
 import contextlib
@@ -64,9 +64,9 @@ class Residuals:
 
     def __init__(self, objective: Objective):
         self._objective = objective
-        # By shapes and dtypes of the data.
+        # The keys are shapes and dtypes of the data.
         self._layouts: dict[str, Layout] = {}
-        # By index and method of a term.
+        # The keys are the indices of terms and how they are differentiated.
         self._jacobians: dict[tuple[int, Term], Any] = {}
 
     def values(self, position: tf.Tensor, data: tuple) -> tf.Tensor:
@@ -95,7 +95,7 @@ class Residuals:
         return self._layouts[str(micro_batches.shapes_and_dtypes(data))]
 
     def draw(self, data: tuple, size: tf.Tensor, seed: tf.Tensor) -> tuple:
-        """Returns random rows of the data, and their number as a fraction of the largest one.
+        """Returns random rows of the data, and their fraction of the largest possible sample.
 
         Args:
             data: `(x, y, sample_weight)`.
@@ -122,7 +122,7 @@ class Residuals:
         """Finds out how residuals are differentiated, and whether the loss is their sum of squares.
 
         Args:
-            position: Weights at which no residual is 0 for a special reason; see `perturbed`.
+            position: Weights at which no residual is 0 by initialization; see `perturbed`.
             data: `(x, y, sample_weight)`.
 
         Raises:
@@ -144,7 +144,7 @@ class Residuals:
         """Returns a term with the fastest method to differentiate it."""
         function = self._term_function(index, self._objective.unflatten(position))
         leaves = _leaves_with_rows(data, value.shape[0])
-        # Some code works for one number of rows only: then the term has the number 0.
+        # Some code works for one number of rows only. Then `num_rows` of the term is 0.
         forms = {value.shape[0]: _replace_leaves(data, leaves, _with_unknown_rows), 0: data}
         for method in ROW_MAPS:
             # The user's code, and operations that cannot be vectorized, can raise any error.
@@ -261,7 +261,7 @@ def _rows_and_setter(data: tuple, leaves: Sequence[int]) -> tuple[list, Callable
 def _residuals_by_rows(
     map_rows: Callable, function: Callable, data: tuple, leaves: Sequence[int], dtype: Any
 ) -> tf.Tensor:
-    """Returns residuals that are computed for each row by itself."""
+    """Returns residuals that are computed for each row separately."""
     rows, with_row = _rows_and_setter(data, leaves)
     # In a graph, since outside of one TensorFlow counts calls of vectorized functions.
     return traced(lambda: map_rows(lambda row: function(with_row(row))[0], rows, dtype))()
@@ -284,7 +284,7 @@ def _rounding_tolerance(values: tf.Tensor) -> float:
 def _jacobian_by_rows(
     map_rows: Callable, function: Callable, data: tuple, sources: list, leaves: tuple
 ) -> tf.Tensor:
-    """Returns the Jacobian of residuals that belong to one row each."""
+    """Returns the Jacobian of residuals that depend on one row each."""
     rows, with_row = _rows_and_setter(data, leaves)
 
     def row_jacobian(row: list) -> tf.Tensor:
@@ -301,7 +301,7 @@ def _jacobian_by_rows(
 def _jacobian_by_entries(
     function: Any, data: tuple, sources: list, leaves: tuple
 ) -> tf.Tensor:
-    """Returns the Jacobian of any residuals, which is computed entry by entry."""
+    """Returns the Jacobian of residuals that may depend on several rows, entry by entry."""
     del leaves
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(sources)

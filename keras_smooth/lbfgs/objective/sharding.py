@@ -1,9 +1,9 @@
 """The data of a fit, as one batch, in batches, or shared among the replicas of a strategy.
 
 Each replica evaluates the objective on its share of the rows, the results are summed, and every
-worker runs the same minimizer on the same numbers. Decisions that depend on one worker, such as its
-clock, its callbacks or its disk, are made in common: if one worker stopped alone, the others would
-wait for its share.
+worker runs the same minimizer on the same numbers. Decisions that depend on a worker's clock,
+callbacks or disk are made by all workers together: if one stopped alone, the others would wait for
+its share.
 """
 
 import functools
@@ -26,8 +26,8 @@ _SAMPLE_ROWS = 64
 class Replicas:
     """The replicas of a strategy.
 
-    The model is not called by `strategy.run`, in which Keras divides its own losses by the number
-    of replicas, but no other losses.
+    The model is not called by `strategy.run`, in which Keras divides its own losses, but not other
+    losses, by the number of replicas.
 
     Args:
         strategy: Strategy with several replicas.
@@ -58,7 +58,7 @@ class Replicas:
         return len(self._devices) < self.count
 
     def on_each_device(self, make: Callable, values: Sequence) -> tuple:
-        """Calls a function for each replica of this worker on its device; returns all results."""
+        """Calls a function for each replica of this worker, on its device; returns all results."""
         results = []
         for value, device in zip(values, self._devices):
             with tf.device(device):
@@ -98,7 +98,7 @@ class Replicas:
         if not self.has_several_workers:
             return value
 
-        # A value of the worker counts once, on its first replica.
+        # The value of a worker is added once, by its first replica.
         def share(value: Any) -> Any:
             replica_id = tf.distribute.get_replica_context().replica_id_in_sync_group
             is_first = replica_id % len(self._devices) == 0
@@ -108,7 +108,7 @@ class Replicas:
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
 
     def _gather(self, numbers: Sequence[int]) -> np.ndarray:
-        """Returns the numbers of all replicas, a row each."""
+        """Returns the numbers of all workers, with a row for each replica."""
         table = np.zeros((self.count, len(numbers)), np.int64)
         table[self.replica_ids] = numbers
         return self._compiled_sum(tf.constant(table)).numpy()
@@ -168,7 +168,7 @@ def shard(
 
     def batches(replica_id: int) -> micro_batches.Rows:
         rows = micro_batches.share_of_rows(data.parts, replica_id, count)
-        # A share may have one row more than another, so that all leave a row for the rest.
+        # Shares may differ by one row. Each leaves at least one row for the last batch.
         num_batches = (size // count - bool(replicas)) // batch_size
         return micro_batches.cut_into_batches(
             rows, batch_size, num_batches, total if is_average else None, dtype
@@ -226,7 +226,7 @@ def _is_average(objective: Objective, whole: Any, parts: list, sizes: list[int])
     loss, *losses = (objective.value(position, rows).numpy() for rows in (whole, *parts))
     scale = np.abs([loss, *losses]).max()
     tolerance = np.sqrt(np.finfo(loss.dtype).eps) * scale
-    # A loss that is not finite is reported by the run.
+    # `OptimizationRun` reports a loss that is not finite.
     if not np.isfinite(scale) or abs(np.average(losses, weights=sizes) - loss) <= tolerance:
         return True
     if abs(sum(losses) - loss) <= tolerance:
@@ -242,6 +242,5 @@ def _is_average(objective: Objective, whole: Any, parts: list, sizes: list[int])
 
 
 def perturbed(start: tf.Tensor) -> tf.Tensor:
-    """Returns weights other than the initial ones, at which zeros by initialization are gone."""
-    # Initially, a last layer of zeros may hide the layers before it.
+    """Returns other weights than the initial ones, since a layer of zeros would hide others."""
     return start + 0.1 * tf.cos(tf.range(len(start), dtype=start.dtype))

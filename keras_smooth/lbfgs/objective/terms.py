@@ -1,4 +1,4 @@
-"""A user's objective: named terms, as functions of a model and points."""
+"""A user's objective: the sum of named terms, which are functions of a model and points."""
 
 import inspect
 import math
@@ -17,11 +17,11 @@ class Terms:
 
     Args:
         function: `function(model, x)` returns a scalar, or a dict of scalars by name.
-        weights: Factors of the terms by name, 1 if not given.
+        weights: Factors of the terms by name, 1 by default.
         variables: Variables to train besides the weights of the model.
 
     Attributes:
-        dtypes: As of `CompiledLoss`; empty, since the dtypes are unknown before the first call.
+        dtypes: As in `CompiledLoss`; empty, since the dtypes are unknown before the first call.
     """
 
     dtypes = frozenset()
@@ -71,18 +71,18 @@ class Terms:
         }
 
     def reduce_term(self, name: str, term: Any) -> tf.Tensor:
-        """Returns a term of the sum, from what the function has returned under its name."""
+        """Returns a term of the sum, computed from the value that the function returned."""
         must = f"{_label(name)} must be a scalar, or a dict of scalars by name"
-        reduce_term = _float_tensor(must, term)
-        if reduce_term.shape.rank:
+        tensor = _float_tensor(must, term)
+        if tensor.shape.rank:
             raise ValueError(
-                f"{must}, but it has shape {tuple(reduce_term.shape)}. Take the mean, as "
+                f"{must}, but it has shape {tuple(tensor.shape)}. Take the mean, as "
                 "keras.ops.mean(residual**2)."
             )
-        return reduce_term
+        return tensor
 
     def _returned_terms(self, model: keras.Model, data: tuple) -> dict[str, Any]:
-        """Returns what the function returns, by name, after checking the names."""
+        """Returns the values of the function by name, after checking the names."""
         returned = self.forward(model, data)
         terms = dict(returned) if isinstance(returned, Mapping) else {"": returned}
         if not terms:
@@ -136,7 +136,7 @@ def _float_tensor(must: str, term: Any) -> tf.Tensor:
     """Returns a term that an objective returned, as a tensor.
 
     Args:
-        must: The requirement, with which a message begins.
+        must: The beginning of a message: what the term must be.
         term: A number or an array.
 
     Raises:
@@ -144,7 +144,7 @@ def _float_tensor(must: str, term: Any) -> tf.Tensor:
     """
     if term is None or isinstance(term, (str, bytes, list, tuple, Mapping)):
         raise TypeError(f"{must}, received {term!r:.60}.")
-    # A Python number as float32, or as an integer, would change the dtype of the sum.
+    # A Python number as float32 or as an integer would change the dtype of the sum.
     if isinstance(term, bool | int | float):
         return tf.constant(float(term), "float64")
     tensor = tf.convert_to_tensor(term)
@@ -165,7 +165,7 @@ def _residual_tensor(name: str, term: Any) -> tf.Tensor:
     """
     must = f'{_label(name)} must be an array of residuals with method="gauss_newton"'
     residual = _float_tensor(must, term)
-    # A mean of squares is a scalar, and would be squared again without an error.
+    # A mean of squares, which would be squared again, is a scalar.
     if not residual.shape.rank:
         raise ValueError(
             f"{must}, which squares them, but it is a scalar. Return the residual itself in place "

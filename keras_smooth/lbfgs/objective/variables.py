@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
-# A message lists at most so many names.
+# Largest number of names in a message.
 _MAX_NAMES = 8
 
 # Tensors of another trace have no gradient, and their values never change.
@@ -31,20 +31,20 @@ def dtype_of(variable: Variable) -> str:
 
 
 def names_of(variables: Sequence[Variable]) -> str:
-    """Returns the names of variables for a sentence, at most the first few."""
+    """Returns the names of the first variables, and the number of others, for a sentence."""
     names = ", ".join(map(name_of, variables[:_MAX_NAMES]))
     more = len(variables) - _MAX_NAMES
     return f"{names} and {more} more" if more > 0 else names
 
 
 def is_among(variable: Variable, variables: Iterable[Variable]) -> bool:
-    """Returns whether a list has this very variable, compared by identity."""
+    """Returns whether variables include this one, compared by identity."""
     return any(variable is other for other in variables)
 
 
 @contextlib.contextmanager
 def explained_held_tensors() -> Iterator[None]:
-    """Makes the error about tensors of another trace say what to do, as context or decorator."""
+    """Adds advice to the error about tensors of another trace; a context or a decorator."""
     try:
         yield
     except TypeError as error:
@@ -56,7 +56,7 @@ def explained_held_tensors() -> Iterator[None]:
 class SubstituteValues(keras.StatelessScope):
     """A scope in which variables have substitute values, and changes of variables are dropped.
 
-    A variable of TensorFlow cannot be substituted: the value is assigned to it and stays there.
+    A variable of TensorFlow cannot be substituted: the value is assigned to it, permanently.
 
     Args:
         variables: Variables.

@@ -65,7 +65,7 @@ class Checkpoint:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             if writes:
-                # This temporary file has no name, and leaves nothing behind.
+                # This temporary file is removed when it is closed.
                 tempfile.TemporaryFile(dir=self._directory).close()
         except OSError as error:
             raise ValueError(
@@ -90,7 +90,7 @@ class Checkpoint:
     def load(self) -> dict[str, np.ndarray] | None:
         """Returns the arrays of the latest valid file, or None if there is no file.
 
-        If an older version has written the file, they have the additional entry "old".
+        If an older version has written the file, the arrays have an additional entry "old".
 
         Raises:
             ValueError: If the file is of another model, other data or other options, or if all
@@ -172,17 +172,17 @@ class ResumableFit:
         self._checkpoint = Checkpoint(self._directory, identity, self._is_chief)
         self._saved = saved = self._checkpoint.load()
         changing = [v for v in others if not is_among(v, frozen)]
-        read = _by_array_name("read", problem.read_variables)
+        read_variables = _by_array_name("read", problem.read_variables)
         # A checkpoint of an older version may lack these values.
         self._read_variables = {
-            n: v for n, v in read.items() if saved is None or n in saved
+            n: v for n, v in read_variables.items() if saved is None or n in saved
         }
-        # Seeds and moving averages, which training changes, and what else the loss reads.
+        # Seeds and moving averages, which training changes, and other variables of the loss.
         self._saved_variables = {
             **_by_array_name("moving", changing),
             **self._read_variables,
         }
-        # This comes before errors that only one worker may raise, for which the others would wait.
+        # Checked before a worker may raise an error alone, for which the others would wait.
         if replicas and replicas.has_several_workers:
             replicas.check_same(checkpoint=digest((self._saved or {}).values()))
         self._start = self._find_start()
@@ -295,9 +295,9 @@ class ResumableFit:
 
 
 def _identity(problem: FitProblem, frozen: str) -> dict[str, Any]:
-    """Returns what must be the same for a run to continue, as JSON.
+    """Returns the properties that must be equal for a run to continue, as JSON.
 
-    It has no names of Keras, which depend on how many objects a process has made.
+    Names of Keras are left out, since they depend on how many objects a process has made.
     """
     model, request = problem.fitted_model, problem.request
     resample = request.resample

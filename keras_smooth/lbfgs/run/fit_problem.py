@@ -1,4 +1,4 @@
-"""A model and its data in the form that a minimizer needs, and the way back to the model."""
+"""A model and its data in the form that a minimizer needs, and how weights are written back."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ _SAMPLE_ROWS = 64
 
 
 class FitProblem:
-    """The objective, minimizer and data of a fit. It also writes weights to the model.
+    """The objective, minimizer and data of a fit; it also writes weights to the model.
 
     Args:
         request: The request of the fit.
@@ -34,7 +34,7 @@ class FitProblem:
         program: The compiled objective and minimizer.
         model: The user's model.
         fitted_model: The model whose loss is computed: the user's model or its copy.
-        moving_averages: Variables that training changes without a gradient.
+        moving_averages: Floating variables that training changes without a gradient.
         read_variables: Variables that the loss reads, but that are neither trained nor part of
             the model.
         replicas: The replicas that share the data, or None.
@@ -72,7 +72,7 @@ class FitProblem:
             self._check_at_once()
             start = self.objective.position
             program.residuals.examine(perturbed(start), data.parts)
-            # A variable of TensorFlow keeps the value at which the objective was evaluated.
+            # Evaluating the objective has changed the variables of TensorFlow.
             self.objective.assign(start)
         if terms is None:
             check_weights(model, sample)
@@ -93,7 +93,7 @@ class FitProblem:
         frozen = [v for v in others if not is_among(v, self.moving_averages)]
         self._watched_variables = frozen + self.read_variables
         self.replace_points(data)
-        # An objective was checked when it was traced.
+        # Tracing has checked an objective already.
         if validation is not None and terms is None:
             self._check_sample(validation.sample(_SAMPLE_ROWS))
 
@@ -124,10 +124,10 @@ class FitProblem:
             ("a dataset that does not fit into memory", not self._rows.in_memory),
             ("a strategy of several devices", self.replicas is not None),
         ]
-        if given := " and ".join(name for name, is_split in splits if is_split):
+        if received := " and ".join(name for name, is_split in splits if is_split):
             raise ValueError(
                 'method="gauss_newton" needs all rows at once, in memory on one device, received '
-                f"{given}. Leave that out, or use another method."
+                f"{received}. Leave that out, or use another method."
             )
 
     def start(self) -> tf.Tensor:
@@ -160,7 +160,7 @@ class FitProblem:
         self._digest_as_written = self._digest()
 
     def trained_values(self, position: tf.Tensor | None = None) -> list[np.ndarray]:
-        """Returns the current trained values, or those of a position, in the user's dtypes."""
+        """Returns the current trained values, or those at a position, in the user's dtypes."""
         variables = self.request.trained
         values = variables if position is None else self.objective.unflatten(position)
         return [np.asarray(value, dtype_of(v)) for v, value in zip(variables, values)]

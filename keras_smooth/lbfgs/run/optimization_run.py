@@ -11,7 +11,7 @@ from keras_smooth.lbfgs.result import SUCCESSES, OptimizeResult, Status
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.program import ScaledData
 
-# A gradient counts as rounding error up to so many times the change that rounding of the weights
+# A gradient is rounding error if it is at most this many times the change that rounding the weights
 # makes in it. In float32, rounding along a steep direction may hide the slope along a flat one, as
 # in problem 10 of More, Garbow and Hillstrom.
 _GRADIENT_ROUNDINGS = {"float64": 10.0, "float32": 1.0}
@@ -43,7 +43,7 @@ class Sizes(NamedTuple):
         """
         if not 0.0 < self.gradient < math.inf:
             return 1.0
-        # In (g / 4, g], but not so small that a processor may replace it by 0.
+        # The unit is in (g / 4, g], but not so small that a processor may replace it by 0.
         exponent = (math.frexp(self.gradient)[1] - 1) // 2 * 2
         return max(math.ldexp(1.0, exponent), float(np.finfo(dtype).tiny))
 
@@ -51,7 +51,7 @@ class Sizes(NamedTuple):
 class OptimizationRun:
     """The iterations of a minimizer from a start, with restarts, and their result.
 
-    The minimizer sees loss and gradient in units of `_scale`, so that losses of any size are
+    The minimizer receives loss and gradient in units of `_scale`, so that losses of any size are
     minimized by the same steps. After each chunk of iterations, the best position is written to the
     model.
 
@@ -73,7 +73,7 @@ class OptimizationRun:
         unscaled = ScaledData(problem.data, tf.ones((), position.dtype))
         first = self._minimize("begin", position, unscaled)
         loss, gradient = float(first.objective_value), _largest(first.objective_gradient)
-        # There may be no memory for two dense matrices.
+        # Two dense matrices may not fit into memory.
         del first
         self._start = Sizes(abs(loss), gradient)
         self.state: Any = self._minimize("begin", position, self._data)
@@ -162,7 +162,7 @@ class OptimizationRun:
     def snapshot(self) -> dict[str, Any]:
         """Returns the state of the run as a dict of values that NumPy can convert to arrays."""
         return {
-            **{f"state_{i}": each for i, each in enumerate(tf.nest.flatten(self.state))},
+            **{f"state_{i}": leaf for i, leaf in enumerate(tf.nest.flatten(self.state))},
             "best_position": self.best.position,
             "best": [self.best.fun, self.best.grad_norm],
             # Checkpoints of all versions have this name for the restarts.
@@ -173,7 +173,7 @@ class OptimizationRun:
         }
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Restores a snapshot of a run; one of an "old" version without its memory."""
+        """Restores a snapshot of a run; without its memory if it has the entry "old"."""
         position = tf.constant(snapshot["best_position"], self._dtype)
         self.best = Best(position, *map(float, snapshot["best"]))
         self.restarts = snapshot["deaths"].tolist()
@@ -184,8 +184,8 @@ class OptimizationRun:
             self._finished_counts = [a + b for a, b in zip(self._finished_counts, before)]
         else:
             saved = [
-                tf.ensure_shape(tf.constant(snapshot[f"state_{i}"], each.dtype), each.shape)
-                for i, each in enumerate(tf.nest.flatten(self.state))
+                tf.ensure_shape(tf.constant(snapshot[f"state_{i}"], leaf.dtype), leaf.shape)
+                for i, leaf in enumerate(tf.nest.flatten(self.state))
             ]
             self.state = tf.nest.pack_sequence_as(self.state, saved)
             self._start = Sizes(*map(float, snapshot["sizes"]))
@@ -205,7 +205,7 @@ class OptimizationRun:
         self._record_start()
 
     def _record_start(self) -> None:
-        """Records the position as the best, and ends the run if nothing is left to do."""
+        """Records the position as the best, and ends the run if it is converged or not finite."""
         self.best = self._latest_point()
         if not math.isfinite(self.best.fun) or not math.isfinite(self.best.grad_norm):
             self.status = Status.NON_FINITE
@@ -213,7 +213,7 @@ class OptimizationRun:
             self.status = Status.TOLERANCE
 
     def _keep_best(self) -> None:
-        """Records the latest position if its loss is lower, or equal up to rounding and flatter."""
+        """Records the latest position if it has a lower loss, or the same and a lower gradient."""
         latest = self._latest_point()
         finite = np.all(np.isfinite(latest.position)) and math.isfinite(latest.grad_norm)
         rounding = LOSS_ROUNDINGS * float(np.finfo(self._dtype).eps) * abs(self.best.fun)
@@ -241,7 +241,7 @@ class OptimizationRun:
             self.state = self._minimize("begin", self.best.position, self._data)
 
     def _is_at_rounding_level(self) -> bool:
-        """Returns whether the loss is that of the start, and the gradient is rounding error.
+        """Returns whether the loss is still that of the start, and the gradient is rounding error.
 
         The gradient is rounding error if rounding the weights changes it by about its own size.
         """

@@ -63,7 +63,7 @@ class Program:
         objective: The objective.
         residuals: Its residuals, or None if the method does not need them.
         read_variables: The variables that the loss reads and does not change, in a fixed order.
-        uses_xla: Whether XLA compiles it. Becomes False when XLA refuses.
+        uses_xla: Whether XLA compiles it. Becomes False if XLA cannot compile it.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class Program:
         self._minimizer = self._make_minimizer(self.uses_xla)
 
     def is_current(self, data: Any) -> bool:
-        """Returns whether the compiled objective still computes what model and loss do.
+        """Returns whether the compiled objective is still that of model and loss.
 
-        It is traced in a graph: in eager mode a tf.function of the user would keep the values of
-        the weights. The trace also tells which variables it reads.
+        The objective is traced in a graph: in eager mode, a tf.function of the user would keep the
+        values of the weights. The trace also has the variables that the objective reads.
 
         Args:
             data: The data of the fit, or a few rows of it.
@@ -101,8 +101,8 @@ class Program:
         latest = fingerprint(trace)
         is_same = self._fingerprints.setdefault(data_form, latest) == latest
         if is_same:
-            once = self.objective.terms if self._has_terms else self._evaluate
-            self._record_read_variables(trace, lambda: once(data))
+            evaluate_once = self.objective.terms if self._has_terms else self._evaluate
+            self._record_read_variables(trace, lambda: evaluate_once(data))
         return is_same
 
     def _evaluate(self, data: Any) -> Any:
@@ -118,10 +118,10 @@ class Program:
         variables = sorted(trace.variables, key=lambda v: positions[id(v.handle)])
         before = [digest([variable]) for variable in variables]
         evaluate()
-        self.read_variables = [v for v, was in zip(variables, before) if digest([v]) == was]
+        self.read_variables = [v for v, old in zip(variables, before) if digest([v]) == old]
 
     def minimize(self, name: str, *arguments: Any) -> Any:
-        """Calls a method of `Minimizer`; without XLA from the first call that XLA refuses."""
+        """Calls a method of `Minimizer`; without XLA once XLA could not compile one."""
         try:
             return getattr(self._minimizer, name)(*arguments)
         except _REFUSALS as error:
@@ -138,8 +138,8 @@ class Program:
             function: Any = self._value_and_gradient(jit_compile)
         else:
             function = self._least_squares(self.residuals)
-        # A program of XLA can contain neither a dataset nor a sum over devices. Then XLA compiles
-        # one evaluation only, and the loop around it is a graph.
+        # A program of XLA can contain neither a dataset nor a sum over devices. With one of them,
+        # XLA compiles one evaluation only, and the loop around it is a graph.
         compiles_all = jit_compile and not self._compiles_evaluation_only
         return Minimizer(function, self.method, self.num_correction_pairs, compiles_all)
 
@@ -199,8 +199,8 @@ def program_of(
         request: The request of the fit.
         model: The user's model or its copy.
         data: The data of the fit.
-        sample: A few rows of it. All rows of a dataset are not at hand at once.
-        outputs: The outputs of the model for them; unused if there is an objective.
+        sample: A few rows of the data, since a dataset may not fit into memory.
+        outputs: The outputs of the model for these rows; not used for an objective.
     """
     terms, method = request.terms, request.method
     num_weights = sum(math.prod(variable.shape) for variable in request.trained)
@@ -217,7 +217,7 @@ def program_of(
     programs = _programs.setdefault(model, {})
     known_signature, program = programs.get(key, (None, None))
     if known_signature != signature or not program.is_current(traced_data):
-        # A loss that calls Python differs in each trace: XLA does not have to refuse it again.
+        # A loss that calls Python differs in each trace. XLA does not try to compile it again.
         uses_xla = program.uses_xla if known_signature == signature else request.jit_compile
         program = Program(model, terms, (method, num_pairs, uses_xla, data.in_memory))
         if terms is None:
@@ -228,7 +228,7 @@ def program_of(
 
 
 def refuse_growing_lists(function: Callable) -> Callable:
-    """Returns a function that refuses XLA if it has a `tf.TensorArray` of dynamic size.
+    """Returns a function that raises an error of XLA if it has a growing `tf.TensorArray`.
 
     XLA ignores values that are written beyond the end of such an array, without an error, so that
     the result would be wrong.
@@ -254,7 +254,7 @@ def refuse_growing_lists(function: Callable) -> Callable:
 
 
 def supports_xla(model: keras.Model) -> bool:
-    """Returns False, with a warning, if a layer says that XLA cannot compile it."""
+    """Returns False, with a warning, if `supports_jit` of a layer is False."""
     for path, layer in graph.walk(model):
         if not getattr(layer, "supports_jit", True):
             _warn(f"the layer {path} of class {type(layer).__name__} does not support it")
