@@ -98,6 +98,9 @@ class Program:
         evaluate = self.objective.value_and_gradient
         function: Any = self._traced if is_new else traced(evaluate)
         trace = function.get_concrete_function(self.objective.position, data)
+        if is_new and trace.graph.as_graph_def().library.function:
+            # If a tf.function of the user keeps the weights of its first trace, a second trace fails.
+            traced(evaluate)(self.objective.position, data)
         latest = fingerprint(trace)
         is_same = self._fingerprints.setdefault(data_form, latest) == latest
         if is_same:
