@@ -179,5 +179,5 @@ def _called_within(
         yield path, layer
         return
     for inner in references.layers_held(layer):
-        for inner_path, part in graph.walk(inner, f"{path}/"):
-            yield from _called_within(inner_path, part, called, seen)
+        for inner_path, operation in graph.walk(inner, f"{path}/"):
+            yield from _called_within(inner_path, operation, called, seen)

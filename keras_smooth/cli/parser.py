@@ -205,6 +205,6 @@ def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns the options of a comparison that are on the command line."""
     given = {name: value for name, value in vars(arguments).items() if name in LIST}
     if "activations" in given:
-        names = [name for part in given["activations"] for name in part.split(",")]
+        names = [name for text in given["activations"] for name in text.split(",")]
         given["activations"] = [name for name in names if name]
     return given

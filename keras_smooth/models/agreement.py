@@ -53,7 +53,7 @@ def least_precise_dtype(model: Callable, output: Any) -> str:
     For a function, only the dtypes of its outputs are known.
     """
     parts = graph.walk(model) if isinstance(model, keras.Operation) else ()
-    layers = [part for _, part in parts if isinstance(part, keras.layers.Layer)]
+    layers = [piece for _, piece in parts if isinstance(piece, keras.layers.Layer)]
     dtypes = {layer.compute_dtype for layer in layers}
     leaves = filter(calls.is_float, keras.tree.flatten(output))
     dtypes |= {leaf.dtype.name for leaf in leaves}

@@ -81,11 +81,11 @@ def check_not_quantized(model: object) -> None:
 def _layers(model: object) -> list:
     """Returns the layers that a model calls, including those inside layers of a user."""
     if graph.is_graph(model):
-        return [layer for part in graph.inner(model) for layer in _layers(part)]
+        return [layer for item in graph.inner(model) for layer in _layers(item)]
     if not isinstance(model, keras.Operation):
         return []
     if is_determined_by_config(type(model)) and not isinstance(model, keras.Model):
-        return [model, *(layer for part in graph.wrapped(model) for layer in _layers(part))]
+        return [model, *(layer for item in graph.wrapped(model) for layer in _layers(item))]
     return references.layers_within(model)
 
 

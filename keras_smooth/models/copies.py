@@ -95,7 +95,7 @@ def copy_in(
 
 def build(copy: keras.Operation, args: tuple, kwargs: dict) -> None:
     """Builds a copy by calling it, unless it and all layers in it are built."""
-    layers = [part for part in layers_within(copy) if isinstance(part, keras.layers.Layer)]
+    layers = [each for each in layers_within(copy) if isinstance(each, keras.layers.Layer)]
     # A symbolic call does not build a layer that is used as an activation.
     if not all(layer.built for layer in layers):
         copy(*args, **kwargs)

@@ -138,7 +138,7 @@ def read_call(
 
     Args:
         subject: The function, layer or model that is called.
-        args: Its arguments, with symbolic tensors or `tf.TensorSpec`s as tensors.
+        args: Its arguments, whose tensors are symbolic or `tf.TensorSpec`.
         kwargs: Its keyword arguments, likewise.
         facts_of: A function that returns the registered facts of a layer or function.
     """
