@@ -433,13 +433,17 @@ def test_help_and_errors_do_not_import_tensorflow(command, name):
 
 
 def test_names_in_options_are_those_of_the_tables():
-    assert settings.all_activations() == options.ACTIVATIONS
+    def is_packaged(name):
+        """Other tests register activations of their own."""
+        return keras_smooth.activations.get(name).__module__.startswith("keras")
+
+    assert tuple(filter(is_packaged, settings.all_activations())) == options.ACTIVATIONS
     for name in {*keras_smooth.registry.function_names(), *vars(keras.activations)}:
         try:
-            keras_smooth.activations.get(name)
+            packaged = is_packaged(name)
         except ValueError:
             continue
-        if name not in ("get", "serialize", "deserialize"):
+        if packaged and name not in ("get", "serialize", "deserialize"):
             options.check_activation(name)
     assert (*minimizers.MINIMIZERS, "adam") == tuple(options.METHODS)
     assert tuple(row.name for row in exact.EXACT_PROBLEMS) == options.PROBLEMS
