@@ -1029,6 +1029,11 @@ def main() -> None:
     parser.add_argument("--points", type=int, help="others than the number of a row")
     parser.add_argument("--width", type=int, help="another than that of a row")
     parser.add_argument("--record", type=Path, default=Path(__file__).with_suffix(".jsonl"))
+    parser.add_argument(
+        "--busy",
+        action="store_true",
+        help="other processes run: left out of the 25 s table",
+    )
     parser.add_argument("--page", action="store_true", help="write the page of the record")
     arguments = parser.parse_args()
     if arguments.page:
@@ -1054,7 +1059,7 @@ def main() -> None:
                     "problem": name, "optimizer": optimizer, "seed": seed, "command": command,
                     "seconds": arguments.seconds, "reference": run.reference_error,
                     "weights": run.model.count_params(), "points": problem.num_points,
-                    "curve": thinned(run.curve),
+                    "curve": thinned(run.curve), "busy": arguments.busy,
                 }  # fmt: skip
                 with arguments.record.open("a") as file:
                     file.write(json.dumps(line) + "\n")

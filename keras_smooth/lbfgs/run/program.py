@@ -98,18 +98,19 @@ class Program:
         evaluate = self.objective.value_and_gradient
         function: Any = self._traced if is_new else traced(evaluate)
         trace = function.get_concrete_function(self.objective.position, data)
-        if is_new and trace.graph.as_graph_def().library.function:
-            # If a tf.function of the user keeps the weights of its first trace, a second trace fails.
-            traced(evaluate)(self.objective.position, data)
         latest = fingerprint(trace)
-        is_same = self._fingerprints.setdefault(data_form, latest) == latest
-        if is_same:
-            evaluate_once = self.objective.terms if self._has_terms else self._evaluate
-            self._record_read_variables(trace, lambda: evaluate_once(data))
-        return is_same
-
-    def _evaluate(self, data: Any) -> Any:
-        return self._traced(self.objective.position, data)
+        if self._fingerprints.get(data_form, latest) != latest:
+            return False
+        evaluate_once: Callable = functools.partial(function, self.objective.position)
+        if self._has_terms:
+            evaluate_once = self.objective.terms
+        elif is_new and trace.graph.as_graph_def().library.function:
+            # If a tf.function of the user keeps the weights of its first trace, a second trace fails.
+            evaluate_once = functools.partial(traced(evaluate), self.objective.position)
+        self._record_read_variables(trace, lambda: evaluate_once(data))
+        # After an error, the next fit raises it again.
+        self._fingerprints[data_form] = latest
+        return True
 
     def _record_read_variables(self, trace: Any, evaluate: Callable[[], Any]) -> None:
         """Records the variables that a trace reads, in the order in which it reads them.
