@@ -156,6 +156,95 @@ def test_sample_axis_is_known_for_images_of_unknown_size():
     assert axes == [0]
 
 
+def by_rows(x):
+    """A dense layer as Keras computes it for a sequence: the samples and steps are one axis."""
+    batch, steps, features = x.shape
+    kernel = tf.reshape(tf.range(3.0 * features, dtype=x.dtype), (features, 3))
+    rows = tf.tanh(tf.reshape(x, (batch * steps, features)) @ kernel)
+    return tf.reshape(rows, (batch, steps, 3))
+
+
+def time_major(x):
+    return tf.transpose(by_rows(tf.transpose(x, (1, 0, 2))), (1, 0, 2))
+
+
+def in_a_grid(x):
+    """Samples between two merged axes, of which one is split off again."""
+    columns = tf.reshape(tf.transpose(x, (1, 0, 2)), (-1, 2))
+    return tf.transpose(tf.reshape(tf.exp(columns), (6, 16, 4)), (1, 0, 2))
+
+
+def flat_images(x):
+    rows = tf.reshape(x, (16 * 6, 4))
+    return tf.reshape(tf.reduce_max(tf.nn.softmax(rows), axis=1), (16, 3, 2))
+
+
+def with_itself(layer):
+    return lambda x: layer(x, x)
+
+
+def merged_in_a_loop(x):
+    def body(i, y):
+        return i + 1, tf.reshape(tf.sin(tf.reshape(y, (96, 4))), (16, 6, 4))
+
+    return tf.while_loop(lambda i, y: i < 3, body, (0, x))[1]
+
+
+# Functions of an array (16, 6, 4) that treat samples separately, although a reshape merges them
+# with steps, and functions that mix them then.
+SEPARATE = {
+    "rows": lambda: by_rows,
+    "steps first": lambda: time_major,
+    "grid": lambda: in_a_grid,
+    "images": lambda: flat_images,
+    "loop": lambda: merged_in_a_loop,
+    "merged at the end": lambda: lambda x: tf.sin(tf.reshape(x, (96, 4))),
+    "Dense": lambda: layers.Dense(3, "tanh", **F64),
+    "attention": lambda: with_itself(layers.MultiHeadAttention(2, 4, **F64)),
+    "LSTM": lambda: layers.LSTM(3, **F64),
+}
+MIXING_ROWS = {
+    "sum": lambda x: tf.reshape(x, (96, 4)) - tf.reduce_sum(tf.reshape(x, (96, 4)), axis=0),
+    "reversed": lambda x: tf.reshape(tf.reverse(tf.reshape(x, (96, 4)), [0]), (16, 6, 4)),
+    "rolled": lambda x: tf.reshape(tf.roll(tf.reshape(x, (96, 4)), 1, 0), (16, 6, 4)),
+    "another order": lambda x: tf.reshape(
+        tf.reshape(x, (96, 4)) * tf.reshape(tf.transpose(x, (1, 0, 2)), (96, 4)), x.shape
+    ),
+    "split elsewhere": lambda x: tf.reduce_sum(tf.reshape(x, (6, 16, 4)), axis=0),
+    "other rows": lambda x: tf.reshape(tf.reshape(x, (96, 4))[::-1] ** 2, (16, 6, 4)),
+}
+
+
+def axes_of(function, x):
+    traced = operations.trace(function, [x])
+    return operations.axes_of_samples(traced.program, [0, *[None] * len(traced.captured)])
+
+
+def moved_rows(function, x):
+    """Returns the rows of the output that change if sample 5 changes."""
+    moved = x.copy()
+    moved[5] += 0.1
+    before, after = (np.asarray(function(tf.constant(each))) for each in (x, moved))
+    rows = np.reshape(before != after, (16, -1))
+    return set(np.flatnonzero(rows.any(axis=1)))
+
+
+@pytest.mark.parametrize("name", SEPARATE)
+def test_samples_in_merged_axes_are_known_to_be_separate(name, rng):
+    function, x = SEPARATE[name](), rng.normal(size=(16, 6, 4))
+    assert moved_rows(function, x) == {5}
+    axes = axes_of(function, tf.constant(x))
+    assert axes == [0] or name == "merged at the end" and axes[0].inner == 6
+
+
+@pytest.mark.parametrize("name", MIXING_ROWS)
+def test_functions_that_mix_rows_of_merged_axes_are_refused(name, rng):
+    function, x = MIXING_ROWS[name], rng.normal(size=(16, 6, 4))
+    assert moved_rows(function, x) != {5}
+    with pytest.raises(operations.MixedError):
+        axes_of(function, tf.constant(x))
+
+
 def equilibrium(x):
     """The root of y = tanh(y / 3 + x), by as many steps as the slowest sample needs."""
     y = tf.zeros_like(x)

@@ -166,10 +166,10 @@ def sum_of_all(operation: tf.Operation, *xs: Any) -> Jet:
     return functools.reduce(operator.add, [full_jet(x) for x in xs if isinstance(x, Jet)])
 
 
-add("Add AddV2", binary_rule(lambda x, y: x + y))
-add("Sub", binary_rule(lambda x, y: x - y))
-add("Mul", binary_rule(lambda x, y: x * y))
-add("RealDiv Div", binary_rule(_quotient), domain=quotient_domain)
+add("Add AddV2", binary_rule(lambda x, y: x + y), exact=True)
+add("Sub", binary_rule(lambda x, y: x - y), exact=True)
+add("Mul", binary_rule(lambda x, y: x * y), exact=True)
+add("RealDiv Div", binary_rule(_quotient), exact=True, domain=quotient_domain)
 add("DivNoNan", binary_rule(_quotient_or_zero), at_edge=-1, domain=quotient_domain)
 add("MulNoNan", binary_rule(_product_no_nan))
 add(

@@ -136,8 +136,8 @@ add_linear(
     lift_last_axes,
 )
 add("MatMul", _matmul, exact=True)
-add("BatchMatMul BatchMatMulV2 BatchMatMulV3", _batch_matmul)
-add("Einsum", _einsum)
+add("BatchMatMul BatchMatMulV2 BatchMatMulV3", _batch_matmul, exact=True)
+add("Einsum", _einsum, exact=True)
 add("Conv Conv2D Conv3D DepthwiseConv2dNative", _convolution, exact=True)
 add(
     "Conv2DBackpropInput Conv3DBackpropInputV2 DepthwiseConv2dNativeBackpropInput",

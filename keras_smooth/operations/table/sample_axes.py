@@ -4,11 +4,15 @@ A tensor has an axis of the samples if its entries at index i of this axis depen
 The axis is None if the tensor depends on no sample. Each function of the column returns the axis in
 the outputs of some kinds of operations, from the axes in the inputs, not all of which are None. It
 returns `NotImplemented`, or raises an error, if the operation mixes samples or may mix them.
+
+A reshape can merge the axis of the samples with its neighbors, as a dense layer does with sequences.
+What treats the entries of a merged axis separately also treats the samples separately.
 """
 
+import functools
 import string
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +23,23 @@ from keras_smooth.operations.rows import OF_SHAPES_ONLY, add_column, row
 from keras_smooth.operations.table.functions import FUNCTIONS
 from keras_smooth.operations.walk import body_names
 
-Axes = Sequence[int | None]
+
+class MergedAxis(NamedTuple):
+    """An axis of the samples that a reshape has merged with other axes.
+
+    Args:
+        index: The axis.
+        outer: The number of entries, along the merged axes before that of the samples.
+        inner: The number along the merged axes after it.
+    """
+
+    index: int
+    outer: int
+    inner: int
+
+
+Axis = int | MergedAxis | None
+Axes = Sequence[Axis]
 
 
 class MixedError(Exception):
@@ -30,7 +50,7 @@ class MixedError(Exception):
         self.operation = operation
 
 
-def axes_of_samples(program: Program, axes: Axes) -> list[int | None]:
+def axes_of_samples(program: Program, axes: Axes) -> list[Axis]:
     """Returns the axis of the samples in each output of a program.
 
     Args:
@@ -85,7 +105,7 @@ def _single(axes: Iterable[Any]) -> Any:
     return axis
 
 
-def _unmixed(axis: int | None, mixed: Container[int] = ()) -> int:
+def _unmixed(axis: Axis, mixed: Container[int] = ()) -> int:
     """Returns the axis of the samples. It is an error if it is None or among the mixed axes."""
     if axis is None or axis in mixed:
         raise ValueError("the samples are mixed")
@@ -140,21 +160,28 @@ def _except_last_axes(number: int) -> Callable:
 
 
 def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """For a reshape that keeps the axis of the samples."""
+    """For a reshape after which one axis has all samples, maybe merged with other axes."""
+    old, new = _shape(operation), operation.outputs[0].shape
+    axis = _parts(_unmixed(axes[0]))
+    # The order of entries stays the same: the samples are where the products of the sizes before
+    # and after them are the same. The number of samples may be unknown.
+    before = _product(old[: axis.index]) * axis.outer
+    after = _product(old[axis.index + 1 :]) * axis.inner
+    size = old[axis.index]
+    num_samples = None if size is None else size // (axis.outer * axis.inner)
+    for index in range(new.rank):
+        outer, outer_rest = divmod(before, _product(new[:index]))
+        inner, inner_rest = divmod(after, _product(new[index + 1 :]))
+        merged_size = None if num_samples is None else outer * num_samples * inner
+        if not outer_rest and not inner_rest and outer and inner and new[index] == merged_size:
+            is_merged = (outer, inner) != (1, 1)
+            return MergedAxis(index, outer, inner) if is_merged else index
+    return NotImplemented
 
-    def around(shape: tf.TensorShape, axis: int) -> list[int | None]:
-        return [shape[:axis].num_elements(), shape[axis + 1 :].num_elements()]
 
-    old, new, axis = _shape(operation), operation.outputs[0].shape, _unmixed(axes[0])
-    sizes = around(old, axis)
-    # The size of the axis may be unknown, but the products of the sizes before and after it
-    # determine its position.
-    if None in sizes:
-        return NotImplemented
-    candidates = (
-        i for i in range(new.rank) if new[i] == old[axis] and around(new, i) == sizes
-    )
-    return next(candidates, NotImplemented)
+def _product(shape: tf.TensorShape) -> int:
+    """Returns the number of entries. An unknown size is an error."""
+    return int(shape.num_elements())
 
 
 # Substitutes for unknown sizes: more samples than the bounds of slices, and few entries along other
@@ -295,11 +322,42 @@ def _by_letters(terms: Sequence[str], result: str, axes: Axes) -> int:
     return result.index(_single(letters))
 
 
+def _of_merged(function: Callable) -> Callable:
+    """Returns a function of the column that also accepts merged axes.
+
+    What does not mix the entries of a merged axis keeps their order.
+    """
+
+    @functools.wraps(function)
+    def axes_of_outputs(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+        (parts,) = {_parts(axis)[1:] for axis in axes if axis is not None}
+        indices = [None if axis is None else _parts(axis).index for axis in axes]
+        result = function(operation, indices, program)
+        if result is NotImplemented or parts == (1, 1):
+            return result
+        results = result if isinstance(result, list) else [result] * len(operation.outputs)
+        return [None if axis is None else _within(axis, *parts) for axis in results]
+
+    return axes_of_outputs
+
+
+def _parts(axis: int | MergedAxis) -> MergedAxis:
+    return axis if isinstance(axis, MergedAxis) else MergedAxis(axis, 1, 1)
+
+
+def _within(axis: int | MergedAxis, outer: int, inner: int) -> MergedAxis:
+    """Returns the axis of the samples, from that of the entries of a merged axis."""
+    index, more_outer, more_inner = _parts(axis)
+    return MergedAxis(index, outer * more_outer, inner * more_inner)
+
+
 def _product_of_matrices(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     attributes = operation.node_def.attr
     pairs = (("xy", "transpose_a", "adj_x"), ("yz", "transpose_b", "adj_y"))
     matrices = [m[::-1] if attributes[a].b or attributes[b].b else m for m, a, b in pairs]
-    ranks = [x.shape.rank for x in operation.inputs]
+    # In a body of control flow, the shape of a variable is unknown.
+    least = 2 if operation.type == "MatMul" else None
+    ranks = [x.shape.rank or least for x in operation.inputs]
     batch = string.ascii_lowercase[: max(ranks) - 2]
     terms = [batch[max(ranks) - rank :] + m for rank, m in zip(ranks, matrices)]
     return _by_letters(terms, batch + "xz", axes)
@@ -380,7 +438,6 @@ _COLUMNS = {
         "MatrixTriangularSolve LogMatrixDeterminant MatrixDeterminant"
     ),
     _by_view(_first_entries): "All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum",
-    _reshaped: "Reshape",
     _by_view(lambda operation, x, order: x.transpose(order)): "Transpose",
     _by_view(lambda operation, x, axis: np.expand_dims(x, axis.item())): "ExpandDims",
     _by_view(
@@ -409,4 +466,5 @@ _COLUMNS = {
     _got_from_list: "TensorListGetItem",
 }
 for _function, _kinds in _COLUMNS.items():
-    add_column(_kinds, sample_axes=_function)
+    add_column(_kinds, sample_axes=_of_merged(_function))
+add_column("Reshape", sample_axes=_reshaped)

@@ -20,8 +20,11 @@ from keras_smooth.operations.lifting import (
 from keras_smooth.operations.rows import add
 
 
-def _shape_of_entry(value: tf.Tensor, shape: Any) -> tf.Tensor:
+def _shape_of_entry(value: tf.Tensor, shape: Any) -> Any:
     """Returns the shape of an entry, from the shape of its primal."""
+    known = tf.get_static_value(shape)
+    if known is not None:
+        return [value.shape[0], *known.tolist()]
     shape = tf.convert_to_tensor(shape)
     return tf.concat([tf.cast(tf.shape(value)[:1], shape.dtype), shape], axis=0)
 
