@@ -173,7 +173,13 @@ def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         outer, outer_rest = divmod(before, _product(new[:index]))
         inner, inner_rest = divmod(after, _product(new[index + 1 :]))
         merged_size = None if num_samples is None else outer * num_samples * inner
-        if not outer_rest and not inner_rest and outer and inner and new[index] == merged_size:
+        if (
+            not outer_rest
+            and not inner_rest
+            and outer
+            and inner
+            and new[index] == merged_size
+        ):
             is_merged = (outer, inner) != (1, 1)
             return MergedAxis(index, outer, inner) if is_merged else index
     return NotImplemented
@@ -295,9 +301,18 @@ def _gathered(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return axes[0] if axes[0] < gathered_axis else axes[0] - 1 + indices - dims
 
 
+def _by_segments(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+    """For reductions over segments, whose numbers replace the first axes."""
+    reduced = _shape(operation, 1).rank
+    axis = _unmixed(axes[0], range(reduced)) - reduced + 1
+    return axis if all(other is None for other in axes[1:]) else NotImplemented
+
+
 def _tiled(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    times = _constant(operation, 1)
-    return axes[0] if times is not None and times[axes[0]] == 1 else NotImplemented
+    axis, times = axes[0], _constant(operation, 1)
+    sizes = {_shape(operation)[axis], operation.outputs[0].shape[axis]}
+    is_single = len(sizes) == 1 and None not in sizes if times is None else times[axis] == 1
+    return axis if is_single and axes[1] is None else NotImplemented
 
 
 def _padded(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -432,10 +447,10 @@ _COLUMNS = {
     _except_named_axes(1): "Cumprod Cumsum CumulativeLogsumexp ReverseV2",
     _except_named_axes(2): "Roll SplitV",
     _except_named_axes(0, of=1): "Split",
-    _except_last_axes(1): "Cross FFT IFFT IRFFT LogSoftmax RFFT Softmax",
+    _except_last_axes(1): "Cross FFT IFFT IRFFT LogSoftmax RFFT Softmax TopKV2",
     _except_last_axes(2): (
         "Cholesky FFT2D IFFT2D MatrixBandPart MatrixInverse MatrixSolve "
-        "MatrixTriangularSolve LogMatrixDeterminant MatrixDeterminant"
+        "MatrixTriangularSolve LogMatrixDeterminant MatrixDeterminant SelfAdjointEigV2 Svd"
     ),
     _by_view(_first_entries): "All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum",
     _by_view(lambda operation, x, order: x.transpose(order)): "Transpose",
@@ -454,6 +469,10 @@ _COLUMNS = {
     _concatenated: "ConcatV2",
     _stacked: "Pack",
     _gathered: "GatherV2",
+    _by_segments: (
+        "SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum UnsortedSegmentMax "
+        "UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum"
+    ),
     _tiled: "Tile",
     _padded: "MirrorPad Pad PadV2",
     _broadcast_to: "BroadcastTo",
