@@ -258,6 +258,12 @@ def test_samples_in_merged_axes_are_known_to_be_separate(name, rng):
     assert axes == [0] or name == "merged at the end" and axes[0].inner == 6
 
 
+@pytest.mark.parametrize("shape", [(16, 0), (0, 4, 16), (0,), (4, 0, 4)])
+def test_reshapes_without_entries_are_not_known_to_be_separate(shape):
+    with pytest.raises(operations.MixedError):
+        axes_of(lambda x: tf.reshape(x, shape), tf.zeros((16, 0, 4)))
+
+
 @pytest.mark.parametrize("name", MIXING_ROWS)
 def test_functions_that_mix_rows_of_merged_axes_are_refused(name, rng):
     function, x = MIXING_ROWS[name], rng.normal(size=(16, 6, 4))
