@@ -58,14 +58,13 @@ def _run(arguments: argparse.Namespace, before: Callable[[], None]) -> int:
 
 @contextlib.contextmanager
 def _start_up_lines_hidden() -> Iterator[None]:
-    """Hides the messages of TensorFlow at its start, unless it fails or its log level is set.
+    """Hides the messages of TensorFlow at its start, unless it fails or its log level shows them.
 
     Setting the log level is not enough: TensorFlow writes the first messages before it reads it.
     """
-    if LOG_LEVEL in os.environ or "tensorflow" in sys.modules:
+    if os.environ.setdefault(LOG_LEVEL, "3") != "3" or "tensorflow" in sys.modules:
         yield
         return
-    os.environ[LOG_LEVEL] = "3"
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as hidden:
