@@ -136,7 +136,7 @@ class OptimizeResult(ShownAsTable):
 
     def _table(self) -> Table:
         values = dataclasses.asdict(self)
-        values["status"] = f"{int(self.status)} ({Status(self.status).name})"
+        values["status"] = f"{int(self.status)} ({self.status.name})"
         values["fun"], values["grad_norm"] = f"{self.fun:.6g}", f"{self.grad_norm:.3g}"
         failed_tone = Tone.BAD if self.failed else Tone.UNSURE
         return Table(
