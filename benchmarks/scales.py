@@ -90,7 +90,7 @@ def run(model: keras.Model, x: np.ndarray, y: np.ndarray, epochs: int) -> tuple[
         history = keras_smooth.fit_lbfgs(model, x, y, epochs=epochs, verbose=0)
     said = " ".join(str(each.message) for each in caught)
     warned = "targets have mean" in said or "What reaches the layer" in said
-    return keras_smooth.Status(history.result.status).name, warned
+    return history.result.status.name, warned
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from scripts import on_a_terminal
 import keras_smooth
 from keras_smooth import cli
 from keras_smooth.auditing.findings import MODES
-from keras_smooth.cli import commands, parser
+from keras_smooth.cli import commands, parser, running
 from keras_smooth.comparison import article, executors, options, settings, termination
 from keras_smooth.comparison.executors.interface import ThisProcess
 from keras_smooth.comparison.problems import exact
@@ -364,6 +364,32 @@ def test_sigterm_exits_unless_the_caller_handles_it():
 # Commands that do not need TensorFlow.
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGPIPE")
+def test_output_whose_reader_has_ended_is_no_bad_input():
+    """As in `keras-smooth audit FILE | head -1`."""
+    script = Path(cli.__file__).parent / "script.py"
+    program = (
+        f"import runpy, sys; sys.exit(runpy.run_path({os.fspath(script)!r})['main']())"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(
+        [sys.executable, "-c", program, "completion", "bash"],
+        stdout=writer, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(writer)
+    assert (process.returncode, process.stderr) == (running.READER_GONE, "")
+
+
+def test_broken_pipe_of_a_worker_is_an_error(monkeypatch, capsys):
+    def broken(*_):
+        raise BrokenPipeError("of a worker")
+
+    monkeypatch.setattr(running, "_run", broken)
+    assert cli.main(["completion", "bash"]) == running.BAD_INPUT
+    assert "of a worker" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def command():
     """Runs the installed command's module, as a file beside the package, in a new process."""
@@ -465,12 +491,15 @@ def test_options_match_the_signature_of_compare():
 
 
 @pytest.mark.slow
-def test_tensorflow_log_is_hidden_unless_the_level_is_set(command, tmp_path):
+def test_tensorflow_log_is_hidden_unless_the_level_shows_it(command, tmp_path):
     keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(tmp_path / "m.keras")
     arguments = ["audit", str(tmp_path / "m.keras")]
     status, out, err, heavy = command(*arguments)
     assert status == 0 and "dense" in out and "tensorflow" in heavy
     assert err == ""
+    # The FAQ advises 3, which TensorFlow reads after its first messages.
+    status, _, err, _ = command(*arguments, TF_CPP_MIN_LOG_LEVEL="3")
+    assert status == 0 and err == ""
     status, _, err, _ = command(*arguments, TF_CPP_MIN_LOG_LEVEL="0")
     assert status == 0 and err != ""
 

@@ -139,7 +139,7 @@ def test_run_that_ends_at_its_start_is_logged_once():
 def test_early_stopping_ends_with_status_stopped():
     stop = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
     result = train(stop)[1].result
-    assert result.status == Status.STOPPED and not result.success and not result.failed
+    assert result.status is Status.STOPPED and not result.success and not result.failed
     assert result.nit == 8 and stop.stopped_epoch == 7
 
 

@@ -87,7 +87,10 @@ ARGUMENTS = {
         ValueError, "Pass `validation_data`",
     ),
     "validation of x alone": (
-        {"validation_data": X}, ValueError, "must be .x, y., .* received a ndarray",
+        {"validation_data": X}, ValueError, "must be .x, y., .* received type ndarray",
+    ),
+    "validation without y": (
+        {"validation_data": (X,)}, ValueError, "or a dataset, received type tuple of length 1",
     ),
     "validation without weights above 0": (
         {"validation_data": (X, Y, np.zeros(20))}, ValueError,

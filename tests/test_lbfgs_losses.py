@@ -290,6 +290,10 @@ AXES = {
     "no single rows": (
         keras.losses.Dice(axis=(0, 1, 2)), WEIGHTS, "the loss dice is none of single rows",
     ),
+    "one number": (
+        keras.losses.Tversky(), WEIGHTS,
+        r"the loss tversky is none of single rows: of \d+ rows it has shape \(\)",
+    ),
 }  # fmt: skip
 
 

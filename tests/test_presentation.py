@@ -69,6 +69,7 @@ def monitor(num_epochs):
     return callback
 
 
+TARGET = keras_smooth.Status.TARGET
 RESULTS = {
     "audit": (
         lambda: keras_smooth.audit(network(), X),
@@ -94,9 +95,9 @@ RESULTS = {
     ),
     "result": (
         lambda: keras_smooth.OptimizeResult(
-            True, 6, keras_smooth.Status(6).message, 1.25e-10, 3e-7, 12, 15, 0
+            True, TARGET, TARGET.message, 1.25e-10, 3e-7, 12, 15, 0
         ),
-        "OptimizeResult(success=True, status=6, ",
+        "OptimizeResult(success=True, status=<Status.TARGET: 6>, ",
         ["status", "6 (TARGET)"],
     ),
     "monitor": (

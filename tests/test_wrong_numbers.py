@@ -491,6 +491,13 @@ def test_ragged_and_sparse_inputs_raise(x):
             function(model, x)
 
 
+def test_symbolic_inputs_raise():
+    model, x = _model(L.Dense(3)), keras.Input((3,))
+    for function in OPERATORS:
+        with pytest.raises(TypeError, match="a KerasTensor, .* Functional model, .* a layer"):
+            function(model, x)
+
+
 LOST = {
     "soft_shrink": lambda: _functional(L.Dense(1, "soft_shrink", **FLOAT64)),
     "in a recurrence": lambda: _functional(L.SimpleRNN(1, "hard_tanh", **FLOAT64), 2, 2),

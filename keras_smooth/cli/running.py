@@ -14,6 +14,8 @@ from keras_smooth.presentation import tables, templates
 FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
+# 128 + SIGPIPE, a signal that Windows does not have.
+READER_GONE = 141
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
@@ -26,12 +28,20 @@ def main(argv: list[str] | None = None, before: Callable[[], None] = lambda: Non
 
     Returns:
         0 for success, 1 if the worker of a run died twice or an audit finds a fault, 2 for bad
-        input, 3 if an audit could not examine a layer, 130 after Ctrl-C, 143 after SIGTERM.
+        input, 3 if an audit could not examine a layer, 130 after Ctrl-C, 141 if the reader of
+        the output has ended, as `head` does, 143 after SIGTERM.
     """
     arguments = parser.parse(argv)
     try:
         with termination.raised():
-            return _run(arguments, before)
+            status = _run(arguments, before)
+            print(end="", flush=True)
+            return status
+    except BrokenPipeError as error:
+        # The pipe may also be that of a worker process.
+        if _reader_is_gone():
+            return READER_GONE
+        return _print_error(arguments, error, BAD_INPUT)
     except (TypeError, ValueError, ImportError, MemoryError, OSError) as error:
         return _print_error(arguments, error, BAD_INPUT)
     except RuntimeError as error:
@@ -58,14 +68,13 @@ def _run(arguments: argparse.Namespace, before: Callable[[], None]) -> int:
 
 @contextlib.contextmanager
 def _start_up_lines_hidden() -> Iterator[None]:
-    """Hides the messages of TensorFlow at its start, unless it fails or its log level is set.
+    """Hides the messages of TensorFlow at its start, unless it fails or its log level shows them.
 
     Setting the log level is not enough: TensorFlow writes the first messages before it reads it.
     """
-    if LOG_LEVEL in os.environ or "tensorflow" in sys.modules:
+    if os.environ.setdefault(LOG_LEVEL, "3") != "3" or "tensorflow" in sys.modules:
         yield
         return
-    os.environ[LOG_LEVEL] = "3"
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as hidden:
@@ -79,6 +88,19 @@ def _start_up_lines_hidden() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def _reader_is_gone() -> bool:
+    """Writes an empty line; returns whether that failed, and then discards the output."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        # Python would report the same error when it flushes the output at its end.
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
+        return True
+    return False
 
 
 def _print_error(arguments: argparse.Namespace, error: Exception, status: int) -> int:

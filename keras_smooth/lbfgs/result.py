@@ -99,7 +99,7 @@ class OptimizeResult(ShownAsTable):
     Args:
         success: Whether the gradient is below the tolerance, or was 0 up to rounding at the
             start, or the loss has reached the target.
-        status: A number of `keras_smooth.Status`, which says why the fit ended.
+        status: A `keras_smooth.Status`, which says why the fit ended: a number with a `name`.
         message: The status in words, with advice.
         fun: The loss at the final weights. Callbacks that set weights at the end of the
             training, such as `EarlyStopping(restore_best_weights=True)`, do not change it.
@@ -116,12 +116,12 @@ class OptimizeResult(ShownAsTable):
     >>> model.compile(loss="mse")
     >>> x = np.linspace(-1.0, 1.0, 11)[:, None]
     >>> result = keras_smooth.fit_lbfgs(model, x, 3.0 * x, verbose=0).result
-    >>> result.success, result.message
-    (True, 'The gradient is below the tolerance.')
+    >>> result.success, result.status.name, result.message
+    (True, 'TOLERANCE', 'The gradient is below the tolerance.')
     """
 
     success: bool
-    status: int
+    status: Status
     message: str
     fun: float
     grad_norm: float
@@ -136,8 +136,7 @@ class OptimizeResult(ShownAsTable):
 
     def _table(self) -> Table:
         values = dataclasses.asdict(self)
-        name = next(status.name for status in Status if status == self.status)
-        values["status"] = f"{int(self.status)} ({name})"
+        values["status"] = f"{int(self.status)} ({self.status.name})"
         values["fun"], values["grad_norm"] = f"{self.fun:.6g}", f"{self.grad_norm:.3g}"
         failed_tone = Tone.BAD if self.failed else Tone.UNSURE
         return Table(

@@ -260,6 +260,11 @@ def numbers(word: str, value: Any) -> tf.Tensor:
     """
     if isinstance(value, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
         raise TypeError(f"{word} is a {type(value).__name__}; expected a dense array.")
+    if isinstance(value, keras.KerasTensor):
+        raise TypeError(
+            f"{word} is a KerasTensor, which has no values. In a Functional model, take derivatives in "
+            "the `call` of a layer of your own, or use keras_smooth.DerivativeModel."
+        )
     try:
         tensor = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:

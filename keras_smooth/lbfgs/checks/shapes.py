@@ -133,16 +133,16 @@ def _check_weight_shape(
 ) -> None:
     # Most losses drop the last axis of the outputs; some reduce another axis.
     losses = loss.call(tf.cast(target, output.dtype), output).shape
-    if losses[:1] not in ([], shape[:1]):
+    if losses[:1] != shape[:1]:
         raise ValueError(
             f"`sample_weight` has a weight for each row, but the loss {loss.name} is none of "
             f"single rows: of {counted(shape[0], 'row')} it has shape {tuple(losses)}. Leave out the "
-            "weights, or give the loss another axis."
+            "weights, or give the loss an axis other than that of the rows."
         )
     fits = len(shape) == len(losses) and all(
         size in (1, expected) for size, expected in zip(shape, losses)
     )
-    if losses and not fits and shape != [*losses, 1]:
+    if not fits and shape != [*losses, 1]:
         raise ValueError(
             f"`sample_weight` has shape {_batch_shape(shape)}, expected {_batch_shape(losses)}: a "
             f"weight for each row of the output, which has shape {_batch_shape(output.shape)}."

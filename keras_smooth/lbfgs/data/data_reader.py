@@ -132,9 +132,10 @@ def read_validation(data: Any, options: ReadOptions) -> TrainingData:
     elif isinstance(data, (tuple, list)) and len(data) in (2, 3):
         parts = keras.utils.unpack_x_y_sample_weight(tuple(data))
     else:
+        length = f" of length {len(data)}" if isinstance(data, (tuple, list)) else ""
         raise ValueError(
-            "`validation_data` must be (x, y), (x, y, sample_weight) or a dataset, received a "
-            f"{type(data).__name__}."
+            "`validation_data` must be (x, y), (x, y, sample_weight) or a dataset, received "
+            f"type {type(data).__name__}{length}."
         )
     try:
         return read_data(*parts, options)

@@ -150,7 +150,7 @@ class OptimizationRun:
             )
         return OptimizeResult(
             success=status in SUCCESSES,
-            status=int(status),
+            status=status,
             message=message,
             fun=self.best.fun,
             grad_norm=self.best.grad_norm,
