@@ -49,3 +49,28 @@ def test_untraceable_function_is_traced_once_in_a_call():
         _, dy, _ = keras_smooth.derivatives(branches_on_values, x, 2)
     np.testing.assert_allclose(dy, np.cos(x), rtol=1e-15)
     assert len(traces) == 1
+
+
+X = np.linspace(-1.0, 1.0, 9)[:, None]
+# Public functions that compute with values. All others can be part of a graph.
+EAGER_ONLY = {
+    "fit_lbfgs": lambda model: keras_smooth.fit_lbfgs(model, X, X, verbose=0),
+    "audit": lambda model: keras_smooth.audit(model, X),
+    "smoothen": keras_smooth.smoothen,
+    "output_change": lambda model: keras_smooth.output_change(model, model, X),
+    "standardized": lambda model: keras_smooth.standardized(model, X),
+    "compare": lambda model: keras_smooth.compare(["tanh"], epochs=1),
+}
+
+
+@pytest.mark.parametrize("autograph", [True, False])
+@pytest.mark.parametrize("name", EAGER_ONLY)
+def test_functions_that_compute_with_values_refuse_graphs(name, autograph, make_model):
+    model = make_model()
+
+    @tf.function(autograph=autograph)
+    def in_a_graph():
+        EAGER_ONLY[name](model)
+
+    with pytest.raises(ValueError, match=f"{name} was called in a graph"):
+        in_a_graph()

@@ -494,7 +494,9 @@ def test_ragged_and_sparse_inputs_raise(x):
 def test_symbolic_inputs_raise():
     model, x = _model(L.Dense(3)), keras.Input((3,))
     for function in OPERATORS:
-        with pytest.raises(TypeError, match="a KerasTensor, .* Functional model, .* a layer"):
+        with pytest.raises(
+            TypeError, match="a KerasTensor, .* Functional model, .* a layer"
+        ):
             function(model, x)
 
 

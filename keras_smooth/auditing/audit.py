@@ -28,6 +28,7 @@ from keras_smooth.checks import function, refused, whole_number
 from keras_smooth.differentiation import independence
 from keras_smooth.models import calls, checked_inputs, copies, graph, references
 from keras_smooth.models.sample_inputs import prepared
+from keras_smooth.models.tracing import eager_only
 from keras_smooth.operations.rows import smallest_class
 
 # The largest number of numbers of x that are used.
@@ -39,6 +40,7 @@ _INTEGERS = (
 )
 
 
+@eager_only
 def audit(
     model: keras.layers.Layer,
     x: Any = None,

@@ -16,6 +16,7 @@ from keras_smooth.comparison.runs.experiment import Experiment, Run
 from keras_smooth.comparison.runs.training import check_installed
 from keras_smooth.comparison.settings import Settings, Variant, functions_by_name
 from keras_smooth.lbfgs.run import atomic_files
+from keras_smooth.models.tracing import eager_only
 from keras_smooth.presentation import svg
 from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.figures import require_matplotlib
@@ -137,6 +138,7 @@ class Comparison(ShownAsTable):
         return directory
 
 
+@eager_only
 def compare(
     activations: Sequence[str | Callable] | str | None = None,
     seeds: int = 3,

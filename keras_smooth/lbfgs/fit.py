@@ -21,6 +21,7 @@ from keras_smooth.lbfgs.run.checkpoint import ResumableFit
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
 from keras_smooth.models.checked_inputs import explained_batch
+from keras_smooth.models.tracing import eager_only
 from keras_smooth.presentation.other_names import refuses
 
 # Names of arguments in SciPy, PyTorch, Optax, JAXopt and TFP, and their equivalents here.
@@ -51,6 +52,7 @@ _OTHER_NAMES = {
 }
 
 
+@eager_only
 @refuses(_OTHER_NAMES)
 @explained_held_tensors()
 def fit_lbfgs(

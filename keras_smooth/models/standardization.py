@@ -9,6 +9,7 @@ from keras_smooth.checks import real_array, shown
 from keras_smooth.models import agreement, calls, checked_inputs, copies, own_call
 from keras_smooth.models.checked_inputs import flat, packed_as
 from keras_smooth.models.input_uses import input_uses
+from keras_smooth.models.tracing import eager_only
 from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.warn import warn
 
@@ -19,6 +20,7 @@ _ROUNDING = 16
 _LARGEST_ROUNDING = 1e-3
 
 
+@eager_only
 def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Model:
     """Returns a model that standardizes the inputs and outputs of a network.
 

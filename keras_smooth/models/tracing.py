@@ -2,9 +2,12 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import tensorflow as tf
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PYTHON_DECIDES = (
     "TensorFlow cannot trace the model: its Python code decides by the values of tensors, with "
@@ -19,6 +22,24 @@ PYTHON_COMPUTES = (
 )
 # Words in errors of Python and TensorFlow about symbolic tensors that have no values.
 _SYMBOL_WORDS = ("NumPy", "'numpy'", "SymbolicTensor")
+
+
+def eager_only(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorates a function that computes with values, so that it cannot be part of a graph."""
+
+    # AutoGraph would rewrite the function before its error.
+    @tf.autograph.experimental.do_not_convert
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        if not tf.executing_eagerly():
+            raise ValueError(
+                f"{function.__name__} was called in a graph, as in a tf.function or in the `call` "
+                "of a layer. It computes with values, which a graph does not have. Call it "
+                "outside."
+            )
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def computes_with_values(error: Exception) -> bool:

@@ -15,6 +15,7 @@ from keras_smooth.checks import finite_number, refused, shown, whole_number
 from keras_smooth.models import calls, checked_inputs, copies, graph, references
 from keras_smooth.models.sample_inputs import prepared
 from keras_smooth.models.state import copy_state
+from keras_smooth.models.tracing import eager_only
 from keras_smooth.presentation.warn import warn
 from keras_smooth.smoothing import smooth_forms
 from keras_smooth.smoothing.lambda_form import LambdaForm
@@ -47,6 +48,7 @@ class OutputChange:
         )
 
 
+@eager_only
 def output_change(before: Callable, after: Callable, x: Any) -> OutputChange:
     """Returns the difference between the outputs of two models on the same inputs.
 
@@ -99,6 +101,7 @@ def _change(before: Any, after: Any) -> OutputChange:
     return OutputChange(largest, largest / scale if scale else largest)
 
 
+@eager_only
 def smoothen(
     model: keras.Model,
     x: Any = None,
