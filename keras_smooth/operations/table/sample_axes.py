@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from keras_smooth.operations.lifting import static_axes
 from keras_smooth.operations.program import Program, layer_path
-from keras_smooth.operations.rows import OF_SHAPES_ONLY, add_column, row
+from keras_smooth.operations.rows import OF_SHAPES_ONLY, add_column, is_empty, row
 from keras_smooth.operations.table.functions import FUNCTIONS
 from keras_smooth.operations.walk import body_names
 
@@ -62,7 +62,8 @@ def axes_of_samples(program: Program, axes: Axes) -> list[Axis]:
     """
     axis_by_name = dict(zip(program.inputs, axes, strict=True))
     for operation, inputs, outputs, _ in program.instructions:
-        input_axes = [axis_by_name[name] for name in inputs]
+        pairs = zip(operation.inputs, inputs)
+        input_axes = [None if is_empty(x) else axis_by_name[name] for x, name in pairs]
         axis_by_name.update(zip(outputs, _axes_of_outputs(operation, input_axes, program)))
     return [axis_by_name[name] for name in program.outputs]
 
@@ -173,7 +174,13 @@ def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         outer, outer_rest = divmod(before, _product(new[:index]))
         inner, inner_rest = divmod(after, _product(new[index + 1 :]))
         merged_size = None if num_samples is None else outer * num_samples * inner
-        if not outer_rest and not inner_rest and outer and inner and new[index] == merged_size:
+        if (
+            not outer_rest
+            and not inner_rest
+            and outer
+            and inner
+            and new[index] == merged_size
+        ):
             is_merged = (outer, inner) != (1, 1)
             return MergedAxis(index, outer, inner) if is_merged else index
     return NotImplemented
@@ -250,8 +257,10 @@ def _numpy_index(operation: tf.Operation, *numbers: Any) -> tuple:
 
 def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     """For slices that contain the whole axis of the samples."""
-    axis, begin = axes[0], _constant(operation, 1)
-    whole = _shape(operation)[axis] == operation.outputs[0].shape[axis]
+    axis, begin, size = axes[0], _constant(operation, 1), _constant(operation, 2)
+    old, new = _shape(operation)[axis], operation.outputs[0].shape[axis]
+    # If the number of samples is unknown, so is that of a part of them.
+    whole = old == new is not None or size is not None and size[axis] == -1
     first = begin is not None and begin[axis] == 0
     return axis if whole and first and axes[1:] == [None, None] else NotImplemented
 
