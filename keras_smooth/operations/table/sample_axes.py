@@ -174,13 +174,8 @@ def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         outer, outer_rest = divmod(before, _product(new[:index]))
         inner, inner_rest = divmod(after, _product(new[index + 1 :]))
         merged_size = None if num_samples is None else outer * num_samples * inner
-        if (
-            not outer_rest
-            and not inner_rest
-            and outer
-            and inner
-            and new[index] == merged_size
-        ):
+        fits = outer and inner and not outer_rest and not inner_rest
+        if fits and new[index] == merged_size:
             is_merged = (outer, inner) != (1, 1)
             return MergedAxis(index, outer, inner) if is_merged else index
     return NotImplemented
