@@ -5,8 +5,8 @@
 
 The article's net, 8 x 20 tanh, its 1000 points, float64, from the default start of
 keras_smooth.Dense: the same objective and initial weights for all. One process on one core, CPU
-time: each system has its seconds, and is compared with the others after 8 of them. A memory of
-fit_lbfgs has 300 pairs unless stated, its default for 1000 points in version 0.2.0.
+time: each system has its seconds, and is compared with the others after 8 of them. fit_lbfgs
+without a number of pairs has its default for this network, a dense matrix.
 
 Runs that the file has are not made again, so that several processes can share the work with
 --systems. What is not part of TensorFlow runs where it is installed (pip install
@@ -83,10 +83,13 @@ def dense(name: str, *arguments: str) -> System:
 
 
 SYSTEMS = {
-    "fit_lbfgs": System("peers_tensorflow", "keras_system", ("lbfgs",), (300, 100, 50)),
-    'fit_lbfgs, method="bfgs"': System(
-        "peers_tensorflow", "keras_system", ("bfgs",), (None,)
-    ),
+    "fit_lbfgs": System("peers_tensorflow", "keras_system", ("lbfgs",), (None, 300, 50)),
+    **{
+        f'fit_lbfgs, method="{method}"': System(
+            "peers_tensorflow", "keras_system", (method,), (None,)
+        )
+        for method in ("bfgs", "gauss_newton")
+    },
     "SciPy L-BFGS-B over JAX": System("peers_jax", "scipy_system", pairs=(50, 300)),
     "optax.lbfgs": System("peers_jax", "optax_system"),
     "optimistix.LBFGS": System("peers_jax", "optimistix_system"),

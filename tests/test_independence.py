@@ -224,6 +224,7 @@ def merged_in_a_loop(x):
     return tf.while_loop(lambda i, y: i < 3, body, (0, x))[1]
 
 
+EVERY = np.arange(24) % 3
 # Functions of an array (16, 6, 4) that treat samples separately, although a reshape merges them
 # with steps, and functions that mix them then.
 SEPARATE = {
@@ -236,6 +237,23 @@ SEPARATE = {
     "Dense": lambda: layers.Dense(3, "tanh", **F64),
     "attention": lambda: with_itself(layers.MultiHeadAttention(2, 4, **F64)),
     "LSTM": lambda: layers.LSTM(3, **F64),
+    "GRU": lambda: layers.Bidirectional(layers.GRU(3, **F64), **F64),
+    "repeated": lambda: layers.UpSampling1D(2, **F64),
+    "sorted": lambda: lambda x: ops.sort(x, axis=1),
+    "singular values": lambda: lambda x: tf.linalg.svd(x, compute_uv=False),
+    "eigenvalues": lambda: lambda x: tf.linalg.eigvalsh(tf.matmul(x, x, transpose_b=True)),
+    "segments": lambda: (
+        lambda x: tf.transpose(
+            tf.math.segment_sum(tf.transpose(x, (1, 0, 2)), [0, 0, 0, 1, 1, 2]), (1, 0, 2)
+        )
+    ),
+    "segments of entries": lambda: (
+        lambda x: tf.transpose(
+            tf.math.unsorted_segment_sum(
+                tf.transpose(x, (1, 2, 0)), tf.reshape(EVERY, (6, 4)), 3
+            )
+        )
+    ),
 }
 MIXING_ROWS = {
     "sum": lambda x: tf.reshape(x, (96, 4)) - tf.reduce_sum(tf.reshape(x, (96, 4)), axis=0),
@@ -245,6 +263,9 @@ MIXING_ROWS = {
         tf.reshape(x, (96, 4)) * tf.reshape(tf.transpose(x, (1, 0, 2)), (96, 4)), x.shape
     ),
     "split elsewhere": lambda x: tf.reduce_sum(tf.reshape(x, (6, 16, 4)), axis=0),
+    "segments": lambda x: (
+        x + tf.reduce_sum(tf.math.segment_sum(x, np.arange(16) // 4), axis=0)
+    ),
     "other rows": lambda x: tf.reshape(tf.reshape(x, (96, 4))[::-1] ** 2, (16, 6, 4)),
 }
 
@@ -269,6 +290,11 @@ def test_samples_in_merged_axes_are_known_to_be_separate(name, rng):
     assert moved_rows(function, x) == {5}
     axes = axes_of(function, tf.constant(x))
     assert axes == [0] or name == "merged at the end" and axes[0].inner == 6
+
+
+@pytest.mark.parametrize("shape", [(16, 0), (0, 4, 16), (0,), (4, 0, 4)])
+def test_reshapes_without_entries_depend_on_no_sample(shape):
+    assert axes_of(lambda x: tf.reshape(x, shape), tf.zeros((16, 0, 4))) == [None]
 
 
 @pytest.mark.parametrize("name", MIXING_ROWS)

@@ -6,7 +6,7 @@ operations of most models show that they treat samples separately. For others, s
 networks that combine all graphs of a batch, the derivatives at the points show it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -18,7 +18,7 @@ from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls
 from keras_smooth.models.agreement import EPSILON
-from keras_smooth.operations.program import layer_path
+from keras_smooth.operations.program import Program, layer_path
 
 MIXES = (
     "its output for a sample depends on the other samples of the batch, so that it has no "
@@ -75,15 +75,12 @@ def mixing(traces: Traces, points: Points, order: int = 1) -> tuple:
     if points.flat[0].shape[0] == 1:
         return None, True
     try:
-        traced = traces.at(points)
-    except NotTraceableError:
-        return None, _same_among_copies(traces, points)
-    axes = [0 if moves else None for moves in traces.moving(points)]
-    try:
-        sample_axes = operations.axes_of_samples(traced.program, axes)
+        sample_axes = traces.apply_to_program(_sample_axes, points)
         operation = None
         if set(sample_axes) <= {0, None}:
             return None, True
+    except NotTraceableError:
+        return None, _same_among_copies(traces, points)
     except operations.MixedError as error:
         operation = error.operation
     if tf.executing_eagerly():
@@ -98,6 +95,11 @@ def mixing(traces: Traces, points: Points, order: int = 1) -> tuple:
     # A model that uses tensors of a graph can be evaluated only inside that graph.
     except Exception:
         return operation, _derivatives_are_independent(traces, points, order)
+
+
+def _sample_axes(program: Program, moving: Sequence[bool]) -> list:
+    """Returns the axis of the samples in each output, if it is 0 in all inputs that move."""
+    return operations.axes_of_samples(program, [0 if moves else None for moves in moving])
 
 
 def _derivatives_are_independent(traces: Traces, points: Points, order: int) -> Any:

@@ -172,12 +172,18 @@ class Traces:
     def apply_to_program(self, function: Callable, points: Points, *arguments: Any) -> Any:
         """Returns the result of a function of the program and of its moving inputs.
 
+        It is computed once for a trace.
+
         Args:
             function: A function such as `operations.on_paths`.
             points: The inputs of the model.
-            *arguments: Further arguments of the function.
+            *arguments: Further arguments of the function, which are hashable.
         """
-        return function(self.at(points).program, self.moving(points), *arguments)
+        traced, moving = self.at(points), self.moving(points)
+        key = function, tuple(moving), arguments
+        if key not in traced.results:
+            traced.results[key] = function(traced.program, moving, *arguments)
+        return traced.results[key]
 
     def propagated(
         self,

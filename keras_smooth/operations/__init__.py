@@ -13,6 +13,7 @@ registered.py   functions and layers with registered facts
 signs.py        tensors that are positive for all inputs
 walk.py         the walk through the operations of a program and of its bodies
 paths.py        the operations on the paths from inputs to outputs
+sample_axes.py  the axis of the samples in each tensor, and operations that mix samples
 
 `trace` returns a `Trace`. `evaluate` runs its `Program` on jets instead of tensors: it applies each
 operation by the rule in the row of the operation.
@@ -28,6 +29,6 @@ from keras_smooth.operations.paths import (
     smoothness,
 )
 from keras_smooth.operations.rows import Row, all_rows, row
-from keras_smooth.operations.table.sample_axes import MixedError, axes_of_samples
+from keras_smooth.operations.sample_axes import MixedError, axes_of_samples
 from keras_smooth.operations.taped import first_wrong_by_tapes, tapes_right_to
 from keras_smooth.operations.trace import Trace, trace

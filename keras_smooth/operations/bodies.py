@@ -18,7 +18,8 @@ def body_lookup(graph: tf.Graph) -> Callable[[str], Program]:
 
     @functools.cache
     def definitions() -> tuple:
-        definition = graph.as_graph_def()
+        # With the shapes, since those of variables are not known from an argument alone.
+        definition = graph.as_graph_def(add_shapes=True)
         functions = {f.signature.name: f for f in definition.library.function}
         return definition, functions
 

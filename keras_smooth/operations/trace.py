@@ -24,12 +24,14 @@ class Trace:
         structure: The structure of graph tensors that it returns.
         places: For each leaf of `structure` its index among the program's outputs, or -1
             if the leaf is None.
+        results: What was computed from the program, by function and arguments.
     """
 
     program: Program
     captured: tuple[Any, ...]
     structure: Any
     places: tuple[int, ...]
+    results: dict[tuple, Any] = dataclasses.field(default_factory=dict)
 
     def packed(self, outputs: Sequence) -> Any:
         """Returns outputs of the program in the structure that the function returns."""

@@ -11,7 +11,7 @@ selection.py        piecewise operations: maxima, clipping, selection
 images.py           pooling and resizing
 linear_algebra.py   inverses, factors, determinants
 control_flow.py     branches, loops, calls and lists of tensors
-sample_axes.py      a column of all rows: the axis of the samples; operations that mix samples
+sample_axes.py      a column of all rows: the axis of the samples after an operation
 """
 
 from keras_smooth.operations.table import (

@@ -1,90 +1,25 @@
-"""The axis of the samples in each tensor, a column of the table; operations that mix samples.
+"""The column `sample_axes` of the table, see operations/sample_axes.py."""
 
-A tensor has an axis of the samples if its entries at index i of this axis depend on sample i alone.
-The axis is None if the tensor depends on no sample. Each function of the column returns the axis in
-the outputs of some kinds of operations, from the axes in the inputs, not all of which are None. It
-returns `NotImplemented`, or raises an error, if the operation mixes samples or may mix them.
-
-A reshape can merge the axis of the samples with its neighbors, as a dense layer does with sequences.
-What treats the entries of a merged axis separately also treats the samples separately.
-"""
-
-import functools
 import string
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_smooth.operations.lifting import static_axes
-from keras_smooth.operations.program import Program, layer_path
-from keras_smooth.operations.rows import OF_SHAPES_ONLY, add_column, is_empty, row
+from keras_smooth.operations.program import Program
+from keras_smooth.operations.rows import add_column
+from keras_smooth.operations.sample_axes import (
+    Axes,
+    Axis,
+    MergedAxis,
+    as_merged,
+    axes_of_samples,
+    of_merged,
+)
 from keras_smooth.operations.table.functions import FUNCTIONS
 from keras_smooth.operations.walk import body_names
-
-
-class MergedAxis(NamedTuple):
-    """An axis of the samples that a reshape has merged with other axes.
-
-    Args:
-        index: The axis.
-        outer: The number of entries, along the merged axes before that of the samples.
-        inner: The number along the merged axes after it.
-    """
-
-    index: int
-    outer: int
-    inner: int
-
-
-Axis = int | MergedAxis | None
-Axes = Sequence[Axis]
-
-
-class MixedError(Exception):
-    """An operation mixes samples, or may mix them."""
-
-    def __init__(self, operation: tf.Operation) -> None:
-        super().__init__(f"{operation.type} in {layer_path(operation)}")
-        self.operation = operation
-
-
-def axes_of_samples(program: Program, axes: Axes) -> list[Axis]:
-    """Returns the axis of the samples in each output of a program.
-
-    Args:
-        program: The program.
-        axes: The axis of the samples in each input.
-
-    Raises:
-        MixedError: If an operation mixes samples, or it is not known whether it does.
-    """
-    axis_by_name = dict(zip(program.inputs, axes, strict=True))
-    for operation, inputs, outputs, _ in program.instructions:
-        pairs = zip(operation.inputs, inputs)
-        input_axes = [None if is_empty(x) else axis_by_name[name] for x, name in pairs]
-        axis_by_name.update(zip(outputs, _axes_of_outputs(operation, input_axes, program)))
-    return [axis_by_name[name] for name in program.outputs]
-
-
-def _axes_of_outputs(operation: tf.Operation, axes: list, program: Program) -> list:
-    number = len(operation.outputs)
-    if operation.type in OF_SHAPES_ONLY or all(axis is None for axis in axes):
-        return [None] * number
-    table_row = row(operation.type)
-    if table_row is None or table_row.sample_axes is None:
-        raise MixedError(operation)
-    try:
-        axes_of_outputs = table_row.sample_axes(operation, axes, program)
-    # A tensor of unknown rank also leads to one of these errors.
-    except (IndexError, TypeError, ValueError):
-        axes_of_outputs = NotImplemented
-    if axes_of_outputs is NotImplemented:
-        raise MixedError(operation)
-    return (
-        axes_of_outputs if isinstance(axes_of_outputs, list) else [axes_of_outputs] * number
-    )
 
 
 def _shape(operation: tf.Operation, index: int = 0) -> tf.TensorShape:
@@ -106,7 +41,7 @@ def _single(axes: Iterable[Any]) -> Any:
     return axis
 
 
-def _unmixed(axis: Axis, mixed: Container[int] = ()) -> int:
+def _unmixed(axis: int | None, mixed: Container[int] = ()) -> int:
     """Returns the axis of the samples. It is an error if it is None or among the mixed axes."""
     if axis is None or axis in mixed:
         raise ValueError("the samples are mixed")
@@ -160,22 +95,22 @@ def _except_last_axes(number: int) -> Callable:
     return axis_of
 
 
-def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+def _reshaped(operation: tf.Operation, axes: Sequence[Axis], program: Program) -> Any:
     """For a reshape after which one axis has all samples, maybe merged with other axes."""
     old, new = _shape(operation), operation.outputs[0].shape
-    axis = _parts(_unmixed(axes[0]))
+    axis = as_merged(axes[0])
     # The order of entries stays the same: the samples are where the products of the sizes before
     # and after them are the same. The number of samples may be unknown.
-    before = _product(old[: axis.index]) * axis.outer
-    after = _product(old[axis.index + 1 :]) * axis.inner
-    size = old[axis.index]
+    before = _product(old[: axis.axis]) * axis.outer
+    after = _product(old[axis.axis + 1 :]) * axis.inner
+    size = old[axis.axis]
     num_samples = None if size is None else size // (axis.outer * axis.inner)
     for index in range(new.rank):
         outer, outer_rest = divmod(before, _product(new[:index]))
         inner, inner_rest = divmod(after, _product(new[index + 1 :]))
         merged_size = None if num_samples is None else outer * num_samples * inner
-        fits = outer and inner and not outer_rest and not inner_rest
-        if fits and new[index] == merged_size:
+        has_all_samples = outer_rest == inner_rest == 0 < min(outer, inner)
+        if has_all_samples and new[index] == merged_size:
             is_merged = (outer, inner) != (1, 1)
             return MergedAxis(index, outer, inner) if is_merged else index
     return NotImplemented
@@ -299,9 +234,18 @@ def _gathered(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return axes[0] if axes[0] < gathered_axis else axes[0] - 1 + indices - dims
 
 
+def _by_segments(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+    """For reductions over segments, whose numbers replace the first axes."""
+    reduced = _shape(operation, 1).rank
+    axis = _unmixed(axes[0], range(reduced)) - reduced + 1
+    return axis if all(other is None for other in axes[1:]) else NotImplemented
+
+
 def _tiled(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    times = _constant(operation, 1)
-    return axes[0] if times is not None and times[axes[0]] == 1 else NotImplemented
+    axis, times = axes[0], _constant(operation, 1)
+    sizes = {_shape(operation)[axis], operation.outputs[0].shape[axis]}
+    is_single = len(sizes) == 1 and None not in sizes if times is None else times[axis] == 1
+    return axis if is_single and axes[1] is None else NotImplemented
 
 
 def _padded(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -326,42 +270,11 @@ def _by_letters(terms: Sequence[str], result: str, axes: Axes) -> int:
     return result.index(_single(letters))
 
 
-def _of_merged(function: Callable) -> Callable:
-    """Returns a function of the column that also accepts merged axes.
-
-    What does not mix the entries of a merged axis keeps their order.
-    """
-
-    @functools.wraps(function)
-    def axes_of_outputs(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-        (parts,) = {_parts(axis)[1:] for axis in axes if axis is not None}
-        indices = [None if axis is None else _parts(axis).index for axis in axes]
-        result = function(operation, indices, program)
-        if result is NotImplemented or parts == (1, 1):
-            return result
-        results = result if isinstance(result, list) else [result] * len(operation.outputs)
-        return [None if axis is None else _within(axis, *parts) for axis in results]
-
-    return axes_of_outputs
-
-
-def _parts(axis: int | MergedAxis) -> MergedAxis:
-    return axis if isinstance(axis, MergedAxis) else MergedAxis(axis, 1, 1)
-
-
-def _within(axis: int | MergedAxis, outer: int, inner: int) -> MergedAxis:
-    """Returns the axis of the samples, from that of the entries of a merged axis."""
-    index, more_outer, more_inner = _parts(axis)
-    return MergedAxis(index, outer * more_outer, inner * more_inner)
-
-
 def _product_of_matrices(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     attributes = operation.node_def.attr
     pairs = (("xy", "transpose_a", "adj_x"), ("yz", "transpose_b", "adj_y"))
     matrices = [m[::-1] if attributes[a].b or attributes[b].b else m for m, a, b in pairs]
-    # In a body of control flow, the shape of a variable is unknown.
-    least = 2 if operation.type == "MatMul" else None
-    ranks = [x.shape.rank or least for x in operation.inputs]
+    ranks = [x.shape.rank for x in operation.inputs]
     batch = string.ascii_lowercase[: max(ranks) - 2]
     terms = [batch[max(ranks) - rank :] + m for rank, m in zip(ranks, matrices)]
     return _by_letters(terms, batch + "xz", axes)
@@ -386,18 +299,18 @@ def _of_branches(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return _common_axes(*(axes_of_samples(body, axes[1:]) for body in bodies))
 
 
-def _common_axes(*several: Axes) -> list[int | None]:
+def _common_axes(*several: Sequence[Axis]) -> list[Axis]:
     """Returns the axis of each output, which must be the same in all alternatives or None."""
     return [None if set(axes) == {None} else _single(axes) for axes in zip(*several)]
 
 
 def _of_loop(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     condition, body = map(program.bodies, body_names(operation))
-    before = None
-    while axes != before:
-        before = axes
-        axes = _common_axes(axes, axes_of_samples(body, axes))
-    return axes if axes_of_samples(condition, axes) == [None] else NotImplemented
+    now: Sequence[Axis] = axes
+    before: Sequence[Axis] = ()
+    while now != before:
+        before, now = now, _common_axes(now, axes_of_samples(body, now))
+    return now if axes_of_samples(condition, now) == [None] else NotImplemented
 
 
 def _set_in_list(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -436,10 +349,10 @@ _COLUMNS = {
     _except_named_axes(1): "Cumprod Cumsum CumulativeLogsumexp ReverseV2",
     _except_named_axes(2): "Roll SplitV",
     _except_named_axes(0, of=1): "Split",
-    _except_last_axes(1): "Cross FFT IFFT IRFFT LogSoftmax RFFT Softmax",
+    _except_last_axes(1): "Cross FFT IFFT IRFFT LogSoftmax RFFT Softmax TopKV2",
     _except_last_axes(2): (
         "Cholesky FFT2D IFFT2D MatrixBandPart MatrixInverse MatrixSolve "
-        "MatrixTriangularSolve LogMatrixDeterminant MatrixDeterminant"
+        "MatrixTriangularSolve LogMatrixDeterminant MatrixDeterminant SelfAdjointEigV2 Svd"
     ),
     _by_view(_first_entries): "All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum",
     _by_view(lambda operation, x, order: x.transpose(order)): "Transpose",
@@ -458,6 +371,10 @@ _COLUMNS = {
     _concatenated: "ConcatV2",
     _stacked: "Pack",
     _gathered: "GatherV2",
+    _by_segments: (
+        "SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum UnsortedSegmentMax "
+        "UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum"
+    ),
     _tiled: "Tile",
     _padded: "MirrorPad Pad PadV2",
     _broadcast_to: "BroadcastTo",
@@ -470,5 +387,5 @@ _COLUMNS = {
     _got_from_list: "TensorListGetItem",
 }
 for _function, _kinds in _COLUMNS.items():
-    add_column(_kinds, sample_axes=_of_merged(_function))
+    add_column(_kinds, sample_axes=of_merged(_function))
 add_column("Reshape", sample_axes=_reshaped)
