@@ -257,3 +257,23 @@ def test_operations_that_broadcast_as_many_groups_of_axes_as_tensorflow_can(comb
     for actual, expected in zip(*results, strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(results[0][0], by_broadcasting(tf.constant(x)))
+
+
+@pytest.mark.parametrize("part", [0.5, np.arange(3.0), np.ones((1, 1, 3))])
+@pytest.mark.parametrize("is_real", [True, False])
+def test_complex_numbers_with_a_part_of_another_rank(part, is_real, rng):
+    def product(x, other):
+        z = tf.complex(x, other) if is_real else tf.complex(other, x)
+        z = z * tf.exp(z)
+        return tf.math.real(z) + tf.math.imag(z)
+
+    x, part = tf.constant(rng.normal(size=(4, 2, 3))), tf.constant(part, tf.float64)
+    results = [
+        keras_smooth.derivatives(function, x, engine="jet")
+        for function in (
+            lambda x: product(x, part),
+            lambda x: product(x, tf.broadcast_to(part, x.shape)),
+        )
+    ]
+    for actual, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(actual, expected)
