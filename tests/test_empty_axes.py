@@ -66,3 +66,22 @@ def test_output_without_entries_has_derivatives_without_entries(engine, num_samp
         compute = tf.function(compute, input_signature=[specification])
     results = compute(X)
     assert [each.shape for each in results] == [(3, 2, 0, *[2] * k) for k in range(3)]
+
+
+# Functions that reshape a part of x without entries, in batches of a known size or not.
+RESHAPES = {
+    "flattened": lambda x: tf.reshape(without_entries(x), (tf.shape(x)[0], 0)),
+    "rows": lambda x: tf.reshape(tf.reshape(x[:, :0], (-1, 5)), (tf.shape(x)[0], 0)),
+    "Flatten": lambda x: keras.layers.Flatten()(without_entries(x)),
+}
+
+
+@pytest.mark.parametrize("is_graph", [True, False])
+@pytest.mark.parametrize("name", RESHAPES)
+def test_reshape_without_entries_mixes_no_samples(name, is_graph):
+    def slopes(x):
+        return keras_smooth.jacobian(lambda x: tf.concat([x**2, RESHAPES[name](x)], 1), x)
+
+    if is_graph:
+        slopes = tf.function(slopes, input_signature=[tf.TensorSpec((None, 2), tf.float32)])
+    np.testing.assert_array_equal(slopes(X), np.tile(2.0 * np.eye(2), (3, 1, 1)))

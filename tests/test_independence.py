@@ -141,6 +141,40 @@ def test_dependence_on_one_sample_raises_for_any_batch_size(index, x):
         slopes(x)
 
 
+class LessFirstSamples(layers.Layer):
+    """Subtracts the first samples, a slice of as many entries as a variable says."""
+
+    def build(self, shape):
+        self.number = tf.Variable(1, trainable=False)
+
+    def call(self, x):
+        y = ops.tanh(x)
+        return y - ops.slice(y, (0, 0), (self.number, 2))
+
+
+def test_slice_of_an_unknown_number_of_samples_raises(x):
+    model = LessFirstSamples(**F64)
+    model(x)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), "float64")], autograph=False)
+    def slopes(x):
+        return keras_smooth.jacobian(model, x)
+
+    with pytest.raises(ValueError, match="mixes samples"):
+        slopes(x)
+
+
+def test_slice_of_all_samples_is_known_to_be_separate_for_any_batch_size():
+    axes = []
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), "float64")], autograph=False)
+    def read(x):
+        axes.extend(axes_of(lambda x: tf.slice(tf.sin(x), [0, 1], [-1, 1]), x))
+
+    read.get_concrete_function()
+    assert axes == [0]
+
+
 def test_sample_axis_is_known_for_images_of_unknown_size():
     axes = []
 
@@ -259,9 +293,8 @@ def test_samples_in_merged_axes_are_known_to_be_separate(name, rng):
 
 
 @pytest.mark.parametrize("shape", [(16, 0), (0, 4, 16), (0,), (4, 0, 4)])
-def test_reshapes_without_entries_are_not_known_to_be_separate(shape):
-    with pytest.raises(operations.MixedError):
-        axes_of(lambda x: tf.reshape(x, shape), tf.zeros((16, 0, 4)))
+def test_reshapes_without_entries_depend_on_no_sample(shape):
+    assert axes_of(lambda x: tf.reshape(x, shape), tf.zeros((16, 0, 4))) == [None]
 
 
 @pytest.mark.parametrize("name", MIXING_ROWS)

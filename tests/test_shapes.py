@@ -6,6 +6,7 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops, tree
 
 import keras_smooth
@@ -229,3 +230,50 @@ class Springs(keras.layers.Layer):
 
     def call(self, x):
         return ops.sum(x**2, axis=(1, 2))[:, None] / 2
+
+
+@pytest.mark.parametrize(
+    "combined",
+    [tf.multiply, tf.subtract, tf.divide, tf.maximum, lambda x, y: tf.pow(tf.exp(x), y)],
+)
+def test_operations_that_broadcast_as_many_groups_of_axes_as_tensorflow_can(combined, rng):
+    first, second = np.divmod(np.arange(16), 4)
+
+    def by_broadcasting(x):
+        return combined(x[:, :, None, :, None], tf.exp(x)[:, None, :, None, :])
+
+    def by_gathering(x):
+        flat = tf.reshape(tf.transpose(x, (0, 2, 1)), (-1, 4))
+        pairs = combined(
+            tf.gather(flat, first, axis=1), tf.gather(tf.exp(flat), second, axis=1)
+        )
+        return tf.transpose(tf.reshape(pairs, (-1, 2, 2, 2, 2)), (0, 2, 4, 1, 3))
+
+    x = rng.normal(size=(3, 2, 2))
+    results = [
+        keras_smooth.derivatives(function, x, engine="jet")
+        for function in (by_broadcasting, by_gathering)
+    ]
+    for actual, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(results[0][0], by_broadcasting(tf.constant(x)))
+
+
+@pytest.mark.parametrize("part", [0.5, np.arange(3.0), np.ones((1, 1, 3))])
+@pytest.mark.parametrize("is_real", [True, False])
+def test_complex_numbers_with_a_part_of_another_rank(part, is_real, rng):
+    def product(x, other):
+        z = tf.complex(x, other) if is_real else tf.complex(other, x)
+        z = z * tf.exp(z)
+        return tf.math.real(z) + tf.math.imag(z)
+
+    x, part = tf.constant(rng.normal(size=(4, 2, 3))), tf.constant(part, tf.float64)
+    results = [
+        keras_smooth.derivatives(function, x, engine="jet")
+        for function in (
+            lambda x: product(x, part),
+            lambda x: product(x, tf.broadcast_to(part, x.shape)),
+        )
+    ]
+    for actual, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(actual, expected)

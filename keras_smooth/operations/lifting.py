@@ -23,6 +23,8 @@ from keras_smooth.operations.program import signature
 from keras_smooth.operations.rows import add
 
 _MAX_CONSTANTS = 1000
+# TensorFlow broadcasts at most so many groups of axes in a sum or product.
+_MAX_GROUPS = 5
 
 
 def run(operation: tf.Operation, inputs: Sequence) -> Any:
@@ -123,6 +125,31 @@ def same_rank(*xs: Any, least: int = 0) -> list[Jet]:
     jets = as_jets(*xs)
     rank = max(least, *(x.shape.rank for x in jets))
     return [_of_rank(x, rank) for x in jets]
+
+
+def broadcastable(x: Any, y: Any) -> Sequence[Jet]:
+    """Returns jets and tensors as jets of one rank, whose entries TensorFlow can broadcast.
+
+    An entry has the axis of directions in addition, which can be a group too many.
+    """
+    x, y = same_rank(x, y)
+    if _num_groups(x.shape, y.shape) < _MAX_GROUPS:
+        return x, y
+    shape = tf.broadcast_dynamic_shape(tf.shape(x.primal), tf.shape(y.primal))
+    return [_broadcast_to(each, shape) for each in (x, y)]
+
+
+def _num_groups(x: tf.TensorShape, y: tf.TensorShape) -> int:
+    """Returns the number of groups of neighboring axes that are broadcast in the same way."""
+    ways = [(m == 1, n == 1) for m, n in zip(x, y) if m != 1 or n != 1]
+    return len(ways[:1]) + sum(way != after for way, after in zip(ways, ways[1:]))
+
+
+def _broadcast_to(x: Jet, shape: tf.Tensor) -> Jet:
+    def broadcast(v: tf.Tensor) -> tf.Tensor:
+        return tf.broadcast_to(v, tf.concat([tf.shape(v)[:1], shape], axis=0))
+
+    return map_entries(x, tf.broadcast_to(x.primal, shape), broadcast)
 
 
 def with_batch_axis(function: Callable[[Jet], Jet], x: Jet) -> Jet:

@@ -105,7 +105,7 @@ def is_inexact(dtype: tf.DType) -> bool:
 
 def is_empty(tensor: tf.Tensor) -> bool:
     """Returns whether a traced tensor is known to have no entries, so that it cannot move."""
-    return bool(tensor.shape.num_elements() == 0)
+    return tensor.shape.rank is not None and 0 in tensor.shape.as_list()
 
 
 def is_differentiable(dtype: tf.DType) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_smooth.operations.program import Program, layer_path
-from keras_smooth.operations.rows import OF_SHAPES_ONLY, row
+from keras_smooth.operations.rows import OF_SHAPES_ONLY, is_empty, row
 
 
 class MergedAxis(NamedTuple):
@@ -59,7 +59,8 @@ def axes_of_samples(program: Program, axes: Sequence[Axis]) -> list[Axis]:
     """
     axis_by_name = dict(zip(program.inputs, axes, strict=True))
     for operation, inputs, outputs, _ in program.instructions:
-        input_axes = [axis_by_name[name] for name in inputs]
+        pairs = zip(operation.inputs, inputs)
+        input_axes = [None if is_empty(x) else axis_by_name[name] for x, name in pairs]
         axis_by_name.update(zip(outputs, _axes_of_outputs(operation, input_axes, program)))
     return [axis_by_name[name] for name in program.outputs]
 
@@ -73,7 +74,7 @@ def _axes_of_outputs(operation: tf.Operation, axes: list, program: Program) -> l
         raise MixedError(operation)
     try:
         axes_of_outputs = table_row.sample_axes(operation, axes, program)
-    # A tensor of unknown rank, or without entries, also leads to one of these errors.
+    # A tensor of unknown rank or size also leads to one of these errors.
     except (ArithmeticError, IndexError, TypeError, ValueError):
         axes_of_outputs = NotImplemented
     if axes_of_outputs is NotImplemented:

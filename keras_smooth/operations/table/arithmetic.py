@@ -14,14 +14,14 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import broadcast_like, inner_leibniz
 from keras_smooth.jet.entries import minus, times, total
 from keras_smooth.operations.breakpoints import first_input
-from keras_smooth.operations.lifting import full_jet, same_rank
+from keras_smooth.operations.lifting import broadcastable, full_jet
 from keras_smooth.operations.rows import add, add_column
 from keras_smooth.operations.table.functions import FUNCTIONS, distance_from_poles
 
 
 def binary_rule(function: Callable) -> Callable:
     """Returns the rule of an operation, from its function of two jets of the same rank."""
-    return lambda operation, x, y: function(*same_rank(x, y))
+    return lambda operation, x, y: function(*broadcastable(x, y))
 
 
 def _quotient(x: Jet, y: Jet) -> Jet:
@@ -37,7 +37,7 @@ def _quotient(x: Jet, y: Jet) -> Jet:
 def _power(operation: tf.Operation, x: Any, y: Any) -> Jet:
     """The rule of x^y. For a constant y, derivative n is y (y - 1) ... (y - n + 1) x^(y - n)."""
     is_constant = not isinstance(y, Jet)
-    x, y = same_rank(x, y)
+    x, y = broadcastable(x, y)
     if not is_constant:
         return jet.exp(y * jet.log(x))
     values, factor = [], tf.ones_like(y.primal)
@@ -54,7 +54,7 @@ def _power(operation: tf.Operation, x: Any, y: Any) -> Jet:
 
 def _atan2(operation: tf.Operation, y: Any, x: Any) -> Jet:
     """The rule of the angle: the series of atan(y / x), or of -atan(x / y) if |y| > |x|."""
-    y, x = same_rank(y, x)
+    y, x = broadcastable(y, x)
     flat = tf.abs(x.primal) >= tf.abs(y.primal)
     ones = tf.ones_like(x.primal + y.primal)
     first = _quotient(y, jet.where(flat, x, ones))
@@ -85,7 +85,7 @@ def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
     """The rule of psi_n(x), whose derivative is psi_(n + 1)(x)."""
     if isinstance(n, Jet):
         return NotImplemented
-    n, x = same_rank(n, x)
+    n, x = broadcastable(n, x)
     orders = (n.primal + k for k in range(x.order + 1))
     return jet.composed([tf.math.polygamma(order, x.primal) for order in orders], x)
 

@@ -12,7 +12,13 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import map_entries
 from keras_smooth.jet.special import bessel
 from keras_smooth.operations.breakpoints import first_input, integer_distance
-from keras_smooth.operations.lifting import add_linear, full_jet, lift_last_axes
+from keras_smooth.operations.lifting import (
+    add_linear,
+    full_jet,
+    lift_last_axes,
+    linear_rule,
+    same_rank,
+)
 from keras_smooth.operations.rows import add, add_column
 
 
@@ -187,6 +193,11 @@ def _angle_breakpoints(operation: tf.Operation, x: tf.Tensor) -> list:
     return [tf.where(real > 0, tf.ones_like(real), imaginary)]
 
 
-add_linear("Complex", lambda operation, *parts: tf.complex(*parts), slice(None))
+_joined_parts = linear_rule(lambda operation, *parts: tf.complex(*parts), slice(None))
+add(
+    "Complex",
+    lambda operation, *parts: _joined_parts(operation, *same_rank(*parts)),
+    exact=True,
+)
 add("ComplexAbs", _modulus, at_edge=0, domain=lambda operation, x: [tf.abs(x)])
 add("Angle", _angle, smoothness=-1, breakpoints=_angle_breakpoints)

@@ -187,8 +187,10 @@ def _numpy_index(operation: tf.Operation, *numbers: Any) -> tuple:
 
 def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     """For slices that contain the whole axis of the samples."""
-    axis, begin = axes[0], _constant(operation, 1)
-    whole = _shape(operation)[axis] == operation.outputs[0].shape[axis]
+    axis, begin, size = axes[0], _constant(operation, 1), _constant(operation, 2)
+    old, new = _shape(operation)[axis], operation.outputs[0].shape[axis]
+    # If the number of samples is unknown, so is that of a part of them.
+    whole = old == new is not None or size is not None and size[axis] == -1
     first = begin is not None and begin[axis] == 0
     return axis if whole and first and axes[1:] == [None, None] else NotImplemented
 
