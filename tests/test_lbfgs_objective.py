@@ -675,7 +675,7 @@ WRONG_ARGUMENTS = {
         "has dtype float32, but the fit computes in float64",
     ),
     "integer": ({"variables": [variable("int32")]}, ValueError, "int32, which has no gradient"),
-    "frozen": ({"variables": [variable(trainable=False)]}, ValueError, "frozen or there twice"),
+    "frozen": ({"variables": [variable(trainable=False)]}, ValueError, "is not trainable"),
 }  # fmt: skip
 
 

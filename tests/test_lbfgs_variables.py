@@ -218,9 +218,9 @@ WRONG_VARIABLES = {
     "a weight of the model": (lambda model: model.trainable_variables[:1], "trained anyway"),
     "float32": (lambda model: [tf.Variable(1.0)], "float32, but the fit computes in float64"),
     "frozen": (
-        lambda model: [tf.Variable(np.ones(1), trainable=False)], "is frozen or there twice",
+        lambda model: [tf.Variable(np.ones(1), trainable=False)], "is not trainable",
     ),
-    "twice": (lambda model: 2 * [Unknown.rate], "is frozen or there twice"),
+    "twice": (lambda model: 2 * [Unknown.rate], "is in `variables` twice"),
     "not finite": (lambda model: [tf.Variable(np.array([np.nan]))], "must be finite"),
     "constrained": (
         lambda model: [tf.Variable(np.ones(1), constraint=tf.abs)], "has the constraint",

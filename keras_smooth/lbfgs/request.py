@@ -47,10 +47,13 @@ def _check_variables(name: str, value: Any) -> None:
             f"{name} must be a list of keras.Variable or tf.Variable, received {shown(value)}."
         )
     for i, variable in enumerate(value):
-        if not variable.trainable or is_among(variable, value[:i]):
+        if not variable.trainable:
             raise ValueError(
-                f"{name_of(variable)} of {name} is frozen or there twice. Leave it out."
+                f"{name_of(variable)} of {name} is not trainable. Leave it out, or create it with "
+                "trainable=True."
             )
+        if is_among(variable, value[:i]):
+            raise ValueError(f"{name_of(variable)} is in {name} twice. Leave one out.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -124,8 +124,8 @@ def _check_trainable_weights(variables: Sequence[Variable]) -> None:
         name, dtype = name_of(variable), dtype_of(variable)
         if not tf.as_dtype(dtype).is_floating:
             raise ValueError(
-                f"The trainable weight {name} has dtype {dtype}, which has no gradient. Make it "
-                "with add_weight(trainable=False)."
+                f"The trainable weight {name} has dtype {dtype}, which has no gradient. Create it "
+                "with trainable=False, and leave it out of `variables`."
             )
         if getattr(variable, "overwrite_with_gradient", False):
             raise ValueError(
