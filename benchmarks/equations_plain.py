@@ -809,7 +809,7 @@ its default method.
 The table has relative L2 errors after {seconds:.0f} CPU seconds of one core, including 5 to 10 seconds of compilation.
 They are of seed 0, or medians over several seeds if a cell has their number in brackets. Cells are empty and
 rows missing where nothing was run. Runs are in `benchmarks/equations_plain.jsonl`. Runs of this table have
-uniform points on the boundary; later runs draw these by the residual, too. "reference" is the change of the
+uniform points on the boundary; later runs, as most of `gauss_newton`, draw these by the residual, too. "reference" is the change of the
 reference solution if its resolution is halved, or its rounding error. The last columns are the lowest error
 of any run, and its ratio to the published error. Published errors are quoted from the papers, and were
 reached with the methods in brackets, with other networks and times. Errors change by a factor of 3 from one
@@ -850,6 +850,9 @@ TRIED = """Variations that were tried, with one seed each, except for Burgers' e
   40 to 80 s on samples that were too small, for Korteweg-de Vries 70 s. Now the sample grows if a step lowers
   the logarithm of the loss of all rows by less than half as much as that of the sample's loss, and it has
   most rows after 15 s.
+- A run of 25 s says little about Gauss-Newton for an objective with many derivatives: its first call traces the
+  residuals 17 times, which takes 10 s for Poisson's equation in 5 dimensions and 22 s in 10 dimensions. Fewer
+  traces were not tried.
 - New points every 3 iterations, or in each one, instead of every 10: no change for Burgers with viscosity
   0.01.
 - A wider network. Burgers with viscosity 0.01/pi, 941 weights and new points every 20 iterations has an error
@@ -892,6 +895,8 @@ def cell(runs: list, seconds: float) -> str:
     if not runs:
         return ""
     error = statistics.median(error_at(run, seconds) for run in runs)
+    if np.isnan(error):
+        return "compiling"
     return f"{error:.1e}" + (f" ({len(runs)})" if len(runs) > 1 else "")
 
 
