@@ -113,11 +113,11 @@ def application(name: str) -> keras.Model:
 
 
 LAYERS = {
-    "LSTM": (functools.partial(keras.layers.LSTM, 16, dtype="float64"), 10, 4),
-    "GRU": (functools.partial(keras.layers.GRU, 16, dtype="float64"), 10, 4),
-    "attention": (lambda: attention, 8, 6),
-    "ConvNeXt block": (lambda: convnext_block, 8, 8, 8),
-    "interactions of pairs, as in SchNet": (lambda: pair_interactions, 6, 3),
+    "LSTM": (lambda x: keras.layers.LSTM(16, dtype="float64")(x), 10, 4),
+    "GRU": (lambda x: keras.layers.GRU(16, dtype="float64")(x), 10, 4),
+    "attention": (attention, 8, 6),
+    "ConvNeXt block": (convnext_block, 8, 8, 8),
+    "interactions of pairs, as in SchNet": (pair_interactions, 6, 3),
 }
 AUDITED = {
     "32 Dense layers": thirty_two_layers,
@@ -146,7 +146,7 @@ ROWS: dict[str, Callable[[], Callable]] = {
     },
     **{
         f"second derivative along a direction, {name}": functools.partial(
-            lambda make, *shape: second_directional(make(), *shape), *row
+            second_directional, *row
         )
         for name, row in LAYERS.items()
     },

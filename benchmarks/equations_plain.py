@@ -809,9 +809,9 @@ its default method.
 The table has relative L2 errors after {seconds:.0f} CPU seconds of one core, including 5 to 10 seconds of compilation.
 They are of seed 0, or medians over several seeds if a cell has their number in brackets. Cells are empty and
 rows missing where nothing was run. Runs are in `benchmarks/equations_plain.jsonl`. Runs of this table have
-uniform points on the boundary; later runs, as most of `gauss_newton`, draw these by the residual, too. "reference" is the change of the
-reference solution if its resolution is halved, or its rounding error. The last columns are the lowest error
-of any run, and its ratio to the published error. Published errors are quoted from the papers, and were
+uniform points on the boundary; later runs, as most of `gauss_newton`, draw these by the residual, too.
+"reference" is the change of the reference solution if its resolution is halved, or its rounding error. The
+last columns are the lowest error of any run, and its ratio to the published error. Published errors are quoted from the papers, and were
 reached with the methods in brackets, with other networks and times. Errors change by a factor of 3 from one
 draw of points to the next, as the figure shows, so that smaller differences of one seed mean nothing.
 

@@ -146,10 +146,8 @@ def _num_groups(x: tf.TensorShape, y: tf.TensorShape) -> int:
 
 
 def _broadcast_to(x: Jet, shape: tf.Tensor) -> Jet:
-    def broadcast(v: tf.Tensor) -> tf.Tensor:
-        return tf.broadcast_to(v, tf.concat([tf.shape(v)[:1], shape], axis=0))
-
-    return map_entries(x, tf.broadcast_to(x.primal, shape), broadcast)
+    point = tf.broadcast_to(x.primal, shape)
+    return map_entries(x, point, lambda v: full_entry(point, v, v.shape[0]))
 
 
 def with_batch_axis(function: Callable[[Jet], Jet], x: Jet) -> Jet:

@@ -26,6 +26,11 @@ def _shape(operation: tf.Operation, index: int = 0) -> tf.TensorShape:
     return operation.inputs[index].shape
 
 
+def _keeps_size(operation: tf.Operation, axis: int | None) -> bool:
+    """Returns whether an axis is known to have the same size in the first input and the output."""
+    return _shape(operation)[axis] == operation.outputs[0].shape[axis] is not None
+
+
 def _constant(operation: tf.Operation, index: int) -> Any:
     return tf.get_static_value(operation.inputs[index])
 
@@ -188,9 +193,8 @@ def _numpy_index(operation: tf.Operation, *numbers: Any) -> tuple:
 def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     """For slices that contain the whole axis of the samples."""
     axis, begin, size = axes[0], _constant(operation, 1), _constant(operation, 2)
-    old, new = _shape(operation)[axis], operation.outputs[0].shape[axis]
     # If the number of samples is unknown, so is that of a part of them.
-    whole = old == new is not None or size is not None and size[axis] == -1
+    whole = _keeps_size(operation, axis) or size is not None and size[axis] == -1
     first = begin is not None and begin[axis] == 0
     return axis if whole and first and axes[1:] == [None, None] else NotImplemented
 
@@ -243,8 +247,7 @@ def _by_segments(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 def _tiled(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     axis, times = axes[0], _constant(operation, 1)
-    sizes = {_shape(operation)[axis], operation.outputs[0].shape[axis]}
-    is_single = len(sizes) == 1 and None not in sizes if times is None else times[axis] == 1
+    is_single = _keeps_size(operation, axis) if times is None else times[axis] == 1
     return axis if is_single and axes[1] is None else NotImplemented
 
 
