@@ -375,7 +375,7 @@ def test_jacobian_equals_gradient_and_central_differences(name):
     weights = {"equation": 4.0} if name == "an equation" else None
     terms = None if function is None else ResidualTerms(function, weights)
     objective = Objective(model, terms)
-    residuals, position = Residuals(objective), perturbed(objective.position)
+    residuals, position = Residuals(objective, objective.value_and_gradient), perturbed(objective.position)
     residuals.examine(position, data)
     terms = residuals.layout(data).terms
     assert [term.method for term in terms] == methods
@@ -402,7 +402,7 @@ def test_residuals_and_jacobian_of_a_sample_are_rows_of_all_data(name):
     make, function, data, methods = OBJECTIVES_AND_METHODS[name]
     model, data = make(), as_tensors(data)
     objective = Objective(model, function and ResidualTerms(function, None))
-    residuals, position = Residuals(objective), perturbed(objective.position)
+    residuals, position = Residuals(objective, objective.value_and_gradient), perturbed(objective.position)
     residuals.examine(position, data)
     rows, share = residuals.draw(data, tf.constant(3), tf.constant(1))
     if "entries" in methods:
@@ -443,7 +443,7 @@ def objective_of_a_fixed_number_of_rows(model, x):
 def test_objective_of_a_fixed_number_of_rows_is_not_sampled():
     model, data = oscillator_net(), as_tensors((POINTS, None, None))
     objective = Objective(model, ResidualTerms(objective_of_a_fixed_number_of_rows, None))
-    residuals = Residuals(objective)
+    residuals = Residuals(objective, objective.value_and_gradient)
     residuals.examine(perturbed(objective.position), data)
     layout = residuals.layout(data)
     assert layout.terms[0].method == "rows" and layout.most_rows == 0
@@ -452,7 +452,7 @@ def test_objective_of_a_fixed_number_of_rows_is_not_sampled():
 
 def jacobian_of(model, data):
     objective = Objective(model)
-    residuals, position = Residuals(objective), perturbed(objective.position)
+    residuals, position = Residuals(objective, objective.value_and_gradient), perturbed(objective.position)
     residuals.examine(position, data)
     return linearize(residuals, position, data)[1]
 
@@ -476,7 +476,7 @@ def test_jacobian_of_spectral_normalization_equals_gradient():
     inner = dense(3, "tanh", dtype="float64")
     model = net(keras.layers.SpectralNormalization(inner, dtype="float64"))
     objective, data = Objective(model), as_tensors((X, Y, None))
-    residuals, position = Residuals(objective), perturbed(objective.position)
+    residuals, position = Residuals(objective, objective.value_and_gradient), perturbed(objective.position)
     residuals.examine(position, data)
     values, jacobian = linearize(residuals, position, data)
     # Keras stops the gradient of its power iteration, so that differences are no reference.
@@ -564,6 +564,22 @@ def test_terms_are_logged_as_mean_squares_without_weights():
     means = {name: float(tf.reduce_mean(term**2)) for name, term in terms.items()}
     assert {name: history[name][-1] for name in means} == pytest.approx(means, rel=1e-9)
     assert history["loss"][-1] == pytest.approx(means["equation"] + 9.0 * means["start"])
+
+
+def test_objective_with_derivatives_is_called_few_times_in_a_first_fit():
+    num_calls = 0
+
+    def objective(model, x):
+        nonlocal num_calls
+        num_calls += 1
+        return oscillator(model, x)
+
+    model = oscillator_net()
+    fit_lbfgs(model, POINTS, objective=objective, epochs=5, **GAUSS_NEWTON)
+    num_terms = len(oscillator(model, as_tensors(POINTS)))
+    # Once for its loss and gradient, its terms, its values, and the values of a sample, and once for
+    # the Jacobian of each term.
+    assert num_calls == 4 + num_terms
 
 
 def growth(rate, capital):

@@ -10,6 +10,7 @@ differentiated entry by entry, which costs as much as an evaluation for each ent
 
 import contextlib
 import functools
+import itertools
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,8 @@ from keras_smooth.models.tracing import traced
 # With matrices of more rows, an iteration takes minutes. Larger Jacobians do not fit into memory.
 MAX_ROWS = 8192
 MAX_BYTES = 2**31
+# Size of a Jacobian in a first evaluation by rows.
+BLOCK_BYTES = 2**27
 
 
 class Term(NamedTuple):
@@ -60,10 +63,13 @@ class Residuals:
 
     Args:
         objective: Objective whose loss has residuals.
+        evaluate: The trace of its loss and gradient that the minimizer uses.
     """
 
-    def __init__(self, objective: Objective):
-        self._objective = objective
+    def __init__(self, objective: Objective, evaluate: Callable):
+        self._objective, self._evaluate = objective, evaluate
+        # Each trace of an objective with derivatives takes up to a second.
+        self._terms = traced(self._compute_terms)
         # The keys are shapes and dtypes of the data.
         self._layouts: dict[str, Layout] = {}
         # The keys are the indices of terms and how they are differentiated.
@@ -71,9 +77,14 @@ class Residuals:
 
     def values(self, position: tf.Tensor, data: tuple) -> tf.Tensor:
         """Returns the residuals of all terms, each divided by the root of its size, `(m,)`."""
-        terms = self._objective.residuals(self._objective.unflatten(position), data)
-        flat = [tf.reshape(_scale_to_mean_square(term), (-1,)) for term in terms]
-        return tf.concat([tf.cast(term, position.dtype) for term in flat], axis=0)
+        return self._flatten(self._terms(position, data))
+
+    def _flatten(self, terms: list[tf.Tensor]) -> tf.Tensor:
+        """Returns `values` of terms."""
+        flat = [
+            tf.reshape(_scale_to_mean_square(term, tf.size(term)), (-1,)) for term in terms
+        ]
+        return tf.concat([tf.cast(term, self._objective.dtype) for term in flat], axis=0)
 
     def linearized(
         self, position: tf.Tensor, data: tuple, terms: tuple[Term, ...]
@@ -85,10 +96,13 @@ class Residuals:
             data: `(x, y, sample_weight)`, or a sample of their rows.
             terms: The terms of the `layout` of the data.
         """
-        blocks = [
+        pairs = [
             self._jacobian(index, term)(position, data) for index, term in enumerate(terms)
         ]
-        return self.values(position, data), tf.concat(blocks, axis=0)
+        return tuple(
+            tf.concat([_scale_to_mean_square(v, tf.shape(v)[0]) for v in blocks], axis=0)
+            for blocks in zip(*pairs)
+        )
 
     def layout(self, data: tuple) -> Layout:
         """Returns the layout of data whose shapes and dtypes were examined."""
@@ -128,66 +142,90 @@ class Residuals:
         Raises:
             ValueError: If the loss is not the sum of squares, or there are too many residuals.
         """
-        values = self._objective.residuals(self._objective.unflatten(position), data)
+        # Not in a graph, where losses of a model have no values to check.
+        values = self._compute_terms(position, data)
         self._check_loss(position, data, values)
         form = str(micro_batches.shapes_and_dtypes(data))
         if form not in self._layouts:
+            leaves = {
+                i for value in values for i in _leaves_with_rows(data, value.shape[0])
+            }
+            sample = _replace_leaves(data, leaves, _with_unknown_rows)
+            forms = (
+                [sample, data]
+                if _num_entries(values) <= _max_entries(position)
+                else [sample]
+            )
             terms = tuple(
-                self._choose_method(index, value, position, data)
+                self._choose_method(index, value, position, data, forms)
                 for index, value in enumerate(values)
             )
             self._layouts[form] = Layout(terms, _most_rows(position, values, terms))
 
     def _choose_method(
-        self, index: int, value: tf.Tensor, position: tf.Tensor, data: tuple
+        self, index: int, value: tf.Tensor, position: tf.Tensor, data: tuple, forms: list
     ) -> Term:
-        """Returns a term with the fastest method to differentiate it."""
-        function = self._term_function(index, self._objective.unflatten(position))
+        """Returns a term with the fastest method to differentiate it.
+
+        Args:
+            index: Index of the term.
+            value: Its residuals.
+            position: Weights.
+            data: `(x, y, sample_weight)`.
+            forms: The data with any number of rows, and with the given one, if that fits. Some code
+                works for one number of rows only.
+        """
         leaves = _leaves_with_rows(data, value.shape[0])
-        # Some code works for one number of rows only. Then `num_rows` of the term is 0.
-        forms = {value.shape[0]: _replace_leaves(data, leaves, _with_unknown_rows), 0: data}
-        for method in ROW_MAPS:
+        for method, form in itertools.product(ROW_MAPS, forms):
+            term = Term(method, leaves, 0 if form is data else value.shape[0])
             # The user's code, and operations that cannot be vectorized, can raise any error.
             with contextlib.suppress(Exception):
-                by_rows = _residuals_by_rows(
-                    ROW_MAPS[method], function, data, leaves, value.dtype
-                )
-                if not _is_close(by_rows, value):
-                    break
-                for num_rows, form in forms.items():
-                    term = Term(method, leaves, num_rows)
-                    with contextlib.suppress(Exception):
-                        self._jacobian(index, term).get_concrete_function(position, form)
-                        traced(function).get_concrete_function(form)
-                        return term
+                self._terms.get_concrete_function(position, form)
+                self._jacobian(index, term).get_concrete_function(position, form)
+                by_rows = self._values_by_rows(index, term, position, data)
+                return term if _is_close(by_rows, value) else Term("entries")
         return Term("entries")
 
-    def _jacobian(self, index: int, term: Term) -> Any:
-        """Returns a traced function of position and data that computes the Jacobian of a term."""
+    def _values_by_rows(
+        self, index: int, term: Term, position: tf.Tensor, data: tuple
+    ) -> np.ndarray:
+        """Returns residuals as `linearized` computes them; TensorFlow leaves out the Jacobian."""
+        jacobian = self._jacobian(index, term)
+        values = traced(lambda position, rows: jacobian(position, rows)[0])
+        # A loop computes the Jacobian, too.
+        size = max(1, BLOCK_BYTES // (len(position) * position.dtype.size))
+        blocks = [
+            _replace_leaves(data, term.leaves, lambda leaf, i=start: leaf[i : i + size])
+            for start in range(0, term.num_rows, size)
+        ]
+        return np.concatenate([values(position, block) for block in blocks or [data]])
 
-        def jacobian(position: tf.Tensor, data: tuple) -> tf.Tensor:
+    def _jacobian(self, index: int, term: Term) -> Any:
+        """Returns a traced function of position and data: the residuals of a term, and Jacobian."""
+
+        def jacobian(position: tf.Tensor, data: tuple) -> tuple:
             weights = self._objective.unflatten(position)
-            function, sources = (
-                self._term_function(index, weights),
-                self._objective.sources(weights),
-            )
-            return JACOBIANS[term.method](function, data, sources, term.leaves)
+            sources = self._objective.sources(weights)
+            return JACOBIANS[term.method](
+                lambda rows: self._objective.residuals(weights, rows)[index],
+                data, sources, term.leaves,
+            )  # fmt: skip
 
         return self._jacobians.setdefault((index, term), traced(jacobian))
 
-    def _term_function(self, index: int, weights: list[tf.Tensor]) -> Callable:
-        """Returns a function of data that computes the residuals of a term."""
-        return lambda data: self._objective.residuals(weights, data)[index]
+    def _compute_terms(self, position: tf.Tensor, data: tuple) -> list[tf.Tensor]:
+        return self._objective.residuals(self._objective.unflatten(position), data)
 
     def _check_loss(self, position: tf.Tensor, data: tuple, values: list) -> None:
         """Raises an error if the loss is not the sum of squares of the residuals."""
-        loss, again = (float(self._objective.value(position, data)) for _ in range(2))
-        sum_of_squares = float(tf.reduce_sum(self.values(position, data) ** 2))
-        tolerance = max(map(_rounding_tolerance, [position, *values]))
+        loss = float(self._evaluate(position, data)[0])
+        sum_of_squares = float(tf.reduce_sum(self._flatten(values) ** 2))
+        tolerance = _rounding_tolerance([tensor.numpy() for tensor in (position, *values)])
         if not math.isfinite(loss) or math.isclose(loss, sum_of_squares, rel_tol=tolerance):
             return
-        if not math.isclose(loss, again, rel_tol=tolerance):
-            message = f"The loss is {loss:.6g} at one call and {again:.6g} at the next. "
+        first, second = (float(self._objective.value(position, data)) for _ in range(2))
+        if not math.isclose(first, second, rel_tol=tolerance):
+            message = f"The loss is {first:.6g} at one call and {second:.6g} at the next. "
             raise ValueError(message + Status.RANDOM.message)
         raise ValueError(
             'method="gauss_newton" minimizes mean squares, but the loss of the model is '
@@ -197,17 +235,24 @@ class Residuals:
         )
 
 
+def _num_entries(values: list) -> int:
+    """Returns the number of residuals of all terms."""
+    return sum(math.prod(value.shape) for value in values)
+
+
+def _max_entries(position: tf.Tensor) -> int:
+    """Returns the largest number of residuals of a sample."""
+    limit = MAX_BYTES // (len(position) * position.dtype.size)
+    return min(limit, MAX_ROWS) if len(position) > MAX_ROWS else limit
+
+
 def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
     """Returns the largest number of rows of a sample; 0 if all rows have to be used.
 
     Raises:
         ValueError: If all rows have to be used, and there are too many.
     """
-    count, num_weights = sum(math.prod(value.shape) for value in values), len(position)
-    num_bytes = num_weights * position.dtype.size
-    limit = MAX_BYTES // num_bytes
-    if num_weights > MAX_ROWS:
-        limit = min(limit, MAX_ROWS)
+    count, num_weights, limit = _num_entries(values), len(position), _max_entries(position)
     is_sampled = all(term.num_rows for term in terms)
     num_rows = max(term.num_rows for term in terms)
     if count <= limit:
@@ -215,6 +260,7 @@ def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
     entries = sum(math.prod(value.shape[1:]) for value in values)
     if is_sampled and limit >= entries:
         return min(limit // entries, num_rows)
+    num_bytes = num_weights * position.dtype.size
     raise ValueError(
         f'method="gauss_newton" needs a Jacobian of {count} residuals by {num_weights} weights, '
         f"{count * num_bytes / 2**30:.1f} GiB, and a matrix of {min(count, num_weights)} rows. It "
@@ -223,9 +269,9 @@ def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
     )
 
 
-def _scale_to_mean_square(term: tf.Tensor) -> tf.Tensor:
-    """Returns residuals divided by a number, so that their sum of squares is the mean square."""
-    return term / tf.sqrt(tf.cast(tf.size(term), term.dtype))
+def _scale_to_mean_square(values: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Returns residuals, or their Jacobian, so that the sum of their squares is the mean square."""
+    return values / tf.sqrt(tf.cast(size, values.dtype))
 
 
 def _leaves_with_rows(data: tuple, num_rows: int) -> tuple[int, ...]:
@@ -258,62 +304,55 @@ def _rows_and_setter(data: tuple, leaves: Sequence[int]) -> tuple[list, Callable
     return [flat[leaf] for leaf in leaves], with_row
 
 
-def _residuals_by_rows(
-    map_rows: Callable, function: Callable, data: tuple, leaves: Sequence[int], dtype: Any
-) -> tf.Tensor:
-    """Returns residuals that are computed for each row separately."""
-    rows, with_row = _rows_and_setter(data, leaves)
-    # In a graph, since outside of one TensorFlow counts calls of vectorized functions.
-    return traced(lambda: map_rows(lambda row: function(with_row(row))[0], rows, dtype))()
-
-
-def _is_close(rows: tf.Tensor, whole: tf.Tensor) -> bool:
+def _is_close(rows: np.ndarray, whole: tf.Tensor) -> bool:
     """Returns whether residuals are equal up to rounding; NaN equals NaN."""
-    tolerance, rows, whole = _rounding_tolerance(whole), np.asarray(rows), np.asarray(whole)
+    tolerance, whole = _rounding_tolerance([rows, whole.numpy()]), np.ravel(whole)
     scale = np.max(np.abs(whole), initial=0.0, where=np.isfinite(whole))
     return rows.shape == whole.shape and np.allclose(
         rows, whole, rtol=tolerance, atol=tolerance * scale, equal_nan=True
     )
 
 
-def _rounding_tolerance(values: tf.Tensor) -> float:
-    """Returns the relative difference below which values of a dtype count as equal."""
-    return math.sqrt(np.finfo(values.dtype.as_numpy_dtype).eps)
+def _rounding_tolerance(arrays: list) -> float:
+    """Returns the relative difference below which values of some dtypes count as equal."""
+    return math.sqrt(max(np.finfo(array.dtype).eps for array in arrays))
 
 
 def _jacobian_by_rows(
     map_rows: Callable, function: Callable, data: tuple, sources: list, leaves: tuple
-) -> tf.Tensor:
-    """Returns the Jacobian of residuals that depend on one row each."""
+) -> tuple:
+    """Returns residuals that depend on one row each, and their Jacobian."""
     rows, with_row = _rows_and_setter(data, leaves)
+    dtype = sources[0].dtype
 
-    def row_jacobian(row: list) -> tf.Tensor:
+    def linearize_row(row: list) -> tuple:
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(sources)
-            entries = tf.unstack(tf.reshape(function(with_row(row)), (-1,)))
-        return tf.stack([_flat_gradient(tape, entry, sources) for entry in entries])
+            values = tf.reshape(function(with_row(row)), (-1,))
+            entries = tf.unstack(values)
+        gradients = [_flat_gradient(tape, entry, sources) for entry in entries]
+        return tf.cast(values, dtype), tf.stack(gradients)
 
-    jacobian = map_rows(row_jacobian, rows, sources[0].dtype)
-    flat = tf.reshape(jacobian, (-1, jacobian.shape[-1]))
-    return flat / tf.sqrt(tf.cast(tf.shape(flat)[0], flat.dtype))
+    values, jacobian = map_rows(linearize_row, rows, (dtype, dtype))
+    return tf.reshape(values, (-1,)), tf.reshape(jacobian, (-1, jacobian.shape[-1]))
 
 
 def _jacobian_by_entries(
-    function: Any, data: tuple, sources: list, leaves: tuple
-) -> tf.Tensor:
-    """Returns the Jacobian of residuals that may depend on several rows, entry by entry."""
+    function: Callable, data: tuple, sources: list, leaves: tuple
+) -> tuple:
+    """Returns residuals that may depend on several rows, and their Jacobian, entry by entry."""
     del leaves
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(sources)
-        residuals = tf.reshape(_scale_to_mean_square(function(data)), (-1,))
         # TensorFlow's Jacobian needs one dtype for residuals and sources.
-        residuals = tf.cast(residuals, sources[0].dtype)
+        residuals = tf.cast(tf.reshape(function(data), (-1,)), sources[0].dtype)
     # Without pfor, since all entries at once would need the memory of as many evaluations.
     jacobians = tape.jacobian(
         residuals, sources, unconnected_gradients="zero", experimental_use_pfor=False
     )
     size = residuals.shape[0]
-    return tf.concat([tf.reshape(jacobian, (size, -1)) for jacobian in jacobians], axis=1)
+    flat = [tf.reshape(jacobian, (size, -1)) for jacobian in jacobians]
+    return residuals, tf.concat(flat, axis=1)
 
 
 def _flat_gradient(tape: tf.GradientTape, entry: tf.Tensor, sources: list) -> tf.Tensor:
@@ -321,7 +360,7 @@ def _flat_gradient(tape: tf.GradientTape, entry: tf.Tensor, sources: list) -> tf
     return tf.concat([tf.reshape(gradient, (-1,)) for gradient in gradients], axis=0)
 
 
-def _vectorized(function: Callable, rows: list, dtype: Any) -> tf.Tensor:
+def _vectorized(function: Callable, rows: list, dtype: Any) -> tuple:
     """Maps a function over rows by `tf.vectorized_map`, without its log messages."""
     logger = tf.get_logger()
 
@@ -336,7 +375,7 @@ def _vectorized(function: Callable, rows: list, dtype: Any) -> tf.Tensor:
         logger.removeFilter(is_unrelated)
 
 
-def _one_after_another(function: Callable, rows: list, dtype: Any) -> tf.Tensor:
+def _one_after_another(function: Callable, rows: list, dtype: Any) -> tuple:
     return tf.map_fn(function, rows, fn_output_signature=dtype)
 
 

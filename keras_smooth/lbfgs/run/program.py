@@ -71,9 +71,11 @@ class Program:
     ):
         self.method, self.num_correction_pairs, jit_compile, in_memory = key
         self.objective = Objective(model, terms)
-        needs_residuals = MINIMIZERS[self.method].NEEDS_RESIDUALS
-        self.residuals = Residuals(self.objective) if needs_residuals else None
         self._traced: Any = traced(self.objective.value_and_gradient)
+        needs_residuals = MINIMIZERS[self.method].NEEDS_RESIDUALS
+        self.residuals = (
+            Residuals(self.objective, self._traced) if needs_residuals else None
+        )
         self._has_terms = terms is not None
         self.read_variables: list[tf.Variable] = []
         self._fingerprints: dict[str, str] = {}
