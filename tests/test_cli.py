@@ -249,7 +249,7 @@ def test_compare_does_not_overwrite_or_mix_results(capsys, tmp_path, in_this_pro
     status, out, err = run_main(capsys, *arguments)
     assert status == 0, err
     for phrase in (
-        "2 runs of 600 epochs",
+        "2 runs of 600 epochs (15 iterations of gauss_newton) on",
         "tanh, seed 0: 15 iterations",
         "A quick look",
     ):

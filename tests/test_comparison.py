@@ -651,9 +651,11 @@ def test_worker_exits_when_its_parent_is_killed():
 
 
 # Options, and the lines that are printed before the line of each run.
+EPOCHS = "2 runs of 90 epochs (3 iterations of gauss_newton) on CPU:0 in this process"
 PRINTED = {
-    "by default": ({}, ["2 runs of 90 epochs on CPU:0 in this process"]),
-    "with files": ({"out": "out"}, ["2 runs of 90 epochs on CPU:0 in this process; results"]),
+    "by default": ({}, [EPOCHS]),
+    "with files": ({"out": "out"}, [f"{EPOCHS}; results"]),
+    "another method": ({"method": "lbfgs"}, ["2 runs of 90 epochs on CPU:0 in this process"]),
     "quiet": ({"verbose": 0}, None),
 }  # fmt: skip
 

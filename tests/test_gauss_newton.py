@@ -375,7 +375,10 @@ def test_jacobian_equals_gradient_and_central_differences(name):
     weights = {"equation": 4.0} if name == "an equation" else None
     terms = None if function is None else ResidualTerms(function, weights)
     objective = Objective(model, terms)
-    residuals, position = Residuals(objective, objective.value_and_gradient), perturbed(objective.position)
+    residuals, position = (
+        Residuals(objective, objective.value_and_gradient),
+        perturbed(objective.position),
+    )
     residuals.examine(position, data)
     terms = residuals.layout(data).terms
     assert [term.method for term in terms] == methods
@@ -402,7 +405,10 @@ def test_residuals_and_jacobian_of_a_sample_are_rows_of_all_data(name):
     make, function, data, methods = OBJECTIVES_AND_METHODS[name]
     model, data = make(), as_tensors(data)
     objective = Objective(model, function and ResidualTerms(function, None))
-    residuals, position = Residuals(objective, objective.value_and_gradient), perturbed(objective.position)
+    residuals, position = (
+        Residuals(objective, objective.value_and_gradient),
+        perturbed(objective.position),
+    )
     residuals.examine(position, data)
     rows, share = residuals.draw(data, tf.constant(3), tf.constant(1))
     if "entries" in methods:
@@ -452,7 +458,10 @@ def test_objective_of_a_fixed_number_of_rows_is_not_sampled():
 
 def jacobian_of(model, data):
     objective = Objective(model)
-    residuals, position = Residuals(objective, objective.value_and_gradient), perturbed(objective.position)
+    residuals, position = (
+        Residuals(objective, objective.value_and_gradient),
+        perturbed(objective.position),
+    )
     residuals.examine(position, data)
     return linearize(residuals, position, data)[1]
 
@@ -476,7 +485,10 @@ def test_jacobian_of_spectral_normalization_equals_gradient():
     inner = dense(3, "tanh", dtype="float64")
     model = net(keras.layers.SpectralNormalization(inner, dtype="float64"))
     objective, data = Objective(model), as_tensors((X, Y, None))
-    residuals, position = Residuals(objective, objective.value_and_gradient), perturbed(objective.position)
+    residuals, position = (
+        Residuals(objective, objective.value_and_gradient),
+        perturbed(objective.position),
+    )
     residuals.examine(position, data)
     values, jacobian = linearize(residuals, position, data)
     # Keras stops the gradient of its power iteration, so that differences are no reference.
