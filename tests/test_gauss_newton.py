@@ -250,6 +250,7 @@ def oscillator_net():
 
 
 POINTS = {"inside": np.linspace(0.0, 1.0, 7)[:, None], "start": np.zeros((1, 1))}
+INDEXED_POINTS = {**POINTS, "index": np.array([1, 5, 6])}
 DATA_OF_TWO_NETS = ({"a": X, "b": X[::-1]}, {"p": Y, "q": 2.0 * Y})
 
 
@@ -271,6 +272,35 @@ def with_a_while_loop(model, x):
 
 def with_map_fn(model, x):
     return tf.map_fn(lambda row: model(row[None])[0] ** 2, x["inside"])
+
+
+def with_rows_of_another_term(model, x):
+    u = model(x["inside"])
+    return {"all": u - 0.3, "some": tf.gather(u, x["index"]) - 1.0}
+
+
+def with_a_mean_of_another_term(model, x):
+    u = model(x["inside"])
+    return {"all": u - 0.3, "start": model(x["start"]) - tf.reduce_mean(u) - 1.0}
+
+
+def with_a_condition(model, x):
+    error = model(x["inside"]) - 0.3
+    return tf.cond(tf.reduce_mean(x["inside"]) > 0.4, lambda: error, lambda: 2.0 * error)
+
+
+def with_masked_rows(model, x):
+    error = model(x["inside"]) - 0.3
+    return {"all": error, "right": tf.boolean_mask(error, x["inside"][:, 0] > 0.4)}
+
+
+def with_a_row_of_columns(model, x):
+    return tf.transpose(model(x["inside"]) - 0.3)
+
+
+def with_own_points(model, x):
+    own_points = tf.constant(POINTS["inside"] ** 2)
+    return model(x["inside"]) - 2.0 * model(own_points)
 
 
 def three_heads(loss, as_dict=True):
@@ -351,6 +381,21 @@ OBJECTIVES_AND_METHODS = {
     "one target for three units": (
         lambda: net(head=dense(3, seed=2, dtype="float64")), None, (X, Y, None), ["rows"],
     ),
+    "rows of another term": (
+        oscillator_net, with_rows_of_another_term, (INDEXED_POINTS, None, None), ["rows", "rows"],
+    ),
+    "a mean of another term": (
+        oscillator_net, with_a_mean_of_another_term, (POINTS, None, None), ["rows", "rows"],
+    ),
+    "a condition": (oscillator_net, with_a_condition, (POINTS, None, None), ["entries"]),
+    "masked rows": (
+        oscillator_net, with_masked_rows, (POINTS, None, None), ["rows", "entries"],
+    ),
+    "a row of columns": (
+        oscillator_net, with_a_row_of_columns, ({"inside": POINTS["inside"]}, None, None),
+        ["entries"],
+    ),
+    "own points": (oscillator_net, with_own_points, (POINTS, None, None), ["entries"]),
     "an integral": (oscillator_net, with_an_integral, (POINTS, None, None), ["rows", "entries"]),
 }  # fmt: skip
 
@@ -411,7 +456,7 @@ def test_residuals_and_jacobian_of_a_sample_are_rows_of_all_data(name):
     )
     residuals.examine(position, data)
     rows, share = residuals.draw(data, tf.constant(3), tf.constant(1))
-    if "entries" in methods:
+    if "entries" in methods or "of another term" in name:
         assert rows is data and share == 1.0
         return
     assert share < 1.0 == residuals.draw(data, tf.constant(99), tf.constant(1))[1]
@@ -556,10 +601,47 @@ def test_memory_limit_of_the_jacobian_limits_the_sample(monkeypatch):
     # With 37 weights, a Jacobian of 600 rows is above the limit, and that of a sample of 60 is not.
     monkeypatch.setattr("keras_smooth.lbfgs.objective.residuals.MAX_BYTES", 60 * 37 * 8)
     model, x, y = gaussian_fit()
+    objective, data = Objective(model), as_tensors((x, y, None))
+    residuals = Residuals(objective, objective.value_and_gradient)
+    residuals.examine(perturbed(objective.position), data)
+    assert residuals.layout(data).most_rows == 60
     result = fit_lbfgs(model, x, y, epochs=40, **GAUSS_NEWTON).result
     assert result.fun < 1e-6 and result.status in (Status.ITERATION_LIMIT, Status.STALLED)
     mean = np.mean((model.predict(x, verbose=0) - y) ** 2)
     assert result.fun == pytest.approx(mean, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rows of another term",
+        "a condition",
+        "masked rows",
+        "a row of columns",
+        "own points",
+    ],
+)
+def test_objectives_that_use_all_rows_are_minimized(name):
+    make, function, (points, *_), _ = OBJECTIVES_AND_METHODS[name]
+    history = fit_lbfgs(make(), points, objective=function, epochs=30, **GAUSS_NEWTON)
+    losses = history.history["loss"]
+    assert not history.result.failed and losses[-1] < 0.9 * losses[0]
+
+
+def test_row_with_many_residuals_is_differentiated_in_one_trace():
+    inputs = keras.Input((1,), dtype="float64")
+    model = keras.Model(inputs, dense(60, "tanh", dtype="float64")(inputs))
+    model.compile(loss="mse")
+    data = as_tensors((POINTS["inside"], np.zeros((7, 60)), None))
+    objective = Objective(model)
+    residuals = Residuals(objective, objective.value_and_gradient)
+    residuals.examine(objective.position, data)
+    jacobian = residuals._jacobian(0, residuals.layout(data).terms[0])
+    num_operations = len(
+        jacobian.get_concrete_function(objective.position, data).graph.get_operations()
+    )
+    # Some 400. With one gradient for each residual there are 60 times as many.
+    assert num_operations < 2000
 
 
 def test_terms_are_logged_as_mean_squares_without_weights():

@@ -123,7 +123,8 @@ class DampedSystem:
             error = self._right_side(now.residuals) - tf.linalg.matvec(damped, now.unknown)
             unknown = now.unknown + solve(error)
             step = self._step(unknown)
-            residuals = residuals_after(step)
+            # A while loop needs one shape, which the residuals of a user may not show.
+            residuals = tf.ensure_shape(residuals_after(step), self._residuals.shape)
             value = tf.reduce_sum(residuals**2)
             count = now.count + 1
             continues = (value < WORTHWHILE_RATIO * now.value) & (count < MAX_CORRECTIONS)

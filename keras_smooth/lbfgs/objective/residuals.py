@@ -8,7 +8,6 @@ rows are differentiated one after another. Residuals of several rows, such as an
 differentiated entry by entry, which costs as much as an evaluation for each entry.
 """
 
-import contextlib
 import functools
 import itertools
 import logging
@@ -30,6 +29,15 @@ MAX_ROWS = 8192
 MAX_BYTES = 2**31
 # Size of a Jacobian in a first evaluation by rows.
 BLOCK_BYTES = 2**27
+# Two samples of rows, in which every row is missing once, or is not where it was.
+SAMPLES: tuple[Callable, ...] = (
+    lambda rows: rows[: (len(rows) + 1) // 2],
+    lambda rows: rows[len(rows) // 2 :][::-1],
+)
+
+
+class DependsOnRowsError(Exception):
+    """A row alone has another number of residuals than with the others."""
 
 
 class Term(NamedTuple):
@@ -39,11 +47,13 @@ class Term(NamedTuple):
         method: A name of `JACOBIANS`.
         leaves: Indices of the tensors in the data that have one row for each row of the term.
         num_rows: Number of these rows; 0 if the term cannot be computed for fewer rows.
+        num_entries: Number of residuals of a row.
     """
 
     method: str
     leaves: tuple[int, ...] = ()
     num_rows: int = 0
+    num_entries: int = 1
 
 
 class Layout(NamedTuple):
@@ -147,44 +157,72 @@ class Residuals:
         self._check_loss(position, data, values)
         form = str(micro_batches.shapes_and_dtypes(data))
         if form not in self._layouts:
+            fits = _num_entries(values) <= _max_entries(position)
+            whole = [data] if fits else []
             leaves = {
                 i for value in values for i in _leaves_with_rows(data, value.shape[0])
             }
             sample = _replace_leaves(data, leaves, _with_unknown_rows)
-            forms = (
-                [sample, data]
-                if _num_entries(values) <= _max_entries(position)
-                else [sample]
-            )
-            terms = tuple(
-                self._choose_method(index, value, position, data, forms)
-                for index, value in enumerate(values)
-            )
+            terms = self._choose_methods(values, position, data, [sample, *whole])
+            is_sampled = all(term.num_rows for term in terms)
+            if is_sampled and not self._agrees_on_samples(leaves, values, position, data):
+                terms = self._choose_methods(values, position, data, whole)
             self._layouts[form] = Layout(terms, _most_rows(position, values, terms))
+
+    def _choose_methods(
+        self, values: list[tf.Tensor], position: tf.Tensor, data: tuple, forms: list
+    ) -> tuple[Term, ...]:
+        """Returns terms with the fastest methods to differentiate them.
+
+        Args:
+            values: Residuals of the terms.
+            position: Weights.
+            data: `(x, y, sample_weight)`.
+            forms: Forms of the data to try: with any number of rows, and `data` itself, since some
+                code works for one number of rows only.
+        """
+        return tuple(
+            self._choose_method(index, value, position, data, forms)
+            for index, value in enumerate(values)
+        )
 
     def _choose_method(
         self, index: int, value: tf.Tensor, position: tf.Tensor, data: tuple, forms: list
     ) -> Term:
-        """Returns a term with the fastest method to differentiate it.
-
-        Args:
-            index: Index of the term.
-            value: Its residuals.
-            position: Weights.
-            data: `(x, y, sample_weight)`.
-            forms: The data with any number of rows, and with the given one, if that fits. Some code
-                works for one number of rows only.
-        """
+        """Returns the term of an index, as `_choose_methods` does."""
         leaves = _leaves_with_rows(data, value.shape[0])
+        num_entries = math.prod(value.shape[1:])
         for method, form in itertools.product(ROW_MAPS, forms):
-            term = Term(method, leaves, 0 if form is data else value.shape[0])
-            # The user's code, and operations that cannot be vectorized, can raise any error.
-            with contextlib.suppress(Exception):
+            num_rows = 0 if form is data else value.shape[0]
+            term = Term(method, leaves, num_rows, num_entries)
+            try:
                 self._terms.get_concrete_function(position, form)
                 self._jacobian(index, term).get_concrete_function(position, form)
                 by_rows = self._values_by_rows(index, term, position, data)
-                return term if _is_close(by_rows, value) else Term("entries")
+            except DependsOnRowsError:
+                break
+            # The user's code, and operations that cannot be vectorized, can raise any error.
+            except Exception:
+                continue
+            if not _is_close(by_rows, value):
+                break
+            return term
         return Term("entries")
+
+    def _agrees_on_samples(
+        self, leaves: Iterable[int], values: list, position: tf.Tensor, data: tuple
+    ) -> bool:
+        """Returns whether no term reads rows of another one, which a sample does not have."""
+        try:
+            for rows_of in SAMPLES:
+                sample = self._terms(position, _replace_leaves(data, leaves, rows_of))
+                pairs = zip(sample, values)
+                if not all(_is_close(np.ravel(few), rows_of(all)) for few, all in pairs):
+                    return False
+        # A row that is not there can lead to any error.
+        except Exception:
+            return False
+        return True
 
     def _values_by_rows(
         self, index: int, term: Term, position: tf.Tensor, data: tuple
@@ -192,7 +230,6 @@ class Residuals:
         """Returns residuals as `linearized` computes them; TensorFlow leaves out the Jacobian."""
         jacobian = self._jacobian(index, term)
         values = traced(lambda position, rows: jacobian(position, rows)[0])
-        # A loop computes the Jacobian, too.
         size = max(1, BLOCK_BYTES // (len(position) * position.dtype.size))
         blocks = [
             _replace_leaves(data, term.leaves, lambda leaf, i=start: leaf[i : i + size])
@@ -208,7 +245,7 @@ class Residuals:
             sources = self._objective.sources(weights)
             return JACOBIANS[term.method](
                 lambda rows: self._objective.residuals(weights, rows)[index],
-                data, sources, term.leaves,
+                data, sources, term,
             )  # fmt: skip
 
         return self._jacobians.setdefault((index, term), traced(jacobian))
@@ -319,45 +356,49 @@ def _rounding_tolerance(arrays: list) -> float:
 
 
 def _jacobian_by_rows(
-    map_rows: Callable, function: Callable, data: tuple, sources: list, leaves: tuple
+    map_rows: Callable, function: Callable, data: tuple, sources: list, term: Term
 ) -> tuple:
     """Returns residuals that depend on one row each, and their Jacobian."""
-    rows, with_row = _rows_and_setter(data, leaves)
+    rows, with_row = _rows_and_setter(data, term.leaves)
     dtype = sources[0].dtype
 
     def linearize_row(row: list) -> tuple:
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(sources)
-            values = tf.reshape(function(with_row(row)), (-1,))
-            entries = tf.unstack(values)
-        gradients = [_flat_gradient(tape, entry, sources) for entry in entries]
-        return tf.cast(values, dtype), tf.stack(gradients)
+            values = tf.cast(tf.reshape(function(with_row(row)), (-1,)), dtype)
+        if values.shape[0] != term.num_entries:
+            raise DependsOnRowsError
+        jacobian = tape.jacobian(
+            values, sources, unconnected_gradients="zero",
+            experimental_use_pfor=map_rows is _vectorized,
+        )  # fmt: skip
+        return values, _as_matrix(jacobian, sources)
 
-    values, jacobian = map_rows(linearize_row, rows, (dtype, dtype))
+    values, jacobian = map_rows(linearize_row, rows, dtype)
     return tf.reshape(values, (-1,)), tf.reshape(jacobian, (-1, jacobian.shape[-1]))
 
 
 def _jacobian_by_entries(
-    function: Callable, data: tuple, sources: list, leaves: tuple
+    function: Callable, data: tuple, sources: list, term: Term
 ) -> tuple:
     """Returns residuals that may depend on several rows, and their Jacobian, entry by entry."""
-    del leaves
+    del term
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(sources)
         # TensorFlow's Jacobian needs one dtype for residuals and sources.
         residuals = tf.cast(tf.reshape(function(data), (-1,)), sources[0].dtype)
     # Without pfor, since all entries at once would need the memory of as many evaluations.
-    jacobians = tape.jacobian(
+    jacobian = tape.jacobian(
         residuals, sources, unconnected_gradients="zero", experimental_use_pfor=False
     )
-    size = residuals.shape[0]
-    flat = [tf.reshape(jacobian, (size, -1)) for jacobian in jacobians]
-    return residuals, tf.concat(flat, axis=1)
+    return residuals, _as_matrix(jacobian, sources)
 
 
-def _flat_gradient(tape: tf.GradientTape, entry: tf.Tensor, sources: list) -> tf.Tensor:
-    gradients = tape.gradient(entry, sources, unconnected_gradients="zero")
-    return tf.concat([tf.reshape(gradient, (-1,)) for gradient in gradients], axis=0)
+def _as_matrix(jacobian: list[tf.Tensor], sources: list) -> tf.Tensor:
+    """Returns the Jacobian by several sources as one matrix, with one column for each weight."""
+    sizes = [math.prod(source.shape) for source in sources]
+    blocks = [tf.reshape(block, (-1, size)) for block, size in zip(jacobian, sizes)]
+    return tf.concat(blocks, axis=1)
 
 
 def _vectorized(function: Callable, rows: list, dtype: Any) -> tuple:
@@ -376,7 +417,11 @@ def _vectorized(function: Callable, rows: list, dtype: Any) -> tuple:
 
 
 def _one_after_another(function: Callable, rows: list, dtype: Any) -> tuple:
-    return tf.map_fn(function, rows, fn_output_signature=dtype)
+    # In two loops, so that TensorFlow leaves out the second one where only values are needed.
+    return tuple(
+        tf.map_fn(lambda row, i=i: function(row)[i], rows, fn_output_signature=dtype)
+        for i in range(2)
+    )
 
 
 # Functions that map over rows, the fastest first.
