@@ -368,10 +368,12 @@ def _jacobian_by_rows(
             values = tf.cast(tf.reshape(function(with_row(row)), (-1,)), dtype)
         if values.shape[0] != term.num_entries:
             raise DependsOnRowsError
-        jacobian = tape.jacobian(
-            values, sources, unconnected_gradients="zero",
-            experimental_use_pfor=map_rows is _vectorized,
-        )  # fmt: skip
+        by_entries = functools.partial(
+            tape.jacobian, experimental_use_pfor=map_rows is _vectorized
+        )
+        # The gradient of a single entry is traced in less time.
+        differentiate: Callable = tape.gradient if term.num_entries == 1 else by_entries
+        jacobian = differentiate(values, sources, unconnected_gradients="zero")
         return values, _as_matrix(jacobian, sources)
 
     values, jacobian = map_rows(linearize_row, rows, dtype)
