@@ -207,6 +207,17 @@ def _fixed_point(x):
     return tf.while_loop(condition, body, [tf.zeros_like(x), tf.ones_like(x)])[0]
 
 
+def _fixed_point_with_largest_change(x):
+    """Returns `_fixed_point(x)`, by a loop one of whose variables only ends it."""
+
+    def body(y, change):
+        updated = x + tf.sin(y) / 20.0
+        return updated, tf.reduce_max(tf.abs(updated - y))
+
+    start = [tf.zeros_like(x), tf.ones([], x.dtype)]
+    return tf.while_loop(lambda y, change: change > 1e-12, body, start)[0]
+
+
 def _loop_that_ends_early(x):
     """Returns a sum whose last term is not small."""
 
@@ -218,6 +229,7 @@ def _loop_that_ends_early(x):
 
 COMPARISONS = {
     "a loop until nothing changes": (_fixed_point, False),
+    "a loop with the change as a variable": (_fixed_point_with_largest_change, False),
     "a loop that ends too early": (_loop_that_ends_early, True),
     "a distance": (
         lambda x: tf.where(tf.abs(x - 2.0) < 0.5, (x - 1.5) ** 4 * (x - 2.5) ** 4, 0.0 * x),

@@ -91,6 +91,7 @@ class Walk:
         program: Program,
         input_states: Sequence[State],
         enclosing: tuple[tf.Operation, ...] = (),
+        used: Sequence[bool] | None = None,
     ) -> list[State]:
         """Visits the operations of a program; returns the states of its outputs.
 
@@ -98,10 +99,12 @@ class Walk:
             program: The program, or a body.
             input_states: The states of its inputs.
             enclosing: The operations in whose bodies it is, the outermost first.
+            used: Whether each output is used; all by default. Operations that lead to none that
+                is used are not visited.
         """
         states = dict(zip(program.inputs, input_states, strict=True))
         self.moving |= {name for name, state in states.items() if state}
-        needed, derived = _tensors_needed(program), _tensors_derived(program)
+        needed, derived = _tensors_needed(program, used), _tensors_derived(program)
         for operation, inputs, outputs, _ in program.instructions_to_outputs:
             if operation.type in OF_SHAPES_ONLY or needed.isdisjoint(outputs):
                 continue
@@ -129,7 +132,7 @@ class Walk:
             states = self._steady_states(body, step.input_states, enclosing)
             if any(self.follow(condition, states, enclosing)):
                 self.visit_decision(step)
-            self.follow(body, states, enclosing)
+            self.follow(body, states, enclosing, _variables_used(body, step.used))
             return states
         if len(bodies) == 1:
             known = self.visit_function(step, names[0])
@@ -169,12 +172,28 @@ def all_operations(program: Program) -> Iterator[tf.Operation]:
             yield from all_operations(program.bodies(name))
 
 
-def _tensors_needed(program: Program) -> set[str]:
-    """Returns the names of the tensors on which the outputs depend.
+def _variables_used(body: Program, used: Sequence[bool]) -> list[bool]:
+    """Returns whether each variable of a loop leads to one that is used after the loop.
+
+    A variable that only ends the loop, such as the largest change of a fixed-point iteration, does not.
+    """
+    before: list[bool] = []
+    latest = list(used)
+    while latest != before:
+        before, needed = latest, _tensors_needed(body, latest)
+        latest = [is_used or name in needed for is_used, name in zip(before, body.inputs)]
+    return latest
+
+
+def _tensors_needed(program: Program, used: Sequence[bool] | None = None) -> set[str]:
+    """Returns the names of the tensors on which the outputs depend that are used.
 
     The maximum that a log-sum-exp subtracts and adds again cancels and is not among them.
     """
-    needed = set(program.outputs)
+    outputs = program.outputs
+    needed = {
+        name for name, is_used in zip(outputs, used or [True] * len(outputs)) if is_used
+    }
     for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
         cancels = operation.type == "StopGradient" and (
             rows.tapes_right_to(operation, [True]) == math.inf
