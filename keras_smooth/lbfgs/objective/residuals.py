@@ -2,8 +2,8 @@
 
 Usually, each residual depends on one row of the data. Then the rows are differentiated separately
 by a vectorized map, so that the Jacobian costs as much as a few gradients, and the residuals of a
-sample of the rows can be computed alone. To find out, residuals computed row by row are compared
-with those of all rows. If TensorFlow cannot vectorize the computation of a row, such as a loop, the
+sample of the rows can be computed alone. To find out, residuals computed row by row, and those of
+two samples, are compared with those of all rows. If TensorFlow cannot vectorize the computation of a row, such as a loop, the
 rows are differentiated one after another. Residuals of several rows, such as an integral, are
 differentiated entry by entry, which costs as much as an evaluation for each entry.
 """
@@ -29,7 +29,7 @@ MAX_ROWS = 8192
 MAX_BYTES = 2**31
 # Size of a Jacobian in a first evaluation by rows.
 BLOCK_BYTES = 2**27
-# Two samples of rows, in which every row is missing once, or is not where it was.
+# Two samples. Each row, but a single one, is missing in one of them, or has another place.
 SAMPLES: tuple[Callable, ...] = (
     lambda rows: rows[: (len(rows) + 1) // 2],
     lambda rows: rows[len(rows) // 2 :][::-1],
@@ -216,8 +216,10 @@ class Residuals:
         try:
             for rows_of in SAMPLES:
                 sample = self._terms(position, _replace_leaves(data, leaves, rows_of))
-                pairs = zip(sample, values)
-                if not all(_is_close(np.ravel(few), rows_of(all)) for few, all in pairs):
+                pairs = [
+                    (np.ravel(few), rows_of(rows)) for few, rows in zip(sample, values)
+                ]
+                if not all(itertools.starmap(_is_close, pairs)):
                     return False
         # A row that is not there can lead to any error.
         except Exception:
