@@ -400,6 +400,10 @@ OBJECTIVES_AND_METHODS = {
 }  # fmt: skip
 
 
+def residuals_of(objective):
+    return Residuals(objective, objective.value_and_gradient)
+
+
 def linearize(residuals, position, data, rows=None):
     """Returns residuals and Jacobian of the data, or of a sample `rows`, computed in a graph."""
     terms = residuals.layout(data).terms
@@ -420,10 +424,7 @@ def test_jacobian_equals_gradient_and_central_differences(name):
     weights = {"equation": 4.0} if name == "an equation" else None
     terms = None if function is None else ResidualTerms(function, weights)
     objective = Objective(model, terms)
-    residuals, position = (
-        Residuals(objective, objective.value_and_gradient),
-        perturbed(objective.position),
-    )
+    residuals, position = residuals_of(objective), perturbed(objective.position)
     residuals.examine(position, data)
     terms = residuals.layout(data).terms
     assert [term.method for term in terms] == methods
@@ -450,10 +451,7 @@ def test_residuals_and_jacobian_of_a_sample_are_rows_of_all_data(name):
     make, function, data, methods = OBJECTIVES_AND_METHODS[name]
     model, data = make(), as_tensors(data)
     objective = Objective(model, function and ResidualTerms(function, None))
-    residuals, position = (
-        Residuals(objective, objective.value_and_gradient),
-        perturbed(objective.position),
-    )
+    residuals, position = residuals_of(objective), perturbed(objective.position)
     residuals.examine(position, data)
     rows, share = residuals.draw(data, tf.constant(3), tf.constant(1))
     if "entries" in methods or "of another term" in name:
@@ -494,7 +492,7 @@ def objective_of_a_fixed_number_of_rows(model, x):
 def test_objective_of_a_fixed_number_of_rows_is_not_sampled():
     model, data = oscillator_net(), as_tensors((POINTS, None, None))
     objective = Objective(model, ResidualTerms(objective_of_a_fixed_number_of_rows, None))
-    residuals = Residuals(objective, objective.value_and_gradient)
+    residuals = residuals_of(objective)
     residuals.examine(perturbed(objective.position), data)
     layout = residuals.layout(data)
     assert layout.terms[0].method == "rows" and layout.most_rows == 0
@@ -503,10 +501,7 @@ def test_objective_of_a_fixed_number_of_rows_is_not_sampled():
 
 def jacobian_of(model, data):
     objective = Objective(model)
-    residuals, position = (
-        Residuals(objective, objective.value_and_gradient),
-        perturbed(objective.position),
-    )
+    residuals, position = residuals_of(objective), perturbed(objective.position)
     residuals.examine(position, data)
     return linearize(residuals, position, data)[1]
 
@@ -530,10 +525,7 @@ def test_jacobian_of_spectral_normalization_equals_gradient():
     inner = dense(3, "tanh", dtype="float64")
     model = net(keras.layers.SpectralNormalization(inner, dtype="float64"))
     objective, data = Objective(model), as_tensors((X, Y, None))
-    residuals, position = (
-        Residuals(objective, objective.value_and_gradient),
-        perturbed(objective.position),
-    )
+    residuals, position = residuals_of(objective), perturbed(objective.position)
     residuals.examine(position, data)
     values, jacobian = linearize(residuals, position, data)
     # Keras stops the gradient of its power iteration, so that differences are no reference.
@@ -602,7 +594,7 @@ def test_memory_limit_of_the_jacobian_limits_the_sample(monkeypatch):
     monkeypatch.setattr("keras_smooth.lbfgs.objective.residuals.MAX_BYTES", 60 * 37 * 8)
     model, x, y = gaussian_fit()
     objective, data = Objective(model), as_tensors((x, y, None))
-    residuals = Residuals(objective, objective.value_and_gradient)
+    residuals = residuals_of(objective)
     residuals.examine(perturbed(objective.position), data)
     assert residuals.layout(data).most_rows == 60
     result = fit_lbfgs(model, x, y, epochs=40, **GAUSS_NEWTON).result
@@ -634,7 +626,7 @@ def test_row_with_many_residuals_is_differentiated_in_one_trace():
     model.compile(loss="mse")
     data = as_tensors((POINTS["inside"], np.zeros((7, 60)), None))
     objective = Objective(model)
-    residuals = Residuals(objective, objective.value_and_gradient)
+    residuals = residuals_of(objective)
     residuals.examine(objective.position, data)
     jacobian = residuals._jacobian(0, residuals.layout(data).terms[0])
     num_operations = len(

@@ -322,11 +322,10 @@ def _execute_with_display(
     num_runs = sum(map(len, results.missing()))
     where = "" if directory is None else f"; results in {directory}"
     runs, epochs = counted(num_runs, "run"), counted(settings.epochs, "epoch")
-    iterations = {method: settings.num_iterations(method) for method in settings.method}
     fewer = [
         f"{counted(count, 'iteration')} of {method}"
-        for method, count in iterations.items()
-        if count != settings.epochs
+        for method in settings.method
+        if (count := settings.num_iterations(method)) != settings.epochs
     ]
     if fewer:
         epochs += f" ({', '.join(fewer)})"

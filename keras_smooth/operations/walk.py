@@ -175,7 +175,7 @@ def all_operations(program: Program) -> Iterator[tf.Operation]:
 def _variables_used(body: Program, used: Sequence[bool]) -> list[bool]:
     """Returns whether each variable of a loop leads to one that is used after the loop.
 
-    A variable that only ends the loop, such as the largest change of a fixed-point iteration, does not.
+    A variable that only ends the loop does not, such as the change of a fixed-point iteration.
     """
     before: list[bool] = []
     latest = list(used)

@@ -3,14 +3,14 @@
 Usually, each residual depends on one row of the data. Then the rows are differentiated separately
 by a vectorized map, so that the Jacobian costs as much as a few gradients, and the residuals of a
 sample of the rows can be computed alone. To find out, residuals computed row by row, and those of
-two samples, are compared with those of all rows. If TensorFlow cannot vectorize the computation of a row, such as a loop, the
-rows are differentiated one after another. Residuals of several rows, such as an integral, are
-differentiated entry by entry, which costs as much as an evaluation for each entry.
+two samples, are compared with those of all rows. If TensorFlow cannot vectorize the computation of
+a row, such as a loop, the rows are differentiated one after another. Residuals of several rows,
+such as an integral, are differentiated entry by entry, which costs as much as an evaluation for
+each entry.
 """
 
 import functools
 import itertools
-import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +20,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.data import micro_batches
+from keras_smooth.lbfgs.objective.jacobians import (
+    JACOBIANS,
+    ROW_MAPS,
+    DependsOnRowsError,
+    Term,
+    replace_leaves,
+)
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.result import Status
 from keras_smooth.models.tracing import traced
@@ -34,26 +41,6 @@ SAMPLES: tuple[Callable, ...] = (
     lambda rows: rows[: (len(rows) + 1) // 2],
     lambda rows: rows[len(rows) // 2 :][::-1],
 )
-
-
-class DependsOnRowsError(Exception):
-    """A row alone has another number of residuals than with the others."""
-
-
-class Term(NamedTuple):
-    """How a term of the residuals is differentiated.
-
-    Args:
-        method: A name of `JACOBIANS`.
-        leaves: Indices of the tensors in the data that have one row for each row of the term.
-        num_rows: Number of these rows; 0 if the term cannot be computed for fewer rows.
-        num_entries: Number of residuals of a row.
-    """
-
-    method: str
-    leaves: tuple[int, ...] = ()
-    num_rows: int = 0
-    num_entries: int = 1
 
 
 class Layout(NamedTuple):
@@ -139,7 +126,7 @@ class Residuals:
             )[:size]
 
         leaves = {leaf for term in terms for leaf in term.leaves}
-        sample = _replace_leaves(data, leaves, lambda t: tf.gather(t, rows(t.shape[0])))
+        sample = replace_leaves(data, leaves, lambda t: tf.gather(t, rows(t.shape[0])))
         return sample, size / most_rows
 
     def examine(self, position: tf.Tensor, data: tuple) -> None:
@@ -162,7 +149,7 @@ class Residuals:
             leaves = {
                 i for value in values for i in _leaves_with_rows(data, value.shape[0])
             }
-            sample = _replace_leaves(data, leaves, _with_unknown_rows)
+            sample = replace_leaves(data, leaves, _with_unknown_rows)
             terms = self._choose_methods(values, position, data, [sample, *whole])
             is_sampled = all(term.num_rows for term in terms)
             if is_sampled and not self._agrees_on_samples(leaves, values, position, data):
@@ -215,7 +202,7 @@ class Residuals:
         """Returns whether no term reads rows of another one, which a sample does not have."""
         try:
             for rows_of in SAMPLES:
-                sample = self._terms(position, _replace_leaves(data, leaves, rows_of))
+                sample = self._terms(position, replace_leaves(data, leaves, rows_of))
                 pairs = [
                     (np.ravel(few), rows_of(rows)) for few, rows in zip(sample, values)
                 ]
@@ -234,7 +221,7 @@ class Residuals:
         values = traced(lambda position, rows: jacobian(position, rows)[0])
         size = max(1, BLOCK_BYTES // (len(position) * position.dtype.size))
         blocks = [
-            _replace_leaves(data, term.leaves, lambda leaf, i=start: leaf[i : i + size])
+            replace_leaves(data, term.leaves, lambda leaf, i=start: leaf[i : i + size])
             for start in range(0, term.num_rows, size)
         ]
         return np.concatenate([values(position, block) for block in blocks or [data]])
@@ -319,28 +306,9 @@ def _leaves_with_rows(data: tuple, num_rows: int) -> tuple[int, ...]:
     return tuple(i for i, t in flat if t is not None and t.shape[:1] == [num_rows])
 
 
-def _replace_leaves(data: tuple, leaves: Iterable[int], change: Callable) -> tuple:
-    """Returns data with a function applied to the tensors with the indices `leaves`."""
-    flat = keras.tree.flatten(data)
-    for leaf in leaves:
-        flat[leaf] = change(flat[leaf])
-    return keras.tree.pack_sequence_as(data, flat)
-
-
 def _with_unknown_rows(tensor: tf.Tensor) -> tf.TensorSpec:
     """Returns the specification of a tensor with any number of rows."""
     return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
-
-
-def _rows_and_setter(data: tuple, leaves: Sequence[int]) -> tuple[list, Callable]:
-    """Returns the tensors with the indices `leaves`, and a function that replaces each by a row."""
-    flat = keras.tree.flatten(data)
-
-    def with_row(row: list) -> tuple:
-        new_leaves = iter(row)
-        return _replace_leaves(data, leaves, lambda leaf: next(new_leaves)[None])
-
-    return [flat[leaf] for leaf in leaves], with_row
 
 
 def _is_close(rows: np.ndarray, whole: tf.Tensor) -> bool:
@@ -355,86 +323,3 @@ def _is_close(rows: np.ndarray, whole: tf.Tensor) -> bool:
 def _rounding_tolerance(arrays: list) -> float:
     """Returns the relative difference below which values of some dtypes count as equal."""
     return math.sqrt(max(np.finfo(array.dtype).eps for array in arrays))
-
-
-def _jacobian_by_rows(
-    map_rows: Callable, function: Callable, data: tuple, sources: list, term: Term
-) -> tuple:
-    """Returns residuals that depend on one row each, and their Jacobian."""
-    rows, with_row = _rows_and_setter(data, term.leaves)
-    dtype = sources[0].dtype
-
-    def linearize_row(row: list) -> tuple:
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(sources)
-            values = tf.cast(tf.reshape(function(with_row(row)), (-1,)), dtype)
-        if values.shape[0] != term.num_entries:
-            raise DependsOnRowsError
-        by_entries = functools.partial(
-            tape.jacobian, experimental_use_pfor=map_rows is _vectorized
-        )
-        # The gradient of a single entry is traced in less time.
-        differentiate: Callable = tape.gradient if term.num_entries == 1 else by_entries
-        jacobian = differentiate(values, sources, unconnected_gradients="zero")
-        return values, _as_matrix(jacobian, sources)
-
-    values, jacobian = map_rows(linearize_row, rows, dtype)
-    return tf.reshape(values, (-1,)), tf.reshape(jacobian, (-1, jacobian.shape[-1]))
-
-
-def _jacobian_by_entries(
-    function: Callable, data: tuple, sources: list, term: Term
-) -> tuple:
-    """Returns residuals that may depend on several rows, and their Jacobian, entry by entry."""
-    del term
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(sources)
-        # TensorFlow's Jacobian needs one dtype for residuals and sources.
-        residuals = tf.cast(tf.reshape(function(data), (-1,)), sources[0].dtype)
-    # Without pfor, since all entries at once would need the memory of as many evaluations.
-    jacobian = tape.jacobian(
-        residuals, sources, unconnected_gradients="zero", experimental_use_pfor=False
-    )
-    return residuals, _as_matrix(jacobian, sources)
-
-
-def _as_matrix(jacobian: list[tf.Tensor], sources: list) -> tf.Tensor:
-    """Returns the Jacobian by several sources as one matrix, with one column for each weight."""
-    sizes = [math.prod(source.shape) for source in sources]
-    blocks = [tf.reshape(block, (-1, size)) for block, size in zip(jacobian, sizes)]
-    return tf.concat(blocks, axis=1)
-
-
-def _vectorized(function: Callable, rows: list, dtype: Any) -> tuple:
-    """Maps a function over rows by `tf.vectorized_map`, without its log messages."""
-    logger = tf.get_logger()
-
-    def is_unrelated(record: logging.LogRecord) -> bool:
-        return "parallel_for" not in record.pathname
-
-    # TensorFlow logs which operations it cannot vectorize.
-    logger.addFilter(is_unrelated)
-    try:
-        return tf.vectorized_map(function, rows, warn=False)
-    finally:
-        logger.removeFilter(is_unrelated)
-
-
-def _one_after_another(function: Callable, rows: list, dtype: Any) -> tuple:
-    # In two loops, so that TensorFlow leaves out the second one where only values are needed.
-    return tuple(
-        tf.map_fn(lambda row, i=i: function(row)[i], rows, fn_output_signature=dtype)
-        for i in range(2)
-    )
-
-
-# Functions that map over rows, the fastest first.
-ROW_MAPS: dict[str, Callable] = {"rows": _vectorized, "loop": _one_after_another}
-# Functions that compute a Jacobian, by the name of the method.
-JACOBIANS: dict[str, Callable] = {
-    **{
-        name: functools.partial(_jacobian_by_rows, map_rows)
-        for name, map_rows in ROW_MAPS.items()
-    },
-    "entries": _jacobian_by_entries,
-}
