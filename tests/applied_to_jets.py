@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras_smooth import operations
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import primal
-from keras_smooth.operations.trace import chosen_leaves
+from keras_smooth.operations.leaves import chosen_leaves
 
 
 def apply(function, *args, **kwargs):

@@ -282,7 +282,6 @@ TRACED_CLASSES = {
     # They are built from pieces, which join smoothly.
     "numpy.geomspace": -1,
     "numpy.nancumprod": -1,
-    "numpy.nancumsum": -1,
     # A kink at the end of a tiny interval around 0, and one at a tie.
     "nn.normalize": 0,
     "math.top_k": 0,

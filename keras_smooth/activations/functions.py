@@ -122,7 +122,12 @@ def sharp_softplus(x: Any, sharpness: float = 1.0) -> Any:
     return ops.softplus(sharpness * ops.convert_to_tensor(x)) / sharpness
 
 
-@activation_row(1, (-1.0, 1.0), "has a second derivative that jumps at both joints")
+@activation_row(
+    1,
+    (-1.0, 1.0),
+    "has a second derivative that jumps at both joints",
+    kinds="LessEqual Less Square",
+)
 def smelu(x: Any, beta: float = 1.0) -> Any:
     """Smooth ReLU, a parabola between two lines, with a continuous first derivative.
 
@@ -201,7 +206,9 @@ def centered_sigmoid(x: Any) -> Any:
     return 2.0 * ops.tanh(0.5 * ops.convert_to_tensor(x))
 
 
-@activation_row(1, (0.0,), BEND_SOFTSIGN, exact_of=keras.activations.softsign)
+@activation_row(
+    1, (0.0,), BEND_SOFTSIGN, exact_of=keras.activations.softsign, kinds="Abs RealDiv"
+)
 def softsign(x: Any) -> Any:
     """Softsign with derivatives of all orders: f(x) = x / (1 + abs(x)).
 
@@ -228,7 +235,9 @@ def softsign(x: Any) -> Any:
     return x / (1.0 + ops.abs(x))
 
 
-@activation_row(1, (0.0,), BEND_0, exact_of=keras.activations.celu)
+@activation_row(
+    1, (0.0,), BEND_0, exact_of=keras.activations.celu, kinds="Greater Expm1 SelectV2"
+)
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """CELU with the right slope at 0: x for x > 0, else alpha (exp(x / alpha) - 1).
 

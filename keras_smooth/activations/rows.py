@@ -16,6 +16,7 @@ def activation_row(
     joints: Sequence[float] = (),
     reason: str = "",
     exact_of: Callable | None = None,
+    kinds: str = "",
 ) -> Callable[[Callable], Callable]:
     """Returns a decorator that registers an elementwise function for saving and adds its row.
 
@@ -24,6 +25,7 @@ def activation_row(
         joints: The points at which the pieces of the function join.
         reason: The fault at these points, the end of a sentence that begins with the name.
         exact_of: The function of Keras with the same values, but wrong derivatives.
+        kinds: See `keras_smooth.registry.rows.Row`.
 
     Raises:
         ValueError: If there is an activation of this name; nothing is registered then.
@@ -38,7 +40,9 @@ def activation_row(
             )
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
         registry.add(
-            registry.Row(function, smoothness, joints=tuple(joints), reason=reason)
+            registry.Row(
+                function, smoothness, joints=tuple(joints), reason=reason, kinds=kinds
+            )
         )
         registry.register_name(function)
         if exact_of is not None:

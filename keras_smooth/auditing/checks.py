@@ -20,7 +20,7 @@ from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.lost import LostError
 from keras_smooth.differentiation.points import Points, random_directions
 from keras_smooth.models import calls, own_call
-from keras_smooth.operations.trace import chosen_leaves
+from keras_smooth.operations.leaves import chosen_leaves
 
 _SEED = 1
 # The largest numbers of samples and of calls of a layer that are measured.

@@ -96,9 +96,8 @@ class Plan:
     @functools.cached_property
     def size(self) -> int:
         """The bytes per number of the largest dtype among the outputs, at least 4."""
-        outputs = set(self.program.outputs)
-        tensors = (t for op in self.program.operations for t in op.outputs)
-        return max(4, *(t.dtype.real_dtype.size for t in tensors if t.name in outputs), 0)
+        outputs = (self.program.tensors[name] for name in self.program.outputs)
+        return max(4, *(output.dtype.real_dtype.size for output in outputs), 0)
 
     def known_class_around(self, step: LayerStep) -> float | None:
         """Returns the known class of the innermost layer around an operation that has one."""
@@ -120,9 +119,12 @@ def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
         samples_only: Whether only the samples count.
     """
     program = traced.program
-    tensors = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
     # Outputs of integers and booleans are left out, if there are others.
-    outputs = tuple(n for n in program.outputs if rows.is_differentiable(tensors[n].dtype))
+    outputs = tuple(
+        name
+        for name in program.outputs
+        if rows.is_differentiable(program.tensors[name].dtype)
+    )
     program = dataclasses.replace(program, outputs=outputs or program.outputs)
     new_plan = Plan(traced, program, order, samples_only)
     new_plan.has_masks = any(map(graph.makes_masks, traced.layers))
@@ -160,7 +162,7 @@ class _PlanWalk(walk.Walk):
             return None
         body = step.program.bodies(name)
         piece = _first_with_breakpoints(within, body)
-        self._note_piece(piece, facts.smoothness, known=True)
+        self._note_piece(piece, facts.smoothness)
         self.is_known, before = True, self.is_known
         states = self.follow(body, step.input_states, (*step.enclosing, step.operation))
         self.is_known = before
@@ -245,14 +247,14 @@ class _PlanWalk(walk.Walk):
     def _leave_to_samples(self, step: LayerStep, role: Role, k: float = math.inf) -> None:
         self.plan.steps.append(dataclasses.replace(step, smoothness=k, role=role))
 
-    def _note_piece(self, step: LayerStep, k: float, known: bool = False) -> None:
+    def _note_piece(self, step: LayerStep, k: float) -> None:
         """Adds an operation with breakpoints, unless its function has a registered smoothness."""
         if self.is_known:
             return
         of_layer = self.plan.known_class_around(step)
         k = k if of_layer is None else of_layer
         self.plan.classes.append((step.layer_numbers, k))
-        is_settled = of_layer is not None or known or self._is_in_keras_layer(step)
+        is_settled = of_layer is not None or self._is_in_keras_layer(step)
         if k < self.plan.order:
             self._leave_to_samples(step, Role.SETTLED if is_settled else Role.PIECES, k)
 

@@ -9,7 +9,9 @@ lifting.py      how operations are applied to the entries of a jet
 breakpoints.py  signed distances from breakpoints
 evaluation.py   Taylor mode: a program evaluated on jets
 taped.py        TensorFlow's own derivatives: up to which order they are right; jets from tapes
+leaves.py       leaves of a structure
 registered.py   functions and layers with registered facts
+recognition.py  calls of such functions, recognized by their operations
 signs.py        tensors that are positive for all inputs
 walk.py         the walk through the operations of a program and of its bodies
 paths.py        the operations on the paths from inputs to outputs

@@ -1,5 +1,6 @@
 """The bodies of control flow and of called functions, imported from their definitions."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.operations.program import Program
+from keras_smooth.operations.recognition import with_recognized_calls
+from keras_smooth.operations.registered import has_facts
 
 # By kind of operation, for each output argument: its name, and the attribute with its number of
 # tensors, or "" for a single tensor. Filled when an operation of the kind is imported.
@@ -30,12 +33,20 @@ def body_lookup(graph: tf.Graph) -> Callable[[str], Program]:
         imported = _ImportedFunction(function, definition)
         inputs = (argument.name for argument in function.signature.input_arg)
         outputs = (function.ret[output.name] for output in function.signature.output_arg)
-        return Program(
+        program = Program(
             inputs=tuple(imported.tensor(reference).name for reference in inputs),
             outputs=tuple(imported.tensor(reference).name for reference in outputs),
             operations=tuple(imported.operations.values()),
             bodies=body,
         )
+        # The operations of a recognized function are not recognized again.
+        if has_facts(name):
+            return program
+        recognized = with_recognized_calls(program, imported.graph)
+        if recognized is not program:
+            # The called functions are in this graph only.
+            return dataclasses.replace(recognized, bodies=body_lookup(imported.graph))
+        return program
 
     return body
 

@@ -65,8 +65,8 @@ def smoothness(program: Program, moving: Sequence[bool], at_edges: bool = False)
         k of the class C^k. It is -1 if the program jumps, or returns only integers and
         booleans, and None if an operation on a path is unknown.
     """
-    tensors = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
-    if not any(rows.is_differentiable(tensors[name].dtype) for name in program.outputs):
+    outputs = [program.tensors[name] for name in program.outputs]
+    if not any(rows.is_differentiable(output.dtype) for output in outputs):
         return -1
     return rows.smallest_class(k for _, k in classes(program, moving, at_edges))
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -96,12 +96,24 @@ class Program:
         outputs: Names of the tensors that it returns.
         operations: All operations, including those on which no output depends.
         bodies: Returns the body of a function, by the name of the function.
+        names: By the names of some tensors the names of those whose place they have.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     operations: tuple[tf.Operation, ...]
     bodies: Callable[[str], "Program"]
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def name_of(self, tensor: tf.Tensor) -> str:
+        """Returns the name of a tensor in the program."""
+        return self.names.get(tensor.name, tensor.name)
+
+    @functools.cached_property
+    def tensors(self) -> dict[str, tf.Tensor]:
+        """The tensors of its operations by name."""
+        tensors = (tensor for operation in self.operations for tensor in operation.outputs)
+        return {self.name_of(tensor): tensor for tensor in tensors}
 
     @functools.cached_property
     def instructions(self) -> list[Instruction]:
@@ -126,7 +138,7 @@ class Program:
         needed, instructions = set(self.outputs), []
         program_inputs = set(self.inputs)
         for operation in reversed(self.operations):
-            outputs = [tensor.name for tensor in operation.outputs]
+            outputs = [self.name_of(tensor) for tensor in operation.outputs]
             runs_anyway = with_effects and signature(operation).has_effects
             is_needed = runs_anyway or not needed.isdisjoint(outputs)
             if not is_needed or not program_inputs.isdisjoint(outputs):

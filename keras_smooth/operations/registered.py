@@ -3,12 +3,15 @@
 In a trace, each call of such a function or layer has a unique name, the key of its facts.
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import inspect
 import itertools
 import math
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -16,11 +19,12 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import map_entries, primal
-from keras_smooth.operations.trace import chosen_leaves
+from keras_smooth.operations.leaves import chosen_leaves
 from keras_smooth.presentation.warn import warn_once
 
 _NAME = "keras_smooth_rule"
 _facts: dict[str, "Facts"] = {}
+_new_names: contextvars.ContextVar[list[str]] = contextvars.ContextVar("new_names")
 _numbers = itertools.count()
 # Relative tolerances of half the digits: above rounding, and below the error of a wrong rule.
 _TOLERANCES = {"bfloat16": 0.1, "float16": 3e-2, "float32": 3e-4, "float64": 1e-8}
@@ -45,6 +49,8 @@ class Facts:
 def with_facts(function: Callable, facts: Facts) -> Callable:
     """Returns a function whose calls are traced under unique names, the keys of its facts.
 
+    It is called in the context `facts_of_calls`.
+
     Args:
         function: A function of tensors.
         facts: The facts that are registered for it.
@@ -56,21 +62,45 @@ def with_facts(function: Callable, facts: Facts) -> Callable:
         if rule is not None and not _accepts(rule, args, kwargs):
             return function(*args, **kwargs)
         tensors, filled = chosen_leaves((args, kwargs), tf.is_tensor)
-        name = f"{_NAME}_{next(_numbers)}"
+        name, num_tensors = f"{_NAME}_{next(_numbers)}", len(tensors)
 
         def body(*values: tf.Tensor) -> Any:
             positional, named = filled(values)
             return function(*positional, **named)
 
         def jets(values: list) -> Any:
-            positional, named = filled(values[: len(tensors)])
+            positional, named = filled(values[:num_tensors])
             return rule(*positional, **named)  # type: ignore[misc]
 
         body.__name__ = name
         _facts[name] = facts if rule is None else dataclasses.replace(facts, jet=jets)
+        _new_names.get().append(name)
         return tf.function(body, autograph=False)(*tensors)
 
     return call
+
+
+@contextlib.contextmanager
+def facts_of_calls() -> Iterator[Callable[[tf.Graph], object]]:
+    """Stores the facts of the calls that are traced in this context.
+
+    Yields:
+        A function that receives the traced graph. The facts are deleted with it.
+    """
+    names: list[str] = []
+    token = _new_names.set(names)
+    try:
+        yield lambda graph: weakref.finalize(graph, _delete, names)
+    except BaseException:
+        _delete(names)
+        raise
+    finally:
+        _new_names.reset(token)
+
+
+def _delete(names: list[str]) -> None:
+    for name in names:
+        _facts.pop(name, None)
 
 
 def _accepts(rule: Callable, args: tuple, kwargs: dict) -> bool:
@@ -110,9 +140,17 @@ def apply_by_rule(name: str, inputs: list, computed: Callable[[], list]) -> list
 
 def facts(name: str) -> Facts:
     """Returns the registered facts of a function, by its name in a trace."""
+    return _facts.get(_key(name), Facts())
+
+
+def has_facts(name: str) -> bool:
+    """Returns whether a function in a trace has registered facts."""
+    return _key(name) in _facts
+
+
+def _key(name: str) -> str:
     start = name.find(_NAME)
-    key = name[start:].rpartition("_")[0] if start >= 0 else ""
-    return _facts.get(key, Facts())
+    return name[start:].rpartition("_")[0] if start >= 0 else ""
 
 
 def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:

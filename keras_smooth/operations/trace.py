@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from keras_smooth.operations import bodies
 from keras_smooth.operations.program import Program
+from keras_smooth.operations.recognition import with_recognized_calls
+from keras_smooth.operations.registered import facts_of_calls
 
 
 # Traces are compared by identity, since results are cached by trace.
@@ -65,7 +67,9 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
     specifications = [tf.TensorSpec(x.shape, x.dtype) for x in arguments]
     # TensorFlow warns of many traces of one code object. A partial has no code object.
     compiled = tf.function(functools.partial(function), autograph=False)
-    concrete = compiled.get_concrete_function(*specifications)
+    with facts_of_calls() as store:
+        concrete = compiled.get_concrete_function(*specifications)
+    store(concrete.graph)
     with concrete.graph.as_default():
         structure = keras.tree.map_structure(
             lambda leaf: None if leaf is None else tf.convert_to_tensor(leaf),
@@ -75,33 +79,15 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
     variables = {id(getattr(v, "handle", None)): v for v in concrete.variables}
     leaves, numbers = keras.tree.flatten(structure), itertools.count()
     tensors = [leaf for leaf in leaves if leaf is not None]
+    program = Program(
+        inputs=tuple(tensor.name for tensor in concrete.inputs),
+        outputs=tuple(tensor.name for tensor in tensors),
+        operations=tuple(concrete.graph.get_operations()),
+        bodies=bodies.body_lookup(concrete.graph),
+    )
     return Trace(
-        program=Program(
-            inputs=tuple(tensor.name for tensor in concrete.inputs),
-            outputs=tuple(tensor.name for tensor in tensors),
-            operations=tuple(concrete.graph.get_operations()),
-            bodies=bodies.body_lookup(concrete.graph),
-        ),
+        program=with_recognized_calls(program, concrete.graph),
         captured=tuple(variables.get(id(x), x) for x in concrete.captured_inputs),
         structure=structure,
         places=tuple(-1 if leaf is None else next(numbers) for leaf in leaves),
     )
-
-
-def chosen_leaves(structure: Any, is_chosen: Callable) -> tuple[list, Callable]:
-    """Returns chosen leaves of a structure, and a function that replaces them by others.
-
-    Args:
-        structure: Any structure, such as args and kwargs.
-        is_chosen: Returns whether a leaf is chosen.
-    """
-    leaves = keras.tree.flatten(structure)
-    indices = [index for index, leaf in enumerate(leaves) if is_chosen(leaf)]
-
-    def filled(values: Sequence) -> Any:
-        new = list(leaves)
-        for index, value in zip(indices, values, strict=True):
-            new[index] = value
-        return keras.tree.pack_sequence_as(structure, new)
-
-    return [leaves[index] for index in indices], filled

@@ -78,18 +78,25 @@ _add(
     jet=lambda x, **parameters: jet.elementwise(lambda z: joined.celu(z, **parameters), x),
     # TensorFlow's first derivative at 0 is wrong.
     tapes_right_to=0,
+    kinds="Expm1 Maximum Minimum",
 )
 _add("elu", elu_class, (0.0,), BEND_0)
 _add("hard_silu", 0, (-3.0, 3.0), "has kinks at -3 and 3")
 _add("selu", 0, (0.0,), "has a kink at 0 and is straight for x > 0, so y'' is lost there")
 _add("softsign", 1, (0.0,), BEND_SOFTSIGN)
-_add("sparse_plus", 1, (-1.0, 1.0), "has a second derivative that jumps at -1 and 1")
+_add(
+    "sparse_plus",
+    1,
+    (-1.0, 1.0),
+    "has a second derivative that jumps at -1 and 1",
+    kinds="LessEqual Less Pow",
+)
 _add("hard_shrink", -1, (-0.5, 0.5), "jumps at both thresholds")
 _add("hard_sigmoid", 0, (-3.0, 3.0), _FLAT)
 _add("hard_tanh", 0, (-1.0, 1.0), _FLAT)
 _add("leaky_relu", leaky_relu_class, (0.0,), _KINK_0)
 _add("relu", relu_class, (0.0,), _KINK_0)
 _add("relu6", 0, (0.0, 6.0), _FLAT)
-_add("soft_shrink", 0, (-0.5, 0.5), _FLAT)
-_add("sparse_sigmoid", 0, (-1.0, 1.0), _FLAT)
+_add("soft_shrink", 0, (-0.5, 0.5), _FLAT, kinds="Greater Less Sub SelectV2")
+_add("sparse_sigmoid", 0, (-1.0, 1.0), _FLAT, kinds="LessEqual GreaterEqual SelectV2")
 _add("threshold", -1, (0.5,), "jumps at its threshold")

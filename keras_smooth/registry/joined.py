@@ -73,14 +73,60 @@ def _add(name: str, smoothness: Class, **columns: Any) -> None:
         add(Row(function, smoothness=smoothness, **columns))
 
 
-_add("logaddexp", math.inf, jet=_binary_rule(_logaddexp), tapes_right_to=0)
-_add("hypot", 0, jet=_binary_rule(_hypot), tapes_right_to=1)
-_add("logaddexp2", math.inf, jet=_binary_rule(_logaddexp2), tapes_right_to=0)
-_add("ldexp", math.inf, jet=_binary_rule(_ldexp), tapes_right_to=0)
-_add("sinc", math.inf, jet=lambda x: jet.elementwise(jet.sinc, x), tapes_right_to=0)
+_add(
+    "logaddexp",
+    math.inf,
+    jet=_binary_rule(_logaddexp),
+    tapes_right_to=0,
+    kinds="Log1p Abs Maximum IsNan",
+)
+_add("hypot", 0, jet=_binary_rule(_hypot), tapes_right_to=1, kinds="Abs DivNoNan Sqrt")
+_add(
+    "logaddexp2",
+    math.inf,
+    jet=_binary_rule(_logaddexp2),
+    tapes_right_to=0,
+    kinds="Log1p Abs Maximum IsNan",
+)
+_add(
+    "ldexp",
+    math.inf,
+    jet=_binary_rule(_ldexp),
+    tapes_right_to=0,
+    kinds="IsInf Pow LogicalOr",
+    integers=(1,),
+)
+_add(
+    "sinc",
+    math.inf,
+    jet=lambda x: jet.elementwise(jet.sinc, x),
+    tapes_right_to=0,
+    kinds="Sin Equal RealDiv",
+)
 # The operations subtract the maximum and add it again, which cancels.
 _add("logsumexp", math.inf)
 # The operations multiply the sign of x, which jumps at 0, by the root of |x|, which is 0 there.
-_add("cbrt", 0)
+_add("cbrt", 0, kinds="Sign Abs Pow")
 # The function is the identity for finite numbers.
-_add("nan_to_num", math.inf)
+_add("nan_to_num", math.inf, kinds="IsNan IsInf")
+
+
+def _softplus_with_maximum(x: Any) -> Any:
+    return ops.maximum(x, 0.0) + ops.log1p(ops.exp(-ops.abs(x)))
+
+
+def _softplus_with_relu(x: Any) -> Any:
+    return ops.relu(x) + ops.log1p(ops.exp(-ops.abs(x)))
+
+
+def _logaddexp_with_softplus(x1: Any, x2: Any) -> Any:
+    return ops.maximum(x1, x2) + ops.softplus(-ops.abs(x1 - x2))
+
+
+# As people write them, and TensorFlow Probability.
+for _function, _rule, _kinds in (
+    (_softplus_with_maximum, jet.softplus, "Maximum Log1p Exp Abs"),
+    (_softplus_with_relu, jet.softplus, "Relu Log1p Exp Abs"),
+    (_logaddexp_with_softplus, _binary_rule(_logaddexp), "Maximum Softplus Abs"),
+):
+    add(Row(_function, math.inf, jet=_rule, tapes_right_to=0, kinds=_kinds))

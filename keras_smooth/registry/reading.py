@@ -17,8 +17,8 @@ from keras_smooth import operations
 from keras_smooth.models import calls, copies, own_call, references, sample_inputs
 from keras_smooth.models.identity import identity
 from keras_smooth.operations import registered
+from keras_smooth.operations.leaves import chosen_leaves
 from keras_smooth.operations.registered import Facts
-from keras_smooth.operations.trace import chosen_leaves
 from keras_smooth.registry import functions_of_keras, layers
 from keras_smooth.registry.rows import Class, row, unbound, version
 

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from keras_smooth.operations import recognition
+from keras_smooth.operations.registered import Facts
 from keras_smooth.operations.rows import Class
 
 
@@ -27,6 +29,9 @@ class Row:
         reason: The fault at the joints, the end of a sentence that begins with the name.
         mixes: Whether an output depends on several numbers, as that of a softmax does.
         recommended: Whether error messages and reports recommend the function.
+        kinds: Some kinds of its operations, separated by spaces, by which a call of the function
+            is recognized in a user's own code. If empty, it is not recognized.
+        integers: The positions of its arguments that are integers, if it is recognized.
     """
 
     subject: Any  # hashable
@@ -37,6 +42,8 @@ class Row:
     reason: str = ""
     mixes: bool = False
     recommended: bool = False
+    kinds: str = ""
+    integers: tuple[int, ...] = ()
 
 
 _rows: dict[Hashable, Row] = {}
@@ -58,6 +65,10 @@ def changed() -> None:
 def add(row: Row) -> None:
     """Adds a row, or replaces the one of its subject."""
     _rows[row.subject] = row
+    if row.kinds:
+        k = row.smoothness() if callable(row.smoothness) else row.smoothness
+        facts = Facts(row.jet, row.tapes_right_to, k)
+        recognition.add(row.subject, facts, row.kinds, row.integers)
     changed()
 
 

@@ -1,0 +1,301 @@
+"""Functions in a user's own code that are recognized by their operations.
+
+In a layer of a user, only operations show that `keras.ops.hypot` was called. The kinks of these
+operations cancel, but TensorFlow's derivatives at them are wrong. Exact derivatives are written
+by hand.
+"""
+
+import functools
+import gc
+import math
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+from looped import each
+
+import keras_smooth
+from keras_smooth import registry
+from keras_smooth.operations import registered
+
+LOG_2 = math.log(2.0)
+
+
+def log_add_exp(x, y):
+    """Like the function of TensorFlow Probability."""
+    return tf.maximum(x, y) + tf.nn.softplus(-tf.abs(x - y))
+
+
+# For each name a function of one number, a point at which TensorFlow's derivatives are wrong or
+# missing, and y', y'', y''' there.
+CASES = {
+    "logaddexp of x and 0": (lambda x: ops.logaddexp(x, 0.0), 0.0, (0.5, 0.25, 0.0)),
+    "logaddexp of 2 x and x": (lambda x: ops.logaddexp(2 * x, x), 0.0, (1.5, 0.25, 0.0)),
+    "logaddexp of three": (
+        lambda x: ops.logaddexp(ops.logaddexp(x, 0.0), 2 * x),
+        0.0,
+        (1.0, 2 / 3, 0.0),
+    ),
+    "logaddexp2": (
+        lambda x: ops.logaddexp2(x, ops.zeros_like(x)),
+        0.0,
+        (0.5, LOG_2 / 4, 0.0),
+    ),
+    "softplus by maximum": (
+        lambda x: ops.maximum(x, 0.0) + ops.log1p(ops.exp(-ops.abs(x))),
+        0.0,
+        (0.5, 0.25, 0.0),
+    ),
+    "softplus by TensorFlow, other order": (
+        lambda x: tf.math.log1p(tf.exp(-tf.abs(x))) + tf.maximum(tf.zeros((), x.dtype), x),
+        0.0,
+        (0.5, 0.25, 0.0),
+    ),
+    "softplus by relu": (
+        lambda x: tf.nn.relu(x) + tf.math.log1p(tf.exp(-tf.abs(x))),
+        0.0,
+        (0.5, 0.25, 0.0),
+    ),
+    "log_add_exp": (lambda x: log_add_exp(x, 3 * x), 0.0, (2.0, 1.0, 0.0)),
+    # The derivatives of sqrt(x^2 + 1).
+    "hypot of equal": (
+        lambda x: ops.hypot(x, 1.0),
+        1.0,
+        (1 / math.sqrt(2), 1 / math.sqrt(8), -3 / math.sqrt(32)),
+    ),
+    "hypot beside 0": (lambda x: ops.hypot(x, ops.ones_like(x)), 0.0, (0.0, 1.0, 0.0)),
+    "sinc": (lambda x: ops.sinc(x), 0.0, (0.0, -(math.pi**2) / 3, 0.0)),
+    # By operations, half of the digits of y'' and all of y''' are lost here.
+    "sinc near 0": (
+        lambda x: ops.sinc(x),
+        1e-4,
+        (-math.pi**2 / 3e4, -math.pi**2 / 3, math.pi**4 / 5e4),
+    ),
+    "ldexp": (lambda x: ops.ldexp(x, np.array(3)), 0.0, (8.0, 0.0, 0.0)),
+    "ldexp of int32": (lambda x: ops.ldexp(x, tf.constant(2)), 0.0, (4.0, 0.0, 0.0)),
+    "CELU": (lambda x: ops.celu(x), 0.0, (1.0,)),
+}  # fmt: skip
+
+
+class Own(keras.layers.Layer):
+    """A layer of a user, whose code is not known: 0.5 x is added, so that it has other operations."""
+
+    def __init__(self, function, dtype):
+        super().__init__(dtype=dtype)
+        self.function = function
+
+    def call(self, x):
+        return self.function(x) + 0.5 * x
+
+
+def in_map(function, x):
+    return tf.map_fn(function, x)
+
+
+def in_loop(function, x):
+    """Applies a function once, in the body of a loop that ends by values."""
+    step = lambda i, y: (i + 1, function(x))  # noqa: E731
+    return tf.while_loop(lambda i, y: i < 1, step, (tf.constant(0), tf.zeros_like(x)))[1]
+
+
+def in_branch(function, x):
+    return tf.cond(tf.reduce_sum(x) < 1e9, lambda: function(x), lambda: tf.exp(x))
+
+
+def in_function(function, x):
+    return tf.function(function)(x)
+
+
+SURROUNDINGS = {
+    "map_fn": in_map,
+    "while_loop": in_loop,
+    "cond": in_branch,
+    "tf.function": in_function,
+}
+
+
+def own_model(function, dtype="float64"):
+    return keras.Sequential([keras.Input((1,), dtype=dtype), Own(function, dtype)])
+
+
+def check(derivatives, exact, tolerance):
+    """Compares y', y'', y''' of the second sample. 0.5 x is part of the function."""
+    expected = np.array(exact) + np.eye(1, len(exact))[0] * 0.5
+    computed = [np.array(d).reshape(3)[1] for d in derivatives[1 : 1 + len(exact)]]
+    np.testing.assert_allclose(computed, expected, rtol=tolerance, atol=tolerance)
+
+
+def points(point, dtype="float64"):
+    return np.array([[point - 0.7], [point], [point + 0.3]], dtype)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_derivatives_in_own_code_are_exact(name):
+    function, point, exact = CASES[name]
+    model, x = own_model(function), points(point)
+    derivatives = keras_smooth.derivatives(model, x, order=3)
+    np.testing.assert_array_equal(derivatives[0], model(x))
+    # Rounding of derivatives of order 3.
+    check(derivatives, exact, 1e-7)
+
+
+@pytest.mark.parametrize("surrounding", SURROUNDINGS)
+@pytest.mark.parametrize("name", ["logaddexp of x and 0", "hypot of equal", "sinc"])
+def test_derivatives_in_bodies_are_exact(name, surrounding):
+    function, point, exact = CASES[name]
+    function = functools.partial(SURROUNDINGS[surrounding], function)
+    derivatives = keras_smooth.derivatives(own_model(function), points(point), order=3)
+    check(derivatives, exact, 1e-7)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("shape", [(None, 1), None])
+def test_derivatives_in_a_graph_are_exact(shape, compiled):
+    function = lambda x: ops.sinc(x) + ops.logaddexp(x, 0.0)  # noqa: E731
+    if shape is None and compiled:
+        shape = (3, 1)
+    specification = [tf.TensorSpec(shape, tf.float64)]
+
+    @tf.function(input_signature=specification, jit_compile=compiled)
+    def run(x):
+        x = tf.ensure_shape(x, (None, 1))
+        return keras_smooth.derivatives(function, x, order=2)
+
+    _, first, second = run(tf.constant(points(0.0)))
+    np.testing.assert_allclose(np.array(first).reshape(3)[1], 0.5, rtol=1e-12)
+    exact = 0.25 - math.pi**2 / 3
+    np.testing.assert_allclose(np.array(second).reshape(3)[1], exact, rtol=1e-12)
+
+
+def test_derivatives_in_float32_are_exact():
+    model, x = own_model(CASES["hypot of equal"][0], "float32"), points(1.0, "float32")
+    # Ten times the rounding of float32.
+    check(keras_smooth.derivatives(model, x, order=3), CASES["hypot of equal"][2], 2e-6)
+
+
+def functions_of_one_tensor():
+    """Yields the functions in the registry whose smoothness is known and that take one tensor."""
+    for row in registry.all_rows():
+        function = row.subject
+        if not isinstance(function, type) and not callable(row.smoothness):
+            if registry.reading._number_of_arguments(function) == 1:
+                yield function
+
+
+@each("function", list(functions_of_one_tensor()))
+def test_class_in_own_code_is_that_of_the_function(function):
+    expected = keras_smooth.smoothness(function)
+    own = keras_smooth.smoothness(lambda x: function(x) * 2.0)
+    assert own == expected
+
+
+DIFFERENT = {
+    "another slope": lambda x: ops.maximum(x, 0.0) + ops.log1p(ops.exp(-ops.abs(2 * x))),
+    "another sign": lambda x: ops.maximum(x, 0.0) - ops.log1p(ops.exp(-ops.abs(x))),
+    "another constant": lambda x: ops.maximum(x, 0.1) + ops.log1p(ops.exp(-ops.abs(x))),
+    "several constants": lambda x: (
+        ops.maximum(x, [0.0, 1.0]) + ops.log1p(ops.exp(-ops.abs(x)))
+    ),
+    "hypot of other numbers": lambda x: (
+        ops.maximum(ops.abs(x), 1.0)
+        * ops.sqrt(1.0 + ops.square(ops.minimum(ops.abs(x), 2.0)))
+    ),
+    "other difference": lambda x: ops.maximum(x, 1.0) + ops.softplus(-ops.abs(x - 2.0)),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_similar_functions_are_not_recognized(name):
+    function = DIFFERENT[name]
+    model = keras.Sequential([keras.Input((2,), dtype="float64"), Own(function, "float64")])
+    assert keras_smooth.smoothness(model) == 0
+    # Between kinks, tapes are right.
+    x = tf.constant([[0.3, 0.45]], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = model(x)
+    by_tape = tape.gradient(y, x)
+    by_jets = tf.reduce_sum(keras_smooth.derivatives(model, x, order=1)[1], 1)
+    np.testing.assert_allclose(np.array(by_jets).ravel(), np.array(by_tape).ravel())
+
+
+def verdicts_at(model, x):
+    """Returns the verdicts of the layers of a model at samples, for y''."""
+    return {
+        str(row.verdict) for row in keras_smooth.audit(model, np.array(x), order=2).rows
+    }
+
+
+def test_audit_names_the_cause_at_a_tie_and_finds_none_elsewhere():
+    model = own_model(lambda x: ops.logaddexp(x, 0.0))
+    assert verdicts_at(model, [[0.4], [0.7]]) == {"checked"}
+    report = keras_smooth.audit(model, np.array([[0.0], [0.7]]), order=2)
+    assert "TensorFlow's own derivative is wrong" in str(report)
+    assert 'engine="auto" or "jet" has it right' in str(report)
+
+
+def test_pieces_in_own_code_are_judged_at_the_samples():
+    model = own_model(lambda x: ops.cbrt(x))
+    assert verdicts_at(model, [[0.5], [0.7]]) == {"proven"}
+    assert verdicts_at(model, [[0.0], [0.7]]) == {"faulty"}
+
+
+def test_tapes_warn_in_own_code():
+    model = own_model(lambda x: ops.logaddexp(x, 0.0))
+    with pytest.warns(UserWarning, match="TensorFlow's derivatives of order 1 are"):
+        keras_smooth.derivatives(model, points(0.0), order=1, engine="tape")
+
+
+class LoopOfCelu(keras.layers.Layer):
+    """The body of its loop calls an inner layer, whose facts belong to the whole trace."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1, "celu", kernel_initializer="ones")
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, x):
+        def step(i, y):
+            return i + 1, self.dense(y)
+
+        return tf.while_loop(lambda i, y: i < 2, step, (0, x))[1]
+
+
+def test_facts_of_layers_in_loops_are_kept():
+    model = keras.Sequential([keras.Input((1,)), LoopOfCelu()])
+    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, first = keras_smooth.derivatives(model, np.zeros((1, 1), "float32"), order=1)
+    # TensorFlow's derivative of CELU at 0 is 2.
+    assert np.array(first).item() == 1.0
+
+
+def test_repeated_calls_keep_no_graphs():
+    class Mixed(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1, "celu")
+
+        def build(self, shape):
+            self.dense.build(shape)
+
+        def call(self, x):
+            return self.dense(x) + ops.hypot(x, 1.0) + tf.map_fn(ops.sinc, x)
+
+    model = keras.Sequential([keras.Input((1,)), Mixed()])
+    x = np.array([[0.3], [0.7]], "float32")
+
+    def kept():
+        keras_smooth.derivatives(model, x, order=2)
+        gc.collect()
+        graphs = [each for each in gc.get_objects() if isinstance(each, tf.Graph)]
+        return len(registered._facts), len(graphs)
+
+    kept()
+    assert kept() == kept()
