@@ -3,6 +3,7 @@
 import functools
 import logging
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -49,6 +50,33 @@ def test_untraceable_function_is_traced_once_in_a_call():
         _, dy, _ = keras_smooth.derivatives(branches_on_values, x, 2)
     np.testing.assert_allclose(dy, np.cos(x), rtol=1e-15)
     assert len(traces) == 1
+
+
+def recomputed_model():
+    with keras.RematScope(mode="full"):
+        inputs = keras.Input((1,))
+        outputs = keras.layers.Dense(1, "tanh")(inputs)
+        return keras.Model(inputs, outputs)
+
+
+class RaisesInGraph(keras.layers.Layer):
+    def call(self, x):
+        if tf.is_symbolic_tensor(x):
+            raise RuntimeError("own words")
+        return tf.sin(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (recomputed_model, "ValueError: The custom_gradient decorator currently supports"),
+        (RaisesInGraph, r"RuntimeError: own words\)"),
+    ],
+    ids=["RematScope", "own layer"],
+)
+def test_warning_has_the_reason_for_which_a_model_is_not_traced(make, reason):
+    with pytest.warns(UserWarning, match=f"cannot trace it \\({reason}"):
+        keras_smooth.derivatives(make(), np.array([[0.5]], "float32"), order=1)
 
 
 X = np.linspace(-1.0, 1.0, 9)[:, None]

@@ -20,6 +20,7 @@ from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.lost import LostError
 from keras_smooth.differentiation.points import Points, random_directions
 from keras_smooth.models import calls, own_call
+from keras_smooth.models.checked_inputs import first_line
 from keras_smooth.operations.leaves import chosen_leaves
 
 _SEED = 1
@@ -46,7 +47,7 @@ def measured_findings(
         recorded = calls.record(subject.model, [layer], (x,), training)[id(layer)]
     # The code of a model can raise any error, for example for another batch size.
     except Exception as error:
-        return [Finding(Cause.UNKNOWN, reason=_first_line(error))]
+        return [Finding(Cause.UNKNOWN, reason=first_line(error).rstrip("."))]
     functions = [as_function(layer, call, training) for call in recorded[:_CALLS]]
     pairs = [(function, as_points(x)) for x, function in functions]
     moving = [(function, points) for function, points in pairs if points.places]
@@ -105,7 +106,7 @@ def _compared(evaluation: Evaluation) -> Finding:
         comparison = calls.without_side_effects(verification.compared, evaluation, values)
     # TensorFlow or the layer's code can raise any error.
     except Exception as error:
-        return Finding(Cause.UNKNOWN, reason=_first_line(error))
+        return Finding(Cause.UNKNOWN, reason=first_line(error).rstrip("."))
     agreements = enumerate(comparison.agreements)
     differing = [(order, row) for order, row in agreements if order and not row.ok]
     if not differing:
@@ -181,7 +182,3 @@ def are_finite(values: Iterable) -> bool:
     tensors = map(tf.convert_to_tensor, values)
     floats = (tensor for tensor in tensors if tensor.dtype.is_floating)
     return all(np.isfinite(tensor.numpy()).all() for tensor in floats)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

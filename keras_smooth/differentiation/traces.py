@@ -13,6 +13,7 @@ from keras_smooth.differentiation import rules
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls, own_call
+from keras_smooth.models.checked_inputs import first_line
 from keras_smooth.models.identity import identity
 from keras_smooth.models.tracing import computes_with_values, explaining_error
 
@@ -152,9 +153,8 @@ class Traces:
             # An outer graph cannot call the model either.
             if not tf.executing_eagerly() and (reason := explaining_error(error)):
                 raise reason from error
-            first = str(error).strip().partition("\n")[0]
             raise NotTraceableError(
-                f"TensorFlow cannot trace it ({type(error).__name__}: {first})",
+                f"TensorFlow cannot trace it ({type(error).__name__}: {first_line(error)})",
                 computes_with_values(error),
             ) from error
         self._checked_outputs(outputs[-1])

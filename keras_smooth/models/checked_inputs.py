@@ -160,7 +160,7 @@ def explained_batch(
         if batch_size is not None:
             at_a_time, hint = f" and batch_size={batch_size}", ", without `batch_size`"
         raise ValueError(
-            f"{first_line(error) or type(error).__name__}\n"
+            f"{first_line(error)}\n"
             f"{model.name!r} is built for batches of {expected_samples}, and received "
             f"{counted(num_samples or 0, 'sample')}{at_a_time}. Pass {expected_samples} at once{hint}; "
             "or build it for batches of any size, which stateful layers cannot have."
@@ -168,13 +168,17 @@ def explained_batch(
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first line of a message, without that in which Keras names the layer."""
+    """Returns the first line of a message that says what failed, or the type of the error.
+
+    Lines before it may have the layer, by Keras, or the places in the code, by TensorFlow.
+    """
     text = re.sub(r"\x1b\[\d+m|\{\{.*?\}\} ?", "", str(error))
     lines = [line.strip() for line in text.splitlines()]
-    known = (
-        line for line in lines if line and not line.startswith("Exception encountered")
-    )
-    return next(known, "")
+    places = [n for n, line in enumerate(lines) if line.startswith('File "')]
+    # The line after a place is the code there.
+    lines = lines[places[-1] + 2 :] if places else lines
+    known = (line for line in lines if line and "Exception encountered when" not in line)
+    return next(known, type(error).__name__)
 
 
 def _fixed_batch_size(model: Any) -> int | None:
