@@ -273,7 +273,8 @@ GRAPH_OPERATIONS = {
         "ok",
         None,
     ),
-    "a guard": (lambda h: ops.sqrt(ops.where(h < 9, h + 4, 1.0)), "ok", None),
+    # No sample that is drawn reaches 9.
+    "a guard": (lambda h: ops.sqrt(ops.where(h < 9, h + 4, 1.0)), "unknown", None),
     "a logarithm": (lambda h: ops.log(h * h + 0.5), "ok", None),
     "of a lambda": (L.Lambda(lambda h: tf.math.log(h + 4.0)), "ok", None),
     "a power": (lambda h: (h * h + 0.5) ** 0.5, "ok", None),

@@ -70,6 +70,18 @@ ROUGH_MODELS = {
     "place of the largest": lambda: _functional_model(
         lambda x: x * ops.one_hot(ops.argmax(x, axis=-1), 3)
     ),
+    "sorted by places": lambda: _functional_model(
+        lambda x: ops.take_along_axis(x, ops.argsort(x, axis=-1), -1) * np.arange(3.0)
+    ),
+    "ranks": lambda: _functional_model(
+        lambda x: x * ops.cast(ops.argsort(ops.argsort(x, axis=-1), axis=-1), x.dtype)
+    ),
+    "places of the two largest": lambda: _functional_model(
+        lambda x: ops.take_along_axis(ops.sin(x), ops.top_k(x, 2)[1], -1)
+    ),
+    "gates of the largest": lambda: _functional_model(
+        lambda x: x * ops.one_hot(ops.top_k(x, 1)[1][:, 0], 3)
+    ),
     "embedded": lambda: _functional_model(
         lambda x: L.Embedding(3, 2)(ops.argmax(x, axis=-1))
     ),
@@ -148,6 +160,24 @@ def test_kink_that_no_sample_reaches_is_a_fault_only_without_samples(name):
     assert cause(row) == "ok" and row.smoothness == 0
     assert "no sample comes to where" in row.reason
     assert _audit_row(DISTANT_KINKS[name], with_samples=False).verdict == "faulty"
+
+
+# Comparisons that no sample drawn at random changes.
+DISTANT_JUMPS = {
+    "choice": lambda x: ops.where(x > 90.0, 2 * x, x),
+    "factor": lambda x: x * ops.cast(x < -90.0, x.dtype) + x,
+    "relu with a threshold": lambda x: keras.activations.relu(x, threshold=90.0) + x,
+    "of a bounded value": lambda x: ops.where(ops.tanh(x) > 0.999999, 2 * x, x),
+}
+
+
+@pytest.mark.parametrize("name", DISTANT_JUMPS)
+def test_jump_that_no_drawn_sample_reaches_is_not_examined(name):
+    model = _functional_model(DISTANT_JUMPS[name])
+    report = keras_smooth.audit(model)
+    assert report.inference == "not examined", report
+    assert any("pass x" in row.reason for row in report.rows)
+    assert keras_smooth.audit(model, np.full((2, 3), 0.4)).inference == "proven"
 
 
 def _sum_of_pieces(piece):

@@ -838,3 +838,19 @@ def test_error_in_a_figure_warns_and_the_fit_continues(
     monitor = keras_smooth.DerivativeMonitor(X, gaussian, log_dir=tmp_path)
     with pytest.warns(UserWarning, match="could not be drawn: RuntimeError: no fonts"):
         fit(make_model(), gaussian_data, [monitor], epochs=3)
+
+
+def test_monitor_measures_the_network_in_a_derivative_model(make_model):
+    x = np.linspace(-1.0, 1.0, 9)[:, None]
+    y, dy, _ = exact(x)
+    network = make_model()
+    model = keras_smooth.DerivativeModel(network, order=1)
+    model.compile("adam", "mse")
+    monitor = keras_smooth.DerivativeMonitor(x, gaussian)
+    fit(model, (x, {"y": y, "dy": dy}), [monitor], epochs=2)
+    values = keras_smooth.derivatives(network, x, order=2)
+    expected = [
+        np.mean((np.array(v).reshape(-1, 1) - e) ** 2) for v, e in zip(values, exact(x))
+    ]
+    latest = [monitor.history[key][-1] for key in KEYS]
+    np.testing.assert_allclose(latest, expected, rtol=1e-6)

@@ -814,3 +814,113 @@ def test_layer_with_an_array_in_its_config_is_smoothened():
     model = keras.Sequential([keras.Input((2,)), ArrayInConfig([1.0, 2.0])])
     smooth = keras_smooth.smoothen(model, order=2)
     assert smooth.layers[0].activation is not keras.activations.relu
+
+
+# Functions with arguments, as operations of a graph, and their arguments.
+ARGUMENTS = {
+    "relu": [{"max_value": 0.5}, {"negative_slope": 0.3}, {"max_value": 1.0, "negative_slope": 0.1}],
+    "leaky_relu": [{"negative_slope": 0.4}],
+    "elu": [{"alpha": 0.5}],
+    "celu": [{"alpha": 2.0}],
+    "soft_shrink": [{"threshold": 0.3}],
+    "squareplus": [{"b": 0.0}],
+}  # fmt: skip
+_FUNCTIONS_WITH_ARGUMENTS = [(name, a) for name, rows in ARGUMENTS.items() for a in rows]
+
+
+@pytest.mark.parametrize(("name", "arguments"), _FUNCTIONS_WITH_ARGUMENTS)
+def test_arguments_of_activations_in_a_graph_are_kept(name, arguments):
+    inputs = keras.Input((1,), dtype="float64")
+    function = getattr(keras.activations, name)
+    model = keras.Model(inputs, function(inputs, **arguments))
+    x = np.linspace(-3.0, 3.0, 41)[:, None]
+    smooth = keras_smooth.smoothen(model, sharpness=1e4)
+    assert keras_smooth.smoothness(smooth) >= 2
+    # A smooth ramp differs by log(2) / sharpness, and a sum of two by twice as much.
+    np.testing.assert_allclose(smooth(x), model(x), atol=2e-4)
+
+
+def test_activation_in_a_graph_has_the_class_of_its_arguments():
+    inputs = keras.Input((1,))
+    jumps = keras.Model(inputs, keras.activations.relu(inputs, threshold=0.5))
+    assert keras_smooth.smoothness(jumps) == -1
+    with pytest.warns(UserWarning, match="no smooth replacement"):
+        smooth = keras_smooth.smoothen(jumps)
+    np.testing.assert_array_equal(smooth(X), jumps(X))
+
+
+X = np.linspace(-3.0, 3.0, 7, dtype="float32")[:, None]
+
+
+def _quartic(y_true, y_pred):
+    return ops.mean((y_true - y_pred) ** 4)
+
+
+class QuarticLoss(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return _quartic(y_true, y_pred)
+
+
+LOSSES = {
+    "Huber with delta": keras.losses.Huber(0.3),
+    "function": _quartic,
+    "lambda": lambda y_true, y_pred: ops.mean(y_true - y_pred),
+    "own class": QuarticLoss(),
+    "by output": {"last": _quartic},
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_smooth_model_has_the_same_loss(name):
+    inputs = keras.Input((1,))
+    hidden = L.Dense(4, "softplus")(inputs)
+    model = keras.Model(inputs, {"last": L.Dense(1, name="last")(hidden)})
+    model.compile("adam", loss=LOSSES[name])
+    smooth = keras_smooth.smoothen(model)
+    data = X, {"last": 5.0 + X}
+    expected = model.evaluate(*data, verbose=0)
+    assert smooth.evaluate(*data, verbose=0) == pytest.approx(expected, rel=1e-6)
+    assert type(smooth.optimizer) is type(model.optimizer)
+    assert smooth.optimizer is not model.optimizer
+
+
+def test_model_whose_metric_cannot_be_copied_is_smoothened_with_a_warning():
+    inner = keras.Sequential([keras.Input((1,)), L.Dense(4, "relu")])
+    inner.compile(loss=_quartic, metrics=[_quartic])
+    with pytest.warns(UserWarning, match="not compiled, .*_quartic"):
+        assert not keras_smooth.smoothen(inner).compiled
+    # A compiled model inside is not compiled again.
+    outer = keras.Sequential([keras.Input((1,)), inner, L.Dense(1)])
+    assert keras_smooth.smoothness(keras_smooth.smoothen(outer)) == np.inf
+
+
+def _sub_model_on_the_same_input(layer, i, j):
+    return layer(i) + keras.Model(i, layer(i))(j)
+
+
+def _sub_model_twice(layer, i, j):
+    y, sub = layer(i), keras.Model(i, layer(i))
+    return y * sub(j) - sub(i)
+
+
+@pytest.mark.parametrize("function", [_sub_model_on_the_same_input, _sub_model_twice])
+@pytest.mark.parametrize("names", [("i", "j"), (None, None)])
+def test_models_that_share_inputs_are_saved_and_loaded(function, names, tmp_path):
+    i, j = (keras.Input((3,), name=name) for name in names)
+    model = keras.Model([i, j], function(L.Dense(3, "relu"), i, j))
+    smooth = keras_smooth.smoothen(model)
+    assert [each.name for each in smooth.layers] == [each.name for each in model.layers]
+    assert [each.name for each in smooth.inputs] == [each.name for each in model.inputs]
+    smooth.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    x = [np.random.default_rng(seed).normal(size=(5, 3)) for seed in (0, 1)]
+    np.testing.assert_array_equal(loaded(x), smooth(x))
+
+
+@pytest.mark.parametrize("x", [None, np.zeros((7, 6, 4), "float32")])
+def test_model_of_a_fixed_batch_size_is_smoothened(x):
+    inputs = keras.Input((6, 4), batch_size=7)
+    model = keras.Sequential([inputs, L.LSTM(3, activation="relu", stateful=True)])
+    smooth = keras_smooth.smoothen(model, x)
+    assert smooth.output_change.largest < 0.5
+    assert keras_smooth.smoothness(smooth) == np.inf

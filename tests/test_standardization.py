@@ -408,3 +408,19 @@ def test_wrong_arguments_raise(name):
     make, x, y, error, message = WRONG_ARGUMENTS[name]
     with pytest.raises(error, match=message):
         keras_smooth.standardized(make(), x, y)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_derivative_model_is_refused(inside):
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, "tanh")])
+    model = keras_smooth.DerivativeModel(network, 1)
+    if inside:
+        inputs = keras.Input((1,))
+        model = keras.Model(inputs, model(inputs)["dy"])
+    x = np.linspace(300.0, 400.0, 5)[:, None]
+    with pytest.raises(ValueError, match="Standardize the network in it"):
+        keras_smooth.standardized(model, x)
+    right = keras_smooth.DerivativeModel(keras_smooth.standardized(network, x, x), 1)
+    slopes = (right(x + 0.5)["y"] - right(x - 0.5)["y"]).numpy()
+    # Differences in float32 over a thousandth of the data.
+    np.testing.assert_allclose(right(x)["dy"], slopes, rtol=1e-2)

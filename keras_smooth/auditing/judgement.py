@@ -82,9 +82,14 @@ class Judge:
         orders = self._orders_that_jump(step)
         if orders is None:
             return afar if is_afar else by_class
+        if not orders and not self.samples_only:
+            if rows.is_differentiable(step.operation.outputs[0].dtype):
+                return by_class
+            # The pieces may join smoothly, as those of a series and an asymptotic expansion.
+            words = f"no sample that was drawn comes to where {self._at_breakpoints(step)}"
+            return Finding(Cause.UNKNOWN, reason=f"{words}: pass x")
         if not orders:
-            is_smooth = rows.is_differentiable(step.operation.outputs[0].dtype)
-            return by_class if is_smooth and not self.samples_only else afar
+            return afar
         if orders[-1] is not None:
             return dataclasses.replace(by_class, order=max(orders[-1], 1))
         words = f"the pieces of {kind} join smoothly where samples come to them"

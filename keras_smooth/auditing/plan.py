@@ -197,6 +197,8 @@ class _PlanWalk(walk.Walk):
             state == State.MOVES and rows.is_differentiable(x.dtype) for state, x in pairs
         ]
         k = rows.smoothness(operation, inputs)
+        if k is not None and _uses_discrete_output(step):
+            k = -1
         right_to = taped.right_order(operation, inputs, step.used)
         has_jet = row is not None and row.jet is not None
         if k is None or row is None or not (has_jet or row.control_flow):
@@ -309,6 +311,12 @@ def words_on_activations(layer: keras.Operation, order: int) -> str:
         for row, k in known
         if row is not None and row.reason and k is not None and k < order
     )
+
+
+def _uses_discrete_output(step: LayerStep) -> bool:
+    """Returns whether integers or booleans that an operation returns are used, as indices."""
+    pairs = zip(step.operation.outputs, step.used)
+    return any(used and not rows.is_differentiable(output.dtype) for output, used in pairs)
 
 
 def _first_with_breakpoints(step: LayerStep, body: Program) -> LayerStep:

@@ -11,6 +11,7 @@ from keras_smooth.callbacks.drawing import Values
 from keras_smooth.callbacks.quantities import select_quantities
 from keras_smooth.checks import function, shown
 from keras_smooth.differentiation import exact_values
+from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.differentiation.operators import derivatives, directional
 from keras_smooth.differentiation.tasks import names
 from keras_smooth.models import calls
@@ -61,7 +62,7 @@ class Measurement:
         return {name: v for name, v in vars(self).items() if name not in _NOT_COPIED}
 
     def begin(self, model: keras.Model) -> None:
-        """Sets the model to measure."""
+        """Sets the model to measure; of a `DerivativeModel` it is the inner network."""
         metric = metric_of(self._metric)
 
         def error(true: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
@@ -69,6 +70,8 @@ class Measurement:
             metric.update_state(true, value)
             return metric.result()
 
+        if isinstance(model, DerivativeModel):
+            model = model.model
         self._model = model
         x, order = self.x, self.order
         self._evaluate = traced(

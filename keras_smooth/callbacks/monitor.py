@@ -35,7 +35,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
     ModelCheckpoint must not contain the keys.
 
     A monitor can be used in several fits. Its count of epochs continues, `fits` has the name
-    and the first epoch of each fit, and `plot` draws a line between fits.
+    and the first epoch of each fit, where consecutive fits of one name count as one, and `plot`
+    draws a line between fits. In the fit of a `DerivativeModel`, the monitor measures the inner
+    network.
 
     `print` and notebooks show the first, the last and the smallest value of each error.
 

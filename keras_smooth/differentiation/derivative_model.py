@@ -71,6 +71,9 @@ class DerivativeModel(keras.Model):
         https://arxiv.org/abs/1706.04859.
     """
 
+    # If x is scaled in front of it, its derivatives are with respect to the scaled x.
+    differentiates_inputs = True
+
     def __init__(
         self,
         model: keras.Model,

@@ -151,7 +151,7 @@ def explained_batch(
     try:
         yield
     except (ValueError, tf.errors.OpError) as error:
-        expected = _fixed_batch_size(model)
+        expected = fixed_batch_size(model)
         is_whole = batch_size is None or num_samples is None or batch_size >= num_samples
         if expected is None or (num_samples in (None, expected) and is_whole):
             raise
@@ -181,7 +181,7 @@ def first_line(error: Exception) -> str:
     return next(known, type(error).__name__)
 
 
-def _fixed_batch_size(model: Any) -> int | None:
+def fixed_batch_size(model: Any) -> int | None:
     """Returns the batch size that a model is built for, or None for any size."""
     if isinstance(model, keras.Model) and getattr(model, "inputs", None):
         return model.inputs[0].shape[0]

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth.models import agreement, calls, sample_inputs, state
+from keras_smooth.models import agreement, calls, state
 from keras_smooth.models.checked_inputs import first_line
 from keras_smooth.models.configs import accepted
 from keras_smooth.models.graph import is_graph
@@ -117,13 +117,16 @@ def fresh_copy(
     Args:
         layer: Layer, model or keras.Operation.
         dtype: The dtype in which the copy computes; None for that of each layer.
-        copies: The copies so far by `id(layer)`, so that shared layers stay shared.
+        copies: The copies so far of layers and inputs, by `id`, so that shared ones stay
+            shared.
     """
     copies = {} if copies is None else copies
     if id(layer) not in copies:
         inner = functools.partial(fresh_copy, dtype=dtype, copies=copies)
-        graph = is_graph(layer)
-        copies[id(layer)] = (_rebuilt_graph if graph else _from_config)(layer, dtype, inner)
+        if is_graph(layer):
+            copies[id(layer)] = rebuilt_graph(layer, inner, copies, dtype)
+        else:
+            copies[id(layer)] = _from_config(layer, dtype, inner)
     return copies[id(layer)]
 
 
@@ -221,42 +224,63 @@ def _from_changed_config(
     return copy
 
 
-def _rebuilt_graph(
-    model: keras.Model, dtype: str | None, function: Callable
+def rebuilt_graph(
+    model: keras.Model,
+    function: Callable,
+    known: dict[int, Any],
+    dtype: str | None = None,
+    call: Callable | None = None,
 ) -> keras.Model:
-    def new_input(tensor: Any) -> keras.KerasTensor:
-        new = dtype if dtype and tensor.dtype in _FLOATS else tensor.dtype
-        return keras.Input(batch_shape=tensor.shape, dtype=new, name=tensor.name)
-
-    structure = sample_inputs.of_graph(model) if model.built else []
-    tensors = keras.tree.map_structure(new_input, structure)
-    # Keras compiles the clone of a compiled model, which fails if it cannot copy the loss.
-    if isinstance(model, keras.Sequential):
-        first = keras.tree.flatten(tensors)
-        return keras.Sequential([*first, *map(function, model.layers)], name=model.name)
-    if model.compiled:
-        model = keras.Model(structure, model.output, name=model.name)
-    return clone(model, tensors, function)
-
-
-def clone(
-    model: keras.Model, tensors: Any, function: Callable, call: Callable | None = None
-) -> keras.Model:
-    """Returns a clone on new inputs, whose layers are those that `function` returns.
+    """Returns a copy of a Sequential or Functional model with other layers, not compiled.
 
     Args:
         model: Sequential or Functional model.
-        tensors: The inputs, or None.
         function: Returns the new layer for a layer, always the same one for the same layer. It
             is called for each call of a layer.
+        known: The new symbolic inputs by `id` of the old ones, so that an inner model that is
+            built on an Input of the outer one stays so. It is changed.
+        dtype: The dtype of inputs of floats; None for that of the model.
         call: Calls a layer of a Functional model; by default `call_layer`.
     """
-    options = (
-        {} if isinstance(model, keras.Sequential) else {"call_function": call or call_layer}
-    )
-    return keras.models.clone_model(
-        model, input_tensors=tensors, clone_function=function, **options
-    )
+    # Keras would compile the clone, which fails if it cannot copy a loss.
+    with calls.temporary_attribute(model, "compiled", False):
+        if not isinstance(model, keras.Sequential):
+            tensors = _new_inputs(model, known, dtype)
+            return keras.models.clone_model(
+                model,
+                input_tensors=tensors,
+                clone_function=function,
+                call_function=call or call_layer,
+            )
+        if not model.built:
+            return keras.Sequential(list(map(function, model.layers)), name=model.name)
+        tensor = _like(model.inputs[0], dtype)
+        return keras.models.clone_model(
+            model, input_tensors=tensor, clone_function=function
+        )
+
+
+def _new_inputs(model: keras.Model, known: dict[int, Any], dtype: str | None) -> Any:
+    """Returns new symbolic inputs of a Functional model, with the names of its Input layers."""
+    old = {id(x.output): x for x in model.layers if isinstance(x, keras.layers.InputLayer)}
+
+    def new_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
+        if id(tensor) not in known:
+            layer = old.get(id(tensor))
+            known[id(tensor)] = keras.Input(
+                tensor=_like(tensor, dtype),
+                name=getattr(layer, "name", tensor.name),
+                optional=getattr(layer, "optional", False),
+            )
+        return known[id(tensor)]
+
+    return keras.tree.map_structure(new_input, model.input)
+
+
+def _like(tensor: keras.KerasTensor, dtype: str | None) -> keras.KerasTensor:
+    """Returns a symbolic tensor of the same shape and name, in a dtype if it has floats."""
+    new = dtype if dtype and tensor.dtype in _FLOATS else tensor.dtype
+    return keras.KerasTensor(tensor.shape, new, sparse=tensor.sparse, name=tensor.name)
 
 
 def call_layer(layer: Callable, *args: Any, **kwargs: Any) -> Any:

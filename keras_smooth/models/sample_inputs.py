@@ -42,7 +42,8 @@ def prepared(
     if x is not None:
         tensors = checked_inputs.tensors(model, x)
         sizes = (math.prod(t.shape[1:]) for t in keras.tree.flatten(tensors))
-        number = max(SAMPLES, numbers // max(1, *sizes, 1))
+        expected = checked_inputs.fixed_batch_size(model) or SAMPLES
+        number = max(expected, numbers // max(1, *sizes, 1))
         x = keras.tree.map_structure(lambda t: t[:number], tensors)
         if not own_call.is_built(model):
             # A class whose config lacks its arguments cannot be copied, and is built itself.
@@ -68,11 +69,13 @@ def _inputs_of_model(model: keras.Model) -> Any:
             "few samples."
         )
     leaves = keras.tree.flatten(structure)
+    number = checked_inputs.fixed_batch_size(model) or SAMPLES
     # Some inputs may be indices, as for an Embedding: try which, until the model runs.
     candidates = [frozenset(), *({i} for i in range(len(leaves))), {*range(len(leaves))}]
     for whole in candidates:
         drawn = [
-            sample(leaf.shape, leaf.dtype, i in whole) for i, leaf in enumerate(leaves)
+            sample(leaf.shape, leaf.dtype, i in whole, number)
+            for i, leaf in enumerate(leaves)
         ]
         x = keras.tree.pack_sequence_as(structure, drawn)
         # The errors of the model for inputs that it refuses do not matter.
@@ -105,10 +108,10 @@ def of_graph(model: keras.Model) -> Any:
     return model.input if isinstance(model, keras.Function) else None
 
 
-def closed_shape(shape: tuple) -> tuple[int, ...]:
-    """Returns a shape with a few samples, and with sizes for all axes of unknown size."""
+def closed_shape(shape: tuple, number: int = SAMPLES) -> tuple[int, ...]:
+    """Returns a shape with a number of samples, and with sizes for all axes of unknown size."""
     open_size = OPEN_SIZES.get(len(shape), DEFAULT_OPEN_SIZE)
-    return (SAMPLES, *(open_size if size is None else size for size in shape[1:]))
+    return (number, *(open_size if size is None else size for size in shape[1:]))
 
 
 def of_function() -> Iterator[tf.TensorSpec]:
@@ -146,15 +149,18 @@ def as_input(specification: tf.TensorSpec) -> keras.KerasTensor:
     return keras.Input(batch_shape=specification.shape, dtype=specification.dtype.name)
 
 
-def sample(shape: tuple, dtype: str, whole: bool = False) -> tf.Tensor:
+def sample(
+    shape: tuple, dtype: str, whole: bool = False, number: int = SAMPLES
+) -> tf.Tensor:
     """Returns a random input: normal numbers, or integers and booleans of 0 and 1.
 
     Args:
         shape: The shape of a batch, in which None is an unknown size.
         dtype: The dtype of the input.
         whole: Whether floats are also drawn from 0 and 1, as for indices.
+        number: The number of samples.
     """
-    shape = closed_shape(shape)
+    shape = closed_shape(shape, number)
     rng = np.random.default_rng(SEED)
     if dtype == "string":
         return tf.fill(shape, "a")

@@ -9,6 +9,7 @@ from keras_smooth.checks import real_array, shown
 from keras_smooth.models import agreement, calls, checked_inputs, copies, own_call
 from keras_smooth.models.checked_inputs import flat, packed_as
 from keras_smooth.models.input_uses import input_uses
+from keras_smooth.models.references import layers_within
 from keras_smooth.models.tracing import eager_only
 from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.warn import warn
@@ -48,7 +49,8 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
 
     Raises:
         TypeError: If `model` is not a Keras layer, or x or y are not numbers.
-        ValueError: If `model` is not built or cannot be a part of another model, or x or y do not
+        ValueError: If `model` is not built, is a `DerivativeModel` or cannot be a part of another
+            model, or x or y do not
             fit it or are not finite, or a layer other than a Masking of the input computes a
             mask from x.
 
@@ -72,6 +74,12 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
     if not own_call.is_built(model):
         raise ValueError(
             "`model` has no weights yet. Build it with an Input or by calling it once."
+        )
+    if any(getattr(each, "differentiates_inputs", False) for each in layers_within(model)):
+        raise ValueError(
+            f"`model`: {shown(model)} returns derivatives, which would be with respect to scaled "
+            "inputs. Standardize the network in it: "
+            "DerivativeModel(standardized(network, x, y), order)."
         )
     arrays = checked_inputs.inputs(model, x)
     symbols = [_symbol(model, array) for array in arrays]

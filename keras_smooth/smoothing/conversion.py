@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
@@ -136,7 +137,8 @@ def smoothen(
             accepts the same config, or a function from the old layer to the new one.
 
     Returns:
-        The new model, compiled as the model was, with a new optimizer. Its attribute
+        The new model, compiled as the model was, with the same loss and a new optimizer; or
+        not compiled, with a warning, if Keras cannot copy a metric. Its attribute
         `output_change` is the `OutputChange` on the samples; for other inputs call
         `keras_smooth.output_change(model, new_model, x)`.
 
@@ -174,6 +176,7 @@ def smoothen(
         smooth = layer_replacements.of_layer(model)
         copies.build(smooth, args, {})
         copy_state(model, smooth)
+    _compile_like(model, smooth)
     layer_replacements.warn_rough(smooth)
     layer_replacements.warn_of_configs()
     smooth.output_change = _change(
@@ -202,6 +205,26 @@ def _check_copy(model: keras.Model, args: tuple) -> None:
     copy = copies.fresh_copy(model)
     copies.build(copy, args, {})
     copies.fill_and_compare(model, copy, None, call)
+
+
+def _compile_like(model: keras.Model, smooth: keras.Model) -> None:
+    """Compiles the new model as the old one is, with a new optimizer and the same loss."""
+    if not model.compiled:
+        return
+    try:
+        # Not the config of the loss, which lacks the delta of a Huber loss, for example.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            config = {**model.get_compile_config(), "loss": None}
+        arguments = keras.saving.deserialize_keras_object(config)
+    # Keras finds a function by its name only if it is registered.
+    except Exception as error:
+        warn(
+            "The new model is not compiled, since Keras cannot copy how "
+            f"{model.name!r} is compiled ({copies.brief(error)}). Compile it before fit."
+        )
+    else:
+        smooth.compile(**{**arguments, "loss": model.loss})
 
 
 class _Replacements:
@@ -235,7 +258,9 @@ class _Replacements:
 
     def _new_replacement(self, layer: keras.Operation) -> Any:
         if graph.is_graph(layer):
-            return copies.clone(layer, None, self.of_layer, self._record_call)
+            return copies.rebuilt_graph(
+                layer, self.of_layer, self.by_id, call=self._record_call
+            )
         if type(layer) in self.for_layers:
             own = self.for_layers[type(layer)]
             is_class = isinstance(own, type)

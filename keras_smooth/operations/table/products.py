@@ -131,9 +131,24 @@ def _batch_normalization(
     return [map_entries(x, y, lambda v: v * factor), *others]
 
 
+def _right_unless_cropped(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """The order of a Fourier transform, whose gradient fails if it omits numbers of its input."""
+    lengths = tf.get_static_value(operation.inputs[1])
+    if lengths is None or operation.inputs[0].shape.rank is None:
+        return math.inf
+    sizes = operation.inputs[0].shape[-len(lengths) :]
+    num_used = list(lengths)
+    if "IRFFT" in operation.type:
+        num_used[-1] = num_used[-1] // 2 + 1
+    pairs = zip(num_used, sizes)
+    return 0 if any(size is not None and used < size for used, size in pairs) else math.inf
+
+
+add_linear("FFT FFT2D FFT3D IFFT IFFT2D IFFT3D", lift_last_axes)
 add_linear(
-    "FFT FFT2D FFT3D IFFT IFFT2D IFFT3D IRFFT IRFFT2D IRFFT3D RFFT RFFT2D RFFT3D",
+    "IRFFT IRFFT2D IRFFT3D RFFT RFFT2D RFFT3D",
     lift_last_axes,
+    tapes_right_to=_right_unless_cropped,
 )
 add("MatMul", _matmul, exact=True)
 add("BatchMatMul BatchMatMulV2 BatchMatMulV3", _batch_matmul, exact=True)
