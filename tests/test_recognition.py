@@ -243,6 +243,15 @@ def test_pieces_in_own_code_are_judged_at_the_samples():
     assert verdicts_at(model, [[0.0], [0.7]]) == {"faulty"}
 
 
+@pytest.mark.parametrize("factor", [0.0, 1.0])
+@pytest.mark.parametrize("name", ["soft_shrink", "sparse_plus", "celu"])
+def test_kinks_between_samples_are_examined_in_recognized_functions(name, factor):
+    model = own_model(lambda x: x**2 + factor * getattr(ops, name)(x))
+    # The samples are on both sides of all kinks.
+    report = keras_smooth.audit(model, np.array([[-2.2], [1.7], [-1.9], [2.3]]), order=2)
+    assert report.inference == ("faulty" if factor else "checked"), report
+
+
 def test_tapes_warn_in_own_code():
     model = own_model(lambda x: ops.logaddexp(x, 0.0))
     with pytest.warns(UserWarning, match="TensorFlow's derivatives of order 1 are"):

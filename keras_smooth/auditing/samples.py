@@ -166,10 +166,10 @@ class Samples:
             and len(self.distances_of(step)) <= _MAX_DISTANCES
         ]
         keys = list(dict.fromkeys(id(step.operation) for step in steps))
-        outputs = dict.fromkeys(
-            tensor.name for step in steps for tensor in step.top.outputs
-        )
-        program = dataclasses.replace(self.plan.program, outputs=tuple(outputs))
+        program = self.plan.program
+        tensors = (tensor for step in steps for tensor in step.top.outputs)
+        outputs = dict.fromkeys(map(program.name_of, tensors))
+        program = dataclasses.replace(program, outputs=tuple(outputs))
 
         def distances_at(*x: tf.Tensor) -> list[tf.Tensor]:
             distances = self._distances_in(program, steps, x)
