@@ -1,105 +1,24 @@
 """smoothen: the same architecture and weights, in smooth and exact layers."""
 
 import contextlib
-import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 from keras_smooth import activations, layers, registry
 from keras_smooth.checks import finite_number, refused, shown, whole_number
-from keras_smooth.models import calls, checked_inputs, copies, graph, references
+from keras_smooth.models import calls, copies, graph, references
 from keras_smooth.models.sample_inputs import prepared
 from keras_smooth.models.state import copy_state
 from keras_smooth.models.tracing import eager_only
 from keras_smooth.presentation.warn import warn
 from keras_smooth.smoothing import smooth_forms
 from keras_smooth.smoothing.lambda_form import LambdaForm
+from keras_smooth.smoothing.output_change import change
 from keras_smooth.smoothing.smooth_operation import FORMS, SmoothOperation
-
-
-@dataclasses.dataclass(frozen=True)
-class OutputChange:
-    """The difference between the outputs of two models on the same inputs.
-
-    Args:
-        largest: The largest absolute difference.
-        relative: The largest absolute difference, divided by the largest absolute output of
-            the first model.
-
-    Example:
-
-    >>> import numpy as np, keras_smooth
-    >>> print(keras_smooth.output_change(np.cos, np.sin, np.zeros(1)))
-    Outputs moved by 1.0e+00 at most on these samples (1.0e+00 relative).
-    """
-
-    largest: float
-    relative: float
-
-    def __str__(self) -> str:
-        return (
-            f"Outputs moved by {self.largest:.1e} at most on these samples "
-            f"({self.relative:.1e} relative)."
-        )
-
-
-@eager_only
-def output_change(before: Callable, after: Callable, x: Any) -> OutputChange:
-    """Returns the difference between the outputs of two models on the same inputs.
-
-    Args:
-        before: A model, a layer or a function of tensors.
-        after: Another one.
-        x: Inputs of both.
-
-    Returns:
-        An `OutputChange`.
-
-    Example:
-
-    >>> import numpy as np, keras_smooth
-    >>> keras_smooth.output_change(np.sin, np.cos, np.zeros(1)).largest
-    1.0
-    """
-    return _change(_outputs("before", before, x), _outputs("after", after, x))
-
-
-def _outputs(name: str, model: Any, x: Any) -> Any:
-    """Returns the outputs of a model for x, after checking that x fits the model."""
-    checked_inputs.check_callable(model, f"`{name}`")
-    try:
-        x = checked_inputs.tensors(model, x)
-    except ValueError as error:
-        raise ValueError(f"`{name}`: {error}") from None
-    # Without this, a stateful recurrence would start from the final state of the first call.
-    outputs = calls.without_side_effects(model, x)
-    for output in keras.tree.flatten(outputs):
-        if not hasattr(output, "dtype"):
-            raise TypeError(f"`{name}` must return tensors, but returned {shown(output)}.")
-    return outputs
-
-
-def _arrays(outputs: Any) -> list[np.ndarray]:
-    return [np.asarray(tf.cast(y, tf.float64)) for y in keras.tree.flatten(outputs)]
-
-
-def _change(before: Any, after: Any) -> OutputChange:
-    old, new = _arrays(before), _arrays(after)
-    shapes, others = ([array.shape for array in arrays] for arrays in (old, new))
-    if shapes != others:
-        raise ValueError(
-            "`before` and `after` must have outputs of the same shapes, received "
-            f"{shapes} and {others}."
-        )
-    largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in zip(old, new))
-    scale = max(float(np.abs(a).max(initial=0.0)) for a in old)
-    return OutputChange(largest, largest / scale if scale else largest)
 
 
 @eager_only
@@ -179,7 +98,7 @@ def smoothen(
     _compile_like(model, smooth)
     layer_replacements.warn_rough(smooth)
     layer_replacements.warn_of_configs()
-    smooth.output_change = _change(
+    smooth.output_change = change(
         calls.call_without_side_effects(model, *args),
         calls.call_without_side_effects(smooth, *args),
     )
@@ -345,14 +264,14 @@ class _Replacements:
         return lambda x: layers.Activation(smooth, dtype=x.dtype, **how)(x)
 
     def _copy(self, layer: keras.Operation) -> keras.Operation:
-        def change(config: Any, references: Any) -> Any:
+        def changed(config: Any, references: Any) -> Any:
             is_own = not calls.is_determined_by_config(type(layer))
             if is_own and references.lacks_substitutes(config):
                 self.not_in_configs.append(f"{layer.name} ({type(layer).__name__})")
             return copies.with_wrapped_layers(layer, config, references, self.of_layer)
 
         kind = layers.exact_form(type(layer))
-        return copies.from_config(layer, change, self.substitute, kind)
+        return copies.from_config(layer, changed, self.substitute, kind)
 
     def substitute(self, value: Any) -> Any:
         """Returns the replacement of a function, or of a layer that is used as an activation."""
