@@ -63,7 +63,8 @@ def audit(
         model: A model (Sequential, Functional or subclassed) or one layer.
         x: Inputs. The first 4096 numbers are used, and at least four samples. With None, a few
             random samples with the shapes of the inputs and a sample of zeros are used, and
-            every kink counts. A subclassed model needs x. A model that is not built and has no
+            every kink counts; a comparison that has the same result at all of them is
+            `"not examined"`. A subclassed model needs x. A model that is not built and has no
             `get_config` is built with x.
         order: Highest order of the derivatives with respect to the inputs, 1 or more.
         progress: Called before each layer is judged, as `progress(path, number, total)`: the

@@ -50,7 +50,9 @@ def smoothen(
         order: The highest order of the derivatives that the model must have.
         sharpness: Sharpness of the smooth replacements. A smooth ReLU differs from ReLU by
             log(2) / sharpness at most, and its second derivative is sharpness / 4 at most. A
-            smooth maximum of n values differs by log(n) / sharpness at most.
+            smooth maximum of n values differs by log(n) / sharpness at most. It does not apply
+            to hard_silu, sparse_plus, SmeLU and sparsemax, which become silu, softplus,
+            softplus and softmax: outputs of sparsemax may change by 0.7.
         replacements: A dict of replacements, used before the table of this package:
             activations, by name or as functions; and classes of layers, with a class that
             accepts the same config, or a function from the old layer to the new one.
