@@ -247,21 +247,12 @@ def _by_best_step(
     # At small steps the values have few distinct numbers, and estimates may agree by chance.
     roundoff = rounding / 2 * summed(np.abs(weights), sizes)
     scatter = _scatter(changes)
-    # Near a root of y, rounding errors within the model are as large as at other points.
-    at_point = sizes[0, 0].max(axis=(0, 1))
-    largest = sizes.max(axis=1)
-    rounded = scatter <= _ROUNDINGS * rounding * np.maximum(largest, at_point)
-    on_polynomial = scatter < _RESOLVED * largest_change
-    resolved = on_polynomial | rounded
-    # The values at the next shorter step have to be resolved as well.
-    resolved[:-1] &= resolved[1:].copy()
+    resolved, flat = _resolved_and_flat(scatter, largest_change, sizes, rounding)
     # The scatter at a shorter step is also an error of the longer ones.
     scatter = np.fmax.accumulate(scatter[::-1])[::-1]
     scatter = _DEVIATIONS * np.linalg.norm(weights) * scatter / scale
     error = np.max([roundoff, scatter, *(np.abs(high - low) for low in lower)], axis=0)
     error = np.where(resolved, error, np.inf)
-    # Equal rows of a batch may differ by rounding, as vector instructions treat the last apart.
-    flat = rounded & ~on_polynomial
     error = _with_contradictions(high, error, flat)
     # If the values of all steps are equal, y is constant.
     error = np.where((largest_change == 0.0).all(axis=0), 0.0, error)
@@ -288,6 +279,29 @@ def _by_best_step(
         steepest=np.where(longer & np.isfinite(variation), variation, 0.0).max(axis=0),
         step=best(np.broadcast_to(steps, error.shape)),
     )
+
+
+def _resolved_and_flat(
+    scatter: np.ndarray, largest_change: np.ndarray, sizes: np.ndarray, rounding: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns whether the values of a step lie on a polynomial, and whether only rounding moves them.
+
+    Args:
+        scatter: Their distance from a polynomial.
+        largest_change: Their largest difference from the value at the point.
+        sizes: Their absolute values.
+        rounding: Distance from 1 to the next number, in the dtype of the values.
+    """
+    # Near a root of y, rounding errors within the model are as large as at other points.
+    at_point = sizes[0, 0].max(axis=(0, 1))
+    largest = np.maximum(sizes.max(axis=1), at_point)
+    rounded = scatter <= _ROUNDINGS * rounding * largest
+    on_polynomial = scatter < _RESOLVED * largest_change
+    resolved = on_polynomial | rounded
+    # The values at the next shorter step have to be resolved as well.
+    resolved[:-1] &= resolved[1:].copy()
+    # Equal rows of a batch may differ by rounding, as vector instructions treat the last apart.
+    return resolved, rounded & ~on_polynomial
 
 
 def _with_contradictions(

@@ -4,11 +4,12 @@ A layer of a user may call `keras.ops.hypot(x, y)`. Its trace shows |x| and |y|,
 Here the operations of such a call are found, and replaced by a call of the function with its facts.
 """
 
+import collections
 import dataclasses
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,21 @@ def add(function: Callable, facts: Facts, kinds: str, integers: tuple[int, ...])
     _functions[function] = Recognizable(function, facts, kinds_of_function, integers)
 
 
+@dataclasses.dataclass(frozen=True)
+class Pattern:
+    """The operations of a function.
+
+    Args:
+        recognizable: The function.
+        placeholders: The names of the placeholders for its arguments.
+        result: Its result, in a graph that lives as long as this tensor.
+    """
+
+    recognizable: Recognizable
+    placeholders: tuple[str, ...]
+    result: tf.Tensor
+
+
 def with_recognized_calls(program: Program, graph: tf.Graph) -> Program:
     """Returns a program in which recognized operations are replaced by calls of their function.
 
@@ -70,18 +86,63 @@ def with_recognized_calls(program: Program, graph: tf.Graph) -> Program:
     possible = [each for each in _functions.values() if each.kinds <= kinds]
     if not possible:
         return program
+    outputs = [operation.outputs for operation in program.operations]
+    dtypes = {x[0].dtype for x in outputs if len(x) == 1 and x[0].dtype.is_floating}
+    patterns = _by_result(possible, dtypes)
     operations, names = [], {}
     for operation in program.operations:
-        for each in possible:
-            arguments = _arguments(each, operation)
-            if arguments is not None:
-                added, result = _added_call(graph, operation, each, arguments)
-                operations += added
-                names[result.name] = operation.outputs[0].name
-                break
-        else:
+        call = _recognized(operation, patterns)
+        if call is None:
             operations.append(operation)
+        else:
+            added, result = _added_call(graph, operation, *call)
+            operations += added
+            names[result.name] = operation.outputs[0].name
     return dataclasses.replace(program, operations=tuple(operations), names=names)
+
+
+def _by_result(
+    functions: Sequence[Recognizable], dtypes: Iterable[tf.DType]
+) -> dict[tuple[str, tf.DType], list[Pattern]]:
+    """Returns the patterns of functions by the kind and dtype of the last operation."""
+    patterns = collections.defaultdict(list)
+    for each, dtype in itertools.product(functions, dtypes):
+        integers = (tf.int32, tf.int64) if each.integers else (tf.int32,)
+        for shape, integer in itertools.product(_SHAPES, integers):
+            pattern = _pattern(each, dtype, shape, integer)
+            patterns[pattern.result.op.type, pattern.result.dtype].append(pattern)
+    return patterns
+
+
+@functools.cache
+def _pattern(
+    each: Recognizable, dtype: tf.DType, shape: tuple | None, integer: tf.DType
+) -> Pattern:
+    """Returns the pattern of a function for the dtypes and the shape of its arguments."""
+    parameters = inspect.signature(each.function).parameters.values()
+    specifications = [
+        tf.TensorSpec(shape, integer if index in each.integers else dtype)
+        for index, parameter in enumerate(parameters)
+        if parameter.default is parameter.empty
+    ]
+    compiled = tf.function(functools.partial(each.function), autograph=False)
+    concrete = compiled.get_concrete_function(*specifications)
+    placeholders = tuple(x.name for x in concrete.inputs)
+    return Pattern(each, placeholders, _without_identity(concrete.outputs[0]))
+
+
+def _recognized(
+    operation: tf.Operation, patterns: Mapping[tuple, Sequence[Pattern]]
+) -> tuple[Recognizable, list[tf.Tensor]] | None:
+    """Returns the function that an operation ends, and its arguments, or None."""
+    if len(operation.outputs) != 1:
+        return None
+    (result,) = operation.outputs
+    for pattern in patterns.get((operation.type, result.dtype), ()):
+        matched = _match(pattern.result, result, {})
+        if matched is not None and len(matched) == len(pattern.placeholders):
+            return pattern.recognizable, [matched[name] for name in pattern.placeholders]
+    return None
 
 
 def _added_call(
@@ -98,38 +159,6 @@ def _added_call(
         result = with_facts(each.function, each.facts)(*arguments)
     store(graph)
     return graph.get_operations()[num_before:], result
-
-
-def _arguments(each: Recognizable, operation: tf.Operation) -> list[tf.Tensor] | None:
-    """Returns the arguments of a function whose result is that of an operation, or None."""
-    if len(operation.outputs) != 1 or not operation.outputs[0].dtype.is_floating:
-        return None
-    (result,) = operation.outputs
-    integers = (tf.int32, tf.int64) if each.integers else (tf.int32,)
-    for shape, integer in itertools.product(_SHAPES, integers):
-        placeholders, pattern = _pattern(each, result.dtype, shape, integer)
-        if pattern.op.type == operation.type:
-            matched = _match(pattern, result, {})
-            if matched is not None and len(matched) == len(placeholders):
-                return [matched[name] for name in placeholders]
-    return None
-
-
-@functools.cache
-def _pattern(
-    each: Recognizable, dtype: tf.DType, shape: tuple | None, integer: tf.DType
-) -> tuple[list[str], tf.Tensor]:
-    """Returns the names of the placeholders for the arguments of a function, and its result."""
-    parameters = inspect.signature(each.function).parameters.values()
-    specifications = [
-        tf.TensorSpec(shape, integer if index in each.integers else dtype)
-        for index, parameter in enumerate(parameters)
-        if parameter.default is parameter.empty
-    ]
-    compiled = tf.function(functools.partial(each.function), autograph=False)
-    concrete = compiled.get_concrete_function(*specifications)
-    # The graph lives as long as the cached result.
-    return [x.name for x in concrete.inputs], _without_identity(concrete.outputs[0])
 
 
 def _match(pattern: tf.Tensor, tensor: tf.Tensor, known: Arguments) -> Arguments | None:
