@@ -19,7 +19,7 @@ from looped import each
 
 import keras_smooth
 from keras_smooth import registry
-from keras_smooth.operations import registered
+from keras_smooth.operations import recognition, registered
 
 LOG_2 = math.log(2.0)
 
@@ -59,6 +59,14 @@ CASES = {
         0.0,
         (0.5, 0.25, 0.0),
     ),
+    "log_add_exp of equal tensors": (
+        lambda x: tf.maximum(-x, x) + tf.nn.softplus(-tf.abs(-x - x)),
+        0.0,
+        (0.0, 1.0, 0.0),
+    ),
+    "logaddexp of more axes": (
+        lambda x: ops.logaddexp(x, np.zeros((2, 1, 1)))[0], 0.0, (0.5, 0.25, 0.0)
+    ),
     "log_add_exp": (lambda x: log_add_exp(x, 3 * x), 0.0, (2.0, 1.0, 0.0)),
     # The derivatives of sqrt(x^2 + 1).
     "hypot of equal": (
@@ -75,6 +83,7 @@ CASES = {
         (-math.pi**2 / 3e4, -math.pi**2 / 3, math.pi**4 / 5e4),
     ),
     "ldexp": (lambda x: ops.ldexp(x, np.array(3)), 0.0, (8.0, 0.0, 0.0)),
+    "ldexp of int8": (lambda x: ops.ldexp(x, np.array(3, "int8")), 0.0, (8.0, 0.0, 0.0)),
     "ldexp of int32": (lambda x: ops.ldexp(x, tf.constant(2)), 0.0, (4.0, 0.0, 0.0)),
     "CELU": (lambda x: ops.celu(x), 0.0, (1.0,)),
 }  # fmt: skip
@@ -190,6 +199,110 @@ def test_class_in_own_code_is_that_of_the_function(function):
     expected = keras_smooth.smoothness(function)
     own = keras_smooth.smoothness(lambda x: function(x) * 2.0)
     assert own == expected
+
+
+@pytest.mark.parametrize("number", [3, 1000, 1001])
+def test_derivatives_of_many_samples_are_exact(number):
+    """TensorFlow makes constants of 1000 numbers or more by another operation."""
+    x = np.zeros((number, 1))
+    second = keras_smooth.derivatives(lambda x: ops.sinc(x), x, order=2)[2]
+    np.testing.assert_allclose(np.ravel(second), -(math.pi**2) / 3, rtol=1e-12)
+
+
+# Constants that are larger than the argument.
+ENLARGED = {
+    "softsign": lambda x: x / (ops.ones((1, 4), x.dtype) + ops.abs(x)),
+    "softplus": lambda x: (
+        ops.maximum(x, ops.zeros((1, 4), x.dtype)) + ops.log1p(ops.exp(-ops.abs(x)))
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (None, 1), None])
+@pytest.mark.parametrize("name", ENLARGED)
+def test_constants_that_enlarge_the_result_are_kept(name, shape):
+    function = ENLARGED[name]
+    x = tf.constant([[0.3], [-0.5], [1.2]], tf.float64)
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float64)], autograph=False)
+    def run(x):
+        x = tf.ensure_shape(x, (None, 1)) if shape is None else x
+        return keras_smooth.derivatives(lambda x: function(x), x, order=1)
+
+    y, dy = run(x)
+    np.testing.assert_array_equal(y, function(x))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        sums = tf.reduce_sum(function(x))
+    np.testing.assert_allclose(np.sum(dy, axis=1), tape.gradient(sums, x)[:, 0])
+
+
+# Functions of x at points at which formulas without scaling lose digits, overflow or are 0 / 0:
+# y, y' and y'' there.
+EXTREME = {
+    "logaddexp of -1e9": (lambda x: ops.logaddexp(x, -1e9), 0.3, (0.3, 1, 0)),
+    "logaddexp of -inf": (lambda x: ops.logaddexp(x, float("-inf")), 0.3, (0.3, 1, 0)),
+    "logaddexp of 1e9": (lambda x: ops.logaddexp(1e9, x), 0.3, (1e9, 0, 0)),
+    "logaddexp2 of -1e9": (lambda x: ops.logaddexp2(x, -1e9), 0.3, (0.3, 1, 0)),
+    "hypot of 4e20": (lambda x: ops.hypot(x, 4e20), 3e20, (5e20, 0.6, 0)),
+    # The squares of its derivatives overflow, but not those of y.
+    "small hypot": (lambda x: ops.hypot(x, 0.0), 1e-25, (1e-25, 1)),
+    "hypot of 0": (lambda x: ops.hypot(x - x, x - x) + x**2, 0.3, (0.09, 0.6, 2)),
+}
+
+
+@pytest.mark.parametrize("compiled", [None, False, True])
+@pytest.mark.parametrize("name", EXTREME)
+def test_extreme_arguments_have_finite_derivatives(name, compiled):
+    function, point, exact = EXTREME[name]
+    x = tf.constant([[point], [point]], tf.float32)
+
+    def run(x):
+        return keras_smooth.derivatives(lambda x: function(x), x, order=len(exact) - 1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = run if compiled is None else tf.function(run, jit_compile=compiled)
+        values = np.array([np.ravel(value)[0] for value in run(x)])
+    # Ten roundings of float32.
+    np.testing.assert_allclose(values[: len(exact)], exact, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize(
+    "name", ["logaddexp of 2 x and x", "hypot of equal", "sinc", "CELU"]
+)
+def test_derivatives_in_short_dtypes_are_right(name, dtype):
+    function, point, exact = CASES[name]
+    x = tf.constant([[point]], dtype)
+    values = keras_smooth.derivatives(lambda x: function(x), x, order=2)[1:]
+    computed = [float(np.ravel(tf.cast(value, "float32"))[0]) for value in values]
+    # A few roundings of bfloat16.
+    np.testing.assert_allclose(computed[: len(exact)], exact[:2], rtol=2e-2, atol=2e-2)
+
+
+def test_function_is_traced_once_for_all_its_calls():
+    def chained(x):
+        y = x
+        for number in range(5):
+            y = ops.logaddexp(y, float(number))
+        return y
+
+    for _ in range(3):
+        keras_smooth.derivatives(lambda x: chained(x), np.array([[0.3]]), order=1)
+    facts = [name for name in registered._facts if "keras_smooth_rule" in name]
+    assert len(facts) <= len(recognition._functions)
+
+
+def test_other_dtypes_beside_recognized_functions_are_traced():
+    def function(x):
+        return x / (1.0 + ops.abs(x)) + tf.cast(
+            tf.cast(x, tf.dtypes.experimental.float8_e4m3fn), x.dtype
+        )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert keras_smooth.smoothness(function) is not None
 
 
 DIFFERENT = {

@@ -125,6 +125,8 @@ def _bessel_functions(x: tf.Tensor, largest: int, sign: int) -> list[tf.Tensor]:
 
 def _polynomial(coefficients: list[float], x: tf.Tensor) -> tf.Tensor:
     # Coefficients that underflow in the dtype are left out.
-    smallest = np.finfo(x.dtype.as_numpy_dtype).tiny
+    # NumPy does not know bfloat16, which has the exponents of float32.
+    kind = "float32" if x.dtype == tf.bfloat16 else x.dtype.name
+    smallest = np.finfo(kind).tiny
     rounded = [0.0 if abs(c) < smallest else c for c in coefficients]
     return tf.math.polyval([tf.constant(c, x.dtype) for c in reversed(rounded)], x)

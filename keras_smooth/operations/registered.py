@@ -103,6 +103,23 @@ def _delete(names: list[str]) -> None:
         _facts.pop(name, None)
 
 
+def function_with_facts(function: Callable, facts: Facts) -> Callable:
+    """Returns a function to be made a `tf.function`, whose arguments are all tensors.
+
+    Unlike those of `with_facts`, all calls have one name, and the facts are never deleted.
+    """
+    name = f"{_NAME}_{next(_numbers)}"
+
+    def body(*values: tf.Tensor) -> Any:
+        return function(*values)
+
+    body.__name__ = name
+    rule = facts.jet
+    jets = None if rule is None else lambda values: rule(*values)
+    _facts[name] = dataclasses.replace(facts, jet=jets)
+    return body
+
+
 def _accepts(rule: Callable, args: tuple, kwargs: dict) -> bool:
     try:
         inspect.signature(rule).bind(*args, **kwargs)

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
+from keras_smooth.operations.lifting import same_rank
 from keras_smooth.registry.rows import Class, Row, add
 
 # Keras uses log(2) in float32 for every dtype.
@@ -25,46 +27,49 @@ def celu(x: Jet, alpha: float = 1.0) -> Jet:
     return jet.where(x.primal > 0, x, alpha * jet.expm1(negative * (1.0 / alpha)))
 
 
-def _broadcasts(*xs: Any) -> bool:
-    """Returns whether entries broadcast as primals do: no argument has more axes than the jets."""
-    ranks = {x.shape.rank for x in xs if isinstance(x, Jet)}
-    others = (len(getattr(x, "shape", ())) for x in xs if not isinstance(x, Jet))
-    return len(ranks) == 1 and max(others, default=0) <= max(ranks)
-
-
 def _binary_rule(function: Callable) -> Callable:
-    """Returns the rule of a function of two arguments, for jets whose entries broadcast."""
+    """Returns the rule of a function of two jets of the same rank, whose entries broadcast."""
 
     def rule(x1: Any, x2: Any) -> Any:
-        if not _broadcasts(x1, x2):
-            return NotImplemented
         # Numbers become tensors of Keras' default dtype, as in the function.
         xs = (x if isinstance(x, Jet) else ops.convert_to_tensor(x) for x in (x1, x2))
-        return function(*xs)
+        return function(*same_rank(*xs))
 
     return rule
 
 
-def _logaddexp(x1: Any, x2: Any) -> Jet:
+def _logaddexp(x1: Jet, x2: Jet) -> Jet:
     """log(exp(x1) + exp(x2)), without |x1 - x2|, at whose kink nested tapes are wrong."""
-    return x2 + jet.softplus(x1 - x2)
+    # With the larger one in front, no digits cancel.
+    is_larger = x1.primal > x2.primal
+    larger, smaller = jet.where(is_larger, x1, x2), jet.where(is_larger, x2, x1)
+    return larger + jet.softplus(smaller - larger)
 
 
-def _logaddexp2(x1: Any, x2: Any) -> Jet:
-    return x2 + jet.softplus((x1 - x2) * _LOG_2) / _LOG_2
+def _logaddexp2(x1: Jet, x2: Jet) -> Jet:
+    return _logaddexp(x1 * _LOG_2, x2 * _LOG_2) / _LOG_2
 
 
 def _ldexp(x1: Any, x2: Any) -> Any:
     """x1 * 2^x2; TensorFlow's derivative at x1 = 0 is 1, which is wrong."""
     if isinstance(x2, Jet):
         return NotImplemented
-    return x1 * ops.power(ops.cast(2.0, x1.dtype), ops.cast(x2, x1.dtype))
+    factor = ops.power(ops.cast(2.0, x1.dtype), ops.cast(x2, x1.dtype))
+    x1, factor = same_rank(x1, factor)
+    return x1 * factor
 
 
-def _hypot(x1: Any, x2: Any) -> Jet:
-    """The root of the sum of squares, without |x1| and |x2|, at whose kinks tapes are wrong."""
-    squares = [jet.square(x) if isinstance(x, Jet) else x * x for x in (x1, x2)]
-    return jet.sqrt(squares[0] + squares[1])
+def _hypot(x1: Jet, x2: Jet) -> Jet:
+    """The root of the sum of squares, without |x1| and |x2|, at whose kinks tapes are wrong.
+
+    At its own kink, where both are 0, derivatives are 0, as those of TensorFlow.
+    """
+    size = tf.maximum(tf.abs(x1.primal), tf.abs(x2.primal))
+    is_zero = size == 0
+    # Squares of numbers that are divided by the larger one do not overflow.
+    scale = tf.where(is_zero, tf.ones_like(size), size)
+    squares = jet.square(x1 / scale) + jet.square(x2 / scale)
+    return scale * jet.sqrt(jet.where(is_zero, 1.0, squares)) * tf.cast(~is_zero, x1.dtype)
 
 
 def _add(name: str, smoothness: Class, **columns: Any) -> None:
@@ -91,7 +96,7 @@ _add(
 _add(
     "ldexp",
     math.inf,
-    jet=_binary_rule(_ldexp),
+    jet=_ldexp,
     tapes_right_to=0,
     kinds="IsInf Pow LogicalOr",
     integers=(1,),
