@@ -807,9 +807,12 @@ its default method.
 ## {seconds:.0f} seconds
 
 The table has relative L2 errors after {seconds:.0f} CPU seconds of one core, including 5 to 10 seconds of compilation.
-They are of seed 0, or medians over several seeds if a cell has their number in brackets. Cells are empty and
-rows missing where nothing was run. Runs are in `benchmarks/equations_plain.jsonl`. Runs of this table have
+They are of seed 0, or medians over several runs if a cell has their number in brackets. Cells are empty where
+nothing was run. "none yet" means that no error was noted until then. Runs are in `benchmarks/equations_plain.jsonl`. Runs of this table have
 uniform points on the boundary; later runs, as most of `gauss_newton`, draw these by the residual, too.
+The speed of the machine differs from day to day. Most runs of `bfgs`, SciPy's methods and Adam are of a day on
+which an iteration of `gauss_newton` for Helmholtz' equation took 0.34 s; on another day it took 0.25 s, so that
+95 iterations were made instead of 60, with the same errors after the same iterations.
 "reference" is the change of the reference solution if its resolution is halved, or its rounding error. The
 last columns are the lowest error of any run, and its ratio to the published error. Published errors are quoted from the papers, and were
 reached with the methods in brackets, with other networks and times. Errors change by a factor of 3 from one
@@ -852,8 +855,7 @@ TRIED = """Variations that were tried, with one seed each, except for Burgers' e
   most rows after 15 s.
 - Fewer traces of the residuals, of which the first call of Gauss-Newton made 17. Now it makes 4, and one for
   each term. The first iteration of Poisson's equation in 10 dimensions ends after 12 s instead of 21, and its
-  error after 25 s is 1.1e-4 instead of 9.5e-2, in 5 dimensions 1.0e-3 instead of 3.5e-3. For Helmholtz'
-  equation it is 1.0e-3, where an older run with uniform points on the boundary had 9.6e-6.
+  error after 25 s is 1.1e-4 instead of 9.5e-2, in 5 dimensions 1.0e-3 instead of 3.5e-3.
 - Two dampings in each iteration instead of three, in turn with a smaller and a larger one. Burgers with
   viscosity 0.01 and fixed points, from the weights of the default: 50 iterations instead of 46 in 70 s, and a
   loss of 4.3e-14 instead of 1.8e-14. Korteweg-de Vries: 29 instead of 25, and 8.7e-6 instead of 7.7e-6. Most of
@@ -902,7 +904,7 @@ def cell(runs: list, seconds: float) -> str:
         return ""
     error = statistics.median(error_at(run, seconds) for run in runs)
     if np.isnan(error):
-        return "compiling"
+        return "none yet"
     return f"{error:.1e}" + (f" ({len(runs)})" if len(runs) > 1 else "")
 
 
