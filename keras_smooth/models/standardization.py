@@ -50,9 +50,8 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
     Raises:
         TypeError: If `model` is not a Keras layer, or x or y are not numbers.
         ValueError: If `model` is not built, is a `DerivativeModel` or cannot be a part of another
-            model, or x or y do not
-            fit it or are not finite, or a layer other than a Masking of the input computes a
-            mask from x.
+            model, or x or y do not fit it or are not finite, or a layer other than a Masking of
+            the input computes a mask from x.
 
     Example:
 
