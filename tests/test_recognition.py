@@ -54,6 +54,16 @@ CASES = {
         0.0,
         (0.5, 0.25, 0.0),
     ),
+    "softplus by log": (
+        lambda x: ops.log(1 + ops.exp(-ops.abs(x))) + ops.maximum(x, 0),
+        0.0,
+        (0.5, 0.25, 0.0),
+    ),
+    "softplus by relu and log": (
+        lambda x: ops.relu(x) + ops.log(ops.exp(-ops.abs(x)) + 1.0),
+        0.0,
+        (0.5, 0.25, 0.0),
+    ),
     "softplus by relu": (
         lambda x: tf.nn.relu(x) + tf.math.log1p(tf.exp(-tf.abs(x))),
         0.0,

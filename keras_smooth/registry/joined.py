@@ -4,6 +4,7 @@ A rule for jets is `rule(*args)` with the arguments of the function, in which te
 on x are jets. If it returns NotImplemented, the rules of the operations are used.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -116,22 +117,34 @@ _add("cbrt", 0, kinds="Sign Abs Pow")
 _add("nan_to_num", math.inf, kinds="IsNan IsInf")
 
 
-def _softplus_with_maximum(x: Any) -> Any:
-    return ops.maximum(x, 0.0) + ops.log1p(ops.exp(-ops.abs(x)))
+def _softplus(ramp: Callable, logarithm: Callable) -> Callable:
+    """Returns the softplus as a sum of a ramp and a logarithm."""
+    return lambda x: ramp(x) + logarithm(ops.exp(-ops.abs(x)))
 
 
-def _softplus_with_relu(x: Any) -> Any:
-    return ops.relu(x) + ops.log1p(ops.exp(-ops.abs(x)))
-
-
-def _logaddexp_with_softplus(x1: Any, x2: Any) -> Any:
+def _logaddexp_by_softplus(x1: Any, x2: Any) -> Any:
     return ops.maximum(x1, x2) + ops.softplus(-ops.abs(x1 - x2))
 
 
+_RAMPS = {"Maximum": lambda x: ops.maximum(x, 0.0), "Relu": ops.relu}
+_LOGARITHMS = {"Log1p": ops.log1p, "Log": lambda x: ops.log(1.0 + x)}
 # As people write them, and TensorFlow Probability.
-for _function, _rule, _kinds in (
-    (_softplus_with_maximum, jet.softplus, "Maximum Log1p Exp Abs"),
-    (_softplus_with_relu, jet.softplus, "Relu Log1p Exp Abs"),
-    (_logaddexp_with_softplus, _binary_rule(_logaddexp), "Maximum Softplus Abs"),
-):
-    add(Row(_function, math.inf, jet=_rule, tapes_right_to=0, kinds=_kinds))
+for (_ramp, _f), (_logarithm, _g) in itertools.product(_RAMPS.items(), _LOGARITHMS.items()):
+    add(
+        Row(
+            _softplus(_f, _g),
+            math.inf,
+            jet=jet.softplus,
+            tapes_right_to=0,
+            kinds=f"{_ramp} {_logarithm} Exp Abs",
+        )
+    )
+add(
+    Row(
+        _logaddexp_by_softplus,
+        math.inf,
+        jet=_binary_rule(_logaddexp),
+        tapes_right_to=0,
+        kinds="Maximum Softplus Abs",
+    )
+)
