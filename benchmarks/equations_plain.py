@@ -830,7 +830,13 @@ All runs of more than {short:.0f} seconds.
 
 {tried}
 """
-TRIED = """Variations that were tried, with one seed each, except for Burgers' equation:
+TRIED = """After 25 s, the default or `gauss_newton` has the lowest error of all columns on 12 of the 18 problems. For heat
+in 10 dimensions, the cavity at Reynolds number 100, Kuramoto-Sivashinsky and advection, the last two of which
+no optimizer solves in that time, others are up to 11 % lower. For Burgers with viscosity 0.01/pi, a run of
+`"broyden"` that forgets its matrix at draws is 2.9 times lower, and for the cavity at Reynolds number 400,
+which none solves, `"bfgs"` is 2.1 times lower.
+
+Variations that were tried, with one seed each, except for Burgers' equation:
 
 - More points. For Burgers with viscosity 0.01, the error of the default with 2,000 points is 5e-6 after 25 s
   and changes with each draw; with 8,000 it falls steadily, from 8e-6 after 31 s to 1.5e-6 after 69 s.
