@@ -777,7 +777,7 @@ def a_subclass_of_Functional(L):
     return InheritedGraph(x, _net(L, x) + x[:, :1])
 
 
-@row(floats(1), is_graph=False, smoothness=None)
+@row(floats(1), is_graph=False, smoothness=None, refused={"standardized": "Standardize"})
 def a_model_of_derivatives(L):
     inner = keras.Sequential([L.Input(1), L.Dense(3, "tanh"), L.Dense(1)])
     return keras_smooth.DerivativeModel(inner, order=1)
