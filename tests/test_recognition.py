@@ -5,9 +5,11 @@ operations cancel, but TensorFlow's derivatives at them are wrong. Exact derivat
 by hand.
 """
 
+import concurrent.futures
 import functools
 import gc
 import math
+import threading
 import warnings
 
 import keras
@@ -298,8 +300,11 @@ def test_function_is_traced_once_for_all_its_calls():
             y = ops.logaddexp(y, float(number))
         return y
 
+    num_traces = []
     for _ in range(3):
         keras_smooth.derivatives(lambda x: chained(x), np.array([[0.3]]), order=1)
+        num_traces.append(recognition._traced_call.cache_info().misses)
+    assert num_traces[0] == num_traces[2]
     facts = [name for name in registered._facts if "keras_smooth_rule" in name]
     assert len(facts) <= len(recognition._functions)
 
@@ -406,6 +411,30 @@ def test_facts_of_layers_in_loops_are_kept():
         _, first = keras_smooth.derivatives(model, np.zeros((1, 1), "float32"), order=1)
     # TensorFlow's derivative of CELU at 0 is 2.
     assert np.array(first).item() == 1.0
+
+
+def test_another_thread_may_call_a_layer_while_its_model_is_traced():
+    """The call of the layer is another one meanwhile."""
+    calls, ready = [], threading.Event()
+
+    class Watched(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1, "celu", kernel_initializer="ones")
+
+        def build(self, shape):
+            self.dense.build(shape)
+
+        def call(self, x):
+            if ready.is_set():
+                with concurrent.futures.ThreadPoolExecutor(1) as executor:
+                    calls.append(executor.submit(self.dense, np.ones((1, 1))).result())
+            return self.dense(x)
+
+    model = keras.Sequential([keras.Input((1,)), Watched()])
+    ready.set()
+    keras_smooth.derivatives(model, np.zeros((1, 1), "float32"), order=1)
+    assert calls and all(float(np.ravel(y)[0]) == 1.0 for y in calls)
 
 
 def test_repeated_calls_keep_no_graphs():

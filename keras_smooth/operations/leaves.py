@@ -14,9 +14,10 @@ def chosen_leaves(structure: Any, is_chosen: Callable) -> tuple[list, Callable]:
         is_chosen: Returns whether a leaf is chosen.
     """
     leaves = keras.tree.flatten(structure)
-    indices = [index for index, leaf in enumerate(leaves) if is_chosen(leaf)]
+    chosen = {index: leaf for index, leaf in enumerate(leaves) if is_chosen(leaf)}
+    indices = list(chosen)
     # Without the chosen leaves, which may be tensors of a large graph.
-    others = [None if index in indices else leaf for index, leaf in enumerate(leaves)]
+    others = [None if index in chosen else leaf for index, leaf in enumerate(leaves)]
     template = keras.tree.pack_sequence_as(structure, [0] * len(leaves))
 
     def filled(values: Sequence) -> Any:
@@ -25,4 +26,4 @@ def chosen_leaves(structure: Any, is_chosen: Callable) -> tuple[list, Callable]:
             new[index] = value
         return keras.tree.pack_sequence_as(template, new)
 
-    return [leaves[index] for index in indices], filled
+    return list(chosen.values()), filled

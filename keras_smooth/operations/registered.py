@@ -49,7 +49,8 @@ class Facts:
 def with_facts(function: Callable, facts: Facts) -> Callable:
     """Returns a function whose calls are traced under unique names, the keys of its facts.
 
-    It is called in the context `facts_of_calls`.
+    Only calls in the context `facts_of_calls` are. Others, as by another thread while a model is
+    traced, call the function itself.
 
     Args:
         function: A function of tensors.
@@ -59,7 +60,8 @@ def with_facts(function: Callable, facts: Facts) -> Callable:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if rule is not None and not _accepts(rule, args, kwargs):
+        names = _new_names.get(None)
+        if names is None or rule is not None and not _accepts(rule, args, kwargs):
             return function(*args, **kwargs)
         tensors, filled = chosen_leaves((args, kwargs), tf.is_tensor)
         name, num_tensors = f"{_NAME}_{next(_numbers)}", len(tensors)
@@ -74,7 +76,7 @@ def with_facts(function: Callable, facts: Facts) -> Callable:
 
         body.__name__ = name
         _facts[name] = facts if rule is None else dataclasses.replace(facts, jet=jets)
-        _new_names.get().append(name)
+        names.append(name)
         return tf.function(body, autograph=False)(*tensors)
 
     return call

@@ -49,14 +49,7 @@ def facts_of(subject: Any) -> Facts | None:
         subject: Any object; a function may have fixed parameters, as by `functools.partial`.
     """
     registered_row, parameters = _row_and_parameters(subject)
-    if registered_row is None:
-        return None
-    smoothness, rule = registered_row.smoothness, registered_row.jet
-    if callable(smoothness):
-        smoothness = smoothness(**parameters)
-    if rule is not None and parameters:
-        rule = functools.partial(rule, **parameters)
-    return Facts(rule, registered_row.tapes_right_to, smoothness)
+    return None if registered_row is None else registered_row.facts(**parameters)
 
 
 def _hidden_facts(subject: Any) -> Facts | None:

@@ -45,6 +45,15 @@ class Row:
     kinds: str = ""
     integers: tuple[int, ...] = ()
 
+    def facts(self, **parameters: Any) -> Facts:
+        """Returns the facts about the function with some parameters."""
+        k, rule = self.smoothness, self.jet
+        if callable(k):
+            k = k(**parameters)
+        if rule is not None and parameters:
+            rule = functools.partial(rule, **parameters)
+        return Facts(rule, self.tapes_right_to, k)
+
 
 _rows: dict[Hashable, Row] = {}
 
@@ -66,9 +75,7 @@ def add(row: Row) -> None:
     """Adds a row, or replaces the one of its subject."""
     _rows[row.subject] = row
     if row.kinds:
-        k = row.smoothness() if callable(row.smoothness) else row.smoothness
-        facts = Facts(row.jet, row.tapes_right_to, k)
-        recognition.add(row.subject, facts, row.kinds, row.integers)
+        recognition.add(row.subject, row.facts(), row.kinds, row.integers)
     changed()
 
 
