@@ -10,6 +10,7 @@ models are the same; only calls that both versions have are compared.
 """
 
 import argparse
+import compileall
 import functools
 import os
 import statistics
@@ -205,6 +206,9 @@ def table_row(name: str, pairs: list[tuple[float, float]]) -> str:
 def compare(folder: Path, names: list[str], rounds: int) -> None:
     """Prints the rows of this version and the one in a folder."""
     print("| call | this version, ms | older, ms | ratio |\n| --- | --- | --- | --- |")
+    for version in (ROOT, folder):
+        # As pip does when it installs a package.
+        compileall.compile_dir(version / "keras_smooth", quiet=1)
     starts = STARTS if rounds > 1 else 1
     imports = []
     for number in range(starts):

@@ -10,7 +10,9 @@ an older version does not have is null. The figure shows all records by the date
 """
 
 import argparse
+import compileall
 import datetime
+import importlib.util
 import json
 import os
 import platform
@@ -32,6 +34,10 @@ import tensorflow as tf  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 _LIBRARIES = time.process_time() - _BEFORE
+# As pip does when it installs a package: a checkout may not have been compiled.
+compileall.compile_dir(
+    Path(importlib.util.find_spec("keras_smooth").origin).parent, quiet=1
+)
 _BEFORE = time.process_time()
 import keras_smooth  # noqa: E402
 
