@@ -109,6 +109,41 @@ LIMITS = {
         dict(values=1.0, value=0.0, rounding=1e-2),
         DIFFERS,
     ),
+    # The second sample is small, and the error of the differences is larger than it is.
+    "unresolved beside a large one": (
+        dict(values=[[1.0], [0.0]], value=[[1.0], [4e-10]], error=[[0.0], [5e-10]]),
+        VERIFIED,
+    ),
+    "unresolved, and not small": (
+        dict(values=[[1.0], [0.0]], value=[[1.0], [6e-10]], error=[[0.0], [5e-10]]),
+        FEW_DIGITS,
+    ),
+    "small, resolved and wrong": (
+        dict(values=[[1.0], [0.0]], value=[[1.0], [4e-10]], error=[[0.0], [1e-12]]),
+        DIFFERS,
+    ),
+    "unresolved beside one without differences": (
+        dict(values=[[1.0], [0.0]], value=[[1.0], [0.0]], error=[[np.inf], [1e-10]]),
+        CANNOT_TELL,
+    ),
+    "float32 rounds to 0 beside a large one": (
+        dict(
+            values=[[1.0], [0.0]],
+            value=[[1.0], [1e-6]],
+            finer=[[1.0], [1e-6]],
+            digits=SINGLE,
+        ),
+        VERIFIED,
+    ),
+    "float32 rounds to 0, not small": (
+        dict(
+            values=[[1.0], [0.0]],
+            value=[[1.0], [2e-6]],
+            finer=[[1.0], [2e-6]],
+            digits=SINGLE,
+        ),
+        FEW_DIGITS,
+    ),
     "no differences": (dict(values=1.0, error=np.inf, size=np.nan), CANNOT_TELL),
     "no differences, and infinite variation": (
         dict(values=0.0, value=0.0, error=np.inf, variation=np.inf),
@@ -254,6 +289,31 @@ def test_right_derivatives_pass_whatever_the_size_of_y(name, dtype):
     function, order = RIGHT[name]
     entries = keras_smooth.derivatives(function, X.astype(dtype), order, verify=True)
     assert entries.verification.ok and entries.verification.dtype == dtype
+
+
+def saturated(activation, dtype):
+    """Returns a net of which most units are saturated at most points."""
+    normal = keras.initializers.RandomNormal
+    model = keras.Sequential([keras.Input((2,), dtype=dtype)])
+    for seed, stddev in enumerate((3.0, 1.0)):
+        kernel = normal(stddev=stddev, seed=seed)
+        model.add(
+            keras.layers.Dense(20, activation, kernel_initializer=kernel, dtype=dtype)
+        )
+    model.add(
+        keras.layers.Dense(1, kernel_initializer=normal(stddev=1.0, seed=2), dtype=dtype)
+    )
+    return model
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("activation", ["tanh", "gelu"])
+def test_derivatives_of_saturated_networks_are_verified(activation, dtype, rng):
+    model, x = saturated(activation, dtype), 10 * rng.normal(size=(100, 2))
+    for operator in (keras_smooth.gradient, keras_smooth.hessian, keras_smooth.laplacian):
+        row = operator(model, x, verify=True).verification.agreements[-1]
+        # Many derivatives are smaller than the error of the differences.
+        assert row.ok and row.bound < 1e-5 * row.scale
 
 
 # Function, dtype and the remedy.

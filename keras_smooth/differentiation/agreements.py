@@ -2,7 +2,9 @@
 
 Every sample, output and input has its own limit. It depends on the size of that derivative,
 or on the rounding errors of y if these are larger. The size of y itself does not matter:
-`10**9 + sin(x)` has the derivatives of `sin(x)`, with fewer digits.
+`10**9 + sin(x)` has the derivatives of `sin(x)`, with fewer digits. A derivative that is too
+small for the differences to resolve, as where units are saturated, is compared with the
+largest one of all samples.
 """
 
 import dataclasses
@@ -19,6 +21,8 @@ _TWO_DIGITS = 3e-3
 _SMALL = 3e-4
 # A derivative below this fraction of the largest variation in the range of the points is 0.
 _NEGLIGIBLE = 1e-12
+# An unresolved derivative below this fraction of the largest one of all samples does not matter.
+_SMALLEST_FRACTION = 1e-9
 # A number that is at most this many times its error may be 0.
 _FEW_ERRORS = 4.0
 # A difference above this many times the error is not caused by that error.
@@ -101,7 +105,9 @@ class Measured(Estimate):
         """Returns the limits for an engine in a coarser dtype than that of the differences."""
         size = np.maximum(np.abs(self.value), self.size)
         tolerance = engine_tolerance(k, rounding) * size
-        return 2 * self.error + np.maximum(tolerance, self._engine_rounding(rounding))
+        fraction = min(_SUM_ROUNDINGS * rounding, _LARGEST_TOLERANCE)
+        tolerance = np.maximum(tolerance, self._engine_rounding(rounding))
+        return 2 * self.error + np.maximum(tolerance, fraction * self.largest_of_samples())
 
     def _engine_rounding(self, rounding: float) -> np.ndarray:
         """Returns the rounding errors that are accepted within an engine."""
@@ -109,6 +115,11 @@ class Measured(Estimate):
         nearby = np.maximum(self.size, self.variation)
         # An engine may sum terms that cancel although y is constant: x / sqrt(x * x).
         return relative * np.where(nearby == 0.0, self._largest_around(), nearby)
+
+    def largest_of_samples(self) -> np.ndarray:
+        """Returns the largest number of each column, of shape `(1, numbers)`."""
+        resolved = np.isfinite(self.value) & np.isfinite(self.error)
+        return np.max(np.abs(self.value), axis=0, keepdims=True, initial=0.0, where=resolved)
 
     def _largest_around(self) -> np.ndarray:
         """Returns the largest variation at longer steps, or derivative in another column.
@@ -143,21 +154,21 @@ def agree(
         finer: The engine's numbers in float64, or None.
     """
     difference, error = _distance(computed, measured.value), measured.error
-    if finer is None:
-        limits = measured.limits(k, rounding)
-        finest, too_coarse = difference, np.zeros(computed.shape, bool)
-    else:
-        finest = _distance(finer, measured.value)
-        limits = measured.limits(k, EPSILON["float64"])
+    finest = difference if finer is None else _distance(finer, measured.value)
+    # A difference below the rounding error at a tenth of the step may be due to rounding.
+    rounding_at_tenth = 10.0**k * measured.rounding
+    is_clear = finest > np.maximum(_MANY_ERRORS * error, rounding_at_tenth)
+    unresolved = _SMALLEST_FRACTION * measured.largest_of_samples()
+    limits = measured.limits(k, rounding if finer is None else EPSILON["float64"])
+    limits = np.where(is_clear, limits, np.maximum(limits, unresolved))
+    too_coarse = np.zeros(computed.shape, bool)
+    if finer is not None:
         agrees = finest + error <= limits
         coarse = measured.coarse_limits(k, rounding)
         too_coarse = agrees & (difference + error > coarse)
         difference = np.maximum(difference, finest)
         limits = np.where(agrees, coarse, limits)
     bounds = difference + error
-    # A difference below the rounding error at a tenth of the step may be due to rounding.
-    rounding_at_tenth = 10.0**k * measured.rounding
-    is_clear = finest > np.maximum(_MANY_ERRORS * error, rounding_at_tenth)
     wrong = ~too_coarse & (bounds > limits) & is_clear
     index = _index_of_worst(bounds, limits, wrong)
     rounded = too_coarse | ~wrong & (rounding_at_tenth > error)

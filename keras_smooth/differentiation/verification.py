@@ -77,9 +77,10 @@ class Verification(ShownAsTable):
 
     The comparison uses no automatic differentiation, but polynomials through values of the
     model near each point, at several distances, in float64 if the model can compute in it.
-    Every sample and output has its own limit, from the size of that derivative. A derivative
-    is not verified if y is so large that its rounding leaves less than two digits; the table
-    then says so. If the next lower derivative jumps on the lines from each point to the
+    Every sample and output has its own limit, from the size of that derivative. One that is too
+    small for the differences to resolve, as where units are saturated, may be wrong by 1e-9 of
+    the largest one of all samples. A derivative is not verified if y is so large that its
+    rounding leaves less than two digits; the table then says so. If the next lower derivative jumps on the lines from each point to the
     next, which derivatives at the points do not show, a warning is given. `print` and notebooks
     show a table. The tuples that `derivatives`, `directional` and `partials` return, and the
     tensors that the other operators return, have this object as the attribute `verification`.
