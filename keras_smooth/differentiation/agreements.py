@@ -119,7 +119,9 @@ class Measured(Estimate):
     def largest_of_samples(self) -> np.ndarray:
         """Returns the largest number of each column, of shape `(1, numbers)`."""
         resolved = np.isfinite(self.value) & np.isfinite(self.error)
-        return np.max(np.abs(self.value), axis=0, keepdims=True, initial=0.0, where=resolved)
+        return np.max(
+            np.abs(self.value), axis=0, keepdims=True, initial=0.0, where=resolved
+        )
 
     def _largest_around(self) -> np.ndarray:
         """Returns the largest variation at longer steps, or derivative in another column.
