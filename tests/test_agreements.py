@@ -159,6 +159,10 @@ LIMITS = {
         FEW_DIGITS,
     ),
     "float32 too coarse": (dict(values=1.1, finer=1.0, digits=SINGLE), FEW_DIGITS),
+    "float64 agrees within the error only": (
+        dict(values=1.0, finer=1 + 3e-8, error=1e-8, digits=SINGLE),
+        FEW_DIGITS,
+    ),
     "float32 hides what float64 shows": (
         dict(values=1.0, finer=1 + 1e-7, digits=SINGLE),
         DIFFERS,
