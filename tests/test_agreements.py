@@ -122,6 +122,14 @@ LIMITS = {
         dict(values=[[1.0], [0.0]], value=[[1.0], [4e-10]], error=[[0.0], [1e-12]]),
         DIFFERS,
     ),
+    "small, resolved and rounded": (
+        dict(values=[[1.0], [2e-14]], value=[[1.0], [0.0]], error=[[0.0], [1e-20]]),
+        VERIFIED,
+    ),
+    "small, resolved and not rounded": (
+        dict(values=[[1.0], [3e-14]], value=[[1.0], [0.0]], error=[[0.0], [1e-20]]),
+        DIFFERS,
+    ),
     "unresolved beside one without differences": (
         dict(values=[[1.0], [0.0]], value=[[1.0], [0.0]], error=[[np.inf], [1e-10]]),
         CANNOT_TELL,

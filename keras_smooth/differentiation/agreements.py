@@ -160,9 +160,12 @@ def agree(
     # A difference below the rounding error at a tenth of the step may be due to rounding.
     rounding_at_tenth = 10.0**k * measured.rounding
     is_clear = finest > np.maximum(_MANY_ERRORS * error, rounding_at_tenth)
-    unresolved = _SMALLEST_FRACTION * measured.largest_of_samples()
+    # What is resolved may be rounding within the engine.
+    fraction = np.where(
+        is_clear, _ENGINE_ROUNDINGS * EPSILON["float64"], _SMALLEST_FRACTION
+    )
     limits = measured.limits(k, rounding if finer is None else EPSILON["float64"])
-    limits = np.where(is_clear, limits, np.maximum(limits, unresolved))
+    limits = np.maximum(limits, fraction * measured.largest_of_samples())
     too_coarse = np.zeros(computed.shape, bool)
     if finer is not None:
         agrees = finest + error <= limits
