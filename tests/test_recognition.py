@@ -71,6 +71,12 @@ CASES = {
         0.0,
         (0.5, 0.25, 0.0),
     ),
+    "softplus of equal tensors through an identity": (
+        lambda x: ops.maximum(tf.sin(tf.identity(x)), 0.0)
+        + tf.math.log1p(tf.exp(-tf.abs(tf.sin(x)))),
+        0.0,
+        (0.5, 0.25, -0.5),
+    ),
     "log_add_exp of equal tensors": (
         lambda x: tf.maximum(-x, x) + tf.nn.softplus(-tf.abs(-x - x)),
         0.0,
@@ -330,6 +336,10 @@ DIFFERENT = {
     "hypot of other numbers": lambda x: (
         ops.maximum(ops.abs(x), 1.0)
         * ops.sqrt(1.0 + ops.square(ops.minimum(ops.abs(x), 2.0)))
+    ),
+    # log1p is elsewhere.
+    "another function": lambda x: (
+        ops.maximum(x, 0.0) + ops.expm1(ops.exp(-ops.abs(x))) + ops.log1p(ops.square(x))
     ),
     "other difference": lambda x: ops.maximum(x, 1.0) + ops.softplus(-ops.abs(x - 2.0)),
 }
