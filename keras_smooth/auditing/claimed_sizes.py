@@ -90,11 +90,10 @@ def limited_to(size: int) -> Iterator[None]:
     try:
         with tf.variable_creator_scope(create):
             yield
-    # Keras wraps this error, or ignores it and leaves the layer unbuilt.
-    except Exception as error:
-        raise refused or error from None
-    if refused:
-        raise refused
+    finally:
+        # Keras wraps this error, or ignores it and leaves the layer unbuilt.
+        if refused:
+            raise refused from None
 
 
 def _bytes_of_variable(initial_value: Any = None, dtype: Any = None, **_: Any) -> int:

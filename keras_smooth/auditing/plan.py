@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_smooth import registry
 from keras_smooth.auditing.findings import Cause, Finding
-from keras_smooth.auditing.traced import ModelTrace, numbers_of_layers
+from keras_smooth.auditing.traced import ModelTrace
 from keras_smooth.models import calls, graph, references
 from keras_smooth.operations import registered, rows, taped, walk
 from keras_smooth.operations.program import Program
@@ -28,8 +28,8 @@ _DECIDED_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
 
-# The numbers of the layers that contain an operation, the outermost first.
-Numbers = tuple[int, ...]
+# The layers that contain an operation, the outermost first.
+Layers = tuple[keras.Operation, ...]
 
 
 class Role(enum.Enum):
@@ -50,12 +50,12 @@ class LayerStep(Step):
     """A step of the walk, with the layers that contain its operation.
 
     Args:
-        layer_numbers: The numbers of the layers, the outermost first.
+        layers: The layers, the outermost first.
         smoothness: k of the class C^k if the operation has breakpoints, else `math.inf`.
         role: Why the operation is examined at samples, or None.
     """
 
-    layer_numbers: Numbers
+    layers: Layers
     smoothness: float = math.inf
     role: Role | None = None
 
@@ -69,11 +69,10 @@ class Plan:
         program: The program of the trace, with the differentiable outputs if there are any.
         order: The highest order.
         samples_only: Whether only the samples count.
-        findings: Findings that need no samples, each with the numbers of its layers.
-        classes: The class C^k of each operation with breakpoints, with the numbers of its
-            layers.
+        findings: Findings that need no samples, each with its layers.
+        classes: The class C^k of each operation with breakpoints, with its layers.
         steps: The operations to examine at samples.
-        measured: The reasons to measure layers, each with the numbers of the layers.
+        measured: The reasons to measure layers, each with the layers.
         reached: `id(layer)` of the layers that receive a tensor that moves.
         is_random: Whether the program draws random numbers, which differ in each run.
         has_rules: Whether Taylor mode has a rule for each operation.
@@ -84,10 +83,10 @@ class Plan:
     program: Program
     order: int
     samples_only: bool
-    findings: list[tuple[Numbers, Finding]] = dataclasses.field(default_factory=list)
-    classes: list[tuple[Numbers, float | None]] = dataclasses.field(default_factory=list)
+    findings: list[tuple[Layers, Finding]] = dataclasses.field(default_factory=list)
+    classes: list[tuple[Layers, float | None]] = dataclasses.field(default_factory=list)
     steps: list[LayerStep] = dataclasses.field(default_factory=list)
-    measured: list[tuple[Numbers, str]] = dataclasses.field(default_factory=list)
+    measured: list[tuple[Layers, str]] = dataclasses.field(default_factory=list)
     reached: set[int] = dataclasses.field(default_factory=set)
     is_random: bool = False
     has_rules: bool = True
@@ -101,13 +100,13 @@ class Plan:
 
     def known_class_around(self, step: LayerStep) -> float | None:
         """Returns the known class of the innermost layer around an operation that has one."""
-        known = (self._known_classes[number] for number in reversed(step.layer_numbers))
+        known = (self._known_classes[id(layer)] for layer in reversed(step.layers))
         return next((k for k in known if k is not None), None)
 
     @functools.cached_property
-    def _known_classes(self) -> list[float | None]:
-        """The known class of each layer, by number."""
-        return list(map(known_class, self.traced.layers))
+    def _known_classes(self) -> dict[int, float | None]:
+        """The known class of each layer, by `id(layer)`."""
+        return {id(layer): known_class(layer) for layer in self.traced.layers}
 
 
 def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
@@ -118,7 +117,7 @@ def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
         order: The highest order.
         samples_only: Whether only the samples count.
     """
-    program = traced.program
+    program = traced.trace.program
     # Outputs of integers and booleans are left out, if there are others.
     outputs = tuple(
         name
@@ -127,13 +126,13 @@ def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
     )
     program = dataclasses.replace(program, outputs=outputs or program.outputs)
     new_plan = Plan(traced, program, order, samples_only)
-    new_plan.has_masks = any(map(graph.makes_masks, traced.layers))
+    new_plan.has_masks = any(map(graph.may_make_mask, traced.layers))
     nodes = walk.all_operations(program)
     new_plan.is_random = any("Random" in op.type and op.op_def.is_stateful for op in nodes)
     plan_walk = _PlanWalk(new_plan)
     plan_walk.follow(program, walk.initial_states(traced.moving))
     moving, arguments = plan_walk.moving, traced.arguments.items()
-    new_plan.reached = {id(traced.layers[n]) for n, names in arguments if moving & {*names}}
+    new_plan.reached = {key for key, names in arguments if moving & names}
     return new_plan
 
 
@@ -150,8 +149,13 @@ class _PlanWalk(walk.Walk):
         plan = self.plan
         return _PlanWalk(Plan(plan.traced, plan.program, plan.order, plan.samples_only))
 
+    def _with_layers(self, step: Step) -> LayerStep:
+        """Returns a step with the layers that contain its operation."""
+        layers = self.plan.traced.layers_around(*step.enclosing, step.operation)
+        return LayerStep(**vars(step), layers=layers)
+
     def visit_function(self, step: Step, name: str) -> Sequence[State] | None:
-        facts, within = registered.facts(name), _with_layers(step)
+        facts, within = registered.facts(name), self._with_layers(step)
         if self.plan.samples_only and facts.tapes_right_to < self.plan.order:
             # The registered order is for all points. At the samples, higher orders may be right.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
@@ -169,7 +173,7 @@ class _PlanWalk(walk.Walk):
         return states
 
     def visit_operation(self, step: Step) -> Sequence[State]:
-        operation, within = step.operation, _with_layers(step)
+        operation, within = step.operation, self._with_layers(step)
         smooth = [rows.is_differentiable(output.dtype) for output in operation.outputs]
         moves = State.MOVES in step.input_states
         if moves and not any(smooth):
@@ -205,7 +209,7 @@ class _PlanWalk(walk.Walk):
             if right_to > 0:
                 reason = f"{operation.type} is not in the table of operations"
                 self._note_measurement(step, reason)
-                self.plan.classes.append((step.layer_numbers, None))
+                self.plan.classes.append((step.layers, None))
                 self.plan.has_rules = False
                 return
         # If a tensor is only compared, its kinks do not count, but its jumps do.
@@ -241,10 +245,10 @@ class _PlanWalk(walk.Walk):
         self._note_measurement(step, reason)
 
     def _note_measurement(self, step: LayerStep, reason: str) -> None:
-        self.plan.measured.append((step.layer_numbers, reason))
+        self.plan.measured.append((step.layers, reason))
 
     def _note_finding(self, step: LayerStep, finding: Finding) -> None:
-        self.plan.findings.append((step.layer_numbers, finding))
+        self.plan.findings.append((step.layers, finding))
 
     def _leave_to_samples(self, step: LayerStep, role: Role, k: float = math.inf) -> None:
         self.plan.steps.append(dataclasses.replace(step, smoothness=k, role=role))
@@ -255,7 +259,7 @@ class _PlanWalk(walk.Walk):
             return
         of_layer = self.plan.known_class_around(step)
         k = k if of_layer is None else of_layer
-        self.plan.classes.append((step.layer_numbers, k))
+        self.plan.classes.append((step.layers, k))
         is_settled = of_layer is not None or self._is_in_keras_layer(step)
         if k < self.plan.order:
             self._leave_to_samples(step, Role.SETTLED if is_settled else Role.PIECES, k)
@@ -271,8 +275,7 @@ class _PlanWalk(walk.Walk):
 
     def _is_in_keras_layer(self, step: LayerStep) -> bool:
         """Returns whether the innermost layer is one of Keras', without a function of a user."""
-        numbers = step.layer_numbers
-        layer = self.plan.traced.layers[numbers[-1]] if numbers else None
+        layer = step.layers[-1] if step.layers else None
         if not isinstance(layer, keras.layers.Layer) or type(layer) in _DECIDED_BY_SAMPLES:
             return False
         is_of_keras = type(layer).__module__.partition(".")[0] == "keras"
@@ -280,14 +283,7 @@ class _PlanWalk(walk.Walk):
         return is_of_keras and all(map(calls.is_determined_by_config, functions))
 
 
-def _with_layers(step: Step) -> LayerStep:
-    """Returns a step with the layers that contain its operation."""
-    path = (*step.enclosing, step.operation)
-    numbers = tuple(number for node in path for number in numbers_of_layers(node))
-    return LayerStep(**vars(step), layer_numbers=numbers)
-
-
-def known_class(layer: keras.Operation) -> float | None:
+def known_class(layer: keras.Operation | None) -> float | None:
     """Returns the class C^k of a layer if it is registered or in the table of layers, else None."""
     if not isinstance(layer, keras.layers.Layer) or graph.is_composed(layer):
         return None
