@@ -159,7 +159,7 @@ class _PlanWalk(walk.Walk):
         if self.plan.samples_only and facts.tapes_right_to < self.plan.order:
             # The registered order is for all points. At the samples, higher orders may be right.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
-            self._note_measurement(within, reason)
+            self.plan.measured.append((within.layers, reason))
         else:
             self._note_gradient(within, facts.tapes_right_to, facts.jet is not None)
         if facts.smoothness is None:
@@ -208,7 +208,7 @@ class _PlanWalk(walk.Walk):
         if k is None or row is None or not (has_jet or row.control_flow):
             if right_to > 0:
                 reason = f"{operation.type} is not in the table of operations"
-                self._note_measurement(step, reason)
+                self.plan.measured.append((step.layers, reason))
                 self.plan.classes.append((step.layers, None))
                 self.plan.has_rules = False
                 return
@@ -225,7 +225,8 @@ class _PlanWalk(walk.Walk):
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
         if sizes and min(sizes) < self.plan.size:
             words = f"it computes in {operation.outputs[0].dtype.name}"
-            self._note_finding(step, Finding(Cause.IMPRECISE, reason=words))
+            finding = Finding(Cause.IMPRECISE, reason=words)
+            self.plan.findings.append((step.layers, finding))
 
     def _note_gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
         """Adds a finding or a measurement if derivatives by tapes may be wrong up to the order."""
@@ -240,15 +241,10 @@ class _PlanWalk(walk.Walk):
         else:
             subject = _name_in_words(operation)
             words = f"{subject} has no right gradient from order {first} on"
-            self._note_finding(step, Finding(Cause.WRONG, first, words, by_jets))
+            finding = Finding(Cause.WRONG, first, words, by_jets)
+            self.plan.findings.append((step.layers, finding))
             return
-        self._note_measurement(step, reason)
-
-    def _note_measurement(self, step: LayerStep, reason: str) -> None:
         self.plan.measured.append((step.layers, reason))
-
-    def _note_finding(self, step: LayerStep, finding: Finding) -> None:
-        self.plan.findings.append((step.layers, finding))
 
     def _leave_to_samples(self, step: LayerStep, role: Role, k: float = math.inf) -> None:
         self.plan.steps.append(dataclasses.replace(step, smoothness=k, role=role))
@@ -321,13 +317,12 @@ def _first_with_breakpoints(step: LayerStep, body: Program) -> LayerStep:
     Distances of samples are measured from these breakpoints.
     """
     enclosing = (*step.enclosing, step.operation)
-    for operation in body.operations:
-        row = rows.row(operation.type)
-        if row is not None and row.breakpoints is not None:
-            return dataclasses.replace(
-                step, operation=operation, program=body, enclosing=enclosing
-            )
-    return step
+    table_rows = ((operation, rows.row(operation.type)) for operation in body.operations)
+    rough = (operation for operation, row in table_rows if row and row.breakpoints)
+    operation = next(rough, None)
+    if operation is None:
+        return step
+    return dataclasses.replace(step, operation=operation, program=body, enclosing=enclosing)
 
 
 def _is_input(tensor: tf.Tensor) -> bool:

@@ -68,7 +68,8 @@ class Samples:
         self.plan = plan
         self.x = list(plan.traced.x)
         self.moves = plan.traced.moving[: len(self.x)]
-        self._distances_along_lines: dict[tuple, Callable] = {}
+        # A function of t for each role, and for operations in loops and branches and others.
+        self._along_lines = functools.cache(self._new_distances_along_lines)
 
     @functools.cached_property
     def distances(self) -> dict[int, tf.Tensor]:
@@ -143,7 +144,7 @@ class Samples:
         lines = [None if x is None else tf.roll(x, 1, axis=0) - x for x in moving]
         return Place(self.x, self._without_masked(lines), at_sample=False)
 
-    def _along_lines(
+    def _new_distances_along_lines(
         self, role: Role | None, in_body: bool
     ) -> Callable[[float], dict[int, np.ndarray]]:
         """Returns a function of t: the distances of all operations of one role on the lines.
@@ -152,13 +153,6 @@ class Samples:
         operations share one run for each t. Operations in loops and branches run without a
         graph, since their tensors are not in the graph of the whole program.
         """
-        if (role, in_body) not in self._distances_along_lines:
-            self._distances_along_lines[role, in_body] = functools.cache(
-                self._new_distances_along_lines(role, in_body)
-            )
-        return self._distances_along_lines[role, in_body]
-
-    def _new_distances_along_lines(self, role: Role | None, in_body: bool) -> Callable:
         steps = [
             step
             for step in self.plan.steps
@@ -178,16 +172,20 @@ class Samples:
 
         start = self._start_of_lines
         run = traced_if_possible(distances_at, *start.x)
-        return lambda t: dict(zip(keys, map(np.asarray, run(*start.moved(t)))))
+        return functools.cache(
+            lambda t: dict(zip(keys, map(np.asarray, run(*start.moved(t)))))
+        )
 
     def _moving_inputs(self) -> list:
         return [x if moves else None for x, moves in zip(self.x, self.moves)]
 
     def _random_directions(self) -> list:
-        def draw(x: Any) -> Any:
-            return tf.cast(np.random.default_rng(_SEED).normal(size=x.shape), x.dtype)
-
-        return [None if x is None else draw(x) for x in self._moving_inputs()]
+        return [
+            None
+            if x is None
+            else tf.cast(np.random.default_rng(_SEED).normal(size=x.shape), x.dtype)
+            for x in self._moving_inputs()
+        ]
 
     @functools.cached_property
     def _samples_place(self) -> Place:
@@ -281,7 +279,7 @@ def _sign_changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float,
     lengths = [len(distances) for distances in measured]
     for before, after, low, high in zip(lengths, lengths[1:], at, at[1:]):
         if before != after:
-            yield _change_of_length(along, before, low, high), True
+            yield _bisect(lambda t: len(along(t)), low, high), True
     values = np.stack([distances[: min(lengths)] for distances in measured])
     sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
@@ -305,20 +303,15 @@ def _sign_changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float,
 
 
 def _sign_change(along: Callable, column: int, low: float, high: float) -> float:
-    sign = np.sign(along(low)[column])
-    return _bisect(lambda t: np.sign(along(t)[column]) == sign, low, high)
+    return _bisect(lambda t: np.sign(along(t)[column]), low, high)
 
 
-def _change_of_length(along: Callable, length: int, low: float, high: float) -> float:
-    """Returns where the number of distances changes, since a loop has more or fewer iterations."""
-    return _bisect(lambda t: len(along(t)) == length, low, high)
-
-
-def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """Returns by bisection where a condition ceases to hold. It holds at the lower end only."""
+def _bisect(function: Callable[[float], float], low: float, high: float) -> float:
+    """Returns by bisection where a piecewise constant function leaves its value at the lower end."""
+    value = function(low)
     for _ in range(_NUM_BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
+        low, high = (middle, high) if function(middle) == value else (low, middle)
     return (low + high) / 2
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_smooth import operations, registry
 from keras_smooth.differentiation import rules
 from keras_smooth.models import calls, graph, own_call, references
+from keras_smooth.models.identity import definition
 from keras_smooth.operations import registered
 
 LayersByPath = list[tuple[str, keras.Operation]]
@@ -124,16 +125,9 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> ModelTrace:
 
 def are_same(first: ModelTrace, second: ModelTrace) -> bool:
     """Returns whether two traces of a model have the same operations."""
-
-    def definition(traced: ModelTrace) -> Any:
-        operation = next(iter(traced.trace.program.operations), None)
-        if operation is None:
-            return None
-        # Each trace has other names of functions with registered facts.
-        definition = operation.graph.as_graph_def().SerializeToString(deterministic=True)
-        return re.sub(rb"keras_smooth_rule_[0-9]+_[0-9]+", b"", definition)
-
-    return definition(first) == definition(second)
+    operations = (next(iter(each.trace.program.operations)) for each in (first, second))
+    before, after = (definition(operation.graph) for operation in operations)
+    return before == after
 
 
 def _facts_of(layer: Any) -> registered.Facts | None:
