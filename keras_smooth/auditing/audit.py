@@ -153,11 +153,9 @@ def _traces(subject: Subject) -> dict[str, "traced.ModelTrace | _UntracedMode"]:
             return _UntracedMode(subject, training, error)
 
     first, second = map(trace, (False, True))
-    are_traced = isinstance(first, traced.ModelTrace) and isinstance(
-        second, traced.ModelTrace
-    )
-    is_same = are_traced and traced.are_same(first, second)
-    return dict(zip(MODES, (first, first if is_same else second)))
+    if isinstance(first, traced.ModelTrace) and isinstance(second, traced.ModelTrace):
+        second = first if traced.are_same(first, second) else second
+    return dict(zip(MODES, (first, second)))
 
 
 class _TracedMode:
@@ -179,7 +177,7 @@ class _TracedMode:
         self._findings = self._by_layer(self.plan.findings)
         self._reasons = self._by_layer(self.plan.measured)
         self._classes = self._by_layer(self.plan.classes)
-        self._steps = self._by_layer((s.layers, s) for s in self.plan.steps)
+        self._steps = self._by_layer((s.layers, s) for s in self.plan.examined)
 
     def findings(self, layer: keras.Operation | None) -> Finding:
         """Returns the worst finding of a layer, or of the model's own code if `layer` is None."""

@@ -60,37 +60,56 @@ class LayerStep(Step):
     role: Role | None = None
 
 
-@dataclasses.dataclass
-class Plan:
+class Plan(walk.Walk):
     """The findings that follow from the table, and what to examine at samples or to measure.
 
+    It is a walk along the operations of a program, which fills these lists.
+
     Args:
-        traced: The trace.
-        program: The program of the trace, with the differentiable outputs if there are any.
+        traced: A model in one mode.
         order: The highest order.
         samples_only: Whether only the samples count.
+
+    Attributes:
+        program: The program of the trace, with the differentiable outputs if there are any.
         findings: Findings that need no samples, each with its layers.
         classes: The class C^k of each operation with breakpoints, with its layers.
-        steps: The operations to examine at samples.
+        examined: The operations to examine at samples.
         measured: The reasons to measure layers, each with the layers.
-        reached: `id(layer)` of the layers that receive a tensor that moves.
-        is_random: Whether the program draws random numbers, which differ in each run.
         has_rules: Whether Taylor mode has a rule for each operation.
         has_masks: Whether a mask is computed from inputs. Then inputs that are 0 are held.
     """
 
-    traced: ModelTrace
-    program: Program
-    order: int
-    samples_only: bool
-    findings: list[tuple[Layers, Finding]] = dataclasses.field(default_factory=list)
-    classes: list[tuple[Layers, float | None]] = dataclasses.field(default_factory=list)
-    steps: list[LayerStep] = dataclasses.field(default_factory=list)
-    measured: list[tuple[Layers, str]] = dataclasses.field(default_factory=list)
-    reached: set[int] = dataclasses.field(default_factory=set)
-    is_random: bool = False
-    has_rules: bool = True
-    has_masks: bool = False
+    def __init__(self, traced: ModelTrace, order: int, samples_only: bool) -> None:
+        super().__init__()
+        self.traced, self.order, self.samples_only = traced, order, samples_only
+        program = traced.trace.program
+        # Outputs of integers and booleans are left out, if there are others.
+        outputs = tuple(
+            name
+            for name in program.outputs
+            if rows.is_differentiable(program.tensors[name].dtype)
+        )
+        self.program = dataclasses.replace(program, outputs=outputs or program.outputs)
+        self.findings: list[tuple[Layers, Finding]] = []
+        self.classes: list[tuple[Layers, float | None]] = []
+        self.examined: list[LayerStep] = []
+        self.measured: list[tuple[Layers, str]] = []
+        self.has_rules, self.has_masks = True, False
+        # Whether the walk is in a function with a registered smoothness.
+        self._is_known = False
+
+    @functools.cached_property
+    def reached(self) -> set[int]:
+        """`id(layer)` of the layers that receive a tensor that moves."""
+        arguments = self.traced.arguments.items()
+        return {key for key, names in arguments if self.moving & names}
+
+    @functools.cached_property
+    def is_random(self) -> bool:
+        """Whether the program draws random numbers, which differ in each run."""
+        nodes = walk.all_operations(self.program)
+        return any("Random" in op.type and op.op_def.is_stateful for op in nodes)
 
     @functools.cached_property
     def size(self) -> int:
@@ -108,58 +127,20 @@ class Plan:
         """The known class of each layer, by `id(layer)`."""
         return {id(layer): known_class(layer) for layer in self.traced.layers}
 
-
-def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
-    """Returns the plan of a trace.
-
-    Args:
-        traced: A model in one mode.
-        order: The highest order.
-        samples_only: Whether only the samples count.
-    """
-    program = traced.trace.program
-    # Outputs of integers and booleans are left out, if there are others.
-    outputs = tuple(
-        name
-        for name in program.outputs
-        if rows.is_differentiable(program.tensors[name].dtype)
-    )
-    program = dataclasses.replace(program, outputs=outputs or program.outputs)
-    new_plan = Plan(traced, program, order, samples_only)
-    new_plan.has_masks = any(map(graph.may_make_mask, traced.layers))
-    nodes = walk.all_operations(program)
-    new_plan.is_random = any("Random" in op.type and op.op_def.is_stateful for op in nodes)
-    plan_walk = _PlanWalk(new_plan)
-    plan_walk.follow(program, walk.initial_states(traced.moving))
-    moving, arguments = plan_walk.moving, traced.arguments.items()
-    new_plan.reached = {key for key, names in arguments if moving & names}
-    return new_plan
-
-
-class _PlanWalk(walk.Walk):
-    """A walk along the operations of a program that fills a plan."""
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__()
-        self.plan = plan
-        # Whether the walk is in a function with a registered smoothness.
-        self.is_known = False
-
     def without_notes(self) -> walk.Walk:
-        plan = self.plan
-        return _PlanWalk(Plan(plan.traced, plan.program, plan.order, plan.samples_only))
+        return Plan(self.traced, self.order, self.samples_only)
 
     def _with_layers(self, step: Step) -> LayerStep:
         """Returns a step with the layers that contain its operation."""
-        layers = self.plan.traced.layers_around(*step.enclosing, step.operation)
+        layers = self.traced.layers_around(*step.enclosing, step.operation)
         return LayerStep(**vars(step), layers=layers)
 
     def visit_function(self, step: Step, name: str) -> Sequence[State] | None:
         facts, within = registered.facts(name), self._with_layers(step)
-        if self.plan.samples_only and facts.tapes_right_to < self.plan.order:
+        if self.samples_only and facts.tapes_right_to < self.order:
             # The registered order is for all points. At the samples, higher orders may be right.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
-            self.plan.measured.append((within.layers, reason))
+            self.measured.append((within.layers, reason))
         else:
             self._note_gradient(within, facts.tapes_right_to, facts.jet is not None)
         if facts.smoothness is None:
@@ -167,9 +148,9 @@ class _PlanWalk(walk.Walk):
         body = step.program.bodies(name)
         piece = _first_with_breakpoints(within, body)
         self._note_piece(piece, facts.smoothness)
-        self.is_known, before = True, self.is_known
+        self._is_known, before = True, self._is_known
         states = self.follow(body, step.input_states, (*step.enclosing, step.operation))
-        self.is_known = before
+        self._is_known = before
         return states
 
     def visit_operation(self, step: Step) -> Sequence[State]:
@@ -179,7 +160,7 @@ class _PlanWalk(walk.Walk):
         if moves and not any(smooth):
             if rows.tapes_right_to(operation, [True]) == 0:
                 self._note_gradient(within, 0, by_jets=False)
-                self.plan.has_rules = False
+                self.has_rules = False
                 return [State.STEPS] * len(smooth)
             if self._makes_mask(within):
                 return [State.HELD] * len(smooth)
@@ -208,9 +189,9 @@ class _PlanWalk(walk.Walk):
         if k is None or row is None or not (has_jet or row.control_flow):
             if right_to > 0:
                 reason = f"{operation.type} is not in the table of operations"
-                self.plan.measured.append((step.layers, reason))
-                self.plan.classes.append((step.layers, None))
-                self.plan.has_rules = False
+                self.measured.append((step.layers, reason))
+                self.classes.append((step.layers, None))
+                self.has_rules = False
                 return
         # If a tensor is only compared, its kinks do not count, but its jumps do.
         elif k >= 0 and not step.carries_derivatives:
@@ -218,21 +199,21 @@ class _PlanWalk(walk.Walk):
         elif k < math.inf and not _clips_beyond_dtype(operation):
             self._note_piece(step, k)
         self._note_gradient(step, right_to, has_jet)
-        is_known = self.is_known or self.plan.known_class_around(step) is not None
+        is_known = self._is_known or self.known_class_around(step) is not None
         is_known |= never_reaches_edge(operation, step.program.signs)
         if row is not None and row.domain is not None and not is_known:
             self._leave_to_samples(step, Role.DOMAIN)
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
-        if sizes and min(sizes) < self.plan.size:
+        if sizes and min(sizes) < self.size:
             words = f"it computes in {operation.outputs[0].dtype.name}"
             finding = Finding(Cause.IMPRECISE, reason=words)
-            self.plan.findings.append((step.layers, finding))
+            self.findings.append((step.layers, finding))
 
     def _note_gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
         """Adds a finding or a measurement if derivatives by tapes may be wrong up to the order."""
         operation, row = step.operation, rows.row(step.operation.type)
-        kind, first = operation.type, int(min(right_to, self.plan.order)) + 1
-        if first > self.plan.order:
+        kind, first = operation.type, int(min(right_to, self.order)) + 1
+        if first > self.order:
             return
         if row is not None and row.wrong_at is not None:
             reason = f"the derivatives of {kind} by tapes are wrong at some points"
@@ -242,32 +223,32 @@ class _PlanWalk(walk.Walk):
             subject = _name_in_words(operation)
             words = f"{subject} has no right gradient from order {first} on"
             finding = Finding(Cause.WRONG, first, words, by_jets)
-            self.plan.findings.append((step.layers, finding))
+            self.findings.append((step.layers, finding))
             return
-        self.plan.measured.append((step.layers, reason))
+        self.measured.append((step.layers, reason))
 
     def _leave_to_samples(self, step: LayerStep, role: Role, k: float = math.inf) -> None:
-        self.plan.steps.append(dataclasses.replace(step, smoothness=k, role=role))
+        self.examined.append(dataclasses.replace(step, smoothness=k, role=role))
 
     def _note_piece(self, step: LayerStep, k: float) -> None:
         """Adds an operation with breakpoints, unless its function has a registered smoothness."""
-        if self.is_known:
+        if self._is_known:
             return
-        of_layer = self.plan.known_class_around(step)
+        of_layer = self.known_class_around(step)
         k = k if of_layer is None else of_layer
-        self.plan.classes.append((step.layers, k))
+        self.classes.append((step.layers, k))
         is_settled = of_layer is not None or self._is_in_keras_layer(step)
-        if k < self.plan.order:
+        if k < self.order:
             self._leave_to_samples(step, Role.SETTLED if is_settled else Role.PIECES, k)
 
     def _makes_mask(self, step: LayerStep) -> bool:
         """Returns whether an operation computes a mask, which is constant near x."""
         if step.operation.type not in _EQUALITIES:
             return False
-        self.plan.has_masks |= _is_input(step.operation.inputs[0])
-        if self.plan.has_masks and not self._is_in_keras_layer(step):
+        self.has_masks |= _is_input(step.operation.inputs[0])
+        if self.has_masks and not self._is_in_keras_layer(step):
             self._leave_to_samples(step, Role.EQUALITY)
-        return self.plan.has_masks
+        return self.has_masks
 
     def _is_in_keras_layer(self, step: LayerStep) -> bool:
         """Returns whether the innermost layer is one of Keras', without a function of a user."""
@@ -277,6 +258,14 @@ class _PlanWalk(walk.Walk):
         is_of_keras = type(layer).__module__.partition(".")[0] == "keras"
         functions = references.functions(layer)
         return is_of_keras and all(map(calls.is_determined_by_config, functions))
+
+
+def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
+    """Returns the plan of a trace, with all of its findings."""
+    new_plan = Plan(traced, order, samples_only)
+    new_plan.has_masks = any(map(graph.may_make_mask, traced.layers))
+    new_plan.follow(new_plan.program, walk.initial_states(traced.moving))
+    return new_plan
 
 
 def known_class(layer: keras.Operation | None) -> float | None:

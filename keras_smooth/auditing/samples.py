@@ -67,7 +67,9 @@ class Samples:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.x = list(plan.traced.x)
-        self.moves = plan.traced.moving[: len(self.x)]
+        # The inputs that move, None in the place of the others.
+        pairs = zip(self.x, plan.traced.moving)
+        self.moving = [x if moves else None for x, moves in pairs]
         # A function of t for each role, and for operations in loops and branches and others.
         self._along_lines = functools.cache(self._new_distances_along_lines)
 
@@ -85,7 +87,7 @@ class Samples:
         return [self._distances_at([Role.PIECES], x) for x in sides]
 
     def _distances_at(self, roles: Sequence[Role], x: list) -> dict[int, tf.Tensor]:
-        steps = [step for role in roles for step in self.plan.steps if step.role is role]
+        steps = [step for role in roles for step in self.plan.examined if step.role is role]
         return self._distances_in(self.plan.program, steps, x) if steps else {}
 
     def is_single_point(self, step: LayerStep) -> bool:
@@ -140,8 +142,7 @@ class Samples:
     @functools.cached_property
     def _start_of_lines(self) -> Place:
         """The samples, with the direction from each to another sample."""
-        moving = self._moving_inputs()
-        lines = [None if x is None else tf.roll(x, 1, axis=0) - x for x in moving]
+        lines = [None if x is None else tf.roll(x, 1, axis=0) - x for x in self.moving]
         return Place(self.x, self._without_masked(lines), at_sample=False)
 
     def _new_distances_along_lines(
@@ -155,7 +156,7 @@ class Samples:
         """
         steps = [
             step
-            for step in self.plan.steps
+            for step in self.plan.examined
             if (step.role, _is_in_body(step)) == (role, in_body)
             and len(self.distances_of(step)) <= _MAX_DISTANCES
         ]
@@ -176,15 +177,12 @@ class Samples:
             lambda t: dict(zip(keys, map(np.asarray, run(*start.moved(t)))))
         )
 
-    def _moving_inputs(self) -> list:
-        return [x if moves else None for x, moves in zip(self.x, self.moves)]
-
     def _random_directions(self) -> list:
         return [
             None
             if x is None
             else tf.cast(np.random.default_rng(_SEED).normal(size=x.shape), x.dtype)
-            for x in self._moving_inputs()
+            for x in self.moving
         ]
 
     @functools.cached_property
@@ -199,7 +197,7 @@ class Samples:
     @functools.cached_property
     def _offset_and_error(self) -> tuple[float, float]:
         """The distance from a place at which derivatives are compared, and their relative error."""
-        sizes = [x.dtype.size for x, moves in zip(self.x, self.moves) if moves]
+        sizes = [x.dtype.size for x in self.moving if x is not None]
         # Layers may compute in float32 although the inputs are float64.
         return _OFFSETS.get(min(self.plan.size, *sizes), _DEFAULT_OFFSET)
 
