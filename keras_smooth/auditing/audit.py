@@ -1,17 +1,16 @@
 """audit: the layers of a model whose derivatives are lost or wrong."""
 
-import collections
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.auditing import checks, plan, report, traced
+from keras_smooth.auditing import checks, report, traced
 from keras_smooth.auditing.findings import (
     MODES,
     Cause,
@@ -22,6 +21,7 @@ from keras_smooth.auditing.findings import (
 )
 from keras_smooth.auditing.judgement import Judge
 from keras_smooth.auditing.pictures import picture
+from keras_smooth.auditing.plan import Plan, known_class
 from keras_smooth.auditing.report import Audit
 from keras_smooth.auditing.traced import Subject
 from keras_smooth.checks import function, refused, whole_number
@@ -170,25 +170,21 @@ class _TracedMode:
     def __init__(
         self, subject: Subject, trace: traced.ModelTrace, row_ids: set[int]
     ) -> None:
-        self.subject, self.trace, self.row_ids = subject, trace, row_ids
+        self.subject, self.trace = subject, trace
         self.called = trace.called
-        self.plan = plan.plan(trace, subject.order, subject.samples_only)
+        self.plan = Plan(trace, subject.order, subject.samples_only, row_ids).filled()
         self.judge = Judge(self.plan, subject)
-        self._findings = self._by_layer(self.plan.findings)
-        self._reasons = self._by_layer(self.plan.measured)
-        self._classes = self._by_layer(self.plan.classes)
-        self._steps = self._by_layer((s.layers, s) for s in self.plan.examined)
 
     def findings(self, layer: keras.Operation | None) -> Finding:
         """Returns the worst finding of a layer, or of the model's own code if `layer` is None."""
-        findings = [*self._findings[id(layer)]]
-        findings += self.judge.findings(self._steps[id(layer)])
+        findings = [*self.plan.findings[id(layer)]]
+        findings += self.judge.findings(self.plan.examined[id(layer)])
         if all(finding.cause.verdict != Verdict.FAULTY for finding in findings):
             findings += self._measured(layer)
         return worst(findings)
 
     def _measured(self, layer: keras.Operation | None) -> list[Finding]:
-        reasons = self._reasons[id(layer)]
+        reasons = self.plan.measured[id(layer)]
         if not reasons:
             return []
         target = self.subject.model if layer is None else layer
@@ -201,25 +197,10 @@ class _TracedMode:
             for f in findings
         ]
 
-    def _by_layer(self, items: Iterable[tuple[plan.Layers, Any]]) -> dict[int, list]:
-        """Returns values for operations by `id(layer)` of each layer that contains the operation.
-
-        An operation of an inner layer, such as an activation, is in the outer layer as well. An
-        operation that is in no layer with a row is also in the model's own code, None.
-        """
-        by_layer: dict[int, list] = collections.defaultdict(list)
-        for layers, value in items:
-            keys = set(map(id, layers))
-            if keys.isdisjoint(self.row_ids):
-                keys.add(id(None))
-            for key in keys:
-                by_layer[key].append(value)
-        return by_layer
-
     def smoothness(self, layer: keras.Operation | None) -> float | None:
         """Returns the class C^k of a layer, or of the model's own code if `layer` is None."""
-        known = plan.known_class(layer)
-        return smallest_class(self._classes[id(layer)]) if known is None else known
+        known = known_class(layer)
+        return smallest_class(self.plan.classes[id(layer)]) if known is None else known
 
     def is_reached(self, layer: keras.Operation) -> bool:
         """Returns whether a layer receives a tensor that depends on a floating-point input."""
@@ -286,7 +267,7 @@ class _UntracedMode:
         return worst(checks.measured_findings(self.subject, layer, self.training))
 
     def smoothness(self, layer: keras.Operation | None) -> float | None:
-        return plan.known_class(layer)
+        return known_class(layer)
 
     def is_reached(self, layer: keras.Operation) -> bool:
         return True

@@ -163,14 +163,12 @@ def lowest_not_finite(subject: Subject, training: bool) -> int | None:
         return own_call.call(subject.model, x, training)
 
     evaluation = tape_evaluation(function, as_points(subject.x), subject.order)
-    for k in range(subject.order + 1):
-        try:
-            entries = _entries_by_tapes(evaluation, k)
-        except Exception:
-            return None
-        if not are_finite(keras.tree.flatten(entries[-1])):
-            return k
-    return None
+    try:
+        entries, _ = by_tapes(evaluation)
+    except Exception:
+        return None
+    finite = (are_finite(keras.tree.flatten(entry)) for entry in entries)
+    return next((k for k, is_finite in enumerate(finite) if not is_finite), None)
 
 
 def are_finite(values: Iterable) -> bool:

@@ -1,10 +1,12 @@
 """The plan of an audit: findings from the table of operations, and what to examine at samples."""
 
+import collections
 import dataclasses
 import enum
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,9 +29,6 @@ _DECIDED_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
 # Kinds of operations that may be between an input and the comparison that makes a mask of it.
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
-
-# The layers that contain an operation, the outermost first.
-Layers = tuple[keras.Operation, ...]
 
 
 class Role(enum.Enum):
@@ -55,7 +54,7 @@ class LayerStep(Step):
         role: Why the operation is examined at samples, or None.
     """
 
-    layers: Layers
+    layers: tuple[keras.Operation, ...]
     smoothness: float = math.inf
     role: Role | None = None
 
@@ -63,26 +62,31 @@ class LayerStep(Step):
 class Plan(walk.Walk):
     """The findings that follow from the table, and what to examine at samples or to measure.
 
-    It is a walk along the operations of a program, which fills these lists.
+    It is a walk along the operations of a program, which fills the lists of each layer. The keys
+    are `id(layer)`, and `id(None)` for the model's own code.
 
     Args:
         traced: A model in one mode.
         order: The highest order.
         samples_only: Whether only the samples count.
+        row_ids: `id(layer)` of all layers with a row.
 
     Attributes:
         program: The program of the trace, with the differentiable outputs if there are any.
-        findings: Findings that need no samples, each with its layers.
-        classes: The class C^k of each operation with breakpoints, with its layers.
-        examined: The operations to examine at samples.
-        measured: The reasons to measure layers, each with the layers.
+        findings: Findings that need no samples, by layer.
+        classes: The class C^k of each operation with breakpoints, by layer.
+        examined: The operations to examine at samples, by layer.
+        measured: The reasons to measure a layer, by layer.
         has_rules: Whether Taylor mode has a rule for each operation.
         has_masks: Whether a mask is computed from inputs. Then inputs that are 0 are held.
     """
 
-    def __init__(self, traced: ModelTrace, order: int, samples_only: bool) -> None:
+    def __init__(
+        self, traced: ModelTrace, order: int, samples_only: bool, row_ids: set[int]
+    ) -> None:
         super().__init__()
         self.traced, self.order, self.samples_only = traced, order, samples_only
+        self.row_ids = row_ids
         program = traced.trace.program
         # Outputs of integers and booleans are left out, if there are others.
         outputs = tuple(
@@ -91,13 +95,19 @@ class Plan(walk.Walk):
             if rows.is_differentiable(program.tensors[name].dtype)
         )
         self.program = dataclasses.replace(program, outputs=outputs or program.outputs)
-        self.findings: list[tuple[Layers, Finding]] = []
-        self.classes: list[tuple[Layers, float | None]] = []
-        self.examined: list[LayerStep] = []
-        self.measured: list[tuple[Layers, str]] = []
+        self.findings: dict[int, list[Finding]] = collections.defaultdict(list)
+        self.classes: dict[int, list[float | None]] = collections.defaultdict(list)
+        self.examined: dict[int, list[LayerStep]] = collections.defaultdict(list)
+        self.measured: dict[int, list[str]] = collections.defaultdict(list)
         self.has_rules, self.has_masks = True, False
         # Whether the walk is in a function with a registered smoothness.
         self._is_known = False
+
+    def filled(self) -> "Plan":
+        """Returns the plan after the walk along its program."""
+        self.has_masks = any(map(graph.may_make_mask, self.traced.layers))
+        self.follow(self.program, walk.initial_states(self.traced.moving))
+        return self
 
     @functools.cached_property
     def reached(self) -> set[int]:
@@ -128,19 +138,29 @@ class Plan(walk.Walk):
         return {id(layer): known_class(layer) for layer in self.traced.layers}
 
     def without_notes(self) -> walk.Walk:
-        return Plan(self.traced, self.order, self.samples_only)
+        return Plan(self.traced, self.order, self.samples_only, self.row_ids)
 
     def _with_layers(self, step: Step) -> LayerStep:
         """Returns a step with the layers that contain its operation."""
         layers = self.traced.layers_around(*step.enclosing, step.operation)
         return LayerStep(**vars(step), layers=layers)
 
+    def _note(self, notes: dict[int, list], step: LayerStep, value: Any) -> None:
+        """Adds a value for an operation to the notes on each layer that contains the operation.
+
+        An operation of an inner layer, such as an activation, is in the outer layer as well. An
+        operation that is in no layer with a row is also in the model's own code.
+        """
+        keys = set(map(id, step.layers))
+        for key in keys | ({id(None)} if keys.isdisjoint(self.row_ids) else set()):
+            notes[key].append(value)
+
     def visit_function(self, step: Step, name: str) -> Sequence[State] | None:
         facts, within = registered.facts(name), self._with_layers(step)
         if self.samples_only and facts.tapes_right_to < self.order:
             # The registered order is for all points. At the samples, higher orders may be right.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
-            self.measured.append((within.layers, reason))
+            self._note(self.measured, within, reason)
         else:
             self._note_gradient(within, facts.tapes_right_to, facts.jet is not None)
         if facts.smoothness is None:
@@ -189,8 +209,8 @@ class Plan(walk.Walk):
         if k is None or row is None or not (has_jet or row.control_flow):
             if right_to > 0:
                 reason = f"{operation.type} is not in the table of operations"
-                self.measured.append((step.layers, reason))
-                self.classes.append((step.layers, None))
+                self._note(self.measured, step, reason)
+                self._note(self.classes, step, None)
                 self.has_rules = False
                 return
         # If a tensor is only compared, its kinks do not count, but its jumps do.
@@ -207,7 +227,7 @@ class Plan(walk.Walk):
         if sizes and min(sizes) < self.size:
             words = f"it computes in {operation.outputs[0].dtype.name}"
             finding = Finding(Cause.IMPRECISE, reason=words)
-            self.findings.append((step.layers, finding))
+            self._note(self.findings, step, finding)
 
     def _note_gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
         """Adds a finding or a measurement if derivatives by tapes may be wrong up to the order."""
@@ -223,12 +243,13 @@ class Plan(walk.Walk):
             subject = _name_in_words(operation)
             words = f"{subject} has no right gradient from order {first} on"
             finding = Finding(Cause.WRONG, first, words, by_jets)
-            self.findings.append((step.layers, finding))
+            self._note(self.findings, step, finding)
             return
-        self.measured.append((step.layers, reason))
+        self._note(self.measured, step, reason)
 
     def _leave_to_samples(self, step: LayerStep, role: Role, k: float = math.inf) -> None:
-        self.examined.append(dataclasses.replace(step, smoothness=k, role=role))
+        examined = dataclasses.replace(step, smoothness=k, role=role)
+        self._note(self.examined, step, examined)
 
     def _note_piece(self, step: LayerStep, k: float) -> None:
         """Adds an operation with breakpoints, unless its function has a registered smoothness."""
@@ -236,7 +257,7 @@ class Plan(walk.Walk):
             return
         of_layer = self.known_class_around(step)
         k = k if of_layer is None else of_layer
-        self.classes.append((step.layers, k))
+        self._note(self.classes, step, k)
         is_settled = of_layer is not None or self._is_in_keras_layer(step)
         if k < self.order:
             self._leave_to_samples(step, Role.SETTLED if is_settled else Role.PIECES, k)
@@ -258,14 +279,6 @@ class Plan(walk.Walk):
         is_of_keras = type(layer).__module__.partition(".")[0] == "keras"
         functions = references.functions(layer)
         return is_of_keras and all(map(calls.is_determined_by_config, functions))
-
-
-def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
-    """Returns the plan of a trace, with all of its findings."""
-    new_plan = Plan(traced, order, samples_only)
-    new_plan.has_masks = any(map(graph.may_make_mask, traced.layers))
-    new_plan.follow(new_plan.program, walk.initial_states(traced.moving))
-    return new_plan
 
 
 def known_class(layer: keras.Operation | None) -> float | None:

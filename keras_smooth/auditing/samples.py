@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -66,6 +67,9 @@ class Samples:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        # An operation is in several layers.
+        steps = itertools.chain(*plan.examined.values())
+        self.steps = list({id(step): step for step in steps}.values())
         self.x = list(plan.traced.x)
         # The inputs that move, None in the place of the others.
         pairs = zip(self.x, plan.traced.moving)
@@ -87,7 +91,7 @@ class Samples:
         return [self._distances_at([Role.PIECES], x) for x in sides]
 
     def _distances_at(self, roles: Sequence[Role], x: list) -> dict[int, tf.Tensor]:
-        steps = [step for role in roles for step in self.plan.examined if step.role is role]
+        steps = [step for role in roles for step in self.steps if step.role is role]
         return self._distances_in(self.plan.program, steps, x) if steps else {}
 
     def is_single_point(self, step: LayerStep) -> bool:
@@ -156,7 +160,7 @@ class Samples:
         """
         steps = [
             step
-            for step in self.plan.examined
+            for step in self.steps
             if (step.role, _is_in_body(step)) == (role, in_body)
             and len(self.distances_of(step)) <= _MAX_DISTANCES
         ]

@@ -18,7 +18,7 @@ class Values(NamedTuple):
 
     Args:
         x: Points, `(batch, ...)`, or a structure of arrays.
-        names: Names of the quantities: y, its derivatives, and those of quantities.py.
+        names: Names of the quantities: y, its derivatives, and those of `also`.
         pairs: For each quantity, the exact values and those of the network, `(batch, ...)`.
     """
 
