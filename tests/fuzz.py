@@ -33,7 +33,7 @@ from own_errors import is_ours, origin
 from random_models import RandomModel, in_float64, random_model
 
 import keras_smooth
-from keras_smooth.models import calls, copies, graph
+from keras_smooth.models import calls, copies, graph, references
 
 PACKAGE = Path(keras_smooth.__file__).parent
 # Of derivatives of order 0, 1, 2 compared with differences, relative to the largest of them:
@@ -357,7 +357,7 @@ def _along(
     points: Sequence[float] = (-2.31, -0.87, 0.0, 0.31, 1.29),
 ) -> set[str]:
     """Returns findings along a line: a kink between two points, wrong derivatives at points."""
-    if graph.makes_masks(part):
+    if any(map(graph.may_make_mask, references.layers_within(part))):
         # Zeros may be masked, and are not moved.
         pairs = zip(base, direction)
         direction = [None if b is None else np.where(b == 0, 0.0, d) for b, d in pairs]

@@ -370,6 +370,12 @@ def test_audit_has_a_picture_for_each_wrong_layer():
         assert duplicate == report and "<svg" not in duplicate._repr_html_()
 
 
+def test_layers_without_a_picture_do_not_count():
+    right = [L.Dense(4, "tanh"), L.Dropout(0.1), L.Reshape((2, 2)), L.Flatten(), L.Dense(3)]
+    model = keras.Sequential([keras.Input((3,)), *right, L.LayerNormalization()])
+    assert keras_smooth.audit(model, POINTS)._repr_html_().count("<svg") == 1
+
+
 def test_large_layer_has_no_picture(monkeypatch):
     monkeypatch.setattr(pictures, "_MAX_NUMBERS", 7)
     # A layer of 3 inputs and 4 outputs is drawn, one of 4 and 4 is not.

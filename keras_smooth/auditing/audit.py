@@ -1,17 +1,16 @@
 """audit: the layers of a model whose derivatives are lost or wrong."""
 
-import collections
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.auditing import checks, plan, report, traced
+from keras_smooth.auditing import checks, report, traced
 from keras_smooth.auditing.findings import (
     MODES,
     Cause,
@@ -22,6 +21,7 @@ from keras_smooth.auditing.findings import (
 )
 from keras_smooth.auditing.judgement import Judge
 from keras_smooth.auditing.pictures import picture
+from keras_smooth.auditing.plan import Plan, known_class
 from keras_smooth.auditing.report import Audit
 from keras_smooth.auditing.traced import Subject
 from keras_smooth.checks import function, refused, whole_number
@@ -121,9 +121,7 @@ def _audit_built(
     for number, (path, layer) in enumerate(layers, 1):
         if progress is not None:
             progress(path, number, len(layers))
-        judged.append(
-            report.Judgement(path, layer, *_judge_layer(layer, modes, subject.order))
-        )
+        judged.append(_judge_layer(path, layer, modes, subject.order))
     rows = tuple(report.layer_audit(judgement, subject.order) for judgement in judged)
     whole = report.layer_audit(_judge_model(subject, judged, modes), subject.order)
     draw = functools.partial(picture, subject, dict(layers))
@@ -146,24 +144,18 @@ def _with_zero_sample(x: Any) -> Any:
 
 def _traces(subject: Subject) -> dict[str, "traced.ModelTrace | _UntracedMode"]:
     """Returns the trace of a model in each mode, the same object if the operations are the same."""
-    by_mode: dict[str, traced.ModelTrace | _UntracedMode] = {}
-    for mode in MODES:
-        training = mode == "training"
+
+    def trace(training: bool) -> traced.ModelTrace | _UntracedMode:
         try:
-            trace = traced.trace(subject.model, subject.x, training)
+            return traced.trace(subject.model, subject.x, training)
         # Tracing can raise any error.
         except Exception as error:
-            by_mode[mode] = _UntracedMode(subject, training, error)
-            continue
-        first = by_mode.get("inference")
-        is_same = isinstance(first, traced.ModelTrace) and traced.are_same(first, trace)
-        by_mode[mode] = first if first and is_same else trace
-    return by_mode
+            return _UntracedMode(subject, training, error)
 
-
-def _key(layer: keras.Operation | None) -> int | None:
-    """Returns the key of a layer, or of the model's own code if `layer` is None."""
-    return None if layer is None else id(layer)
+    first, second = map(trace, (False, True))
+    if isinstance(first, traced.ModelTrace) and isinstance(second, traced.ModelTrace):
+        second = first if traced.are_same(first, second) else second
+    return dict(zip(MODES, (first, second)))
 
 
 class _TracedMode:
@@ -178,25 +170,21 @@ class _TracedMode:
     def __init__(
         self, subject: Subject, trace: traced.ModelTrace, row_ids: set[int]
     ) -> None:
-        self.subject, self.trace, self.row_ids = subject, trace, row_ids
+        self.subject, self.trace = subject, trace
         self.called = trace.called
-        self.plan = plan.plan(trace, subject.order, subject.samples_only)
+        self.plan = Plan(trace, subject.order, subject.samples_only, row_ids).filled()
         self.judge = Judge(self.plan, subject)
-        self._findings = self._by_layer(self.plan.findings)
-        self._reasons = self._by_layer(self.plan.measured)
-        self._classes = self._by_layer(self.plan.classes)
-        self._steps = self._by_layer((s.layer_numbers, s) for s in self.plan.steps)
 
     def findings(self, layer: keras.Operation | None) -> Finding:
         """Returns the worst finding of a layer, or of the model's own code if `layer` is None."""
-        findings = [*self._findings[_key(layer)]]
-        findings += self.judge.findings(self._steps[_key(layer)])
+        findings = [*self.plan.findings[id(layer)]]
+        findings += self.judge.findings(self.plan.examined[id(layer)])
         if all(finding.cause.verdict != Verdict.FAULTY for finding in findings):
             findings += self._measured(layer)
         return worst(findings)
 
     def _measured(self, layer: keras.Operation | None) -> list[Finding]:
-        reasons = self._reasons[_key(layer)]
+        reasons = self.plan.measured[id(layer)]
         if not reasons:
             return []
         target = self.subject.model if layer is None else layer
@@ -209,27 +197,10 @@ class _TracedMode:
             for f in findings
         ]
 
-    def _by_layer(self, items: Iterable[tuple[Sequence[int], Any]]) -> dict[Any, list]:
-        """Returns values for operations by `_key` of each layer that contains the operation.
-
-        An operation of an inner layer, such as an activation, is in the outer layer as well. An
-        operation that is in no layer with a row is also in the model's own code.
-        """
-        by_layer: dict[Any, list] = collections.defaultdict(list)
-        for numbers, value in items:
-            keys: set = {_key(self.trace.layers[number]) for number in numbers}
-            if keys.isdisjoint(self.row_ids):
-                keys.add(_key(None))
-            for key in keys:
-                by_layer[key].append(value)
-        return by_layer
-
     def smoothness(self, layer: keras.Operation | None) -> float | None:
         """Returns the class C^k of a layer, or of the model's own code if `layer` is None."""
-        known = None if layer is None else plan.known_class(layer)
-        if known is not None:
-            return known
-        return smallest_class(self._classes[_key(layer)])
+        known = known_class(layer)
+        return smallest_class(self.plan.classes[id(layer)]) if known is None else known
 
     def is_reached(self, layer: keras.Operation) -> bool:
         """Returns whether a layer receives a tensor that depends on a floating-point input."""
@@ -249,17 +220,13 @@ class _TracedMode:
     def _mixing_operation(self) -> str:
         """Returns the words for an operation that mixes samples and its layer, or ""."""
         axes = [0 if moves else None for moves in self.trace.moving]
-        if all(axis is None for axis in axes) or self.trace.x[0].shape[:1] == [1]:
-            return ""
         try:
-            sample_axes = operations.axes_of_samples(self.plan.program, axes)
-            if set(sample_axes) <= {0, None}:
+            if set(operations.axes_of_samples(self.plan.program, axes)) <= {0, None}:
                 return ""
             words = "an output"
         except operations.MixedError as error:
-            numbers = traced.numbers_of_layers(error.operation)
-            layer = self.trace.layers[numbers[-1]] if numbers else self.subject.model
-            words = f"{error.operation.type} in {layer.name}"
+            layers = (self.subject.model, *self.trace.layers_around(error.operation))
+            words = f"{error.operation.type} in {layers[-1].name}"
         return words if _mixes(self.subject, self.plan.has_rules) else ""
 
 
@@ -300,7 +267,7 @@ class _UntracedMode:
         return worst(checks.measured_findings(self.subject, layer, self.training))
 
     def smoothness(self, layer: keras.Operation | None) -> float | None:
-        return None if layer is None else plan.known_class(layer)
+        return known_class(layer)
 
     def is_reached(self, layer: keras.Operation) -> bool:
         return True
@@ -322,9 +289,9 @@ def _mixes(subject: Subject, has_rules: bool) -> bool:
 
 
 def _judge_layer(
-    layer: keras.Operation, modes: _Modes, order: int
-) -> tuple[float | None, dict[str, Finding]]:
-    """Returns the class C^k of a layer, and its finding in each mode."""
+    path: str, layer: keras.Operation, modes: _Modes, order: int
+) -> report.Judgement:
+    """Returns the judgement of a layer: its class C^k, and its finding in each mode."""
     smoothness = modes["inference"].smoothness(layer)
     if not any(id(layer) in mode.called for mode in modes.values()):
         findings = dict.fromkeys(MODES, Finding(Cause.NOT_CALLED))
@@ -339,7 +306,7 @@ def _judge_layer(
     if smoothness is not None and smoothness < order:
         is_smooth = worst(list(findings.values())).cause == Cause.MEASURED
         smoothness = None if is_smooth else smoothness
-    return smoothness, findings
+    return report.Judgement(path, layer, smoothness, findings)
 
 
 def _judge_model(

@@ -3,9 +3,9 @@
 It is for operations that are not in the table or that the table does not settle.
 """
 
+import contextlib
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -83,12 +83,11 @@ def as_function(
     has_more = any(v is not None for name, v in call.kwargs.items() if name != "training")
     if not training and is_layer and len(call.args) == 1 and not has_more:
         return call.args[0], layer
-    has_mode = "training" in call.kwargs or not is_layer
-    mode = {} if has_mode else own_call.in_mode(layer, training)
+    mode = own_call.in_mode(layer, training)
 
     def function(x: Sequence) -> Any:
         args, named = filled(x)
-        return layer(*args, **{**named, **mode})
+        return layer(*args, **{**mode, **named})
 
     return tensors, function
 
@@ -99,7 +98,7 @@ def _compared(evaluation: Evaluation) -> Finding:
         values, lost = by_tapes(evaluation)
         if 1 < lost <= evaluation.order:
             # The derivatives of lower orders exist, and are compared in float64.
-            task = tasks.directional(int(lost) - 1)
+            task = tasks.directional(lost - 1)
             lower = _compared(dataclasses.replace(evaluation, task=task))
             if lower.cause.verdict == Verdict.FAULTY:
                 return lower
@@ -128,21 +127,18 @@ def _compared(evaluation: Evaluation) -> Finding:
     return Finding(Cause.UNKNOWN, reason=words)
 
 
-def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
+def by_tapes(evaluation: Evaluation) -> tuple[tuple, int]:
     """Returns the derivatives by nested tapes, and the first order that TensorFlow lacks.
 
     The result has 0 for derivatives that TensorFlow lacks, since some of them are really 0.
     """
-    entries, lost = list(_entries_by_tapes(evaluation, 0)), math.inf
-    for order in range(1, evaluation.order + 1):
-        try:
-            entries.append(_entries_by_tapes(evaluation, order)[-1])
+    for order in range(evaluation.order, -1, -1):
         # An operation has no gradient, or its gradient has none.
-        except (LostError, LookupError):
-            lost = order
+        with contextlib.suppress(LostError, LookupError):
+            entries = _entries_by_tapes(evaluation, order)
             break
     zeros = keras.tree.map_structure(tf.zeros_like, entries[0])
-    return (*entries, *[zeros] * (evaluation.order + 1 - len(entries))), lost
+    return (*entries, *[zeros] * (evaluation.order - order)), order + 1
 
 
 def _entries_by_tapes(evaluation: Evaluation, order: int) -> tuple:
@@ -167,14 +163,12 @@ def lowest_not_finite(subject: Subject, training: bool) -> int | None:
         return own_call.call(subject.model, x, training)
 
     evaluation = tape_evaluation(function, as_points(subject.x), subject.order)
-    for k in range(subject.order + 1):
-        try:
-            entries = _entries_by_tapes(evaluation, k)
-        except Exception:
-            return None
-        if not are_finite(keras.tree.flatten(entries[-1])):
-            return k
-    return None
+    try:
+        entries, _ = by_tapes(evaluation)
+    except Exception:
+        return None
+    finite = (are_finite(keras.tree.flatten(entry)) for entry in entries)
+    return next((k for k, is_finite in enumerate(finite) if not is_finite), None)
 
 
 def are_finite(values: Iterable) -> bool:

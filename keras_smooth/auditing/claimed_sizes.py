@@ -27,16 +27,12 @@ _SMALL = 2**26
 _MAX_NUMBERS = 2**28
 
 
-class TooLarge(ValueError):
-    """A claimed size is too large. The message is one clause."""
-
-
 def bytes_of_weights(path: Path) -> int:
     """Returns the number of bytes of weights in a model file.
 
     Raises:
-        TooLarge: If the archive, or the weights in it, claim more bytes than the file can
-            hold.
+        ValueError: If the archive, or the weights in it, claim more bytes than the file can
+            hold; the message is one clause.
     """
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
@@ -54,7 +50,7 @@ def bytes_of_weights(path: Path) -> int:
 
 def _check_claim(name: str, claimed: int, most: int) -> None:
     if claimed > _SMALL + most:
-        raise TooLarge(
+        raise ValueError(
             f"its {name} claims {claimed:,} bytes, more than the {_SMALL + most:,} that the file "
             "can hold"
         )
@@ -73,7 +69,7 @@ def limited_to(size: int) -> Iterator[None]:
         size: Bytes of weights in the file.
 
     Raises:
-        TooLarge: If the limit is exceeded, before the variable is created.
+        ValueError: If the limit is exceeded, before the variable is created.
     """
     claimed, refused = 0, None
 
@@ -82,7 +78,7 @@ def limited_to(size: int) -> Iterator[None]:
         claimed += _bytes_of_variable(**kwargs)
         try:
             _check_claim("config", claimed, _MAX_COMPUTED * size)
-        except TooLarge as error:
+        except ValueError as error:
             refused = error
             raise
         return next_creator(**kwargs)
@@ -90,11 +86,10 @@ def limited_to(size: int) -> Iterator[None]:
     try:
         with tf.variable_creator_scope(create):
             yield
-    # Keras wraps this error, or ignores it and leaves the layer unbuilt.
-    except Exception as error:
-        raise refused or error from None
-    if refused:
-        raise refused
+    finally:
+        # Keras wraps this error, or ignores it and leaves the layer unbuilt.
+        if refused:
+            raise refused from None
 
 
 def _bytes_of_variable(initial_value: Any = None, dtype: Any = None, **_: Any) -> int:
@@ -113,13 +108,13 @@ def check_tensors(model: keras.Model) -> None:
     """Checks that the outputs of all layers, for a few samples, are not too large.
 
     Raises:
-        TooLarge: If a tensor has too many entries.
+        ValueError: If a tensor has too many entries; the message is one clause.
     """
     for path, layer in graph.unique(model):
         for tensor in keras.tree.flatten(_outputs(layer)):
             numbers = sample_inputs.SAMPLES * math.prod(tensor.shape[1:])
             if numbers > _MAX_NUMBERS:
-                raise TooLarge(
+                raise ValueError(
                     f"{path} makes {numbers:,} numbers of {sample_inputs.SAMPLES} samples, "
                     f"and {_MAX_NUMBERS:,} is the most that is looked at"
                 )

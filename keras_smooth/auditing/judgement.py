@@ -54,8 +54,9 @@ class Judge:
 
     def _reason_of_roughness(self, step: LayerStep) -> str:
         """Returns in words where a layer is rough, from the row of its activation or operation."""
-        layers = [self.plan.traced.layers[number] for number in step.layer_numbers]
-        known = (words_on_activations(layer, self.plan.order) for layer in layers[::-1])
+        known = (
+            words_on_activations(layer, self.plan.order) for layer in step.layers[::-1]
+        )
         words = next(filter(None, known), "")
         # In training mode, the samples are nearly the same as in inference.
         sides = "" if self.plan.traced.training else self._sides_of_samples(step)

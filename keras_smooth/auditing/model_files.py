@@ -27,8 +27,6 @@ def read_model(file: str) -> keras.Model:
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
         claimed_sizes.check_tensors(model)
         return model
-    except claimed_sizes.TooLarge as error:
-        raise ValueError(f"Cannot read {file}: {error}.") from None
     # A damaged file can raise any error.
     except Exception as error:
         raise ValueError(f"Cannot read {file}: {_cause(error)}.") from error

@@ -1,10 +1,12 @@
 """The plan of an audit: findings from the table of operations, and what to examine at samples."""
 
+import collections
 import dataclasses
 import enum
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +14,7 @@ import tensorflow as tf
 
 from keras_smooth import registry
 from keras_smooth.auditing.findings import Cause, Finding
-from keras_smooth.auditing.traced import ModelTrace, numbers_of_layers
+from keras_smooth.auditing.traced import ModelTrace
 from keras_smooth.models import calls, graph, references
 from keras_smooth.operations import registered, rows, taped, walk
 from keras_smooth.operations.program import Program
@@ -27,9 +29,6 @@ _DECIDED_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
 # Kinds of operations that may be between an input and the comparison that makes a mask of it.
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
-
-# The numbers of the layers that contain an operation, the outermost first.
-Numbers = tuple[int, ...]
 
 
 class Role(enum.Enum):
@@ -50,48 +49,77 @@ class LayerStep(Step):
     """A step of the walk, with the layers that contain its operation.
 
     Args:
-        layer_numbers: The numbers of the layers, the outermost first.
+        layers: The layers, the outermost first.
         smoothness: k of the class C^k if the operation has breakpoints, else `math.inf`.
         role: Why the operation is examined at samples, or None.
     """
 
-    layer_numbers: Numbers
+    layers: tuple[keras.Operation, ...]
     smoothness: float = math.inf
     role: Role | None = None
 
 
-@dataclasses.dataclass
-class Plan:
+class Plan(walk.Walk):
     """The findings that follow from the table, and what to examine at samples or to measure.
 
+    It is a walk along the operations of a program, which fills the lists of each layer. The keys
+    are `id(layer)`, and `id(None)` for the model's own code.
+
     Args:
-        traced: The trace.
-        program: The program of the trace, with the differentiable outputs if there are any.
+        traced: A model in one mode.
         order: The highest order.
         samples_only: Whether only the samples count.
-        findings: Findings that need no samples, each with the numbers of its layers.
-        classes: The class C^k of each operation with breakpoints, with the numbers of its
-            layers.
-        steps: The operations to examine at samples.
-        measured: The reasons to measure layers, each with the numbers of the layers.
-        reached: `id(layer)` of the layers that receive a tensor that moves.
-        is_random: Whether the program draws random numbers, which differ in each run.
+        row_ids: `id(layer)` of all layers with a row.
+
+    Attributes:
+        program: The program of the trace, with the differentiable outputs if there are any.
+        findings: Findings that need no samples, by layer.
+        classes: The class C^k of each operation with breakpoints, by layer.
+        examined: The operations to examine at samples, by layer.
+        measured: The reasons to measure a layer, by layer.
         has_rules: Whether Taylor mode has a rule for each operation.
         has_masks: Whether a mask is computed from inputs. Then inputs that are 0 are held.
     """
 
-    traced: ModelTrace
-    program: Program
-    order: int
-    samples_only: bool
-    findings: list[tuple[Numbers, Finding]] = dataclasses.field(default_factory=list)
-    classes: list[tuple[Numbers, float | None]] = dataclasses.field(default_factory=list)
-    steps: list[LayerStep] = dataclasses.field(default_factory=list)
-    measured: list[tuple[Numbers, str]] = dataclasses.field(default_factory=list)
-    reached: set[int] = dataclasses.field(default_factory=set)
-    is_random: bool = False
-    has_rules: bool = True
-    has_masks: bool = False
+    def __init__(
+        self, traced: ModelTrace, order: int, samples_only: bool, row_ids: set[int]
+    ) -> None:
+        super().__init__()
+        self.traced, self.order, self.samples_only = traced, order, samples_only
+        self.row_ids = row_ids
+        program = traced.trace.program
+        # Outputs of integers and booleans are left out, if there are others.
+        outputs = tuple(
+            name
+            for name in program.outputs
+            if rows.is_differentiable(program.tensors[name].dtype)
+        )
+        self.program = dataclasses.replace(program, outputs=outputs or program.outputs)
+        self.findings: dict[int, list[Finding]] = collections.defaultdict(list)
+        self.classes: dict[int, list[float | None]] = collections.defaultdict(list)
+        self.examined: dict[int, list[LayerStep]] = collections.defaultdict(list)
+        self.measured: dict[int, list[str]] = collections.defaultdict(list)
+        self.has_rules, self.has_masks = True, False
+        # Whether the walk is in a function with a registered smoothness.
+        self._is_known = False
+
+    def filled(self) -> "Plan":
+        """Returns the plan after the walk along its program."""
+        self.has_masks = any(map(graph.may_make_mask, self.traced.layers))
+        self.follow(self.program, walk.initial_states(self.traced.moving))
+        return self
+
+    @functools.cached_property
+    def reached(self) -> set[int]:
+        """`id(layer)` of the layers that receive a tensor that moves."""
+        arguments = self.traced.arguments.items()
+        return {key for key, names in arguments if self.moving & names}
+
+    @functools.cached_property
+    def is_random(self) -> bool:
+        """Whether the program draws random numbers, which differ in each run."""
+        nodes = walk.all_operations(self.program)
+        return any("Random" in op.type and op.op_def.is_stateful for op in nodes)
 
     @functools.cached_property
     def size(self) -> int:
@@ -101,61 +129,38 @@ class Plan:
 
     def known_class_around(self, step: LayerStep) -> float | None:
         """Returns the known class of the innermost layer around an operation that has one."""
-        known = (self._known_classes[number] for number in reversed(step.layer_numbers))
+        known = (self._known_classes[id(layer)] for layer in reversed(step.layers))
         return next((k for k in known if k is not None), None)
 
     @functools.cached_property
-    def _known_classes(self) -> list[float | None]:
-        """The known class of each layer, by number."""
-        return list(map(known_class, self.traced.layers))
-
-
-def plan(traced: ModelTrace, order: int, samples_only: bool) -> Plan:
-    """Returns the plan of a trace.
-
-    Args:
-        traced: A model in one mode.
-        order: The highest order.
-        samples_only: Whether only the samples count.
-    """
-    program = traced.program
-    # Outputs of integers and booleans are left out, if there are others.
-    outputs = tuple(
-        name
-        for name in program.outputs
-        if rows.is_differentiable(program.tensors[name].dtype)
-    )
-    program = dataclasses.replace(program, outputs=outputs or program.outputs)
-    new_plan = Plan(traced, program, order, samples_only)
-    new_plan.has_masks = any(map(graph.makes_masks, traced.layers))
-    nodes = walk.all_operations(program)
-    new_plan.is_random = any("Random" in op.type and op.op_def.is_stateful for op in nodes)
-    plan_walk = _PlanWalk(new_plan)
-    plan_walk.follow(program, walk.initial_states(traced.moving))
-    moving, arguments = plan_walk.moving, traced.arguments.items()
-    new_plan.reached = {id(traced.layers[n]) for n, names in arguments if moving & {*names}}
-    return new_plan
-
-
-class _PlanWalk(walk.Walk):
-    """A walk along the operations of a program that fills a plan."""
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__()
-        self.plan = plan
-        # Whether the walk is in a function with a registered smoothness.
-        self.is_known = False
+    def _known_classes(self) -> dict[int, float | None]:
+        """The known class of each layer, by `id(layer)`."""
+        return {id(layer): known_class(layer) for layer in self.traced.layers}
 
     def without_notes(self) -> walk.Walk:
-        plan = self.plan
-        return _PlanWalk(Plan(plan.traced, plan.program, plan.order, plan.samples_only))
+        return Plan(self.traced, self.order, self.samples_only, self.row_ids)
+
+    def _with_layers(self, step: Step) -> LayerStep:
+        """Returns a step with the layers that contain its operation."""
+        layers = self.traced.layers_around(*step.enclosing, step.operation)
+        return LayerStep(**vars(step), layers=layers)
+
+    def _note(self, notes: dict[int, list], step: LayerStep, value: Any) -> None:
+        """Adds a value for an operation to the notes on each layer that contains the operation.
+
+        An operation of an inner layer, such as an activation, is in the outer layer as well. An
+        operation that is in no layer with a row is also in the model's own code.
+        """
+        keys = set(map(id, step.layers))
+        for key in keys | ({id(None)} if keys.isdisjoint(self.row_ids) else set()):
+            notes[key].append(value)
 
     def visit_function(self, step: Step, name: str) -> Sequence[State] | None:
-        facts, within = registered.facts(name), _with_layers(step)
-        if self.plan.samples_only and facts.tapes_right_to < self.plan.order:
+        facts, within = registered.facts(name), self._with_layers(step)
+        if self.samples_only and facts.tapes_right_to < self.order:
             # The registered order is for all points. At the samples, higher orders may be right.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
-            self._note_measurement(within, reason)
+            self._note(self.measured, within, reason)
         else:
             self._note_gradient(within, facts.tapes_right_to, facts.jet is not None)
         if facts.smoothness is None:
@@ -163,19 +168,19 @@ class _PlanWalk(walk.Walk):
         body = step.program.bodies(name)
         piece = _first_with_breakpoints(within, body)
         self._note_piece(piece, facts.smoothness)
-        self.is_known, before = True, self.is_known
+        self._is_known, before = True, self._is_known
         states = self.follow(body, step.input_states, (*step.enclosing, step.operation))
-        self.is_known = before
+        self._is_known = before
         return states
 
     def visit_operation(self, step: Step) -> Sequence[State]:
-        operation, within = step.operation, _with_layers(step)
+        operation, within = step.operation, self._with_layers(step)
         smooth = [rows.is_differentiable(output.dtype) for output in operation.outputs]
         moves = State.MOVES in step.input_states
         if moves and not any(smooth):
             if rows.tapes_right_to(operation, [True]) == 0:
                 self._note_gradient(within, 0, by_jets=False)
-                self.plan.has_rules = False
+                self.has_rules = False
                 return [State.STEPS] * len(smooth)
             if self._makes_mask(within):
                 return [State.HELD] * len(smooth)
@@ -204,9 +209,9 @@ class _PlanWalk(walk.Walk):
         if k is None or row is None or not (has_jet or row.control_flow):
             if right_to > 0:
                 reason = f"{operation.type} is not in the table of operations"
-                self._note_measurement(step, reason)
-                self.plan.classes.append((step.layer_numbers, None))
-                self.plan.has_rules = False
+                self._note(self.measured, step, reason)
+                self._note(self.classes, step, None)
+                self.has_rules = False
                 return
         # If a tensor is only compared, its kinks do not count, but its jumps do.
         elif k >= 0 and not step.carries_derivatives:
@@ -214,20 +219,21 @@ class _PlanWalk(walk.Walk):
         elif k < math.inf and not _clips_beyond_dtype(operation):
             self._note_piece(step, k)
         self._note_gradient(step, right_to, has_jet)
-        is_known = self.is_known or self.plan.known_class_around(step) is not None
+        is_known = self._is_known or self.known_class_around(step) is not None
         is_known |= never_reaches_edge(operation, step.program.signs)
         if row is not None and row.domain is not None and not is_known:
             self._leave_to_samples(step, Role.DOMAIN)
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
-        if sizes and min(sizes) < self.plan.size:
+        if sizes and min(sizes) < self.size:
             words = f"it computes in {operation.outputs[0].dtype.name}"
-            self._note_finding(step, Finding(Cause.IMPRECISE, reason=words))
+            finding = Finding(Cause.IMPRECISE, reason=words)
+            self._note(self.findings, step, finding)
 
     def _note_gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
         """Adds a finding or a measurement if derivatives by tapes may be wrong up to the order."""
         operation, row = step.operation, rows.row(step.operation.type)
-        kind, first = operation.type, int(min(right_to, self.plan.order)) + 1
-        if first > self.plan.order:
+        kind, first = operation.type, int(min(right_to, self.order)) + 1
+        if first > self.order:
             return
         if row is not None and row.wrong_at is not None:
             reason = f"the derivatives of {kind} by tapes are wrong at some points"
@@ -236,43 +242,38 @@ class _PlanWalk(walk.Walk):
         else:
             subject = _name_in_words(operation)
             words = f"{subject} has no right gradient from order {first} on"
-            self._note_finding(step, Finding(Cause.WRONG, first, words, by_jets))
+            finding = Finding(Cause.WRONG, first, words, by_jets)
+            self._note(self.findings, step, finding)
             return
-        self._note_measurement(step, reason)
-
-    def _note_measurement(self, step: LayerStep, reason: str) -> None:
-        self.plan.measured.append((step.layer_numbers, reason))
-
-    def _note_finding(self, step: LayerStep, finding: Finding) -> None:
-        self.plan.findings.append((step.layer_numbers, finding))
+        self._note(self.measured, step, reason)
 
     def _leave_to_samples(self, step: LayerStep, role: Role, k: float = math.inf) -> None:
-        self.plan.steps.append(dataclasses.replace(step, smoothness=k, role=role))
+        examined = dataclasses.replace(step, smoothness=k, role=role)
+        self._note(self.examined, step, examined)
 
     def _note_piece(self, step: LayerStep, k: float) -> None:
         """Adds an operation with breakpoints, unless its function has a registered smoothness."""
-        if self.is_known:
+        if self._is_known:
             return
-        of_layer = self.plan.known_class_around(step)
+        of_layer = self.known_class_around(step)
         k = k if of_layer is None else of_layer
-        self.plan.classes.append((step.layer_numbers, k))
+        self._note(self.classes, step, k)
         is_settled = of_layer is not None or self._is_in_keras_layer(step)
-        if k < self.plan.order:
+        if k < self.order:
             self._leave_to_samples(step, Role.SETTLED if is_settled else Role.PIECES, k)
 
     def _makes_mask(self, step: LayerStep) -> bool:
         """Returns whether an operation computes a mask, which is constant near x."""
         if step.operation.type not in _EQUALITIES:
             return False
-        self.plan.has_masks |= _is_input(step.operation.inputs[0])
-        if self.plan.has_masks and not self._is_in_keras_layer(step):
+        self.has_masks |= _is_input(step.operation.inputs[0])
+        if self.has_masks and not self._is_in_keras_layer(step):
             self._leave_to_samples(step, Role.EQUALITY)
-        return self.plan.has_masks
+        return self.has_masks
 
     def _is_in_keras_layer(self, step: LayerStep) -> bool:
         """Returns whether the innermost layer is one of Keras', without a function of a user."""
-        numbers = step.layer_numbers
-        layer = self.plan.traced.layers[numbers[-1]] if numbers else None
+        layer = step.layers[-1] if step.layers else None
         if not isinstance(layer, keras.layers.Layer) or type(layer) in _DECIDED_BY_SAMPLES:
             return False
         is_of_keras = type(layer).__module__.partition(".")[0] == "keras"
@@ -280,14 +281,7 @@ class _PlanWalk(walk.Walk):
         return is_of_keras and all(map(calls.is_determined_by_config, functions))
 
 
-def _with_layers(step: Step) -> LayerStep:
-    """Returns a step with the layers that contain its operation."""
-    path = (*step.enclosing, step.operation)
-    numbers = tuple(number for node in path for number in numbers_of_layers(node))
-    return LayerStep(**vars(step), layer_numbers=numbers)
-
-
-def known_class(layer: keras.Operation) -> float | None:
+def known_class(layer: keras.Operation | None) -> float | None:
     """Returns the class C^k of a layer if it is registered or in the table of layers, else None."""
     if not isinstance(layer, keras.layers.Layer) or graph.is_composed(layer):
         return None
@@ -325,13 +319,12 @@ def _first_with_breakpoints(step: LayerStep, body: Program) -> LayerStep:
     Distances of samples are measured from these breakpoints.
     """
     enclosing = (*step.enclosing, step.operation)
-    for operation in body.operations:
-        row = rows.row(operation.type)
-        if row is not None and row.breakpoints is not None:
-            return dataclasses.replace(
-                step, operation=operation, program=body, enclosing=enclosing
-            )
-    return step
+    table_rows = ((operation, rows.row(operation.type)) for operation in body.operations)
+    rough = (operation for operation, row in table_rows if row and row.breakpoints)
+    operation = next(rough, None)
+    if operation is None:
+        return step
+    return dataclasses.replace(step, operation=operation, program=body, enclosing=enclosing)
 
 
 def _is_input(tensor: tf.Tensor) -> bool:

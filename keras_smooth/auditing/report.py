@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import re
@@ -246,14 +247,14 @@ class Audit(ShownAsTable):
         return [*_groups(self.rows), [self.model]]
 
     def _pictures(self) -> Sequence[str]:
-        drawn = []
-        for group in self._row_groups():
-            if self.draw is None or len(drawn) == _MAX_PICTURES:
-                break
+        def drawn(group: list[LayerAudit]) -> str:
             # An error in a picture must not hide the table.
             with contextlib.suppress(Exception):
-                drawn.append(self.draw(group[0]))
-        return list(filter(None, drawn))
+                return self.draw(group[0]) if self.draw else ""
+            return ""
+
+        pictures = filter(None, map(drawn, self._row_groups()))
+        return list(itertools.islice(pictures, _MAX_PICTURES))
 
 
 def _groups(rows: tuple[LayerAudit, ...]) -> list[list[LayerAudit]]:

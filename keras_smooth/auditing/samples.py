@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -66,9 +67,15 @@ class Samples:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        # An operation is in several layers.
+        steps = itertools.chain(*plan.examined.values())
+        self.steps = list({id(step): step for step in steps}.values())
         self.x = list(plan.traced.x)
-        self.moves = plan.traced.moving[: len(self.x)]
-        self._distances_along_lines: dict[tuple, Callable] = {}
+        # The inputs that move, None in the place of the others.
+        pairs = zip(self.x, plan.traced.moving)
+        self.moving = [x if moves else None for x, moves in pairs]
+        # A function of t for each role, and for operations in loops and branches and others.
+        self._along_lines = functools.cache(self._new_distances_along_lines)
 
     @functools.cached_property
     def distances(self) -> dict[int, tf.Tensor]:
@@ -84,7 +91,7 @@ class Samples:
         return [self._distances_at([Role.PIECES], x) for x in sides]
 
     def _distances_at(self, roles: Sequence[Role], x: list) -> dict[int, tf.Tensor]:
-        steps = [step for role in roles for step in self.plan.steps if step.role is role]
+        steps = [step for role in roles for step in self.steps if step.role is role]
         return self._distances_in(self.plan.program, steps, x) if steps else {}
 
     def is_single_point(self, step: LayerStep) -> bool:
@@ -139,11 +146,10 @@ class Samples:
     @functools.cached_property
     def _start_of_lines(self) -> Place:
         """The samples, with the direction from each to another sample."""
-        moving = self._moving_inputs()
-        lines = [None if x is None else tf.roll(x, 1, axis=0) - x for x in moving]
+        lines = [None if x is None else tf.roll(x, 1, axis=0) - x for x in self.moving]
         return Place(self.x, self._without_masked(lines), at_sample=False)
 
-    def _along_lines(
+    def _new_distances_along_lines(
         self, role: Role | None, in_body: bool
     ) -> Callable[[float], dict[int, np.ndarray]]:
         """Returns a function of t: the distances of all operations of one role on the lines.
@@ -152,16 +158,9 @@ class Samples:
         operations share one run for each t. Operations in loops and branches run without a
         graph, since their tensors are not in the graph of the whole program.
         """
-        if (role, in_body) not in self._distances_along_lines:
-            self._distances_along_lines[role, in_body] = functools.cache(
-                self._new_distances_along_lines(role, in_body)
-            )
-        return self._distances_along_lines[role, in_body]
-
-    def _new_distances_along_lines(self, role: Role | None, in_body: bool) -> Callable:
         steps = [
             step
-            for step in self.plan.steps
+            for step in self.steps
             if (step.role, _is_in_body(step)) == (role, in_body)
             and len(self.distances_of(step)) <= _MAX_DISTANCES
         ]
@@ -178,16 +177,17 @@ class Samples:
 
         start = self._start_of_lines
         run = traced_if_possible(distances_at, *start.x)
-        return lambda t: dict(zip(keys, map(np.asarray, run(*start.moved(t)))))
-
-    def _moving_inputs(self) -> list:
-        return [x if moves else None for x, moves in zip(self.x, self.moves)]
+        return functools.cache(
+            lambda t: dict(zip(keys, map(np.asarray, run(*start.moved(t)))))
+        )
 
     def _random_directions(self) -> list:
-        def draw(x: Any) -> Any:
-            return tf.cast(np.random.default_rng(_SEED).normal(size=x.shape), x.dtype)
-
-        return [None if x is None else draw(x) for x in self._moving_inputs()]
+        return [
+            None
+            if x is None
+            else tf.cast(np.random.default_rng(_SEED).normal(size=x.shape), x.dtype)
+            for x in self.moving
+        ]
 
     @functools.cached_property
     def _samples_place(self) -> Place:
@@ -201,7 +201,7 @@ class Samples:
     @functools.cached_property
     def _offset_and_error(self) -> tuple[float, float]:
         """The distance from a place at which derivatives are compared, and their relative error."""
-        sizes = [x.dtype.size for x, moves in zip(self.x, self.moves) if moves]
+        sizes = [x.dtype.size for x in self.moving if x is not None]
         # Layers may compute in float32 although the inputs are float64.
         return _OFFSETS.get(min(self.plan.size, *sizes), _DEFAULT_OFFSET)
 
@@ -281,7 +281,7 @@ def _sign_changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float,
     lengths = [len(distances) for distances in measured]
     for before, after, low, high in zip(lengths, lengths[1:], at, at[1:]):
         if before != after:
-            yield _change_of_length(along, before, low, high), True
+            yield _bisect(lambda t: len(along(t)), low, high), True
     values = np.stack([distances[: min(lengths)] for distances in measured])
     sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
@@ -305,20 +305,15 @@ def _sign_changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float,
 
 
 def _sign_change(along: Callable, column: int, low: float, high: float) -> float:
-    sign = np.sign(along(low)[column])
-    return _bisect(lambda t: np.sign(along(t)[column]) == sign, low, high)
+    return _bisect(lambda t: np.sign(along(t)[column]), low, high)
 
 
-def _change_of_length(along: Callable, length: int, low: float, high: float) -> float:
-    """Returns where the number of distances changes, since a loop has more or fewer iterations."""
-    return _bisect(lambda t: len(along(t)) == length, low, high)
-
-
-def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """Returns by bisection where a condition ceases to hold. It holds at the lower end only."""
+def _bisect(function: Callable[[float], float], low: float, high: float) -> float:
+    """Returns by bisection where a piecewise constant function leaves its value at the lower end."""
+    value = function(low)
     for _ in range(_NUM_BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
+        low, high = (middle, high) if function(middle) == value else (low, middle)
     return (low + high) / 2
 
 

@@ -1,5 +1,6 @@
 """The trace of a model in one mode, and the layers that contain each operation."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -14,6 +15,7 @@ import tensorflow as tf
 from keras_smooth import operations, registry
 from keras_smooth.differentiation import rules
 from keras_smooth.models import calls, graph, own_call, references
+from keras_smooth.models.identity import definition
 from keras_smooth.operations import registered
 
 LayersByPath = list[tuple[str, keras.Operation]]
@@ -47,24 +49,20 @@ class ModelTrace:
         trace: The trace. The name scopes of an operation have the numbers of its layers.
         x: The flat inputs, tensors.
         layers: The model and all layers and keras.Operations in it, by number.
-        arguments: By number, for each layer that is called, the names of the tensors that it
-            receives.
+        arguments: By `id(layer)`, for each layer and keras.Operation that is called, the names
+            of the tensors that it receives.
     """
 
     training: bool
     trace: operations.Trace
     x: tuple[tf.Tensor, ...]
     layers: tuple[keras.Operation, ...]
-    arguments: dict[int, list[str]]
-
-    @property
-    def program(self) -> Any:
-        return self.trace.program
+    arguments: dict[int, set[str]]
 
     @property
     def called(self) -> set[int]:
         """`id(layer)` of the layers and keras.Operations that are called."""
-        return {id(self.layers[number]) for number in self.arguments}
+        return set(self.arguments)
 
     @functools.cached_property
     def moving(self) -> list[bool]:
@@ -76,14 +74,14 @@ class ModelTrace:
         """Returns the inputs of the program from those of the model, tensors or jets."""
         return [*x, *self.trace.captured]
 
+    def layers_around(self, *operations: tf.Operation) -> tuple[keras.Operation, ...]:
+        """Returns the layers that contain the operations, the outermost first.
 
-def numbers_of_layers(operation: tf.Operation) -> tuple[int, ...]:
-    """Returns the numbers of the layers that contain an operation, the outermost first.
-
-    The operations of a gradient that a model computes count as in the layer with the tape.
-    """
-    name = operation.name.partition("gradient_tape/")[0]
-    return tuple(map(int, _NUMBERS.findall(name)))
+        The operations of a gradient that a model computes count as in the layer with the tape.
+        """
+        names = [operation.name.partition("gradient_tape/")[0] for operation in operations]
+        numbers = (int(number) for name in names for number in _NUMBERS.findall(name))
+        return tuple(self.layers[number] for number in numbers)
 
 
 def trace(model: keras.layers.Layer, x: Any, training: bool) -> ModelTrace:
@@ -99,7 +97,18 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> ModelTrace:
     """
     layers = tuple(references.layers_within(model))
     flat = tuple(keras.tree.flatten(x))
-    arguments: dict[int, list[str]] = {}
+    arguments: dict[int, set[str]] = collections.defaultdict(set)
+
+    def within_scope(number: int, call: Callable) -> Callable:
+        @functools.wraps(call)
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            leaves = keras.tree.flatten((args, kwargs))
+            names = (leaf.name for leaf in leaves if tf.is_symbolic_tensor(leaf))
+            arguments[id(layers[number])].update(names)
+            with tf.name_scope(f"{_SCOPE}{number}"):
+                return call(*args, **kwargs)
+
+        return traced
 
     def function(*tensors: tf.Tensor) -> Any:
         structure = keras.tree.pack_sequence_as(x, list(tensors))
@@ -108,7 +117,7 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> ModelTrace:
     with contextlib.ExitStack() as stack:
         stack.enter_context(registry.reading.marked_parts(model, _facts_of))
         for number, layer in enumerate(layers):
-            within = functools.partial(_within_scope, number, arguments)
+            within = functools.partial(within_scope, number)
             stack.enter_context(calls.replaced_call(layer, within))
         traced = calls.without_side_effects(operations.trace, function, flat)
     return ModelTrace(training, traced, flat, layers, arguments)
@@ -116,16 +125,9 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> ModelTrace:
 
 def are_same(first: ModelTrace, second: ModelTrace) -> bool:
     """Returns whether two traces of a model have the same operations."""
-
-    def definition(traced: ModelTrace) -> Any:
-        operation = next(iter(traced.program.operations), None)
-        if operation is None:
-            return None
-        # Each trace has other names of functions with registered facts.
-        definition = operation.graph.as_graph_def().SerializeToString(deterministic=True)
-        return re.sub(rb"keras_smooth_rule_[0-9]+_[0-9]+", b"", definition)
-
-    return definition(first) == definition(second)
+    operations = (next(iter(each.trace.program.operations)) for each in (first, second))
+    before, after = (definition(operation.graph) for operation in operations)
+    return before == after
 
 
 def _facts_of(layer: Any) -> registered.Facts | None:
@@ -136,18 +138,6 @@ def _facts_of(layer: Any) -> registered.Facts | None:
     # The operations of Keras' own activations suffice, and a trace with facts takes longer.
     module = getattr(layer, "__module__", None) or type(layer).__module__
     return None if module.partition(".")[0] == "keras" else facts
-
-
-def _within_scope(number: int, arguments: dict[int, list[str]], call: Callable) -> Callable:
-    @functools.wraps(call)
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        names = arguments.setdefault(number, [])
-        leaves = keras.tree.flatten((args, kwargs))
-        names += [leaf.name for leaf in leaves if tf.is_symbolic_tensor(leaf)]
-        with tf.name_scope(f"{_SCOPE}{number}"):
-            return call(*args, **kwargs)
-
-    return traced
 
 
 def layers_with_rows(model: keras.layers.Layer, called: set[int]) -> LayersByPath:

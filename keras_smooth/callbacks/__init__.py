@@ -3,7 +3,6 @@
 monitor.py      `DerivativeMonitor`: epochs of measurements, logs, history and figures
 measurement.py  values of the model, exact values, and their errors by metrics in float64
 fits.py         the fits that a monitor watches, one after another
-quantities.py   gradient norm and Laplacian, functions of the derivatives
 drawing.py      the panels of figures: curves, slices, samples, values over exact ones
 displays.py     displays during training: TensorBoard and notebooks
 """

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_smooth.callbacks.quantities import QUANTITIES
 from keras_smooth.checks import choice, real_array, shown, whole_number
 from keras_smooth.presentation import figures
 
@@ -19,7 +18,7 @@ class Values(NamedTuple):
 
     Args:
         x: Points, `(batch, ...)`, or a structure of arrays.
-        names: Names of the quantities: y, its derivatives, and those of quantities.py.
+        names: Names of the quantities: y, its derivatives, and those of `also`.
         pairs: For each quantity, the exact values and those of the network, `(batch, ...)`.
     """
 
@@ -83,18 +82,16 @@ def choose_panels(
         along: As in `DerivativeMonitor.plot`.
         at: As in `DerivativeMonitor.plot`.
         entries: As in `DerivativeMonitor.plot`.
-        slice_values: As in `along_a_slice`.
+        slice_values: As in `_slice`.
     """
     if along is not None or at is not None:
         along = _check_along(along, at, values.x)
     if at is not None:
         if entries is not None:
             raise ValueError("`entries` is for samples: leave it out beside `at`.")
-        order = sum(name not in QUANTITIES for name in values.names)
-        draw = functools.partial(
-            along_a_slice, x=values.x, along=along, at=at, slice_values=slice_values
-        )
-        return draw, order
+        sliced, title = _slice(values.x, along, at, slice_values)
+        draw = functools.partial(curves, values=sliced, word=f"x[{along}]", title=title)
+        return draw, len(sliced.pairs)
     is_curve = isinstance(values.x, np.ndarray) and values.x.size == len(values.x)
     if is_curve and along is None and entries is None:
         return functools.partial(curves, values=values), len(values.names)
@@ -119,15 +116,17 @@ def _check_along(along: Any, at: Any, x: Any) -> int | str:
     return number
 
 
-def curves(figure: Any, values: Values) -> None:
-    """Draws the values as curves, for a model with one input."""
+def curves(figure: Any, values: Values, word: str = "x", title: str = "") -> None:
+    """Draws the values as curves over one input."""
     order = np.argsort(values.x, axis=None)
 
     def in_order(arrays: Any) -> list[np.ndarray]:
-        return [array.reshape(len(array), -1)[order] for array in arrays]
+        return [np.reshape(array, (len(order), -1))[order] for array in arrays]
 
     exact, network = map(in_order, zip(*values.pairs))
-    figures.curves(figure, np.ravel(values.x)[order], exact, network, "network")
+    figures.curves(figure, np.ravel(values.x)[order], exact, network, "network", word)
+    if title:
+        figure.suptitle(title, fontsize="small")
 
 
 def samples(figure: Any, values: Values, along: int | str) -> None:
@@ -142,24 +141,23 @@ def samples(figure: Any, values: Values, along: int | str) -> None:
     is_sorted = along == "samples"
     label = "value, in the order of the exact ones" if is_sorted else f"x[{along}]"
     shape = (-1, 1) if is_sorted else (len(values.x), -1)
-    positions, pairs = [], []
-    for true, value in values.pairs:
+    panels = []
+    for name, (true, value) in zip(values.names, values.pairs, strict=True):
         true, value = true.reshape(shape), value.reshape(shape)
         flat = true if is_sorted else values.x.reshape(shape)
         numbers = flat[:, 0 if is_sorted else int(along)]
         order = np.argsort(numbers, kind="stable")
-        positions.append(np.arange(len(order)) if is_sorted else numbers[order])
-        pairs.append((true[order], value[order]))
-    figures.beside(figure, values.names, positions, pairs, label)
+        positions = np.arange(len(order)) if is_sorted else numbers[order]
+        panels.append((name, positions, true[order], value[order]))
+    figures.beside(figure, panels, label)
 
 
-def along_a_slice(
-    figure: Any, x: np.ndarray, along: int, at: Any, slice_values: Callable
-) -> None:
-    """Draws curves over one input, while the others are fixed.
+def _slice(
+    x: np.ndarray, along: int, at: Any, slice_values: Callable
+) -> tuple[Values, str]:
+    """Returns the values over one input while the others are fixed, and the title of the figure.
 
     Args:
-        figure: A figure or subfigure.
         x: The points of the monitor, `(batch, ...)`.
         along: The number of the input.
         at: A point with the values of the other inputs, or `"median"`.
@@ -184,13 +182,7 @@ def along_a_slice(
     direction = np.zeros_like(fixed_point)
     direction[along] = 1.0
     shape = x.shape[1:]
-
-    def in_columns(arrays: Any) -> list[np.ndarray]:
-        return [np.reshape(array, (_NUM_POINTS, -1)) for array in arrays]
-
-    values = slice_values(points.reshape(-1, *shape), direction.reshape(shape))
-    exact, network = map(in_columns, values)
-    figures.curves(figure, points[:, along], exact, network, "network", f"x[{along}]")
+    exact_and_network = slice_values(points.reshape(-1, *shape), direction.reshape(shape))
     fixed_inputs = [f"x[{i}] = {v:.3g}" for i, v in enumerate(fixed_point) if i != along]
-    if len(fixed_inputs) <= 5:
-        figure.suptitle(f"at {', '.join(fixed_inputs)}", fontsize="small")
+    title = f"at {', '.join(fixed_inputs)}" if len(fixed_inputs) <= 5 else ""
+    return Values(points[:, along], (), list(zip(*exact_and_network))), title

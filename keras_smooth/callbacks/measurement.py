@@ -1,15 +1,15 @@
-"""The values y, y', y'' of a model at points, the exact values, and the errors."""
+"""The values y, y', y'' of a model at points, and the errors; gradient norm and Laplacian."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_smooth.callbacks.drawing import Values
-from keras_smooth.callbacks.quantities import select_quantities
-from keras_smooth.checks import function, shown
+from keras_smooth.checks import choice, function, shown
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.differentiation.operators import derivatives, directional
@@ -17,6 +17,57 @@ from keras_smooth.differentiation.tasks import names
 from keras_smooth.models import calls
 from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.counts import counted
+
+
+class Quantity(NamedTuple):
+    """A quantity that is a function of one derivative.
+
+    Args:
+        order: Order of the derivative.
+        function: Function of the derivative, whose last axes are `(dim,)` or `(dim, dim)`.
+    """
+
+    order: int
+    function: Callable
+
+    def of(self, derivative: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Returns the quantity, `(batch, *outputs)`, from the derivative at the points x."""
+        shape = x.shape[1:]
+        dim = int(np.prod(shape))
+        # If each sample of x is one number, derivatives have no axes of inputs.
+        num_axes = self.order * (len(shape) if dim > 1 else 0)
+        outputs = derivative.shape[: derivative.ndim - num_axes]
+        return self.function(derivative.reshape(*outputs, *[dim] * self.order))
+
+
+# Not lambdas, since a monitor refers to these functions and must be picklable.
+QUANTITIES = {
+    "gradient_norm": Quantity(1, functools.partial(np.linalg.norm, axis=-1)),
+    "laplacian": Quantity(2, functools.partial(np.trace, axis1=-2, axis2=-1)),
+}
+
+
+def select_quantities(also: Sequence[str], x: Any, order: int) -> dict[str, Quantity]:
+    """Returns the quantities with the names `also`.
+
+    Raises:
+        TypeError: If `also` is not a list or tuple.
+        ValueError: If a name is unknown, a quantity needs a higher order, or x is not one array.
+    """
+    if not isinstance(also, list | tuple):
+        raise TypeError(f"`also` must be a list of names, received {also!r}.")
+    for name in also:
+        needed = QUANTITIES[choice("`also`", name, QUANTITIES)].order
+        if order < needed:
+            raise ValueError(
+                f"`also`: {name!r} needs order={needed} or more, received order={order}."
+            )
+    if also and not isinstance(x, np.ndarray):
+        raise ValueError(
+            "`also` needs x as one array: of several inputs there is more than one gradient."
+        )
+    return {name: QUANTITIES[name] for name in also}
+
 
 # Attributes that refer to a model or cannot be pickled. Copies do not have them.
 _NOT_COPIED = ("_model", "_evaluate", "_error", "_function")
@@ -30,7 +81,7 @@ class Measurement:
         reference: The exact values, as for `DerivativeMonitor`.
         order: The highest order of the derivatives.
         metric: A metric of `(y_true, y_pred)`, as for `DerivativeMonitor`.
-        also: Names of further quantities, see quantities.py.
+        also: Names of further quantities, in `QUANTITIES`.
 
     Raises:
         TypeError: If an argument has a wrong type.

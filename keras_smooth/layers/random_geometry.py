@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_smooth.layers.sampling import transformed
 from keras_smooth.layers.table import exact
-from keras_smooth.models.configs import accepted
+from keras_smooth.models.copies import accepted
 
 
 def _transform_by(stock: Any, matrix_of: Callable) -> Callable:

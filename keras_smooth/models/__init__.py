@@ -8,11 +8,9 @@ sample_inputs.py    inputs on which a model can be run
 references.py       functions of a layer, restored by identity when its config is read
 state.py            the state of a layer, copied to another layer
 agreement.py        the distance of two outputs, and the distance that rounding may cause
-configs.py          configs that Keras writes but its classes do not accept
 identity.py         whether arrays, traces and models are the same as before
 tracing.py          functions that TensorFlow traces
 copies.py           faithful copies of layers and models, compared with the original
-input_uses.py       whether an input of a model may be scaled, unlike indices
 standardization.py  a model whose inputs and outputs are scaled
 
 Graph and inputs lead to recorded calls, and these to copies. In the docstrings, a "layer" is a

@@ -110,9 +110,8 @@ def inputs(model: Any, x: Any) -> list[Input]:
     """Returns the arrays in x, after checking that they fit the model."""
     leaves = flat(x)
     expected = _expected_inputs(model, x, len(leaves))
-    names = _names(x, expected)
     inputs_of_model = []
-    for name, leaf, tensor in zip(names, leaves, expected, strict=True):
+    for name, leaf, tensor in zip(_names(x, expected), leaves, expected, strict=True):
         word = f"x[{name!r}]" if is_structure(x) else "x"
         inputs_of_model.append(Input(name, word, _batch(word, leaf), tensor))
     _check_shapes(model, inputs_of_model)

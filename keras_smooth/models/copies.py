@@ -9,7 +9,6 @@ import keras
 
 from keras_smooth.models import agreement, calls, state
 from keras_smooth.models.checked_inputs import first_line
-from keras_smooth.models.configs import accepted
 from keras_smooth.models.graph import is_graph
 from keras_smooth.models.references import References, layers_within
 
@@ -311,3 +310,20 @@ def _is_float_policy(value: Any) -> bool:
     if not isinstance(value, str):
         return False
     return value.removeprefix("mixed_") in _FLOATS
+
+
+def accepted(kind: type, config: dict) -> dict:
+    """Returns a config of a class of layers that the constructor of the class accepts.
+
+    RandomShear turns a factor f into the range (-f, f). Its config has the range, which its
+    constructor refuses.
+    """
+
+    def one_number(factor: Any) -> Any:
+        is_pair = isinstance(factor, tuple | list) and len(factor) == 2
+        return factor[1] if is_pair and factor[0] == -factor[1] else factor
+
+    if not issubclass(kind, keras.layers.RandomShear):
+        return config
+    keys = {"x_factor", "y_factor"} & config.keys()
+    return {**config, **{key: one_number(config[key]) for key in keys}}

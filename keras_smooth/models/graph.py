@@ -48,16 +48,6 @@ def unique(model: keras.Operation) -> list[tuple[str, keras.Operation]]:
     return list({id(layer): (path, layer) for path, layer in walk(model)}.values())
 
 
-def makes_masks(subject: object) -> bool:
-    """Returns whether a layer, or a layer inside it at any depth, creates a mask."""
-    if may_make_mask(subject):
-        return True
-    if not isinstance(subject, keras.layers.Layer):
-        return False
-    inside = wrapped(subject) + (inner(subject) if isinstance(subject, keras.Model) else [])
-    return any(makes_masks(layer) for layer in inside if layer is not subject)
-
-
 def may_make_mask(layer: object) -> bool:
     """Returns whether a layer itself may create a mask, as by a `compute_mask` of a user."""
     if isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False):

@@ -46,11 +46,9 @@ def accepts_training(call: Callable) -> bool:
 
 def in_mode(layer: Any, training: bool) -> dict[str, bool]:
     """Returns the argument `training` for a call, or nothing if a `__call__` does not accept it."""
-    if not isinstance(layer, keras.layers.Layer):
-        return {}
-    if has_own_call(layer) and not accepts_training(entry(layer)):
-        return {}
-    return {"training": training}
+    is_accepted = not has_own_call(layer) or accepts_training(entry(layer))
+    is_layer = isinstance(layer, keras.layers.Layer)
+    return {"training": training} if is_layer and is_accepted else {}
 
 
 def call(model: Callable, x: Any, training: bool = False) -> Any:

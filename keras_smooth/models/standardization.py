@@ -4,11 +4,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_smooth.checks import real_array, shown
-from keras_smooth.models import agreement, calls, checked_inputs, copies, own_call
+from keras_smooth.models import agreement, calls, checked_inputs, copies, graph, own_call
 from keras_smooth.models.checked_inputs import flat, packed_as
-from keras_smooth.models.input_uses import input_uses
 from keras_smooth.models.references import layers_within
 from keras_smooth.models.tracing import eager_only
 from keras_smooth.presentation.counts import counted
@@ -82,17 +82,95 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
         )
     arrays = checked_inputs.inputs(model, x)
     symbols = [_symbol(model, array) for array in arrays]
-    uses = input_uses(model, x, symbols)
+    uses = _uses(model, x, symbols)
     scaled = [
-        _in_units_of_the_network(array.word, leaf, symbol, use.masking)
-        if use.has_units
-        else symbol
-        for array, leaf, symbol, use in zip(arrays, flat(x), symbols, uses)
+        _in_units_of_the_network(array.word, leaf, symbol, masking) if has_units else symbol
+        for array, leaf, symbol, (has_units, masking) in zip(arrays, flat(x), symbols, uses)
     ]
     outputs = _symbolic_outputs(model, packed_as(x, scaled))
     if y is not None:
         outputs = _in_units_of_y(y, outputs)
     return keras.Model(packed_as(x, symbols), outputs)
+
+
+def _uses(
+    model: keras.layers.Layer, x: Any, symbols: list
+) -> list[tuple[bool, keras.layers.Masking | None]]:
+    """Returns for each input of a model whether it may be scaled, and the Masking that masks it.
+
+    Indices, as for an Embedding, may not be scaled: they are integers, with respect to which
+    outputs have no derivatives. This follows from a recorded call.
+
+    Args:
+        model: Built model or layer.
+        x: Its inputs.
+        symbols: Symbolic inputs, whose dtypes and batch size are used for the call.
+
+    Raises:
+        ValueError: If a mask depends on an input, but is not that of a Masking of this input.
+    """
+    leaves = flat(x)
+    samples = list(map(_first_sample, leaves, symbols))
+    makers = list(filter(graph.may_make_mask, layers_within(model)))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(list(filter(calls.is_float, samples)))
+        recorded = calls.record(model, [model, *makers], (packed_as(x, samples),))
+    outputs = [call.output for call in recorded[id(model)]]
+    masked = [
+        (maker, argument)
+        for maker in makers
+        for call in recorded[id(maker)]
+        for argument in [(*call.args, *call.kwargs.values())[0]]
+        # A layer that only passes on masks returns None, since it receives none here.
+        if maker.compute_mask(argument, None) is not None
+    ]
+    uses = []
+    for values, sample in zip(leaves, samples):
+        # Code outside of TensorFlow has no derivatives, but may use an input with units.
+        has_units = calls.is_float(sample) and (
+            _depends_on(tape, outputs, sample) or not _are_whole(values)
+        )
+        uses.append((has_units, _masking(tape, sample, masked) if has_units else None))
+    return uses
+
+
+def _first_sample(values: Any, symbol: keras.KerasTensor) -> tf.Tensor:
+    """Returns the first sample of an input, repeated to the batch size of the model."""
+    sample = tf.cast(tf.convert_to_tensor(values)[:1], symbol.dtype)
+    return tf.repeat(sample, symbol.shape[0] or 1, axis=0)
+
+
+def _are_whole(values: Any) -> bool:
+    values = tf.cast(values, "float64")
+    return bool(tf.reduce_all(values == tf.round(values)))
+
+
+def _masking(
+    tape: tf.GradientTape, sample: tf.Tensor, compared: list
+) -> keras.layers.Masking | None:
+    """Returns the Masking that computes a mask from an input, or None."""
+    masking = None
+    for maker, argument in compared:
+        if not _depends_on(tape, argument, sample):
+            continue
+        is_input = np.array_equal(argument, tf.cast(sample, argument.dtype))
+        if not isinstance(maker, keras.layers.Masking) or not is_input:
+            raise ValueError(
+                f"The layer {maker.name!r} makes a mask from numbers that scales of x would "
+                "change. Have a keras.layers.Masking do so, as the first layer after the "
+                "Input, or scale x by yourself."
+            )
+        masking = maker
+    return masking
+
+
+def _depends_on(tape: tf.GradientTape, values: Any, sample: tf.Tensor) -> bool:
+    floats = list(filter(calls.is_float, keras.tree.flatten(values)))
+    try:
+        return bool(floats) and tape.gradient(floats, sample) is not None
+    # If an operation has no gradient, the values may depend on the sample.
+    except Exception:
+        return True
 
 
 def _symbol(model: keras.layers.Layer, array: checked_inputs.Input) -> keras.KerasTensor:

@@ -71,17 +71,21 @@ def curves(
     """
     names = [TITLES[k] if k < len(TITLES) else f"y^({k})" for k in range(len(exact))]
     panels = [(name, x, *pair) for name, *pair in zip(names, exact, values, strict=True)]
-    styles = {"color": "0.6", "linewidth": 3}, {"color": "C3", "linewidth": 1.2}
-    _with_errors(figure, panels, label, word, *styles)
+    _with_errors(figure, panels, label, word, linewidth=(3, 1.2))
 
 
 def _with_errors(
-    figure: Any, panels: Sequence, label: str, word: str, exact: dict, network: dict
+    figure: Any, panels: Sequence, label: str, word: str, **styles: tuple
 ) -> None:
-    """Draws panels of (name, x, exact values, values of a network), and the errors below."""
+    """Draws panels of (name, x, exact values, values of a network), and the errors below.
+
+    Each of the styles is a pair, for the exact values and for those of the network.
+    """
     axes = figure.subplots(
         2, len(panels), sharex="col", squeeze=False, height_ratios=(3, 1)
     )
+    styles["color"] = "0.6", "C3"
+    exact, network = ({key: pair[i] for key, pair in styles.items()} for i in (0, 1))
     for (above, below), (name, x, true, value) in zip(axes.T, panels):
         # The columns of y share one entry of the legend.
         above.plot(x, true, **exact)[0].set_label("exact")
@@ -114,33 +118,27 @@ def agreement(figure: Any, names: Sequence[str], pairs: Sequence) -> None:
         axis.plot(ends, ends, color="0.6", linewidth=3, label="exact")
         shown = _shown_samples(true.size, 1)
         axis.plot(true[shown], value[shown], ".", color="C3", markersize=3, label="network")
-        axis.set_title(plain(name))
-        axis.set_xlabel("exact")
+        axis.set(title=plain(name), xlabel="exact")
     axes[0].set_ylabel("network")
     axes[0].legend(fontsize="small")
 
 
-def beside(
-    figure: Any, names: Sequence[str], places: Sequence, pairs: Sequence, word: str
-) -> None:
+def beside(figure: Any, panels: Sequence[tuple], word: str) -> None:
     """Draws values of a network and the exact ones over one quantity of each sample.
 
     Args:
         figure: A figure or subfigure.
-        names: The names of the quantities, one for each column; the errors are below.
-        places: Arrays `(batch,)`, ascending: the positions of the samples on the x axis, one array
-            for each quantity.
-        pairs: Pairs of arrays `(batch, numbers)`, the exact values and the network's, one pair
-            for each quantity.
+        panels: For each column the name of its quantity; the positions of the samples on the x
+            axis, an array `(batch,)`, ascending; and two arrays `(batch, numbers)`, the exact
+            values and the network's. The errors are below.
         word: The label of the x axis.
     """
-    panels = []
-    for name, x, (true, value) in zip(names, places, pairs, strict=True):
-        shown = _shown_samples(len(x), true.shape[1])
-        panels.append((name, x[shown], true[shown], value[shown]))
-    exact = {"marker": "o", "color": "0.6", "markersize": 5, "linestyle": ""}
-    network = {"marker": ".", "color": "C3", "markersize": 3, "linestyle": ""}
-    _with_errors(figure, panels, "network", word, exact, network)
+    limited = []
+    for name, *arrays in panels:
+        shown = _shown_samples(*arrays[1].shape)
+        limited.append((name, *(array[shown] for array in arrays)))
+    styles = {"marker": ("o", "."), "markersize": (5, 3), "linestyle": ("", "")}
+    _with_errors(figure, limited, "network", word, **styles)
 
 
 def _shown_samples(num_samples: int, num_numbers: int) -> np.ndarray:
@@ -168,9 +166,7 @@ def errors(
     axis = figure.subplots()
     for label, values in series.items():
         axis.plot(epochs, np.where(values > 0, values, np.nan), ".-", label=plain(label))
-    axis.set_yscale("log")
-    axis.set_xlabel("epoch")
-    axis.set_ylabel("error")
+    axis.set(yscale="log", xlabel="epoch", ylabel="error")
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
     if len(fits) < 2:

@@ -92,7 +92,11 @@ def smoothen(
     # New layers draw random seeds for their initial weights.
     with calls.preserved_random_state():
         model, args = prepared(model, x, copies.fresh_copy)
-        _check_copy(model, args)
+        outputs = calls.call_without_side_effects(model, *args)
+        # A copy without replacements must have the same outputs.
+        copy = copies.fresh_copy(model)
+        copies.build(copy, args, {})
+        copies.fill_and_compare(model, copy, None, calls.Call(args, {}, outputs))
         layer_replacements = _Replacements(order, sharpness, replacements)
         smooth = layer_replacements.of_layer(model)
         copies.build(smooth, args, {})
@@ -100,10 +104,8 @@ def smoothen(
     _compile_like(model, smooth)
     layer_replacements.warn_rough(smooth)
     layer_replacements.warn_of_configs()
-    smooth.output_change = change(
-        calls.call_without_side_effects(model, *args),
-        calls.call_without_side_effects(smooth, *args),
-    )
+    new_outputs = calls.call_without_side_effects(smooth, *args)
+    smooth.output_change = change(outputs, new_outputs)
     return smooth
 
 
@@ -118,14 +120,6 @@ def _checked_replacements(replacements: Any) -> Mapping:
         if not isinstance(entry, str) and not callable(entry):
             raise TypeError(refused("`replacements`", expected, entry))
     return replacements
-
-
-def _check_copy(model: keras.Model, args: tuple) -> None:
-    """Raises an error if a copy without replacements differs from the model."""
-    call = calls.Call(args, {}, calls.call_without_side_effects(model, *args))
-    copy = copies.fresh_copy(model)
-    copies.build(copy, args, {})
-    copies.fill_and_compare(model, copy, None, call)
 
 
 def _compile_like(model: keras.Model, smooth: keras.Model) -> None:
@@ -260,10 +254,12 @@ class _Replacements:
         # The operation may be a function of several tensors.
         with contextlib.suppress(TypeError):
             smooth = self._replacement(activations.partial(subject, **settings))
-        how = {"order": self.order, "name": name}
         if smooth is None:
             return None
-        return lambda x: layers.Activation(smooth, dtype=x.dtype, **how)(x)
+        activation = functools.partial(
+            layers.Activation, smooth, order=self.order, name=name
+        )
+        return lambda x: activation(dtype=x.dtype)(x)
 
     def _copy(self, layer: keras.Operation) -> keras.Operation:
         def changed(config: Any, references: Any) -> Any:
