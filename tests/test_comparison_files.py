@@ -136,6 +136,11 @@ def test_digests_of_all_activations_do_not_warn():
     assert len({digests[name] for name in ("softmax", "log_softmax", "sparsemax")}) == 3
 
 
+def test_settings_of_numpy_integers_can_be_stored():
+    chosen = settings.Settings(seeds=np.int64(2), epochs=np.uint8(5))
+    assert json.loads(json.dumps(chosen.stored()))["seeds"] == 2
+
+
 NAMES = ["caf\u00e9.csv", os.fsdecode(b"caf\xe9.csv"), 'a,b\n"c".csv', "\u202ex.csv"]
 
 
