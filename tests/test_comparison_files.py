@@ -20,7 +20,8 @@ from keras_smooth.comparison.comparing import Comparison
 from keras_smooth.comparison.records import environment, resuming, store
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs import learning
-from keras_smooth.comparison.runs.experiment import Record, Run, errors
+from keras_smooth.comparison.runs.experiment import errors
+from keras_smooth.comparison.runs.record import Record, Run
 from keras_smooth.lbfgs.run import atomic_files
 
 PROBLEMS = problems.load_problems("gaussian")
