@@ -108,7 +108,7 @@ def _compare(epochs: int) -> Callable[[], Call]:
         settings = Settings(activations=("tanh",), epochs=epochs, device=device[:3].lower())
         experiment = Experiment(settings, problems.load_problems(settings.problem))
         run = RunId("tanh", settings.main, 0)
-        return lambda: list(experiment.records([run], lambda *_: None))
+        return lambda: experiment.execute([run], lambda event: None)
 
     return make
 

@@ -24,10 +24,8 @@ class Here:
     """An executor whose runs end as they begin."""
 
     def execute(self, experiment, programs, handle):
-        from keras_smooth.comparison.executors.interface import perform
-
         for runs in programs:
-            perform(experiment, runs, handle)
+            experiment.execute(runs, handle)
 
 
 def without_length():
@@ -36,7 +34,9 @@ def without_length():
 
     from keras_smooth.comparison import problems
     from keras_smooth.comparison.runs import learning
-    from keras_smooth.comparison.runs.experiment import Experiment, Record, Run, errors
+    from keras_smooth.comparison.runs.events import Finished
+    from keras_smooth.comparison.runs.experiment import Experiment, errors
+    from keras_smooth.comparison.runs.record import Record, Run
 
     problem = problems.load_problem("gaussian")
     curves = tuple(exact + 0.1 for exact in problem.exact)
@@ -46,13 +46,14 @@ def without_length():
     curve |= {"iteration": list(range(learning.NUM_POINTS))}
 
     class WithoutLength(Experiment):
-        def records(self, runs, report):
+        def execute(self, runs, handle):
             for each in runs:
                 run = Run(
                     each.activation, each.seed, True, 1, "No length.", 0.5, 1000, 1100, 0,
                     1e-9, **known, seconds=1.0,
                 )  # fmt: skip
-                yield each, Record(run, curves, {name: [*curve[name]] for name in curve})
+                learned = {name: [*curve[name]] for name in curve}
+                handle(Finished(each, Record(run, curves, learned)))
 
     return WithoutLength
 

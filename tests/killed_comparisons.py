@@ -31,7 +31,9 @@ from keras_smooth.comparison.executors import worker_processes
 from keras_smooth.comparison.records import resuming, store
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs import learning
-from keras_smooth.comparison.runs.experiment import Experiment, Record, Run, errors
+from keras_smooth.comparison.runs.events import Finished, Progress
+from keras_smooth.comparison.runs.experiment import Experiment, errors
+from keras_smooth.comparison.runs.record import Record, Run
 from keras_smooth.comparison.settings import RunId, Settings
 
 SETTINGS = Settings(activations=("tanh", "sigmoid", "elu"), seeds=3, epochs=40)
@@ -58,12 +60,12 @@ def made_record(run_id: RunId) -> Record:
     return Record(run, curves, {**curve, "iteration": [20, 40]})
 
 
-def records(self, runs, report):
+def execute(self, runs, handle):
     for run in runs:
         for iteration in range(0, 40, 4):
-            report(run, iteration, 0.5)
+            handle(Progress(run, iteration, 0.5))
             time.sleep(0.02)
-        yield run, made_record(run)
+        handle(Finished(run, made_record(run)))
 
 
 class ForkedWorker:
@@ -111,7 +113,7 @@ class ForkedWorker:
 
 def prepare() -> None:
     """Replaces processes by forks and training by made-up runs, in this process only."""
-    Experiment.records = records
+    Experiment.execute = execute
     worker_processes.subprocess = type(
         "Forks", (), {"Popen": ForkedWorker, "PIPE": subprocess.PIPE}
     )

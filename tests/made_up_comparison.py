@@ -9,7 +9,7 @@ from keras_smooth import comparison
 from keras_smooth.comparison import problems
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs import learning
-from keras_smooth.comparison.runs.experiment import Record, Run
+from keras_smooth.comparison.runs.record import Record, Run
 from keras_smooth.comparison.settings import RunId, Settings, Variant
 from keras_smooth.lbfgs import Status
 

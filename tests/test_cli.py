@@ -22,7 +22,7 @@ from keras_smooth import cli
 from keras_smooth.auditing.findings import MODES
 from keras_smooth.cli import commands, parser, running
 from keras_smooth.comparison import article, executors, options, settings, termination
-from keras_smooth.comparison.executors.interface import ThisProcess
+from keras_smooth.comparison.executors import ThisProcess
 from keras_smooth.comparison.problems import exact
 from keras_smooth.comparison.records import store
 from keras_smooth.comparison.runs.events import Finished

@@ -19,7 +19,7 @@ from made_up_comparison import SCHEMA, key_of
 
 import keras_smooth
 from keras_smooth.comparison import executors, problems, report, settings
-from keras_smooth.comparison.executors import interface, worker_processes
+from keras_smooth.comparison.executors import worker_processes
 from keras_smooth.comparison.records import environment, store
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs import events, training
@@ -158,7 +158,9 @@ def test_runs_do_not_depend_on_the_unit_of_y():
         own_problems = problems.load_problems((x, unit * np.sin(3.0 * x)))
         chosen = Settings(problem=problems.OWN_DATA, epochs=600, **SMALL_NETWORK)
         key = key_of("tanh", problem=problems.OWN_DATA)
-        ((_, record),) = Experiment(chosen, own_problems).records([key], lambda *_: None)
+        received = []
+        Experiment(chosen, own_problems).execute([key], received.append)
+        record = received[-1].record
         curves = np.concatenate([np.ravel(values) for values in record.curves])
         numbers.append(np.append(curves / unit, [record.run.loss, record.run.y_mse]))
         numbers[-1][-2:] /= unit**2
@@ -374,7 +376,7 @@ def test_open_question_is_run_with_the_same_seeds(comparison):
 def test_resume_of_a_complete_comparison_runs_nothing(comparison, monkeypatch):
     directory, result = comparison
     monkeypatch.setattr(
-        Experiment, "records", lambda *_: pytest.fail("nothing is left to run")
+        Experiment, "execute", lambda *_: pytest.fail("nothing is left to run")
     )
     resumed = keras_smooth.compare(**EIGHT_RUNS, out=directory, resume=True)
     assert resumed.runs == result.runs
@@ -606,7 +608,7 @@ def test_experiment_sent_to_a_worker_contains_its_data(tmp_path):
 
 
 def test_executor_is_chosen_by_name_and_number_of_jobs():
-    assert isinstance(executors.chosen_executor(None), interface.ThisProcess)
+    assert isinstance(executors.chosen_executor(None), executors.ThisProcess)
     assert isinstance(executors.chosen_executor(1), worker_processes.WorkerProcesses)
 
 

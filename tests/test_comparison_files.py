@@ -20,7 +20,8 @@ from keras_smooth.comparison.comparing import Comparison
 from keras_smooth.comparison.records import environment, resuming, store
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs import learning
-from keras_smooth.comparison.runs.experiment import Record, Run, errors
+from keras_smooth.comparison.runs.experiment import errors
+from keras_smooth.comparison.runs.record import Record, Run
 from keras_smooth.lbfgs.run import atomic_files
 
 PROBLEMS = problems.load_problems("gaussian")
@@ -134,6 +135,11 @@ def test_digests_of_all_activations_do_not_warn():
         digests = environment.activation_digests(settings.Settings(activations=names))
     # Also for functions of a whole row.
     assert len({digests[name] for name in ("softmax", "log_softmax", "sparsemax")}) == 3
+
+
+def test_settings_of_numpy_integers_can_be_stored():
+    chosen = settings.Settings(seeds=np.int64(2), epochs=np.uint8(5))
+    assert json.loads(json.dumps(chosen.stored()))["seeds"] == 2
 
 
 NAMES = ["caf\u00e9.csv", os.fsdecode(b"caf\xe9.csv"), 'a,b\n"c".csv', "\u202ex.csv"]

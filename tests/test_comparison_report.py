@@ -21,7 +21,7 @@ from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.report import charts, findings, pages, seeds
 from keras_smooth.comparison.report.recommendation import recommended
 from keras_smooth.comparison.runs import events, learning
-from keras_smooth.comparison.runs.experiment import Record, Run
+from keras_smooth.comparison.runs.record import Record, Run
 from keras_smooth.comparison.settings import RunId, Settings
 
 pytestmark = pytest.mark.usefixtures("without_xla")
@@ -104,9 +104,11 @@ def test_highest_known_derivative_is_the_criterion(name):
     advice = report.recommended(results).text
     assert "**gelu**" in advice and phrase in advice
     trained, problem = results.problem.draw(0)[0], results.problem
-    for text in (advice, findings.introduction(results)):
+    for text in (advice, findings.words("introduction", results)):
         assert ("held out" in text) == (not np.isin(problem.x, trained).any())
-    seeds_only = "can be compared between seeds alone" in findings.introduction(results)
+    seeds_only = "can be compared between seeds alone" in findings.words(
+        "introduction", results
+    )
     assert seeds_only == ("d2y" not in columns)
     assert f"Error of {'y' + '&#39;' * problem.known_order} of each" in pages.as_html(
         results

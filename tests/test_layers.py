@@ -14,7 +14,7 @@ from layer_table import ALL, OWN_ARGUMENTS, make_layer, parameters, stock_of, un
 
 import keras_smooth
 from keras_smooth import layers
-from keras_smooth.layers.arguments import keras_arguments
+from keras_smooth.layers.construction import keras_arguments
 
 TOOLS = Path(__file__).parents[1] / "tools"
 

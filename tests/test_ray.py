@@ -29,6 +29,7 @@ def bump(x):
 
 
 OPTIONS = {"activations": ["tanh", bump], "seeds": 3, "epochs": 40, "architecture": "2x4"}
+OPTIONS |= {"method": "lbfgs"}  # which has an event for each epoch
 
 
 @pytest.fixture(scope="module")

@@ -233,15 +233,8 @@ class {name}(keras.layers.{name}):
     {example_shape}
     """
 
-    def __init__(
-        self,
-{parameters}
-        *,
-        order: int = 2,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, {activations})
+    def __init__({signature}) -> None:
+        construct(super(), locals())
 '''
 _SMOOTH = '''
 
@@ -276,15 +269,8 @@ class Smooth{name}(keras.layers.{name}):
         Boyd and Vandenberghe, 2004, "Convex optimization", section 3.1.5.
     """
 
-    def __init__(
-        self,
-{parameters}
-        *,
-        sharpness: float = 10.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.sharpness = checked_sharpness(self, sharpness)
+    def __init__({signature}) -> None:
+        construct(super(), locals())
 
     call = {call}
 '''
@@ -298,10 +284,9 @@ def files() -> dict[str, str]:
 
 
 def _ordered_file(file: str, rows: list[Layer]) -> str:
-    body = "".join(_filled(_ORDERED, row, activations=_functions(row)) for row in rows)
+    body = "".join(_filled(_ORDERED, row, "order: int = 2") for row in rows)
     imports = [
-        "from keras_smooth.layers.arguments import keras_arguments",
-        "from keras_smooth.layers.order import checked_order",
+        "from keras_smooth.layers.construction import construct",
         "from keras_smooth.layers.table import ordered",
     ]
     return _head(file, imports, body) + body
@@ -313,6 +298,7 @@ def _smooth_file(file: str, rows: list[Layer]) -> str:
         _filled(
             _SMOOTH,
             row,
+            "sharpness: float = 10.0",
             call=calls[row.name.partition("Pooling")[0]],
             what=_paragraph(
                 f"It computes {row.formula}. It has the arguments, weights and shapes of "
@@ -322,9 +308,9 @@ def _smooth_file(file: str, rows: list[Layer]) -> str:
         )
         for row in rows
     )
-    names = ", ".join(sorted(["checked_sharpness", *calls.values()]))
+    names = ", ".join(sorted(calls.values()))
     imports = [
-        "from keras_smooth.layers.arguments import keras_arguments",
+        "from keras_smooth.layers.construction import construct",
         f"from keras_smooth.layers.smooth_maximum import {names}",
         "from keras_smooth.layers.table import smooth",
     ]
@@ -342,7 +328,7 @@ def _head(file: str, imports: list[str], body: str) -> str:
     return head + "\n".join(imports) + "\n"
 
 
-def _filled(template: str, row: Layer, **more: str) -> str:
+def _filled(template: str, row: Layer, added: str, **more: str) -> str:
     shape, example_input = _example(row)
     parameters = _parameters(row.name)
     filled = template.format(
@@ -356,13 +342,11 @@ def _filled(template: str, row: Layer, **more: str) -> str:
         example=row.example,
         example_input=example_input,
         example_shape=shape,
-        parameters="\n".join(_parameter(p) for p in parameters.values()),
+        signature=_signature(row.name, added),
         **more,
     )
     # A layer of Keras may have no arguments.
-    return filled.replace("Args:\n\n", "Args:\n").replace(
-        "self,\n\n        *", "self,\n        *"
-    )
+    return filled.replace("Args:\n\n", "Args:\n")
 
 
 def _example(row: Layer) -> tuple[tuple, str]:
@@ -383,22 +367,23 @@ def _parameters(name: str) -> dict[str, inspect.Parameter]:
     return {key: p for key, p in signature.parameters.items() if key not in hidden}
 
 
+def _signature(name: str, added: str) -> str:
+    parameters = [_parameter(p) for p in _parameters(name).values()]
+    words = ["self", *parameters, "*", added, "**kwargs: Any"]
+    if not parameters:
+        return ", ".join(words)
+    return "".join(f"\n        {word}," for word in words) + "\n    "
+
+
 def _parameter(parameter: inspect.Parameter) -> str:
-    typed = f"        {parameter.name}: {annotation(parameter.name, parameter.default)}"
+    typed = f"{parameter.name}: {annotation(parameter.name, parameter.default)}"
     if parameter.default is parameter.empty:
-        return f"{typed},"
-    return f"{typed} = {_literal(parameter.default)},"
+        return typed
+    return f"{typed} = {_literal(parameter.default)}"
 
 
 def _literal(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
-
-
-_KEYS = ("activation", "recurrent_activation")
-
-
-def _functions(row: Layer) -> str:
-    return ", ".join(f"self.{key}" for key in _KEYS if key in _parameters(row.name))
 
 
 def _paragraph(words: str, indent: int, next_indent: int | None = None) -> str:

@@ -12,7 +12,8 @@ from keras_smooth.comparison.options import LIST, LOCAL
 from keras_smooth.comparison.records import lock, resuming, store
 from keras_smooth.comparison.records.results import ActivationSummary, Results, or_inf
 from keras_smooth.comparison.runs.events import Died, Event, Finished, LeftOut
-from keras_smooth.comparison.runs.experiment import Experiment, Run
+from keras_smooth.comparison.runs.experiment import Experiment
+from keras_smooth.comparison.runs.record import Run
 from keras_smooth.comparison.runs.training import check_installed
 from keras_smooth.comparison.settings import Settings, Variant, functions_by_name
 from keras_smooth.lbfgs.run import atomic_files

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from keras_smooth.comparison.runs.events import Died, Event, Finished, LeftOut, Progress
-from keras_smooth.comparison.runs.experiment import Record
+from keras_smooth.comparison.runs.record import Record
 from keras_smooth.comparison.settings import RunId, Settings
 from keras_smooth.presentation import tables
 from keras_smooth.presentation.counts import counted

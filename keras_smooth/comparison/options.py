@@ -134,8 +134,9 @@ class Options:
         change("activations", tuple(self.activations))
         if not self.activations:
             raise ValueError("activations must name at least one activation.")
-        whole_number("seeds", self.seeds, 1, MAX_SEEDS)
-        whole_number("epochs", self.epochs, 1, MAX_EPOCHS)
+        # NumPy's integers could not be written as JSON.
+        change("seeds", whole_number("seeds", self.seeds, 1, MAX_SEEDS))
+        change("epochs", whole_number("epochs", self.epochs, 1, MAX_EPOCHS))
         if finite_number("noise", self.noise, 0.0) > MAX_NOISE:
             expected = f"{MAX_NOISE:g} or less, a fraction of the deviation of y"
             raise ValueError(refused("noise", expected, self.noise))

@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -49,6 +49,10 @@ class RunId(NamedTuple):
     def program(self) -> tuple[str, Variant]:
         """Returns a key that is the same for runs that can use one compiled program."""
         return self.activation, self.variant._replace(initializer="")
+
+
+# Lists of runs that share one compiled program, in the order in which to execute them.
+Programs = Sequence[Sequence[RunId]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,14 +97,17 @@ class Settings(Options):
         """Yields all runs."""
         seeds = range(self.seeds)
         combinations = itertools.product(self.variants(), self.activations, seeds)
-        yield from (
-            RunId(activation, variant, seed) for variant, activation, seed in combinations
-        )
+        for variant, activation, seed in combinations:
+            yield RunId(activation, variant, seed)
         question = self.open_question()
         if question and GLOROT not in self.initializer:
             yield from (RunId("sigmoid", question, seed) for seed in seeds)
-        for method in self.baselines:
-            yield RunId(self.baseline_activation(), self.main._replace(method=method), 0)
+        yield from self.baseline_runs()
+
+    def baseline_runs(self) -> list[RunId]:
+        """Returns the run of each baseline."""
+        activation, main = self.baseline_activation(), self.main
+        return [RunId(activation, main._replace(method=name), 0) for name in self.baselines]
 
     def function(self, activation: str) -> Callable:
         """Returns the function of an activation."""

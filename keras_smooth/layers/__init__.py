@@ -1,8 +1,7 @@
 """Drop-in subclasses of Keras layers with an order, exact derivatives, or a smooth formula.
 
 table.py         the decorators that register a class, and the tables of registered classes
-order.py         the check of activations by layers with an order
-arguments.py     the arguments for Keras' constructors, also of an older Keras
+construction.py  the constructor, also with an older Keras, and the check of activations
 dense.py, activation.py                         layers with an order
 convolution.py, transposed_convolution.py, depthwise_convolution.py,
 separable_convolution.py, einsum_dense.py, recurrent.py, convolutional_recurrent.py

@@ -4,8 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth import activations
-from keras_smooth.layers.order import checked_order
+from keras_smooth.layers.construction import construct
 from keras_smooth.layers.table import ordered
 
 
@@ -37,5 +36,4 @@ class Activation(keras.layers.Activation):
     """
 
     def __init__(self, activation: Any, *, order: int = 2, **kwargs: Any) -> None:
-        super().__init__(activation=activations.get(activation), **kwargs)
-        self.order = checked_order(self, order, self.activation)
+        construct(super(), locals())

@@ -8,8 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth.layers.arguments import keras_arguments
-from keras_smooth.layers.order import checked_order
+from keras_smooth.layers.construction import construct
 from keras_smooth.layers.table import ordered
 
 
@@ -84,8 +83,7 @@ class Conv1D(keras.layers.Conv1D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, self.activation)
+        construct(super(), locals())
 
 
 @ordered
@@ -159,8 +157,7 @@ class Conv2D(keras.layers.Conv2D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, self.activation)
+        construct(super(), locals())
 
 
 @ordered
@@ -235,5 +232,4 @@ class Conv3D(keras.layers.Conv3D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, self.activation)
+        construct(super(), locals())

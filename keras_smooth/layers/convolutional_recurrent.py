@@ -8,8 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth.layers.arguments import keras_arguments
-from keras_smooth.layers.order import checked_order
+from keras_smooth.layers.construction import construct
 from keras_smooth.layers.table import ordered
 
 
@@ -109,8 +108,7 @@ class ConvLSTM1D(keras.layers.ConvLSTM1D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, self.activation, self.recurrent_activation)
+        construct(super(), locals())
 
 
 @ordered
@@ -209,8 +207,7 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, self.activation, self.recurrent_activation)
+        construct(super(), locals())
 
 
 @ordered
@@ -310,5 +307,4 @@ class ConvLSTM3D(keras.layers.ConvLSTM3D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, self.activation, self.recurrent_activation)
+        construct(super(), locals())

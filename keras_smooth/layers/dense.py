@@ -7,8 +7,7 @@ import keras
 
 from keras_smooth import activations, initializers
 from keras_smooth.checks import whole_number
-from keras_smooth.layers.arguments import keras_arguments
-from keras_smooth.layers.order import checked_order
+from keras_smooth.layers.construction import construct
 from keras_smooth.layers.table import ordered
 
 
@@ -79,8 +78,7 @@ class Dense(keras.layers.Dense):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        units, activation = whole_number("`units`", units, 1), activations.get(activation)
+        units = whole_number("`units`", units, 1)
         if kernel_initializer is None:
-            kernel_initializer = initializers.default(activation)
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, self.activation)
+            kernel_initializer = initializers.default(activations.get(activation))
+        construct(super(), locals())

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_smooth.layers.arguments import keras_arguments
+from keras_smooth.layers.construction import construct
 from keras_smooth.layers.table import exact
 
 
@@ -213,7 +213,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
                     f"BatchNormalization received {name}=True, for which there are no exact "
                     "derivatives. Leave it out, or use Keras' own layer."
                 )
-        super().__init__(**keras_arguments(locals()))
+        construct(super(), locals())
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         # With a mask, Keras computes the moments without `tf.nn.moments`.

@@ -8,8 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth.layers.arguments import keras_arguments
-from keras_smooth.layers.order import checked_order
+from keras_smooth.layers.construction import construct
 from keras_smooth.layers.table import ordered
 
 
@@ -92,8 +91,7 @@ class SimpleRNN(keras.layers.SimpleRNN):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, self.activation)
+        construct(super(), locals())
 
 
 @ordered
@@ -182,8 +180,7 @@ class GRU(keras.layers.GRU):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, self.activation, self.recurrent_activation)
+        construct(super(), locals())
 
 
 @ordered
@@ -271,5 +268,4 @@ class LSTM(keras.layers.LSTM):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, self.activation, self.recurrent_activation)
+        construct(super(), locals())

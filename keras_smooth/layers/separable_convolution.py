@@ -8,8 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth.layers.arguments import keras_arguments
-from keras_smooth.layers.order import checked_order
+from keras_smooth.layers.construction import construct
 from keras_smooth.layers.table import ordered
 
 
@@ -89,8 +88,7 @@ class SeparableConv1D(keras.layers.SeparableConv1D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, self.activation)
+        construct(super(), locals())
 
 
 @ordered
@@ -169,5 +167,4 @@ class SeparableConv2D(keras.layers.SeparableConv2D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.order = checked_order(self, order, self.activation)
+        construct(super(), locals())

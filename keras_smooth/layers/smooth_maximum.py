@@ -18,18 +18,6 @@ import tensorflow as tf
 from keras import ops
 
 from keras_smooth.activations import sharp_softplus
-from keras_smooth.checks import finite_number
-
-
-def checked_sharpness(layer: keras.layers.Layer, sharpness: float) -> float:
-    """Returns the sharpness of a layer.
-
-    Raises:
-        TypeError: If it is no number.
-        ValueError: If it is not positive, or not finite.
-    """
-    name = f"The `sharpness` of {type(layer).__name__}"
-    return finite_number(name, sharpness, 0.0, above=True)
 
 
 def smooth_maximum(
@@ -85,10 +73,8 @@ def _in_float32_or_wider(x: tf.Tensor) -> tf.Tensor:
 
 def pooled(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Returns the smooth maxima over a layer's windows."""
-    x, first_axis = (
-        _in_float32_or_wider(inputs),
-        1 if layer.data_format == "channels_last" else 2,
-    )
+    x = _in_float32_or_wider(inputs)
+    first_axis = 1 if layer.data_format == "channels_last" else 2
     # The sum over a box is computed as sums along one axis after another.
     for axis, span in enumerate(zip(layer.pool_size, layer.strides), first_axis):
         x = smooth_maximum(windows(x, axis, *span, layer.padding), -1, layer.sharpness)

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from keras_smooth.layers.arguments import keras_arguments
-from keras_smooth.layers.smooth_maximum import checked_sharpness, largest, smallest
+from keras_smooth.layers.construction import construct
+from keras_smooth.layers.smooth_maximum import largest, smallest
 from keras_smooth.layers.table import smooth
 
 
@@ -45,14 +45,8 @@ class SmoothMaximum(keras.layers.Maximum):
         Boyd and Vandenberghe, 2004, "Convex optimization", section 3.1.5.
     """
 
-    def __init__(
-        self,
-        *,
-        sharpness: float = 10.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.sharpness = checked_sharpness(self, sharpness)
+    def __init__(self, *, sharpness: float = 10.0, **kwargs: Any) -> None:
+        construct(super(), locals())
 
     call = largest
 
@@ -90,13 +84,7 @@ class SmoothMinimum(keras.layers.Minimum):
         Boyd and Vandenberghe, 2004, "Convex optimization", section 3.1.5.
     """
 
-    def __init__(
-        self,
-        *,
-        sharpness: float = 10.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.sharpness = checked_sharpness(self, sharpness)
+    def __init__(self, *, sharpness: float = 10.0, **kwargs: Any) -> None:
+        construct(super(), locals())
 
     call = smallest

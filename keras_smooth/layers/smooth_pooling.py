@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from keras_smooth.layers.arguments import keras_arguments
-from keras_smooth.layers.smooth_maximum import checked_sharpness, pooled, pooled_globally
+from keras_smooth.layers.construction import construct
+from keras_smooth.layers.smooth_maximum import pooled, pooled_globally
 from keras_smooth.layers.table import smooth
 
 
@@ -65,8 +65,7 @@ class SmoothMaxPooling1D(keras.layers.MaxPooling1D):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.sharpness = checked_sharpness(self, sharpness)
+        construct(super(), locals())
 
     call = pooled
 
@@ -123,8 +122,7 @@ class SmoothMaxPooling2D(keras.layers.MaxPooling2D):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.sharpness = checked_sharpness(self, sharpness)
+        construct(super(), locals())
 
     call = pooled
 
@@ -182,8 +180,7 @@ class SmoothMaxPooling3D(keras.layers.MaxPooling3D):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.sharpness = checked_sharpness(self, sharpness)
+        construct(super(), locals())
 
     call = pooled
 
@@ -232,8 +229,7 @@ class SmoothGlobalMaxPooling1D(keras.layers.GlobalMaxPooling1D):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.sharpness = checked_sharpness(self, sharpness)
+        construct(super(), locals())
 
     call = pooled_globally
 
@@ -282,8 +278,7 @@ class SmoothGlobalMaxPooling2D(keras.layers.GlobalMaxPooling2D):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.sharpness = checked_sharpness(self, sharpness)
+        construct(super(), locals())
 
     call = pooled_globally
 
@@ -332,7 +327,6 @@ class SmoothGlobalMaxPooling3D(keras.layers.GlobalMaxPooling3D):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.sharpness = checked_sharpness(self, sharpness)
+        construct(super(), locals())
 
     call = pooled_globally

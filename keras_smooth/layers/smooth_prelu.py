@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from keras_smooth.layers.arguments import keras_arguments
-from keras_smooth.layers.smooth_maximum import checked_sharpness, ramps
+from keras_smooth.layers.construction import construct
+from keras_smooth.layers.smooth_maximum import ramps
 from keras_smooth.layers.table import smooth
 
 
@@ -60,7 +60,6 @@ class SmoothPReLU(keras.layers.PReLU):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**keras_arguments(locals()))
-        self.sharpness = checked_sharpness(self, sharpness)
+        construct(super(), locals())
 
     call = ramps

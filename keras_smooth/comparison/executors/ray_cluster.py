@@ -24,11 +24,10 @@ from typing import Any
 
 from keras_smooth.comparison import termination
 from keras_smooth.comparison.executors import ray_worker
-from keras_smooth.comparison.executors.interface import Handle, Programs
 from keras_smooth.comparison.records import environment
-from keras_smooth.comparison.runs.events import Died, LeftOut
+from keras_smooth.comparison.runs.events import Died, Handle, LeftOut
 from keras_smooth.comparison.runs.experiment import Experiment
-from keras_smooth.comparison.settings import RunId
+from keras_smooth.comparison.settings import Programs, RunId
 
 # The number of runs that are submitted to Ray for each core: enough that no core waits, and that
 # an autoscaling cluster grows.

@@ -10,7 +10,6 @@ import cloudpickle
 import tensorflow as tf
 
 from keras_smooth.comparison.executors import own_modules
-from keras_smooth.comparison.executors.interface import perform
 from keras_smooth.comparison.records import environment
 from keras_smooth.comparison.runs.events import Event
 from keras_smooth.comparison.runs.experiment import Experiment
@@ -40,7 +39,7 @@ def events(content: bytes, run: bytes) -> Iterator[Event]:
     def work() -> None:
         try:
             activation, variant, seed = pickle.loads(run)
-            perform(experiment, [RunId(activation, Variant(*variant), seed)], received.put)
+            experiment.execute([RunId(activation, Variant(*variant), seed)], received.put)
             received.put(_END)
         except BaseException as error:
             received.put(error)

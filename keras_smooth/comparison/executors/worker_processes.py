@@ -21,10 +21,9 @@ from typing import IO, cast
 
 import cloudpickle
 
-from keras_smooth.comparison.executors.interface import Handle, Programs, perform
-from keras_smooth.comparison.runs.events import Died, Event, Finished
+from keras_smooth.comparison.runs.events import Died, Event, Finished, Handle
 from keras_smooth.comparison.runs.experiment import Experiment
-from keras_smooth.comparison.settings import RunId
+from keras_smooth.comparison.settings import Programs, RunId
 from keras_smooth.presentation.counts import counted
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -228,4 +227,4 @@ def main(parent: int) -> None:
             run = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        perform(experiment, [run], write)
+        experiment.execute([run], write)

@@ -90,12 +90,12 @@ class Problem:
         if self.diagonal is None:
             return values
         num, length = len(self.diagonal), np.sqrt(self.dim)
-        curves: list[np.ndarray | None] = [None] * len(values)
-        for order, value in enumerate(values):
-            if value is not None:
-                on_line = value[self.diagonal].reshape(num, -1)
-                curves[order] = on_line.sum(axis=1) / length**order
-        return tuple(curves)
+        return tuple(
+            None
+            if value is None
+            else value[self.diagonal].reshape(num, -1).sum(axis=1) / length**order
+            for order, value in enumerate(values)
+        )
 
     def shown(self) -> str:
         """Returns the name as text; the name of a file may have bytes that are not UTF-8."""
@@ -159,12 +159,7 @@ def load_problem(
         TypeError: If the source is none of these.
         ValueError: If the name is unknown, or the data cannot be used.
     """
-    is_function = callable(source)
-    problem = (
-        _problem_of_function(source, domain)
-        if is_function
-        else _problem_of_name_or_data(source)
-    )
+    problem = _problem_without_noise(source, domain)
     if not noise:
         return problem
 
@@ -213,7 +208,9 @@ def _scale_of(y: np.ndarray) -> tuple[float, float]:
     return float(y.mean()), float(y.std()) or 1.0
 
 
-def _problem_of_name_or_data(source: Any) -> Problem:
+def _problem_without_noise(source: Any, domain: Sequence[float]) -> Problem:
+    if callable(source):
+        return _problem_of_function(source, domain)
     if isinstance(source, str | os.PathLike):
         name = os.fspath(path("problem", source))
         check_problem(name)

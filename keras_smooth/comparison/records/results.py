@@ -11,8 +11,8 @@ import numpy as np
 from keras_smooth import registry
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.runs import training
-from keras_smooth.comparison.runs.experiment import Record, Run
 from keras_smooth.comparison.runs.learning import ERRORS
+from keras_smooth.comparison.runs.record import Record, Run
 from keras_smooth.comparison.settings import RunId, Settings, Variant
 
 
@@ -104,22 +104,18 @@ class Results:
 
     def baselines(self) -> dict[str, Record]:
         """Returns the records of the baselines that have run, by method."""
-        activation, main = self.settings.baseline_activation(), self.settings.main
-        records = {}
-        for method in self.settings.baselines:
-            run = RunId(activation, main._replace(method=method), 0)
-            if run in self.records:
-                records[method] = self.records[run]
-        return records
+        runs = self.settings.baseline_runs()
+        return {
+            run.variant.method: self.records[run] for run in runs if run in self.records
+        }
 
     def question(self) -> "Results | None":
         """Returns the results of sigmoid from Glorot's initializer, or None if there are none."""
         variant = self.settings.open_question()
         if variant is None:
             return None
-        settings = self.settings.of_variant(variant)
-        settings = dataclasses.replace(settings, activations=("sigmoid",))
-        results = dataclasses.replace(self, settings=settings)
+        results = self.of_variant(variant)
+        results.settings = dataclasses.replace(results.settings, activations=("sigmoid",))
         return results if results.runs("sigmoid") else None
 
     def runs(self, activation: str) -> list[Run]:

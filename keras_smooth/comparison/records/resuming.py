@@ -7,7 +7,7 @@ cannot be compared would be mixed.
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from keras_smooth.comparison.options import LIST, stored_key
 from keras_smooth.comparison.problems import Problem, load_problem
 from keras_smooth.comparison.records import environment, store
 from keras_smooth.comparison.records.results import Results
-from keras_smooth.comparison.runs.experiment import Record, Run
+from keras_smooth.comparison.runs.record import Record, Run
 from keras_smooth.comparison.settings import RunId, Settings, Variant
 from keras_smooth.lbfgs import Status
 
@@ -38,10 +38,10 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
         ValueError: If the directory holds another comparison, or cannot be read.
     """
     path = directory / store.RUNS
-    lines = _lines(path)
-    if not lines:
+    lines = _contents(path)
+    header = next(lines, None)
+    if header is None:
         return Results(settings, problems)
-    header = _content(path, 1, lines[0])
     stored = _read_settings(path, header, settings.functions)
     grown, changes = stored.combined(settings)
     _check_same(path, "settings", changes, _CAN_GROW)
@@ -58,8 +58,7 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
     changed = _changed_names(header, Results(combined, loaded))
     _check_same(path, "data or functions", changed, " New ones need a name of their own.")
     records, seconds = {}, None
-    for number, line in enumerate(lines[1:], start=2):
-        content = _content(path, number, line)
+    for content in lines:
         run, seconds = Run(**content["run"]), content["seconds"]
         curves = tuple(
             None if curve is None else np.array(curve, float) for curve in content["curves"]
@@ -85,9 +84,8 @@ def stored_fields(directory: Path) -> dict[str, Any]:
     Raises:
         ValueError: If they cannot be read.
     """
-    path = directory / store.RUNS
-    lines = _lines(path)
-    return _fields(_content(path, 1, lines[0])) if lines else {}
+    header = next(_contents(directory / store.RUNS), None)
+    return _fields(header) if header else {}
 
 
 def _fields(header: dict[str, Any]) -> dict[str, Any]:
@@ -96,8 +94,8 @@ def _fields(header: dict[str, Any]) -> dict[str, Any]:
     return {names.get(key, key): value for key, value in header["settings"].items()}
 
 
-def _lines(path: Path) -> list[bytes]:
-    """Returns the complete lines of a file, or an empty list if there is no file.
+def _contents(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the contents of the lines: the settings, and then the runs; none without a file.
 
     A last line without a line break is left out: its process was killed, and its run is repeated.
     """
@@ -108,30 +106,32 @@ def _lines(path: Path) -> list[bytes]:
                 "written by version 0.2 or older, whose runs are not taken over. Use another "
                 "output directory."
             )
-        return []
+        return
     *lines, _ = checks.regular_file(path).read_bytes().split(b"\n")
     if not lines:
         raise ValueError(f"Cannot resume: {path} is damaged (it has no settings).")
-    return lines
-
-
-def _content(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    """Returns the content of a line: the settings in the first line, a run in every other one."""
-    kind = "settings" if number == 1 else "run"
-    try:
-        content = json.loads(line)
-        if content.pop("digest") != store.digest(content):
-            raise ValueError("its digest is not that of its content")
-        if kind not in content:
-            raise ValueError(f"it has no {kind}")
-        return content
-    # A damaged file can raise any of these errors.
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        older = " or of version 0.2 or older" if number == 1 else ""
-        raise ValueError(
-            f"Cannot resume: {path}, line {number}, is damaged{older} "
-            f"({type(error).__name__}: {error}). Use another output directory."
-        ) from None
+    for number, line in enumerate(lines, start=1):
+        kind = "settings" if number == 1 else "run"
+        try:
+            content = json.loads(line)
+            if content.pop("digest") != store.digest(content):
+                raise ValueError("its digest is not that of its content")
+            if kind not in content:
+                raise ValueError(f"it has no {kind}")
+        # A damaged file can raise any of these errors.
+        except (
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            older = " or of version 0.2 or older" if number == 1 else ""
+            raise ValueError(
+                f"Cannot resume: {path}, line {number}, is damaged{older} "
+                f"({type(error).__name__}: {error}). Use another output directory."
+            ) from None
+        yield content
 
 
 def _read_settings(path: Path, header: dict, functions: Mapping[str, Callable]) -> Settings:

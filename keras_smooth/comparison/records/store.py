@@ -25,7 +25,7 @@ import numpy as np
 from keras_smooth.comparison.options import FACTORS, LIST, PROBLEMS, stored_key
 from keras_smooth.comparison.records.environment import activation_digests, environment
 from keras_smooth.comparison.records.results import Results
-from keras_smooth.comparison.runs.experiment import Record, Run
+from keras_smooth.comparison.runs.record import Record, Run
 from keras_smooth.comparison.settings import GLOROT, RunId
 from keras_smooth.lbfgs.run import atomic_files
 
@@ -49,38 +49,23 @@ class Store:
     def __init__(self, results: Results, directory: Path) -> None:
         self._results = results
         self._directory = directory
-        self._has_begun = False
+        # The number of runs in results.json; 0 if runs.jsonl is not of this comparison yet.
         self._num_written = 0
 
     def add(self, run: RunId) -> None:
         """Writes a run that has been added to the results."""
         write_curves(self._results, run, self._directory)
-        if self._has_begun:
+        if self._num_written:
             _append(self._directory / RUNS, _line(self._results, run))
-        else:
-            self._begin()
         if len(self._results.records) > (1 + GROWTH) * self._num_written:
-            self._write_results()
+            self.write_all()
 
     def write_all(self) -> None:
         """Writes runs.jsonl, if there is none of this comparison yet, and the files for readers."""
-        if not self._has_begun:
-            self._begin()
-        self._write_results()
-
-    def _begin(self) -> None:
-        settings = self._results.settings
-        header = {
-            "settings": {name: getattr(settings, name) for name in LIST},
-            "environment": environment(settings),
-            **digests(self._results),
-        }
-        lines = [_line(self._results, run) for run in self._results.records]
-        # The file is written atomically, since it replaces the one that is resumed.
-        atomic_files.write(self._directory / RUNS, [_signed(header), *lines])
-        self._has_begun = True
-
-    def _write_results(self) -> None:
+        if not self._num_written:
+            lines = [_line(self._results, run) for run in self._results.records]
+            # The file is written atomically, since it replaces the one that is resumed.
+            atomic_files.write(self._directory / RUNS, [_header(self._results), *lines])
         write_results(self._results, self._directory)
         self._num_written = len(self._results.records)
 
@@ -95,22 +80,27 @@ def save(results: Results, directory: Path) -> None:
 # Lines of runs.jsonl.
 
 
+def _header(results: Results) -> bytes:
+    settings = {name: getattr(results.settings, name) for name in LIST}
+    return _signed(
+        settings=settings, environment=environment(results.settings), **digests(results)
+    )
+
+
 def _line(results: Results, run: RunId) -> bytes:
     record = results.records[run]
     # Numbers in float64 are read exactly as they are written.
     curves = [None if c is None else np.asarray(c, float).tolist() for c in record.curves]
     return _signed(
-        {
-            "variant": run.variant,
-            "run": vars(record.run),
-            "learning": record.learning,
-            "curves": curves,
-            "seconds": results.seconds,
-        }
+        variant=run.variant,
+        run=vars(record.run),
+        learning=record.learning,
+        curves=curves,
+        seconds=results.seconds,
     )
 
 
-def _signed(content: dict[str, Any]) -> bytes:
+def _signed(**content: Any) -> bytes:
     return (json.dumps({**content, "digest": digest(content)}) + "\n").encode()
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from keras_smooth.comparison.options import METHODS
 from keras_smooth.comparison.records.results import ActivationSummary, Results
 from keras_smooth.comparison.report.findings import by_method
-from keras_smooth.comparison.runs.experiment import Record
 from keras_smooth.comparison.runs.learning import rounded
+from keras_smooth.comparison.runs.record import Record
 
 # The largest number of points in a chart; a user's data may have many thousands.
 MAX_POINTS = 400

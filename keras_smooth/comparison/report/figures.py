@@ -7,7 +7,7 @@ import numpy as np
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.records.results import ActivationSummary, Results
 from keras_smooth.comparison.report.findings import articles_mse
-from keras_smooth.comparison.runs.experiment import Record
+from keras_smooth.comparison.runs.record import Record
 from keras_smooth.presentation import figures
 
 

@@ -17,7 +17,7 @@ from keras_smooth.comparison.report.recommendation import (
     words,
 )
 from keras_smooth.comparison.runs import training
-from keras_smooth.comparison.runs.experiment import Record, Run
+from keras_smooth.comparison.runs.record import Record, Run
 from keras_smooth.comparison.settings import Variant
 
 # An initial network with a smaller signal (see `Run`) counts as dead. With Glorot's initializer,
@@ -31,12 +31,6 @@ class Answer(NamedTuple):
 
     rows: list[list[str]]
     text: str
-
-
-def introduction(results: Results) -> str:
-    """Returns sentences that describe the experiment."""
-    settings = results.settings
-    return words("introduction", results, settings, results.problem, settings.main)
 
 
 def articles_mse(results: Results) -> dict[str, tuple[float, float, float]]:

@@ -1,8 +1,9 @@
 """Events of runs in progress."""
 
 import dataclasses
+from collections.abc import Callable
 
-from keras_smooth.comparison.runs.experiment import Record
+from keras_smooth.comparison.runs.record import Record
 from keras_smooth.comparison.settings import RunId
 
 
@@ -64,3 +65,4 @@ class LeftOut:
 
 
 Event = Progress | Finished | Died | LeftOut
+Handle = Callable[[Event], None]

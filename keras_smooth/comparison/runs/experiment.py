@@ -1,10 +1,9 @@
 """The experiment: builds a network from a seed, trains it, and measures y, y', y''."""
 
 import dataclasses
-import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,77 +14,13 @@ from keras_smooth import activations, initializers, layers
 from keras_smooth.comparison.options import DEFAULT_INITIALIZER
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.runs import training
-from keras_smooth.comparison.runs.learning import ERRORS, LearningCurve, LearningMonitor
-from keras_smooth.comparison.runs.training import Report
+from keras_smooth.comparison.runs.events import Finished, Handle, Progress
+from keras_smooth.comparison.runs.learning import ERRORS, LearningMonitor
+from keras_smooth.comparison.runs.record import Record, Run
 from keras_smooth.comparison.settings import RunId, Settings
 from keras_smooth.differentiation.operators import derivatives
-from keras_smooth.lbfgs.result import FAILURES
 
 ORDER = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """The result of one seed, a row of `results.json`.
-
-    Args:
-        activation: The name of the activation.
-        seed: The seed of the initial weights and of the training points.
-        success: Whether the optimizer has converged, as in `keras_smooth.OptimizeResult`. A run
-            that used all its iterations has not converged, and has not `failed` either.
-        status: Number of the `keras_smooth.Status`, which says why the run ended.
-        message: The status in words.
-        signal: The fraction of the signal that passes the initial network: the standard deviation
-            over the test points after the last hidden layer, divided by that after the first one.
-        nit: Number of iterations.
-        nfev: Number of evaluations of loss and gradient.
-        restarts: Number of failed line searches that were restarted with empty memory.
-        loss: Training loss at the end.
-        y_mse: Mean squared error of y at the test points; None if unknown, lost or not finite.
-        dy_mse: The same for y'.
-        d2y_mse: The same for y''.
-        seconds: Wall time of the run; the first run of an activation includes compiling.
-    """
-
-    activation: str
-    seed: int
-    success: bool
-    status: int
-    message: str
-    signal: float
-    nit: int
-    nfev: int
-    restarts: int
-    loss: float | None
-    y_mse: float | None
-    dy_mse: float | None
-    d2y_mse: float | None
-    seconds: float
-
-    @property
-    def errors(self) -> tuple[float | None, ...]:
-        """The mean squared errors of y, y', y''."""
-        return self.y_mse, self.dy_mse, self.d2y_mse
-
-    @property
-    def failed(self) -> bool:
-        """Whether the run ended with one of the statuses `FAILURES` of `lbfgs.result`."""
-        return self.status in FAILURES
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """A run with its curves.
-
-    Args:
-        run: The result of the run.
-        curves: The network's y, y', y'' at the test points; None for each that is lost.
-        learning: The loss and the errors during training.
-    """
-
-    run: Run
-    curves: tuple[np.ndarray | None, ...]
-    learning: LearningCurve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,14 +36,12 @@ class Experiment:
     problems: Mapping[str, Problem]
     _compiled: dict = dataclasses.field(default_factory=dict, repr=False)
 
-    def records(
-        self, runs: Sequence[RunId], report: Callable[[RunId, int, float], None]
-    ) -> Iterator[tuple[RunId, Record]]:
-        """Executes runs that share one compiled program.
+    def execute(self, runs: Sequence[RunId], handle: Handle) -> None:
+        """Executes runs that share one compiled program, and reports their events.
 
         Args:
             runs: Runs that differ in initializer and seed only.
-            report: A function that is called as `report(run, iteration, loss)` during a run.
+            handle: A function that is called with each `Event`.
         """
         with tf.device(self.settings.device_name()):
             for run in runs:
@@ -118,24 +51,22 @@ class Experiment:
                     self._compiled.clear()
                     problem = self.problems[run.variant.problem]
                     self._compiled[program] = _NetworkCurves(self.network(run), problem)
-                curves = self._compiled[program]
-                yield run, self._record(curves, run, functools.partial(report, run))
+                handle(Finished(run, self._record(self._compiled[program], run, handle)))
 
     def network(self, run: RunId) -> keras.Model:
         """Returns the network of a run with its initial weights."""
         problem, dtype = self.problems[run.variant.problem], run.variant.dtype
         depth, _ = self.settings.depth_and_width()
-        scaled = [keras.Input((problem.dim,), dtype=dtype)]
+        stack = [keras.Input((problem.dim,), dtype=dtype)]
         if problem.x_scale:
             center, half = problem.x_scale
-            scaled.append(_rescaling(2 / half, -2 * center / half, dtype))
-        dense = [self._dense(run, layer) for layer in range(depth + 1)]
-        unscaled = []
+            stack.append(_rescaling(2 / half, -2 * center / half, dtype))
+        stack += [self._dense(run, layer) for layer in range(depth + 1)]
         if problem.y_scale:
             mean, deviation = problem.y_scale
-            unscaled.append(_rescaling(deviation, mean, dtype))
+            stack.append(_rescaling(deviation, mean, dtype))
         # All layers are passed at once: each later `add` would build the layers before it again.
-        model = keras.Sequential([*scaled, *dense, *unscaled])
+        model = keras.Sequential(stack)
         model.compile(loss=keras.losses.MeanSquaredError(dtype=dtype))
         return model
 
@@ -160,7 +91,7 @@ class Experiment:
             name="output" if last else f"hidden_{layer + 1}",
         )
 
-    def _record(self, measurement: "_NetworkCurves", run: RunId, report: Report) -> Record:
+    def _record(self, measurement: "_NetworkCurves", run: RunId, handle: Handle) -> Record:
         """Trains the compiled network from the initial weights of a run, and measures it."""
         started = time.perf_counter()
         model, problem = measurement.model, measurement.problem
@@ -173,7 +104,7 @@ class Experiment:
 
         def measure_and_report(iteration: int, loss: float) -> None:
             learning.after(iteration, loss)
-            report(iteration, loss)
+            handle(Progress(run, iteration, loss))
 
         train = training.by_adam if run.variant.method == "adam" else training.by_lbfgs
         end = train(model, (x, y), epochs, run.variant, measure_and_report)
