@@ -234,6 +234,9 @@ def test_default_directory_is_numbered(tmp_path, monkeypatch):
     (tmp_path / "comparison-2").mkdir()
     assert commands.default_out(resume=False) == "comparison-3"
     assert commands.default_out(resume=True) == "comparison-2"
+    Path("comparison").rmdir()
+    assert commands.default_out(resume=False) == "comparison"
+    assert commands.default_out(resume=True) == "comparison-2"
 
 
 def test_compare_does_not_overwrite_or_mix_results(capsys, tmp_path, in_this_process):

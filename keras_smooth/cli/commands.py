@@ -111,8 +111,10 @@ def _how_to_resume(out: Path) -> str:
 def default_out(resume: bool) -> str:
     """Returns the first unused name of comparison, comparison-2, ..., or to resume the last used."""
     names = [DEFAULT_OUT, *(f"{DEFAULT_OUT}-{number}" for number in range(2, 10_000))]
-    free = next(i for i, name in enumerate(names) if not Path(name).exists())
-    return names[max(free - 1, 0)] if resume else names[free]
+    used = [name for name in names if Path(name).exists()]
+    if resume:
+        return used[-1] if used else DEFAULT_OUT
+    return next(name for name in names if name not in used)
 
 
 def audit(arguments: argparse.Namespace) -> int:
