@@ -271,13 +271,13 @@ def _on_tensors(graph: Callable) -> Callable:
 INTRODUCTION = """Keras {keras}, TensorFlow {tensorflow}, written by `python benchmarks/audits.py`. The models have random weights,
 images of the smallest size, and small configurations of KerasHub's backbones. Text models are audited from
 the outputs of their embeddings on. [Audit and repair](howto/audit_and_repair.md) explains the verdicts.
-Layers at fault are `rough` if they have kinks or jumps, `wrong` if TensorFlow's own derivative is wrong or
+Layers at fault are `not smooth` if they have kinks or jumps, `wrong` if TensorFlow's own derivative is wrong or
 missing, and `unknown` if they could not be examined. Seconds are CPU seconds on a busy machine.
 
 The last four columns are an independent check of the whole model in float64, along a line: the relative
 difference of y' by nested tapes from finite differences of y, and of y'' from finite differences of y'. Of
 the steps from 1e-2 to 1e-9, the two neighboring ones that agree best are used. Such small steps lie between
-the kinks, so that a model that is only `rough` agrees, and one that is `wrong` does not. `unsettled` means
+the kinks, so that a model that is only `not smooth` agrees, and one that is `wrong` does not. `unsettled` means
 that no two steps agree to four digits."""
 
 

@@ -217,7 +217,7 @@ def _words(row: keras_smooth.auditing.LayerAudit) -> str:
 
 INTRODUCTION = """Keras {keras}, TensorFlow {tensorflow}, CPU, written by `python benchmarks/sweep.py`. Each
 layer was audited with random weights and inputs, in inference and training mode. `ok` means that the
-derivative of that order is right, `rough` that it jumps or does not exist at some points, and `wrong` that
+derivative of that order is right, `not smooth` that it jumps or does not exist at some points, and `wrong` that
 TensorFlow's own derivative is wrong or missing. `(training)` means in training mode only."""
 OPERATIONS = """Functions of Keras and TensorFlow operations whose derivatives by nested tapes are wrong, not finite or
 missing above some order, at least at some points (see `tests/test_operation_table.py` and

@@ -57,18 +57,18 @@ KNOWN_FAULTS = [
     (lambda: Fault("wrong", 3e-4), "wrong", 1),
     (lambda: Fault("wrong", 1e-12), "ok", 0),
     (lambda: Fault("nan"), "nan", 1),
-    (lambda: Fault("bend"), "rough", 2),
+    (lambda: Fault("bend"), "not smooth", 2),
     (lambda: Fault("right"), "ok", 0),
     (lambda: L.Activation("celu"), "wrong", 1),
     (lambda: L.LayerNormalization(), "wrong", 2),
     (lambda: L.GroupNormalization(2), "wrong", 2),
-    (lambda: L.Dense(4, "softsign"), "rough", 2),
-    (lambda: L.Dense(4, "relu"), "rough", 1),
-    (lambda: L.Dense(4, "elu"), "rough", 2),
-    (lambda: L.Lambda(lambda x: ops.maximum(x, 0.3) ** 2), "rough", 1),
-    (lambda: L.Lambda(lambda x: ops.floor(x)), "rough", 1),
-    (lambda: L.Discretization([-0.5, 0.5]), "rough", 1),
-    (lambda: L.PReLU(), "rough", 1),
+    (lambda: L.Dense(4, "softsign"), "not smooth", 2),
+    (lambda: L.Dense(4, "relu"), "not smooth", 1),
+    (lambda: L.Dense(4, "elu"), "not smooth", 2),
+    (lambda: L.Lambda(lambda x: ops.maximum(x, 0.3) ** 2), "not smooth", 1),
+    (lambda: L.Lambda(lambda x: ops.floor(x)), "not smooth", 1),
+    (lambda: L.Discretization([-0.5, 0.5]), "not smooth", 1),
+    (lambda: L.PReLU(), "not smooth", 1),
 ]
 
 
@@ -101,7 +101,7 @@ def test_rough_activations_have_the_reason_of_the_registry(make, reason):
     for x in (None, np.random.default_rng(0).normal(size=(4, 3)).astype("float32")):
         model = keras.Sequential([keras.Input((3,)), make()])
         row = keras_smooth.audit(model, x).rows[0]
-        assert row.cause == "rough" and row.reason.startswith(reason)
+        assert row.cause == "not smooth" and row.reason.startswith(reason)
 
 
 def test_rough_operations_have_a_reason():
@@ -115,7 +115,7 @@ def test_rough_operations_have_a_reason():
 def test_kinks_of_a_pooling_are_not_those_of_activations_elsewhere():
     layers = L.Conv2D(4, 3, activation="relu"), L.MaxPooling2D()
     row = keras_smooth.audit(keras.Sequential([keras.Input((8, 8, 3)), *layers])).rows[1]
-    assert row.cause == "rough" and row.reason == "MaxPool has a kink"
+    assert row.cause == "not smooth" and row.reason == "MaxPool has a kink"
 
 
 # Layers without faults, with sharp bends, large weights or tiny scales.
@@ -143,12 +143,12 @@ def test_smooth_layers_have_no_fault(name, order):
 
 
 IMAGE_LAYERS = [
-    (lambda: L.AutoContrast(), "rough", "inference"),
-    (lambda: L.RandomContrast(0.5), "rough", "training"),
-    (lambda: L.Solarization(), "rough", "training"),
-    (lambda: L.RandomPosterization(4), "rough", "training"),
+    (lambda: L.AutoContrast(), "not smooth", "inference"),
+    (lambda: L.RandomContrast(0.5), "not smooth", "training"),
+    (lambda: L.Solarization(), "not smooth", "training"),
+    (lambda: L.RandomPosterization(4), "not smooth", "training"),
     (lambda: L.RandomRotation(0.2), "wrong", "training"),
-    (lambda: L.RandomHue(0.5), "rough", "training"),
+    (lambda: L.RandomHue(0.5), "not smooth", "training"),
     (lambda: L.RandomFlip(), "ok", "inference"),
     (lambda: L.Resizing(5, 5, interpolation="bicubic"), "wrong", "inference"),
     (lambda: keras_smooth.layers.Resizing(5, 5, interpolation="bicubic"), "ok", "inference"),
@@ -251,21 +251,21 @@ class Subclassed(keras.Model):
 # faulty operation.
 SMOOTHEN_REMEDY = "keras_smooth.smoothen"
 GRAPH_OPERATIONS = {
-    "absolute": (ops.abs, "rough", SMOOTHEN_REMEDY),
-    "absolute, far from 0": (lambda h: ops.abs(h + 100.0), "rough", SMOOTHEN_REMEDY),
-    "elu": (ops.elu, "rough", SMOOTHEN_REMEDY),
-    "maximum": (lambda h: ops.maximum(h, 0.1), "rough", SMOOTHEN_REMEDY),
-    "of TensorFlow": (L.Dense(4, tf.nn.relu6), "rough", f"use .*, or {SMOOTHEN_REMEDY}"),
-    "a jump": (ops.floor, "rough", "use a smooth function"),
-    "a choice": (lambda h: ops.where(h > 0, h, 0.0), "rough", "use a smooth function"),
+    "absolute": (ops.abs, "not smooth", SMOOTHEN_REMEDY),
+    "absolute, far from 0": (lambda h: ops.abs(h + 100.0), "not smooth", SMOOTHEN_REMEDY),
+    "elu": (ops.elu, "not smooth", SMOOTHEN_REMEDY),
+    "maximum": (lambda h: ops.maximum(h, 0.1), "not smooth", SMOOTHEN_REMEDY),
+    "of TensorFlow": (L.Dense(4, tf.nn.relu6), "not smooth", f"use .*, or {SMOOTHEN_REMEDY}"),
+    "a jump": (ops.floor, "not smooth", "use a smooth function"),
+    "a choice": (lambda h: ops.where(h > 0, h, 0.0), "not smooth", "use a smooth function"),
     "a factor of 0 or 1": (
         lambda h: h * ops.cast(h > 0.05, "float32"),
-        "rough",
+        "not smooth",
         "use a smooth",
     ),
     "an argmax": (
         lambda h: h * ops.cast(ops.argmax(h, -1, keepdims=True), "float32"),
-        "rough",
+        "not smooth",
         "use a smooth function",
     ),
     "a smooth choice": (
@@ -299,7 +299,7 @@ def test_subclassed_model_requires_x():
     with pytest.raises(ValueError, match="Pass x"):
         keras_smooth.audit(model)
     result = keras_smooth.audit(model, x=np.ones((2, 4), "float32"))
-    assert [cause(row) for row in result.rows] == ["rough", "ok"]
+    assert [cause(row) for row in result.rows] == ["not smooth", "ok"]
     assert not model.built
 
 
@@ -336,7 +336,7 @@ USED_BY_METHODS = {
     ),
     "a model": (
         lambda: [keras.Sequential([_tanh_layer(), L.ReLU()]), L.Dense(1)],
-        ["ok", "rough", "ok"],
+        ["ok", "not smooth", "ok"],
         "faulty",
     ),
     "another method": (
@@ -476,7 +476,7 @@ def _sequential_with_kink(function):
 def test_weak_or_distant_kinks_are_reported(name):
     keras.utils.set_random_seed(0)
     result = keras_smooth.audit(HIDDEN_KINKS[name]())
-    assert cause(result.model) == "rough" and result.model.order == 1
+    assert cause(result.model) == "not smooth" and result.model.order == 1
     assert result.inference == "faulty"
 
 
@@ -489,7 +489,7 @@ def test_kink_of_one_mode_is_a_fault_of_that_mode_only(function, training):
     result = keras_smooth.audit(model)
     faulty, fine = ("training", "inference") if training else ("inference", "training")
     assert getattr(result, faulty) == "faulty" and getattr(result, fine) == "proven"
-    assert mode_cause(result.rows[0], faulty) == "rough"
+    assert mode_cause(result.rows[0], faulty) == "not smooth"
 
 
 @pytest.mark.slow
@@ -540,7 +540,7 @@ def test_layers_of_lower_precision_are_imprecise(dtypes, of_input, verdicts):
 
 CUSTOM_FUNCTIONS = {
     "stopped": (lambda x: x + 0.5 * tf.stop_gradient(x), "wrong", 1),
-    "ramp": (ops.relu, "rough", 1),
+    "ramp": (ops.relu, "not smooth", 1),
     "half": (lambda x: x**2 + (x - tf.stop_gradient(x)) ** 2, "wrong", 2),
     "sine": (ops.sin, "ok", 0),
 }
@@ -678,7 +678,7 @@ def test_models_of_other_dtypes_have_their_faults_reported(dtype):
     first, second = keras_smooth.audit(model).rows
     assert cause(first) == ("ok" if dtype == "float64" else "imprecise")
     # Either is possible: it depends on the points, which differ between versions of Keras.
-    assert cause(second) in ("wrong", "rough")
+    assert cause(second) in ("wrong", "not smooth")
 
 
 def test_model_of_integers_has_nothing_to_differentiate():
@@ -783,7 +783,7 @@ def test_command_exit_status_order_and_json(capsys, tmp_path):
     assert _run_audit(capsys, good)[0] == 0
     assert _run_audit(capsys, bad, "--order", 1)[0] == 0
     status, out, _ = _run_audit(capsys, bad, "--json")
-    assert status == 1 and json.loads(out)["rows"][0]["cause"] == "rough"
+    assert status == 1 and json.loads(out)["rows"][0]["cause"] == "not smooth"
 
 
 @pytest.mark.slow
@@ -1047,7 +1047,7 @@ def test_keras_applications_have_only_known_faults(name):
     result = keras_smooth.audit(model)
     faults = {(row.layer, cause(row)) for row in result.rows if cause(row) != "ok"}
     assert faults <= {
-        ("ReLU", "rough"), ("Activation", "rough"), ("MaxPooling2D", "rough"),
+        ("ReLU", "not smooth"), ("Activation", "not smooth"), ("MaxPooling2D", "not smooth"),
         ("BatchNormalization", "wrong"), ("LayerNormalization", "wrong"),
     }  # fmt: skip
     assert faults
@@ -1095,7 +1095,7 @@ def test_layer_has_the_faults_of_the_layers_that_it_calls(name):
     report = keras_smooth.audit(model, np.random.default_rng(0).normal(size=(5, 2)))
     verdicts = {row.layer: (row.cause, row.smoothness) for row in report.rows}
     for row in ("ReLU", list(verdicts)[-1]):
-        assert verdicts[row] == ("rough", 0)
+        assert verdicts[row] == ("not smooth", 0)
 
 
 @pytest.mark.parametrize(

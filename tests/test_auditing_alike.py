@@ -141,4 +141,4 @@ ROUGH_FUNCTIONS = {
 
 @pytest.mark.parametrize("name", ROUGH_FUNCTIONS)
 def test_jumps_and_weak_kinks_are_rough(name):
-    assert _audit_model(L.Dense(3, ROUGH_FUNCTIONS[name])).rows[0].cause == "rough"
+    assert _audit_model(L.Dense(3, ROUGH_FUNCTIONS[name])).rows[0].cause == "not smooth"

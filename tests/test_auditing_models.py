@@ -143,24 +143,24 @@ MODELS = {
         points(20, 3), "faulty", "wrong", 1),
     "straight through a rounding": (
         lambda: between_layers(lambda h: h + tf.stop_gradient(tf.round(h) - h)),
-        points(20, 3), "faulty", "rough", 1),
+        points(20, 3), "faulty", "not smooth", 1),
     "a stop that changes nothing": (
         lambda: between_layers(shifted_softmax), points(20, 3), "checked", "ok", 0),
     "softplus by hand": (lambda: between_layers(softplus), points(30, 3), "checked", "ok", 0),
     "relu to the third": (
         lambda: between_layers(lambda h: tf.nn.relu(h) ** 3), points(30, 3), "checked", "ok", 0),
     "relu to the second": (
-        lambda: between_layers(lambda h: tf.nn.relu(h) ** 2), points(30, 3), "faulty", "rough", 2),
+        lambda: between_layers(lambda h: tf.nn.relu(h) ** 2), points(30, 3), "faulty", "not smooth", 2),
     "an energy of pairs": (
         lambda: functional(lambda r: 1 / distance(r), 3, 3), TRIANGLES, "proven", "ok", 0),
     "a cutoff": (
-        lambda: functional(cutoff, 3, 3), np.eye(3) + 0.4 * points(40, 3, 3), "faulty", "rough", 2),
+        lambda: functional(cutoff, 3, 3), np.eye(3) + 0.4 * points(40, 3, 3), "faulty", "not smooth", 2),
     "a graph network": (
         lambda: Custom(molecule, *tanh_layers(6, 1)), TRIANGLES, "proven", "ok", 0),
     "a root at 0": (
         lambda: functional(lambda x: ops.sqrt(ops.sum(x * x, -1, keepdims=True)), 2),
         WITH_ZEROS, "faulty", "nan", 1),
-    "a guard at 0": (lambda: Custom(guarded), WITH_ZEROS, "faulty", "rough", 1),
+    "a guard at 0": (lambda: Custom(guarded), WITH_ZEROS, "faulty", "not smooth", 1),
     "a guard elsewhere": (lambda: Custom(guarded), points(10, 2), "proven", "ok", 0),
     "attention with a mask of x": (
         lambda: Custom(masked_attention, *tanh_layers(4), L.MultiHeadAttention(2, 3, **F64)),
@@ -174,14 +174,14 @@ MODELS = {
     "forces": (lambda: Custom(forces, *tanh_layers(6, 1)), points(10, 3), "proven", "ok", 0),
     "the largest of a set": (
         lambda: functional(lambda x: ops.max(L.Dense(6, "tanh", **F64)(x), axis=1), 5, 2),
-        points(20, 5, 2), "faulty", "rough", 1),
-    "sorted": (lambda: functional(lambda x: ops.sort(x, -1), 5), points(20, 5), "faulty", "rough", 1),
+        points(20, 5, 2), "faulty", "not smooth", 1),
+    "sorted": (lambda: functional(lambda x: ops.sort(x, -1), 5), points(20, 5), "faulty", "not smooth", 1),
     "a floor that cancels": (
         lambda: functional(lambda x: ops.sin(2 * np.pi * (x - ops.floor(x))), 3),
         points(20, 3), "checked", "ok", 0),
     "Huber's function": (
         lambda: functional(lambda x: ops.where(ops.abs(x) <= 1, 0.5 * x * x, ops.abs(x) - 0.5), 3),
-        points(20, 3), "faulty", "rough", 2),
+        points(20, 3), "faulty", "not smooth", 2),
     "decisions of Python": (
         lambda: Custom(lambda p, x: p[0](x) * (1.0 if float(tf.reduce_sum(x)) < 1e9 else 2.0), *tanh_layers(2)),
         points(10, 3), "checked", "ok", 0),

@@ -64,6 +64,6 @@ def test_batch_normalization_statistics_are_those_of_a_batch():
 
 def test_rows_of_the_page_are_read_back():
     errors = ["1e-09", "2e-08", "3e-09", "unsettled"]
-    rows = [["A", "proven", "faulty", "X (wrong in training), Y (rough)", "1.0", *errors],
+    rows = [["A", "proven", "faulty", "X (wrong in training), Y (not smooth)", "1.0", *errors],
             ["KerasHub B", "proven", "proven", "", "2.0", *errors]]  # fmt: skip
     assert list(audits.committed(audits.page(rows)).values()) == rows

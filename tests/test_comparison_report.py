@@ -39,7 +39,7 @@ def test_rough_custom_function_is_reported():
     results = made_up(
         {"bent": (0.9, 0.9)}, functions={"bent": lambda x: ops.maximum(x, 0.1 * x)}
     )
-    assert findings.rough(results) == ["bent has no continuous second derivative."]
+    assert findings.not_smooth(results) == ["bent has no continuous second derivative."]
 
 
 X = np.linspace(0.0, 1.0, 50)

@@ -80,7 +80,7 @@ def test_many_random_models_agree(seed):
         ("ok", "", True),
         ("wrong", "kink", True),
         ("ok", "kink", False),
-        ("rough", "", False),
+        ("not smooth", "", False),
     ],
 )
 def test_verdict_that_contradicts_differences_is_a_disagreement(verdict, evidence, ok):

@@ -475,4 +475,4 @@ def test_audit_finds_kink_in_layer_that_overrides_dunder_call(rng):
     layer = LayerOverridesDunderCall()
     layer.dense = keras.layers.Dense(8, "relu")
     row = keras_smooth.audit(layer, rng.normal(size=(5, 3)).astype("float32")).rows[0]
-    assert (row.cause, row.smoothness) == ("rough", 0)
+    assert (row.cause, row.smoothness) == ("not smooth", 0)

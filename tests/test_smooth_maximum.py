@@ -175,4 +175,4 @@ def test_sharpness_that_is_not_positive_raises(sharpness):
 @pytest.mark.parametrize("stock", layers.SMOOTH_FORMS, ids=lambda kind: kind.__name__)
 def test_audit_recommends_every_smooth_layer(stock):
     smooth = layers.SMOOTH_FORMS[stock]
-    assert smooth.__name__ in report.remedy(stock(), Finding(Cause.ROUGH, 1), 2)
+    assert smooth.__name__ in report.remedy(stock(), Finding(Cause.NOT_SMOOTH, 1), 2)

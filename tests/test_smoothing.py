@@ -470,7 +470,7 @@ def test_random_inputs_are_valid_indices_for_lookups(name):
     model = INDEX_MODELS[name]()
     smooth = keras_smooth.smoothen(model)
     assert smooth.output_change.largest < np.log(2) / 10.0 * 3
-    assert keras_smooth.audit(model, order=1).model.cause == "rough"
+    assert keras_smooth.audit(model, order=1).model.cause == "not smooth"
 
 
 def test_model_that_accepts_no_random_inputs_requires_x():
@@ -738,7 +738,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call_form", CALLS)
-def test_rough_layers_warn_for_every_form_of_call(call_form):
+def test_not_smooth_layers_warn_for_every_form_of_call(call_form):
     a, b = keras.Input((4,)), keras.Input((3,))
     model = keras.Model(
         [a, b], L.Dense(1)(CALLS[call_form](KinkOfTwoInputs(call_form), a, b))

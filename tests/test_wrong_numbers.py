@@ -194,7 +194,7 @@ def test_audit_examines_every_call_of_a_layer(name):
     model = CALLS[name]()
     x = 0.5 * np.random.default_rng(0).normal(size=(4, 3))
     rows = {row.layer: row for row in keras_smooth.audit(model, x).rows}
-    assert rows["DistantKink"].cause == "rough"
+    assert rows["DistantKink"].cause == "not smooth"
 
 
 class OnlyInTraining(L.Layer):
@@ -234,7 +234,7 @@ WEAK_KINKS = {
 @pytest.mark.parametrize("name", WEAK_KINKS)
 def test_audit_finds_kinks_weaker_than_the_curvature(name):
     result = keras_smooth.audit(_model(L.Lambda(WEAK_KINKS[name])), POINTS)
-    assert result.rows[0].cause == "rough"
+    assert result.rows[0].cause == "not smooth"
 
 
 # For equal inputs, the slope of these layers grows as epsilon becomes small. Two of them are

@@ -111,8 +111,8 @@ class Cause(str, enum.Enum):
         "leave it out where derivatives are needed",
         "docs/keras_derivatives.md",
     )
-    ROUGH = (
-        "rough",
+    NOT_SMOOTH = (
+        "not smooth",
         Verdict.FAULTY,
         "its pieces do not join smoothly enough: the derivative jumps",
         "use a smooth function",

@@ -159,7 +159,7 @@ class Judge:
         if not orders or not orders[-1]:
             return no_fault
         words = "comes to the edge of its domain between samples, and has a kink there"
-        return Finding(Cause.ROUGH, orders[-1], f"{kind} {words}")
+        return Finding(Cause.NOT_SMOOTH, orders[-1], f"{kind} {words}")
 
     def _orders_that_jump(self, step: LayerStep) -> list[int | None] | None:
         """Returns for each place where pieces join the lowest order that jumps, None if smooth.
@@ -186,7 +186,7 @@ class Judge:
     def _judge_by_class(self, step: LayerStep) -> Finding:
         """Returns the finding on an operation whose class is too low."""
         order = max(int(step.smoothness) + 1, 1)
-        return Finding(Cause.ROUGH, order, self._reason_of_roughness(step))
+        return Finding(Cause.NOT_SMOOTH, order, self._reason_of_roughness(step))
 
     def _at_breakpoints(self, step: LayerStep) -> str:
         """Returns in words the class of an operation at its breakpoints, and the samples' sides."""

@@ -19,7 +19,7 @@ from keras_smooth.presentation import svg
 _NUM_POINTS = 161
 # A layer with more numbers per sample, such as a large convolution, would take seconds to draw.
 _MAX_NUMBERS = 20_000
-_DRAWN = (Cause.ROUGH, Cause.WRONG, Cause.NAN)
+_DRAWN = (Cause.NOT_SMOOTH, Cause.WRONG, Cause.NAN)
 
 
 def picture(subject: Subject, layers: dict[str, keras.Operation], row: LayerAudit) -> str:
@@ -40,7 +40,7 @@ def picture(subject: Subject, layers: dict[str, keras.Operation], row: LayerAudi
             return ""
         x, function = checks.as_function(layer, call, training)
         # A jump is best seen in the highest derivative.
-        order = order if row.cause == Cause.ROUGH else row.order
+        order = order if row.cause == Cause.NOT_SMOOTH else row.order
         tapes, values = _derivative_on_line(x, function, order)
     t = np.linspace(0.0, 1.0, _NUM_POINTS)
     curves = {"its values": svg.Curve(t, values, 4), "TensorFlow": svg.Curve(t, tapes)}

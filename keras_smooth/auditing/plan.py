@@ -321,7 +321,7 @@ def _first_with_breakpoints(step: LayerStep, body: Program) -> LayerStep:
     enclosing = (*step.enclosing, step.operation)
     table_rows = ((operation, rows.row(operation.type)) for operation in body.operations)
     rough = (operation for operation, row in table_rows if row and row.breakpoints)
-    operation = next(rough, None)
+    operation = next(not smooth, None)
     if operation is None:
         return step
     return dataclasses.replace(step, operation=operation, program=body, enclosing=enclosing)

@@ -37,7 +37,7 @@ class LayerAudit:
         cause: The reason of the verdict. It is `""` for `"proven"`; `"measured"` for
             `"checked"`; `"not called"`, `"unknown"`, `"mixed"`, `"complex"` or `"text"` for
             `"not examined"`. For `"faulty"` it is `"imprecise"` if the dtype loses digits,
-            `"rough"` if the class is below the order, `"wrong"` if TensorFlow's own derivative
+            `"not smooth"` if the class is below the order, `"wrong"` if TensorFlow's own derivative
             is wrong or missing, `"nan"` if a derivative is not finite.
         order: The lowest order whose derivative is lost or wrong, 0 if there is none.
         mode: `"inference"` or `"training"`: the mode with the worse finding.
@@ -105,7 +105,7 @@ def layer_audit(judged: Judgement, order: int) -> LayerAudit:
 def remedy(layer: keras.Operation, finding: Finding, order: int) -> str:
     """Returns the advice for a layer or model with a finding, or "" if there is none."""
     cause = finding.cause
-    if cause not in (Cause.ROUGH, Cause.WRONG, Cause.NAN):
+    if cause not in (Cause.NOT_SMOOTH, Cause.WRONG, Cause.NAN):
         return cause.remedy
     if graph.is_graph(layer):
         helps = any(
@@ -114,11 +114,11 @@ def remedy(layer: keras.Operation, finding: Finding, order: int) -> str:
         )
         return "keras_smooth.smoothen(model)" if helps else cause.remedy
     exact = layers.exact_form(type(layer))
-    if exact is not type(layer) and cause != Cause.ROUGH:
+    if exact is not type(layer) and cause != Cause.NOT_SMOOTH:
         return f"keras_smooth.layers.{exact.__name__}"
     if smooth := layers.SMOOTH_FORMS.get(type(layer)):
         return f"keras_smooth.layers.{smooth.__name__}, or keras_smooth.smoothen"
-    within = _advice_on_layers_within(layer) if cause != Cause.ROUGH else ""
+    within = _advice_on_layers_within(layer) if cause != Cause.NOT_SMOOTH else ""
     by_jets = 'engine="auto" or "jet" has it right' if finding.by_jets else ""
     return within or _advice_on_activations(layer, order) or by_jets or cause.remedy
 

@@ -192,8 +192,8 @@ class _Replacements:
         k = registry.smoothness(smooth)
         if k is not None and k >= self.order:
             return
-        if rough := list(self._rough_layers(smooth)):
-            warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
+        if rough := list(self._not_smooth_layers(smooth)):
+            warn(f"These parts have no smooth replacement and stay: {', '.join(not smooth)}.")
 
     def warn_of_configs(self) -> None:
         """Warns of layers that lose their smooth activations in a file."""
@@ -207,7 +207,7 @@ class _Replacements:
                 "smoothen, and then load_weights of the smooth one."
             )
 
-    def _rough_layers(self, smooth: keras.Model) -> Iterator[str]:
+    def _not_smooth_layers(self, smooth: keras.Model) -> Iterator[str]:
         """Yields the new layers and operations that are less smooth than the order."""
         # Layers in a nested model with its own `call` are not in `by_id`.
         new_layers = set(map(id, self.by_id.values()))

@@ -11,7 +11,7 @@ from keras_smooth.comparison.options import EPOCHS_OF_ITERATION, FACTORS, METHOD
 from keras_smooth.comparison.problems import OWN_DATA, OWN_FUNCTION
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.report.recommendation import (
-    is_rough,
+    is_not_smooth,
     recommended,
     sentences,
     words,
@@ -72,10 +72,10 @@ def spreads(runs: list[Run]) -> list[str]:
     return [spread(list(errors)) for errors in zip(*(run.errors for run in runs))]
 
 
-def rough(results: Results) -> list[str]:
+def not_smooth(results: Results) -> list[str]:
     """Returns a sentence for each activation without a continuous y''."""
     reasons = []
-    for line in filter(is_rough, results.summary()):
+    for line in filter(is_not_smooth, results.summary()):
         row = registry.row(results.settings.function(line.activation))
         # A user's function has no reason, since its class is derived from its operations.
         reason = row and row.reason or "has no continuous second derivative"

@@ -62,7 +62,7 @@ def recommended(results: Results) -> Recommendation:
     # The smallest error of a constant function, whose derivatives are 0: a useful one is better.
     highest: Any = results.problem.exact[order]
     bound = np.mean(highest**2) if order else np.var(highest)
-    smooth = [line for line in summary if not (is_rough(line) or line.failures)]
+    smooth = [line for line in summary if not (is_not_smooth(line) or line.failures)]
     usable = [line for line in smooth if or_inf(line.errors[order]) < bound]
     settings = results.settings
     if settings.seeds < MIN_SEEDS or settings.epochs < MIN_EPOCHS:
@@ -72,8 +72,8 @@ def recommended(results: Results) -> Recommendation:
     else:
         text = "None of these activations can be recommended for second derivatives."
         return Recommendation(None, (), text)
-    if rough := [line.activation for line in summary if is_rough(line)]:
-        text = f"{advice.text} Not for second derivatives: {', '.join(rough)}."
+    if rough := [line.activation for line in summary if is_not_smooth(line)]:
+        text = f"{advice.text} Not for second derivatives: {', '.join(not smooth)}."
         advice = advice._replace(text=text)
     return advice
 
@@ -83,7 +83,7 @@ def words(name: str, *values: Any) -> str:
     return templates.sentences("comparison/report/page/words.txt", name, *values)
 
 
-def is_rough(line: ActivationSummary) -> bool:
+def is_not_smooth(line: ActivationSummary) -> bool:
     """Returns whether an activation is known to have no continuous second derivative."""
     return not isinstance(line.smoothness, str | None) and line.smoothness < 2
 
