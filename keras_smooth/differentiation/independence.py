@@ -197,8 +197,8 @@ def _stays_as_others_move(traces: Traces, points: Points, end: int) -> bool:
         is_end = tf.range(x.shape[0]) == end
         return tf.where(tf.reshape(is_end, [-1, *[1] * (x.shape.rank - 1)]), x, other)
 
-    flat = points.flat_with(list(map(moved, points.moving)))
-    pairs = zip(_float_outputs(traces, points), _float_outputs(traces, points.at(flat)))
+    others = points.with_moving(list(map(moved, points.moving)))
+    pairs = zip(_float_outputs(traces, points), _float_outputs(traces, others))
     return all(
         bool(
             tf.reduce_max(tf.abs(before[end] - after[end]))

@@ -91,11 +91,8 @@ def _values_at_nodes(
         rows: The lines to evaluate, a slice of that batch.
     """
     points = starts.at([_repeated(x[rows], len(nodes)) for x in starts.flat])
-    moved = []
-    for x, v in zip(points.moving, moves, strict=True):
-        t = tf.constant(nodes[:, rows].reshape(-1, *[1] * (x.shape.rank - 1)), x.dtype)
-        moved.append(x + t * _repeated(v[rows], len(nodes)))
-    return _outputs_in_float64(model, points.x_with(moved))
+    directions = [_repeated(v[rows], len(nodes)) for v in moves]
+    return _outputs_in_float64(model, points.moved(nodes[:, rows], directions).x)
 
 
 def _repeated(tensor: tf.Tensor, number: int) -> tf.Tensor:

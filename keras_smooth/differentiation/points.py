@@ -76,9 +76,18 @@ class Points:
             flat[i] = value
         return flat
 
-    def x_with(self, values: Sequence) -> Any:
-        """Returns the model's argument with other values of the moving inputs."""
-        return keras.tree.pack_sequence_as(self.x, self.flat_with(values))
+    def with_moving(self, values: Sequence) -> "Points":
+        """Returns the points with other values of the moving inputs."""
+        return self.at(self.flat_with(values))
+
+    def moved(self, t: Any, directions: Sequence[tf.Tensor]) -> "Points":
+        """Returns the points x + t v, for a number t and a direction v of each sample."""
+        return self.with_moving(
+            [
+                x + v * tf.reshape(tf.cast(t, x.dtype), (-1, *[1] * (x.shape.rank - 1)))
+                for x, v in zip(self.moving, directions, strict=True)
+            ]
+        )
 
     def at(self, flat: Sequence[tf.Tensor]) -> "Points":
         """Returns other samples of the same inputs."""
