@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_smooth import operations, registry
 from keras_smooth.differentiation.points import Points
-from keras_smooth.differentiation.traces import NotTraceableError, Traces
+from keras_smooth.differentiation.traces import Traces
 from keras_smooth.models import graph
 from keras_smooth.models.tracing import PYTHON_COMPUTES
 
@@ -65,11 +65,7 @@ class Paths:
     def _smoothness(self) -> float | None:
         """Returns the class C^k of the model, None if unknown."""
         registered = registry.registered_smoothness(self.traces.model)
-        return (
-            registered
-            if registered is not None
-            else self._read(operations.smoothness, True)
-        )
+        return self._read(operations.smoothness, True) if registered is None else registered
 
     def _read(self, function: Callable, *arguments: Any) -> float | None:
         """Returns the result of a function of the traced operations, None if there is no trace.
@@ -86,12 +82,14 @@ class Paths:
         # Tapes also return None if a gradient is stopped or declared.
         if smoothness is not None and smoothness >= order and self.are_right(max(order, 2)):
             return True
-        try:
-            moved = [self.points.moving_only([i]) for i in set(inputs)]
-            moved = [self.points] if self.together else moved
-            return not all(self.traces.reached(points)[output] for points in moved)
-        except NotTraceableError:
+        if not self.traces.exist(self.points):
             return False
+        moved = [self.points.moving_only([i]) for i in set(inputs)]
+        reached = (
+            self.traces.apply_to_program(operations.dependent_outputs, points)[output]
+            for points in ([self.points] if self.together else moved)
+        )
+        return not all(reached)
 
 
 def lost_message(model: object, order: int, cause: object) -> str:
