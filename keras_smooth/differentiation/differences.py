@@ -109,7 +109,7 @@ def propagate(
         order: Number of derivatives.
         sums: As in `taylor.propagate`.
     """
-    y = line_values.call_without_side_effects(model, points.x)
+    y = calls.call_without_side_effects(model, points.x)
     steps = ladder(points, directions)
     nodes = steps[:, None] * _nodes().reshape(-1, 1, 1)
     values = line_values.values_along_lines(model, points, directions, nodes)

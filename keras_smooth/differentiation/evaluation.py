@@ -133,12 +133,7 @@ class Evaluation:
 
     def _wrong_by_tapes(self, order: int) -> str | None:
         """Returns the first operation with wrong derivatives by tapes, as text, or None."""
-        # Without a trace, the operations are unknown.
-        if not self.traces.exist(self.points):
-            return None
-        operation = self.traces.apply_to_program(
-            operations.first_wrong_by_tapes, self.points, order
-        )
+        operation = self.traces.known(operations.first_wrong_by_tapes, self.points, order)
         return operation and f"{operation.type} in {layer_path(operation)}"
 
     @functools.cached_property

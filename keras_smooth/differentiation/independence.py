@@ -114,8 +114,11 @@ def _derivatives_are_independent(traces: Traces, points: Points, order: int) -> 
 
     outputs = traces.propagated(points, list(map(direction, points.moving)), order)
     jets = [y for y in outputs if isinstance(y, Jet) and y.dtype.is_floating]
+    # An output with another number of samples is an error of `Evaluation`.
+    jets = [
+        y for y in jets if y.shape.rank and y.shape[:1].is_compatible_with(masks.shape[1:])
+    ]
     stay = [_fixed_samples_stay(y, k, masks) for y in jets for k in range(1, order + 1)]
-    stay = [entry for entry in stay if entry is not True]
     if not stay:
         return True
     all_stay = tf.reduce_all(tf.stack(stay))
@@ -136,10 +139,6 @@ def _masks(size: tf.Tensor) -> tf.Tensor:
 
 def _fixed_samples_stay(y: Jet, order: int, masks: tf.Tensor) -> Any:
     """Returns whether the derivatives are 0 for all samples that do not move."""
-    size = masks.shape[1]
-    if not y.shape.rank or None not in (size, y.shape[0]) and size != y.shape[0]:
-        # An output with another number of samples is an error of `Evaluation`.
-        return True
     entry = tf.cast(tf.abs(y.entry(order)), "float64")
     is_fixed = tf.reshape(~masks, [4, -1, *[1] * (y.shape.rank - 1)])
     largest_of_fixed = tf.reduce_max(tf.where(is_fixed, entry, tf.zeros_like(entry)))

@@ -1,7 +1,7 @@
 """Derivatives that tapes do not return: zeros if no path leads to y, and lost derivatives."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -59,22 +59,16 @@ class Paths:
 
     def are_right(self, order: int) -> bool:
         """Returns whether tapes are known to be right up to an order, away from breakpoints."""
-        right_to = self._read(operations.tapes_right_to)
+        right_to = self.traces.known(operations.tapes_right_to, self.points)
         return self._smoothness() is not None and right_to is not None and right_to >= order
 
     def _smoothness(self) -> float | None:
         """Returns the class C^k of the model, None if unknown."""
         registered = registry.registered_smoothness(self.traces.model)
-        return self._read(operations.smoothness, True) if registered is None else registered
-
-    def _read(self, function: Callable, *arguments: Any) -> float | None:
-        """Returns the result of a function of the traced operations, None if there is no trace.
-
-        The operations are those for inputs of these shapes; other shapes may have others.
-        """
-        if not self.traces.exist(self.points):
-            return None
-        return self.traces.apply_to_program(function, self.points, *arguments)
+        if registered is not None:
+            return registered
+        # The operations are those for inputs of these shapes; other shapes may have others.
+        return self.traces.known(operations.smoothness, self.points, True)
 
     def _is_zero(self, order: int, output: int, inputs: Sequence[int]) -> bool:
         """Returns whether a derivative for which tapes return None is known to be 0."""

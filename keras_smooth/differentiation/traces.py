@@ -176,6 +176,12 @@ class Traces:
             traced.results[key] = function(traced.program, moving, *arguments)
         return traced.results[key]
 
+    def known(self, function: Callable, points: Points, *arguments: Any) -> Any:
+        """As `apply_to_program`, but the result is None if the model cannot be traced."""
+        if not self.exist(points):
+            return None
+        return self.apply_to_program(function, points, *arguments)
+
     def propagated(
         self,
         points: Points,
