@@ -58,10 +58,15 @@ def _values_in_batches(
     ]
     flat = nodes.reshape(nodes.shape[0] * nodes.shape[1], -1)
     num_nodes = max(1, max_rows // flat.shape[1])
+
+    def values_at(nodes: np.ndarray, rows: slice) -> list[np.ndarray]:
+        """Returns the values of each output at some nodes of some lines."""
+        points = starts.at([_repeated(x[rows], len(nodes)) for x in starts.flat])
+        directions = [_repeated(v[rows], len(nodes)) for v in moves]
+        return _outputs_in_float64(run, points.moved(nodes[:, rows], directions).x)
+
     batches = [
-        _values_at_nodes(
-            run, starts, moves, flat[first : first + num_nodes], slice(row, row + max_rows)
-        )
+        values_at(flat[first : first + num_nodes], slice(row, row + max_rows))
         for first in range(0, len(flat), num_nodes)
         for row in range(0, flat.shape[1], max_rows)
     ]
@@ -71,23 +76,6 @@ def _values_in_batches(
         first = np.broadcast_to(y, value[:, :1].shape)
         values.append(np.concatenate([first, value], axis=1))
     return values
-
-
-def _values_at_nodes(
-    model: Callable, starts: Points, moves: list[tf.Tensor], nodes: np.ndarray, rows: slice
-) -> list[np.ndarray]:
-    """Returns the values of each output at the nodes of some lines.
-
-    Args:
-        model: Model, layer or function.
-        starts: The points at t = 0 of all lines, with a batch of size `directions * batch`.
-        moves: For each moving input the directions, in the same batch.
-        nodes: The nodes t, of shape `(nodes, directions * batch)`.
-        rows: The lines to evaluate, a slice of that batch.
-    """
-    points = starts.at([_repeated(x[rows], len(nodes)) for x in starts.flat])
-    directions = [_repeated(v[rows], len(nodes)) for v in moves]
-    return _outputs_in_float64(model, points.moved(nodes[:, rows], directions).x)
 
 
 def _repeated(tensor: tf.Tensor, number: int) -> tf.Tensor:

@@ -178,21 +178,16 @@ def named_axes(points: Points, names: Any) -> Axes:
             f"`names` must be a dict with the inputs {listed(shapes)} as keys, received "
             f"{shown(names)}."
         )
-    return Axes(_axes_by_name(names or {}, shapes), shapes)
-
-
-def _axes_by_name(names: Mapping, shapes: dict) -> dict[str, int]:
-    """Returns the axis of each name."""
     axes: dict[str, int] = {}
     for (key, shape), input_axes in zip(shapes.items(), _axes_by_input(shapes)):
-        names_of_input = _checked_names(names[key], shape) if key in names else []
+        names_of_input = _checked_names(names[key], shape) if key in (names or {}) else []
         if not names_of_input and len(input_axes) == 1 and isinstance(key, str):
             names_of_input = [key]
         for axis, name in zip(input_axes, names_of_input):
             if name in axes:
                 raise ValueError(f"`names` has {name!r} twice; expected different names.")
             axes[name] = axis
-    return axes
+    return Axes(axes, shapes)
 
 
 def _checked_names(names: Any, shape: tuple[int, ...]) -> list[str]:

@@ -352,14 +352,11 @@ class _Reference:
         finer = self._in_float64(engine)
         floats = filter(calls.is_float, keras.tree.flatten(values))
         dtype = next((y.dtype.name for y in floats), "float64")
+        entries, rows = self.evaluation.task.entries, map(calls.float64_rows, values)
         agreements = [
-            agree(name, k, entry, measured, EPSILON[dtype], fine)
-            for (name, k), entry, measured, fine in zip(
-                self.evaluation.task.entries,
-                map(calls.float64_rows, values),
-                self.measured,
-                finer,
-                strict=True,
+            agree(*entry, row, measured, EPSILON[dtype], fine)
+            for entry, row, measured, fine in zip(
+                entries, rows, self.measured, finer, strict=True
             )
         ]
         model = self.evaluation.model
