@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.differentiation.points import Points, random_points
+from keras_smooth.differentiation.points import Points, as_points, random_points
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls
@@ -216,11 +216,9 @@ def mixes(function: Callable, x: Any, by_values: bool = False) -> bool:
         by_values: Whether to compare values instead of derivatives, for functions with
             operations that have no rule for jets.
     """
-    flat = keras.tree.flatten(x)
-    places = tuple(i for i, each in enumerate(flat) if each.dtype.is_floating)
-    if not places:
+    points = as_points(x)
+    if not points.places:
         return False
-    points = Points(x=x, places=places, single=False)
     if by_values:
         return not _same_among_copies(Traces(function), points)
     return mixing(Traces(function), points)[1] is False

@@ -179,8 +179,9 @@ def named_axes(points: Points, names: Any) -> Axes:
             f"{shown(names)}."
         )
     axes: dict[str, int] = {}
+    names = names or {}
     for (key, shape), input_axes in zip(shapes.items(), _axes_by_input(shapes)):
-        names_of_input = _checked_names(names[key], shape) if key in (names or {}) else []
+        names_of_input = _checked_names(names[key], shape) if key in names else []
         if not names_of_input and len(input_axes) == 1 and isinstance(key, str):
             names_of_input = [key]
         for axis, name in zip(input_axes, names_of_input):

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.models import checked_inputs
+from keras_smooth.models import calls, checked_inputs
 from keras_smooth.models.checked_inputs import Input, listed
 
 # The largest number of random samples, enough to detect a model that mixes samples.
@@ -100,6 +100,13 @@ class Points:
             places=tuple(self.places[i] for i in inputs),
             names=tuple(self.names[i] for i in inputs),
         )
+
+
+def as_points(x: Any) -> Points:
+    """Returns tensors as points. Those of floats move."""
+    flat = keras.tree.flatten(x)
+    places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
+    return Points(x=x, places=places, single=len(flat) == 1)
 
 
 def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:
