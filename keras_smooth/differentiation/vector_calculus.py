@@ -10,7 +10,6 @@ import tensorflow as tf
 from keras_smooth.checks import shown
 from keras_smooth.differentiation import estimators, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
-from keras_smooth.differentiation.linear_operators import laplacian
 from keras_smooth.differentiation.multi_indices import of_order
 from keras_smooth.differentiation.passes import partials
 from keras_smooth.differentiation.points import Points, checked_directions, checked_points
@@ -307,9 +306,8 @@ def vector_laplacian(
     array([[2., 2.]])
     """
     points = _field_points(model, x, wrt)
-    value = laplacian(
-        model, x, wrt=wrt, engine=engine, batch_size=batch_size, verify=verify
-    )
+    task = tasks.laplacian(sum(points.dims))
+    value = last_entry(Evaluation(task, model, points, engine, batch_size), verify)
     _check_field(value, points)
     return value
 
