@@ -1,6 +1,7 @@
 """Jets of layers and activations against nested tapes of the layer itself, in float64."""
 
 import dataclasses
+import functools
 import math
 import warnings
 
@@ -129,7 +130,7 @@ def derivatives_by_tapes(function, xs, order=ORDER):
         lambda t: function(*(path(t) for path in lines)),
         t,
         order,
-        tapes.AlongLine(_TrueZero(), order),
+        functools.partial(tapes.line_step, _TrueZero(), order),
     )
 
 
@@ -260,7 +261,10 @@ def assert_entries_by_induction(on_jets, function, xs):
         return tf.stack([start, *(z.entry(n)[0] for n in range(1, order))], axis=1)
 
     values, slopes = tapes.nested_tapes(
-        lower_entries, tf.zeros([2], tf.float64), 1, tapes.AlongLine(_TrueZero(), 1)
+        lower_entries,
+        tf.zeros([2], tf.float64),
+        1,
+        functools.partial(tapes.line_step, _TrueZero(), 1),
     )
     for n in range(1, order + 1):
         assert_entry(y.entry(n)[0], slopes[:, n - 1])

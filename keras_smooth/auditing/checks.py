@@ -18,7 +18,7 @@ from keras_smooth.auditing.traced import Subject
 from keras_smooth.differentiation import tapes, tasks, verification
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.lost import LostError
-from keras_smooth.differentiation.points import Points, random_directions
+from keras_smooth.differentiation.points import Points, as_points, random_directions
 from keras_smooth.models import calls, own_call
 from keras_smooth.models.checked_inputs import first_line
 from keras_smooth.operations.leaves import chosen_leaves
@@ -52,13 +52,6 @@ def measured_findings(
     pairs = [(function, as_points(x)) for x, function in functions]
     moving = [(function, points) for function, points in pairs if points.places]
     return [_compared(tape_evaluation(*pair, subject.order)) for pair in moving]
-
-
-def as_points(x: Any) -> Points:
-    """Returns inputs as points. Floating-point inputs move."""
-    flat = keras.tree.flatten(x)
-    indices = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
-    return Points(x=x, places=indices, single=len(flat) == 1)
 
 
 def tape_evaluation(

@@ -11,6 +11,7 @@ from keras_smooth.auditing import checks
 from keras_smooth.auditing.findings import Cause
 from keras_smooth.auditing.report import LayerAudit
 from keras_smooth.auditing.traced import Subject
+from keras_smooth.differentiation.points import as_points
 from keras_smooth.models import calls
 from keras_smooth.presentation import svg
 
@@ -54,7 +55,7 @@ def _derivative_on_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, 
     The line goes from the first sample to the one farthest from it. If there are several outputs,
     the derivative is that of the one for which the two methods differ most.
     """
-    samples = checks.as_points(x)
+    samples = as_points(x)
     columns = calls.float64_rows(samples.moving[0])
     end = int(np.argmax(np.abs(columns - columns[0]).sum(axis=1)))
     t = np.linspace(0.0, 1.0, _NUM_POINTS)

@@ -22,23 +22,6 @@ from keras_smooth.models import checked_inputs
 
 
 @dataclasses.dataclass(frozen=True)
-class Term:
-    """A partial derivative and its coefficient.
-
-    Args:
-        index: The multi-index of the derivative.
-        coefficient: A float, or a tensor.
-        word: The name of the derivative in messages.
-        source: The coefficient as the user passed it. Terms with the same object share a form.
-    """
-
-    index: MultiIndex
-    coefficient: Any
-    word: str
-    source: Any
-
-
-@dataclasses.dataclass(frozen=True)
 class WeightedForm:
     """A sum of partial derivatives of one order and the tensor that multiplies it.
 
@@ -76,8 +59,10 @@ class WeightedForm:
         )
 
 
-def checked_terms(axes: Axes, operator: Any, points: Points) -> list[Term]:
-    """Returns the partial derivatives of an operator with their coefficients.
+def checked_terms(
+    axes: Axes, operator: Any, points: Points
+) -> tuple[list[MultiIndex], list[Any]]:
+    """Returns the partial derivatives of an operator, and their coefficients: floats or tensors.
 
     Raises:
         TypeError: If `operator` is not a dict, or a coefficient holds no real numbers.
@@ -88,20 +73,16 @@ def checked_terms(axes: Axes, operator: Any, points: Points) -> list[Term]:
             "`operator` must be a dict of partial derivatives and their coefficients, as in "
             f'{{"xx": 1.0, "yy": 1.0}}; received {shown(operator)}.'
         )
-    terms = [
-        Term(
-            axes.parsed(which, "`operator`"),
-            _coefficient(f"`operator`: the coefficient of {shown(which)}", value, points),
-            shown(which),
-            value,
-        )
-        for which, value in operator.items()
-    ]
-    if not any(term.index for term in terms):
+    indices, coefficients = [], []
+    for which, value in operator.items():
+        indices.append(axes.parsed(which, "`operator`"))
+        word = f"`operator`: the coefficient of {shown(which)}"
+        coefficients.append(_coefficient(word, value, points))
+    if not any(indices):
         raise ValueError(
             f"`operator` must have a partial derivative, received {shown(operator)}."
         )
-    return terms
+    return indices, coefficients
 
 
 def _coefficient(word: str, value: Any, points: Points) -> Any:
@@ -118,24 +99,26 @@ def _coefficient(word: str, value: Any, points: Points) -> Any:
 
 
 def weighted_forms(
-    axes: Axes, indices: Sequence[MultiIndex], terms: Sequence[Term]
+    axes: Axes, operator: Mapping, indices: Sequence[MultiIndex], coefficients: Sequence
 ) -> list[WeightedForm]:
     """Returns an operator as forms: one for each order and each coefficient tensor.
 
     Args:
         axes: The axes of the moving inputs.
+        operator: The operator. Terms with the same object as their coefficient share a form.
         indices: The multi-index of each term over these axes.
-        terms: The terms.
+        coefficients: The checked coefficient of each term.
     """
     forms: dict[tuple, dict[MultiIndex, float]] = {}
     factors: dict[int | None, tuple[str, tf.Tensor]] = {}
-    for index, term in zip(indices, terms):
-        is_number = isinstance(term.coefficient, float)
-        key = None if is_number else id(term.source)
+    terms = zip(operator.items(), indices, coefficients, strict=True)
+    for (which, source), index, coefficient in terms:
+        is_number = isinstance(coefficient, float)
+        key = None if is_number else id(source)
         if not is_number:
-            factors.setdefault(key, (term.word, term.coefficient))
+            factors.setdefault(key, (shown(which), coefficient))
         form = forms.setdefault((len(index), key), {})
-        form[index] = form.get(index, 0.0) + (term.coefficient if is_number else 1.0)
+        form[index] = form.get(index, 0.0) + (coefficient if is_number else 1.0)
     weighted = []
     for (order, key), form in forms.items():
         word, factor = factors.get(key, (f"order {order}", None))

@@ -7,7 +7,6 @@ declare a gradient to save memory. One derivative along one direction shows whet
 
 import concurrent.futures
 import functools
-import weakref
 from collections.abc import Iterable
 
 import keras
@@ -24,8 +23,6 @@ from keras_smooth.operations.rows import tapes_right_to
 from keras_smooth.presentation.warn import warn_once
 
 _SEED = (7, 11)
-# Whether a model declares a wrong derivative, by its trace, which may be stored between calls.
-_is_changed: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 # The kinds of operations that declare a gradient, and the functions that create them.
 _FUNCTIONS = {"StopGradient": "tf.stop_gradient", "IdentityN": "tf.custom_gradient"}
 
@@ -49,17 +46,18 @@ def change_first_derivative(traces: Traces, points: Points) -> bool:
     operation = next(declaring, None)
     if operation is None or traces.training:
         return False
-    traced = traces.at(points)
-    if traced not in _is_changed:
-        _is_changed[traced] = _compare_in_eager_mode(traces, points)
-    if _is_changed[traced]:
+    # By trace, which may be stored between calls.
+    results, key = traces.at(points).results, (change_first_derivative,)
+    if key not in results:
+        results[key] = _compare_in_eager_mode(traces, points)
+    if results[key]:
         warn_once(
             traces.model,
             f"{traces.name}: {_FUNCTIONS[operation.type]} in {layer_path(operation)} declares "
             "another gradient than that of the function it computes. Its derivatives are those "
             'of the function; engine="tape" returns those that are declared.',
         )
-    return _is_changed[traced]
+    return results[key]
 
 
 def _compare_in_eager_mode(traces: Traces, points: Points) -> bool:

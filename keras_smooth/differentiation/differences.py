@@ -109,7 +109,7 @@ def propagate(
         order: Number of derivatives.
         sums: As in `taylor.propagate`.
     """
-    y = line_values.call_without_side_effects(model, points.x)
+    y = calls.call_without_side_effects(model, points.x)
     steps = ladder(points, directions)
     nodes = steps[:, None] * _nodes().reshape(-1, 1, 1)
     values = line_values.values_along_lines(model, points, directions, nodes)
@@ -121,9 +121,9 @@ def propagate(
         with np.errstate(invalid="ignore"):
             primal, *series = (_with_spread(row, signs) for row in rows)
             if sums is not None:
-                series[-1] = np.stack(
-                    [_sum_over_directions(series[-1], row) for row in sums]
-                )
+                # Directions of weight 0 are left out, since their entries may be infinite.
+                pairs = ((row[row != 0.0], series[-1][row != 0.0]) for row in sums)
+                series[-1] = np.stack([np.tensordot(*pair, axes=1) for pair in pairs])
         entries = list(map(tf.constant, series))
         return Jet(tf.constant(primal[0]), entries, sums is not None, weights=sums)
 
@@ -138,12 +138,6 @@ def _with_spread(row: Estimate, signs: np.ndarray) -> np.ndarray:
     along = np.moveaxis(signed, 2, 0)
     spread = along.reshape(len(along), -1, *along.shape[4:])
     return np.concatenate([row.value, spread], axis=1)
-
-
-def _sum_over_directions(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Returns a sum over directions, without those of weight 0, which may be infinite."""
-    has_weight = weights != 0.0
-    return np.tensordot(weights[has_weight], values[has_weight], axes=1)
 
 
 def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:

@@ -83,9 +83,7 @@ def _sum_of_powers(
     reduced = [_needed_directions(exponents, known, start) for start in starts]
     solutions = [new for new in reduced if new is not None]
     new = min(solutions, key=lambda each: (len(each), sum(map(_squared_length, each))))
-    directions = [*known, *new]
-    weights = _exact_weights(exponents, directions)
-    return [pair for pair in zip(directions, weights) if pair[1]]
+    return _exact_weights(exponents, [*known, *new])
 
 
 def _squared_length(direction: Direction) -> int:
@@ -95,12 +93,9 @@ def _squared_length(direction: Direction) -> int:
 def _normalized(steps: Iterable[tuple[int, ...]]) -> list[Direction]:
     """Returns the distinct directions without their common factors and signs, short ones first."""
     directions = {}
-    for row in steps:
-        divisor = math.gcd(*row)
-        if not divisor:
-            continue
-        first = next(step for step in row if step)
-        divisor = divisor if first > 0 else -divisor
+    for row in filter(any, steps):
+        is_negative = next(step for step in row if step) < 0
+        divisor = -math.gcd(*row) if is_negative else math.gcd(*row)
         moved = ((i, step // divisor) for i, step in enumerate(row) if step)
         directions[tuple(moved)] = None
     return sorted(directions, key=_squared_length)
@@ -159,30 +154,24 @@ def _power_coefficients(
 
 def _exact_weights(
     exponents: tuple[int, ...], directions: list[Direction]
-) -> list[Fraction]:
+) -> list[tuple[Direction, Fraction]]:
     """Returns the weights of the powers in a monomial, by Gauss-Jordan in exact fractions."""
-    target = [Fraction(row == exponents) for row in _monomials(exponents)]
-    rows = [
-        [*map(Fraction, row), right]
-        for row, right in zip(_power_coefficients(exponents, directions), target)
-    ]
+    target = [row == exponents for row in _monomials(exponents)]
+    powers = _power_coefficients(exponents, directions)
+    rows = np.column_stack([powers, target]) * Fraction(1)
     pivots: list[int] = []
     for column in range(len(directions)):
-        pivot_row = len(pivots)
-        chosen = next((i for i in range(pivot_row, len(rows)) if rows[i][column]), None)
-        if chosen is None:
-            continue
-        rows[pivot_row], rows[chosen] = rows[chosen], rows[pivot_row]
-        rows[pivot_row] = [value / rows[pivot_row][column] for value in rows[pivot_row]]
-        for i, row in enumerate(rows):
-            if i != pivot_row and row[column]:
-                factor = row[column]
-                rows[i] = [a - factor * b for a, b in zip(row, rows[pivot_row])]
-        pivots.append(column)
-    weights = [Fraction(0)] * len(directions)
-    for pivot_row, column in enumerate(pivots):
-        weights[column] = rows[pivot_row][-1]
-    return weights
+        top = len(pivots)
+        candidates = top + np.flatnonzero(rows[top:, column])
+        if candidates.size:
+            rows[[top, candidates[0]]] = rows[[candidates[0], top]]
+            rows[top] /= rows[top, column]
+            others = np.flatnonzero(rows[:, column])
+            others = others[others != top]
+            rows[others] -= np.outer(rows[others, column], rows[top])
+            pivots.append(column)
+    weights = zip(pivots, rows[:, -1])
+    return [(directions[column], weight) for column, weight in weights if weight]
 
 
 SumOfPowers = tuple[np.ndarray, np.ndarray]

@@ -106,12 +106,12 @@ def mean_along(
         A tensor, or the structure of y, each with an attribute `standard_error`.
     """
     _, *values = _result(evaluation, tasks.along_each(directions, order))
+    return mean_of_values(values, factor)
+
+
+def mean_of_values(values: Sequence, factor: float = 1.0) -> Any:
+    """Returns the mean of random values, times a factor, with its standard error."""
     return _sum_with_error([_mean_and_variance(values, factor)])
-
-
-def mean_of_values(values: Sequence) -> Any:
-    """Returns the mean of random values, with its standard error."""
-    return _sum_with_error([_mean_and_variance(values)])
 
 
 def sum_of_forms(
@@ -157,15 +157,16 @@ def _sampled_terms(
     vectors = _direction_vectors(directions, chosen, sum(evaluation.points.dims))
     _, *values = _result(evaluation, tasks.along_each(vectors, weighted[0].order))
 
-    def term(value: Any, row: tf.Tensor) -> Any:
-        products = [
-            keras.tree.map_structure(lambda v: v * tf.cast(weight, v.dtype), value)  # noqa: B023
-            for weight in tf.unstack(row, num=len(weighted))
-        ]
-        return weighted_sum(weighted, products)
+    def times(value: Any, weight: tf.Tensor) -> Any:
+        return keras.tree.map_structure(lambda v: v * tf.cast(weight, v.dtype), value)
 
     rows = tf.unstack(tf.gather(tf.constant(weights), chosen), num=len(values))
-    return list(map(term, values, rows)), number
+    rows = [tf.unstack(row, num=len(weighted)) for row in rows]
+    terms = [
+        weighted_sum(weighted, [times(value, weight) for weight in row])
+        for value, row in zip(values, rows)
+    ]
+    return terms, number
 
 
 def _direction_vectors(

@@ -133,13 +133,7 @@ class Evaluation:
 
     def _wrong_by_tapes(self, order: int) -> str | None:
         """Returns the first operation with wrong derivatives by tapes, as text, or None."""
-        try:
-            operation = self.traces.apply_to_program(
-                operations.first_wrong_by_tapes, self.points, order
-            )
-        # Without a trace, the operations are unknown.
-        except NotTraceableError:
-            return None
+        operation = self.traces.known(operations.first_wrong_by_tapes, self.points, order)
         return operation and f"{operation.type} in {layer_path(operation)}"
 
     @functools.cached_property
@@ -157,18 +151,15 @@ class Evaluation:
 
     def _values(self) -> Any:
         """Returns the values by the chosen engine; "auto" uses jets if tapes lose any."""
-        engine = self.chosen_engine
+        tapes_are_our_choice = self.chosen_engine == "tape" != self.engine
         try:
-            values = self._values_by(engine)
-            is_our_choice = engine == "tape" != self.engine
-            return (
-                self._without_wrong_gradient(values)
-                if is_our_choice and self.order
-                else values
-            )
+            values = self._values_by_chosen_engine()
+            if tapes_are_our_choice and self.order:
+                return self._without_wrong_gradient(values)
+            return values
         except LostError as error:
             # Operations for which TensorFlow has no gradient may have a rule of jets.
-            if self.engine == "auto" and engine == "tape" and self._can_use_jets():
+            if tapes_are_our_choice and self._can_use_jets():
                 return dataclasses.replace(self, engine="jet")._values()
             # AutoGraph can re-raise only built-in exceptions.
             raise ValueError(str(error)) from error
@@ -254,13 +245,13 @@ class Evaluation:
         sizes = [y.shape[1:].num_elements() or 1 for y in outputs if y is not None]
         return self.task.jets_are_faster(sum(self.points.dims), sum(sizes))
 
-    def _values_by(self, engine: str) -> Any:
-        """Returns the values of the task by an engine, batch by batch."""
+    def _values_by_chosen_engine(self) -> Any:
+        """Returns the values of the task, batch by batch."""
         num_inputs = len(self.points.flat)
 
         def function(*flat: tf.Tensor) -> Any:
             points, directions = self.points.at(flat[:num_inputs]), flat[num_inputs:]
-            if engine == "tape":
+            if self.chosen_engine == "tape":
                 return self.task.tape(self.traces, points, *directions, **self.task.options)
             batch = dataclasses.replace(self, points=points, directions=directions)
             return batch.along_lines(functools.partial(taylor.propagate, self.traces))

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.differentiation.points import Points, random_points
+from keras_smooth.differentiation.points import Points, as_points, random_points
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls
@@ -114,8 +114,11 @@ def _derivatives_are_independent(traces: Traces, points: Points, order: int) -> 
 
     outputs = traces.propagated(points, list(map(direction, points.moving)), order)
     jets = [y for y in outputs if isinstance(y, Jet) and y.dtype.is_floating]
+    # An output with another number of samples is an error of `Evaluation`.
+    jets = [
+        y for y in jets if y.shape.rank and y.shape[:1].is_compatible_with(masks.shape[1:])
+    ]
     stay = [_fixed_samples_stay(y, k, masks) for y in jets for k in range(1, order + 1)]
-    stay = [entry for entry in stay if entry is not True]
     if not stay:
         return True
     all_stay = tf.reduce_all(tf.stack(stay))
@@ -136,10 +139,6 @@ def _masks(size: tf.Tensor) -> tf.Tensor:
 
 def _fixed_samples_stay(y: Jet, order: int, masks: tf.Tensor) -> Any:
     """Returns whether the derivatives are 0 for all samples that do not move."""
-    size = masks.shape[1]
-    if not y.shape.rank or None not in (size, y.shape[0]) and size != y.shape[0]:
-        # An output with another number of samples is an error of `Evaluation`.
-        return True
     entry = tf.cast(tf.abs(y.entry(order)), "float64")
     is_fixed = tf.reshape(~masks, [4, -1, *[1] * (y.shape.rank - 1)])
     largest_of_fixed = tf.reduce_max(tf.where(is_fixed, entry, tf.zeros_like(entry)))
@@ -197,8 +196,8 @@ def _stays_as_others_move(traces: Traces, points: Points, end: int) -> bool:
         is_end = tf.range(x.shape[0]) == end
         return tf.where(tf.reshape(is_end, [-1, *[1] * (x.shape.rank - 1)]), x, other)
 
-    flat = points.flat_with(list(map(moved, points.moving)))
-    pairs = zip(_float_outputs(traces, points), _float_outputs(traces, points.at(flat)))
+    others = points.with_moving(list(map(moved, points.moving)))
+    pairs = zip(_float_outputs(traces, points), _float_outputs(traces, others))
     return all(
         bool(
             tf.reduce_max(tf.abs(before[end] - after[end]))
@@ -217,11 +216,9 @@ def mixes(function: Callable, x: Any, by_values: bool = False) -> bool:
         by_values: Whether to compare values instead of derivatives, for functions with
             operations that have no rule for jets.
     """
-    flat = keras.tree.flatten(x)
-    places = tuple(i for i, each in enumerate(flat) if each.dtype.is_floating)
-    if not places:
+    points = as_points(x)
+    if not points.places:
         return False
-    points = Points(x=x, places=places, single=False)
     if by_values:
         return not _same_among_copies(Traces(function), points)
     return mixing(Traces(function), points)[1] is False

@@ -67,8 +67,9 @@ def _derivatives_along_lines(traces: Traces, points: Points, order: int) -> Call
     lines = [tf.roll(x, 1, axis=0) - x for x in points.moving]
 
     def entries(*moving: tf.Tensor) -> list[list[tf.Tensor]]:
-        at_t = points.at(points.flat_with(moving))
-        outputs = traces.propagated(at_t, [v[None] for v in lines], order)
+        outputs = traces.propagated(
+            points.with_moving(moving), [v[None] for v in lines], order
+        )
         jets = [y for y in outputs if isinstance(y, Jet) and y.dtype.is_floating]
         return [[y.primal for y in jets]] + [
             [y.entry(k)[0] for y in jets] for k in range(1, order + 1)
@@ -77,10 +78,6 @@ def _derivatives_along_lines(traces: Traces, points: Points, order: int) -> Call
     run = traced_if_possible(entries, *points.moving)
 
     def derivatives(t: np.ndarray) -> np.ndarray:
-        moved = [
-            x + tf.constant(t.reshape(-1, *[1] * (x.shape.rank - 1)), x.dtype) * v
-            for x, v in zip(points.moving, lines)
-        ]
-        return np.stack(list(map(calls.float64_rows, run(*moved))))
+        return np.stack(list(map(calls.float64_rows, run(*points.moved(t, lines).moving))))
 
     return derivatives

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.differentiation.points import Points
-from keras_smooth.models import calls, own_call
+from keras_smooth.models import calls
 from keras_smooth.models.agreement import ROUNDINGS, distance, epsilon
 from keras_smooth.models.tracing import traced_if_possible
 
@@ -16,11 +16,6 @@ from keras_smooth.models.tracing import traced_if_possible
 # some of the points are added: this fraction of the number of samples, at least one.
 _ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME = 16384, 2**17
 _PART_OF_POINTS = 0.125
-
-
-def call_without_side_effects(model: Callable, x: Any) -> Any:
-    """Returns the outputs of a model without changing its state."""
-    return calls.without_side_effects(own_call.call, model, x)
 
 
 def values_along_lines(
@@ -63,10 +58,15 @@ def _values_in_batches(
     ]
     flat = nodes.reshape(nodes.shape[0] * nodes.shape[1], -1)
     num_nodes = max(1, max_rows // flat.shape[1])
+
+    def values_at(nodes: np.ndarray, rows: slice) -> list[np.ndarray]:
+        """Returns the values of each output at some nodes of some lines."""
+        points = starts.at([_repeated(x[rows], len(nodes)) for x in starts.flat])
+        directions = [_repeated(v[rows], len(nodes)) for v in moves]
+        return _outputs_in_float64(run, points.moved(nodes[:, rows], directions).x)
+
     batches = [
-        _values_at_nodes(
-            run, starts, moves, flat[first : first + num_nodes], slice(row, row + max_rows)
-        )
+        values_at(flat[first : first + num_nodes], slice(row, row + max_rows))
         for first in range(0, len(flat), num_nodes)
         for row in range(0, flat.shape[1], max_rows)
     ]
@@ -78,33 +78,13 @@ def _values_in_batches(
     return values
 
 
-def _values_at_nodes(
-    model: Callable, starts: Points, moves: list[tf.Tensor], nodes: np.ndarray, rows: slice
-) -> list[np.ndarray]:
-    """Returns the values of each output at the nodes of some lines.
-
-    Args:
-        model: Model, layer or function.
-        starts: The points at t = 0 of all lines, with a batch of size `directions * batch`.
-        moves: For each moving input the directions, in the same batch.
-        nodes: The nodes t, of shape `(nodes, directions * batch)`.
-        rows: The lines to evaluate, a slice of that batch.
-    """
-    points = starts.at([_repeated(x[rows], len(nodes)) for x in starts.flat])
-    moved = []
-    for x, v in zip(points.moving, moves, strict=True):
-        t = tf.constant(nodes[:, rows].reshape(-1, *[1] * (x.shape.rank - 1)), x.dtype)
-        moved.append(x + t * _repeated(v[rows], len(nodes)))
-    return _outputs_in_float64(model, points.x_with(moved))
-
-
 def _repeated(tensor: tf.Tensor, number: int) -> tf.Tensor:
     return tf.tile(tensor, (number, *[1] * (tensor.shape.rank - 1)))
 
 
 def _outputs_in_float64(model: Callable, x: Any) -> list[np.ndarray]:
     """Returns the outputs of a model in float64."""
-    y = keras.tree.flatten(call_without_side_effects(model, x))
+    y = keras.tree.flatten(calls.call_without_side_effects(model, x))
     return [np.asarray(tf.cast(output, "float64")) for output in y]
 
 
@@ -117,7 +97,7 @@ def _function_of_large_batches(model: Callable, points: Points, max_rows: int) -
     """
     num_added = max(1, int(_PART_OF_POINTS * max_rows))
     added = [x[:num_added] for x in points.flat]
-    y = call_without_side_effects(model, points.x)
+    y = calls.call_without_side_effects(model, points.x)
     expected = keras.tree.map_structure(lambda leaf: leaf[:num_added], y)
     limit = ROUNDINGS * epsilon(model, y)
 
@@ -125,7 +105,7 @@ def _function_of_large_batches(model: Callable, points: Points, max_rows: int) -
         # The added points are last, so that they have other positions than in their own batch.
         flat = [tf.concat(pair, axis=0) for pair in zip(keras.tree.flatten(x), added)]
         rows = flat[0].shape[0] - added[0].shape[0]
-        outputs = call_without_side_effects(model, points.at(flat).x)
+        outputs = calls.call_without_side_effects(model, points.at(flat).x)
         of_points = keras.tree.map_structure(lambda leaf: leaf[rows:], outputs)
         if distance(expected, of_points) > limit:
             raise ValueError("The model computes another function in a larger batch.")
@@ -138,7 +118,7 @@ def _function_of_one_batch(model: Callable, points: Points) -> Callable:
     """Returns a model as a function of batches of one size, traced if TensorFlow can do so."""
 
     def call(*flat: tf.Tensor) -> Any:
-        return call_without_side_effects(model, points.at(flat).x)
+        return calls.call_without_side_effects(model, points.at(flat).x)
 
     run = traced_if_possible(call, *points.flat)
     return lambda x: run(*keras.tree.flatten(x))

@@ -1,14 +1,14 @@
 """Derivatives that tapes do not return: zeros if no path leads to y, and lost derivatives."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from keras_smooth import operations, registry
 from keras_smooth.differentiation.points import Points
-from keras_smooth.differentiation.traces import NotTraceableError, Traces
+from keras_smooth.differentiation.traces import Traces
 from keras_smooth.models import graph
 from keras_smooth.models.tracing import PYTHON_COMPUTES
 
@@ -59,26 +59,16 @@ class Paths:
 
     def are_right(self, order: int) -> bool:
         """Returns whether tapes are known to be right up to an order, away from breakpoints."""
-        right_to = self._read(operations.tapes_right_to)
+        right_to = self.traces.known(operations.tapes_right_to, self.points)
         return self._smoothness() is not None and right_to is not None and right_to >= order
 
     def _smoothness(self) -> float | None:
         """Returns the class C^k of the model, None if unknown."""
         registered = registry.registered_smoothness(self.traces.model)
-        return (
-            registered
-            if registered is not None
-            else self._read(operations.smoothness, True)
-        )
-
-    def _read(self, function: Callable, *arguments: Any) -> float | None:
-        """Returns the result of a function of the traced operations, None if there is no trace.
-
-        The operations are those for inputs of these shapes; other shapes may have others.
-        """
-        if not self.traces.exist(self.points):
-            return None
-        return self.traces.apply_to_program(function, self.points, *arguments)
+        if registered is not None:
+            return registered
+        # The operations are those for inputs of these shapes; other shapes may have others.
+        return self.traces.known(operations.smoothness, self.points, True)
 
     def _is_zero(self, order: int, output: int, inputs: Sequence[int]) -> bool:
         """Returns whether a derivative for which tapes return None is known to be 0."""
@@ -86,12 +76,14 @@ class Paths:
         # Tapes also return None if a gradient is stopped or declared.
         if smoothness is not None and smoothness >= order and self.are_right(max(order, 2)):
             return True
-        try:
-            moved = [self.points.moving_only([i]) for i in set(inputs)]
-            moved = [self.points] if self.together else moved
-            return not all(self.traces.reached(points)[output] for points in moved)
-        except NotTraceableError:
+        if not self.traces.exist(self.points):
             return False
+        moved = [self.points.moving_only([i]) for i in set(inputs)]
+        reached = (
+            self.traces.apply_to_program(operations.dependent_outputs, points)[output]
+            for points in ([self.points] if self.together else moved)
+        )
+        return not all(reached)
 
 
 def lost_message(model: object, order: int, cause: object) -> str:

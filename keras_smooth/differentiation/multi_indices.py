@@ -52,7 +52,7 @@ class Axes:
         The axes of these inputs, and the multi-indices, renumbered for them, are returned
         with the points.
         """
-        axes = self._axes_by_input()
+        axes = _axes_by_input(self.shapes)
         used = {axis for index in indices for axis in index}
         inputs = [i for i, input_axes in enumerate(axes) if not used.isdisjoint(input_axes)]
         moving = [axis for i in inputs for axis in axes[i]]
@@ -61,11 +61,6 @@ class Axes:
         shapes = [pair for i, pair in enumerate(self.shapes.items()) if i in inputs]
         restricted = [tuple(to_new[axis] for axis in index) for index in indices]
         return points.moving_only(inputs), Axes(names, dict(shapes)), restricted
-
-    def _axes_by_input(self) -> list[range]:
-        """Returns the axes of each input."""
-        ends = [0, *itertools.accumulate(map(math.prod, self.shapes.values()))]
-        return [range(*pair) for pair in itertools.pairwise(ends)]
 
     def parsed(self, which: Any, argument: str = "`which`") -> MultiIndex:
         """Returns the multi-index of a word or a tuple.
@@ -131,8 +126,14 @@ class Axes:
                 )
             shape = self.shapes[key]
             index = index or ([0] * len(shape) if math.prod(shape) == 1 else [])
-        input_axes = self._axes_by_input()[list(self.shapes).index(key)]
+        input_axes = _axes_by_input(self.shapes)[list(self.shapes).index(key)]
         return input_axes[_raveled(index, self.shapes[key], axis, argument)]
+
+
+def _axes_by_input(shapes: Mapping) -> list[range]:
+    """Returns the axes of each input."""
+    ends = [0, *itertools.accumulate(map(math.prod, shapes.values()))]
+    return [range(*pair) for pair in itertools.pairwise(ends)]
 
 
 def _raveled(index: Any, shape: tuple[int, ...], axis: Any, argument: str) -> int:
@@ -177,24 +178,17 @@ def named_axes(points: Points, names: Any) -> Axes:
             f"`names` must be a dict with the inputs {listed(shapes)} as keys, received "
             f"{shown(names)}."
         )
-    return Axes(_axes_by_name(names or {}, shapes), shapes)
-
-
-def _axes_by_name(names: Mapping, shapes: dict) -> dict[str, int]:
-    """Returns the axis of each name."""
     axes: dict[str, int] = {}
-    offset = 0
-    for key, shape in shapes.items():
-        size = math.prod(shape)
+    names = names or {}
+    for (key, shape), input_axes in zip(shapes.items(), _axes_by_input(shapes)):
         names_of_input = _checked_names(names[key], shape) if key in names else []
-        if not names_of_input and size == 1 and isinstance(key, str):
+        if not names_of_input and len(input_axes) == 1 and isinstance(key, str):
             names_of_input = [key]
-        for position, name in enumerate(names_of_input):
+        for axis, name in zip(input_axes, names_of_input):
             if name in axes:
                 raise ValueError(f"`names` has {name!r} twice; expected different names.")
-            axes[name] = offset + position
-        offset += size
-    return axes
+            axes[name] = axis
+    return Axes(axes, shapes)
 
 
 def _checked_names(names: Any, shape: tuple[int, ...]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.models import checked_inputs
+from keras_smooth.models import calls, checked_inputs
 from keras_smooth.models.checked_inputs import Input, listed
 
 # The largest number of random samples, enough to detect a model that mixes samples.
@@ -76,9 +76,18 @@ class Points:
             flat[i] = value
         return flat
 
-    def x_with(self, values: Sequence) -> Any:
-        """Returns the model's argument with other values of the moving inputs."""
-        return keras.tree.pack_sequence_as(self.x, self.flat_with(values))
+    def with_moving(self, values: Sequence) -> "Points":
+        """Returns the points with other values of the moving inputs."""
+        return self.at(self.flat_with(values))
+
+    def moved(self, t: Any, directions: Sequence[tf.Tensor]) -> "Points":
+        """Returns the points x + t v, for a number t and a direction v of each sample."""
+        return self.with_moving(
+            [
+                x + v * tf.reshape(tf.cast(t, x.dtype), (-1, *[1] * (x.shape.rank - 1)))
+                for x, v in zip(self.moving, directions, strict=True)
+            ]
+        )
 
     def at(self, flat: Sequence[tf.Tensor]) -> "Points":
         """Returns other samples of the same inputs."""
@@ -91,6 +100,13 @@ class Points:
             places=tuple(self.places[i] for i in inputs),
             names=tuple(self.names[i] for i in inputs),
         )
+
+
+def as_points(x: Any) -> Points:
+    """Returns tensors as points. Those of floats move."""
+    flat = keras.tree.flatten(x)
+    places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
+    return Points(x=x, places=places, single=len(flat) == 1)
 
 
 def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:

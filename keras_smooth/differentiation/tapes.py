@@ -5,7 +5,6 @@ There are three kinds: for all partial derivatives, for chosen ones, and along a
 """
 
 import collections
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -60,8 +59,7 @@ def _partials_step(paths: Paths, below: int, value: Any, x: Any, order: int) -> 
     return differentiate
 
 
-@dataclasses.dataclass(frozen=True)
-class AlongLine:
+def line_step(paths: Paths, highest: int, value: Any, t: tf.Tensor, order: int) -> Callable:
     """A step to the derivative with respect to one number t for each sample, by two sweeps.
 
     A gradient is linear in its seed, `output_gradients`. A second sweep, with respect to the
@@ -69,7 +67,10 @@ class AlongLine:
 
     Args:
         paths: The paths from t to y.
-        order: The highest order.
+        highest: The highest order.
+        value: The derivatives of the order below.
+        t: The numbers, of shape `(batch,)`.
+        order: The order of this step.
 
     Raises:
         LookupError: If there may be such a path.
@@ -77,35 +78,28 @@ class AlongLine:
     Source: J. Townsend, 2017, "A new trick for calculating Jacobian vector products".
     """
 
-    paths: Paths
-    order: int
-
-    def __call__(self, value: Any, t: tf.Tensor, order: int) -> Callable:
-        def differentiate(tape: tf.GradientTape) -> Any:
-            outputs = enumerate(keras.tree.flatten(value))
-            flat = [self._slope(tape, *output, t, order) for output in outputs]
-            return keras.tree.pack_sequence_as(value, flat)
-
-        return differentiate
-
-    def _slope(
-        self, tape: tf.GradientTape, output: int, value: tf.Tensor, t: tf.Tensor, order: int
-    ) -> tf.Tensor:
-        if not value.dtype.is_floating:
-            raise LookupError(f"the output is {value.dtype.name}")
+    def slope(tape: tf.GradientTape, output: int, y: tf.Tensor) -> tf.Tensor:
+        if not y.dtype.is_floating:
+            raise LookupError(f"the output is {y.dtype.name}")
         # The derivative is the same for any seed. A random one hides no path in `_is_complete`.
-        seed = tf.random.stateless_normal(tf.shape(value), (0, 0), dtype=value.dtype)
+        seed = tf.random.stateless_normal(tf.shape(y), (0, 0), dtype=y.dtype)
         with tf.GradientTape() as inner:
             inner.watch(seed)
-            total = gradient(tape, value, t, seed)
+            total = gradient(tape, y, t, seed)
         row = gradient(inner, total, seed) if isinstance(total, tf.Tensor) else total
         if isinstance(row, Exception):
             raise row
         is_complete = row is not None and _is_complete(seed, total, row)
         # Each order needs two sweeps.
-        if not (is_complete or self.paths.are_right(2 * self.order)):
+        if not (is_complete or paths.are_right(2 * highest)):
             raise LookupError("a path has no second gradient")
-        return self.paths.checked(row, order, value, output, ())
+        return paths.checked(row, order, y, output, ())
+
+    def differentiate(tape: tf.GradientTape) -> Any:
+        flat = [slope(tape, *leaf) for leaf in enumerate(keras.tree.flatten(value))]
+        return keras.tree.pack_sequence_as(value, flat)
+
+    return differentiate
 
 
 # Half of the digits of a number, by its size in bytes.
@@ -309,13 +303,10 @@ def _chosen_partials_step(
         def derivative(index: MultiIndex) -> Any:
             parent, axis = _parent(index, below)
             j, position = positions[axis]
-
-            def column(output: int, y: tf.Tensor) -> tf.Tensor:
+            flat = []
+            for output, y in enumerate(keras.tree.flatten(outputs[parent])):
                 slope = jacobian(parent, output, j)[..., position]
-                return tf.cast(tf.reshape(slope, (-1, *y.shape[1:])), y.dtype)
-
-            leaves = enumerate(keras.tree.flatten(outputs[parent]))
-            flat = [column(*leaf) for leaf in leaves]
+                flat.append(tf.cast(tf.reshape(slope, (-1, *y.shape[1:])), y.dtype))
             return keras.tree.pack_sequence_as(outputs[parent], flat)
 
         return list(map(derivative, level))
@@ -342,16 +333,14 @@ def along(traces: Traces, points: Points, *directions: tf.Tensor, order: int) ->
     """
 
     def curve(t: tf.Tensor) -> Any:
-        moved = [
-            x + v * tf.reshape(t, (-1, *[1] * (x.shape.rank - 1)))
-            for x, v in zip(points.moving, directions, strict=True)
-        ]
-        return traces.call(points.x_with(moved))
+        return traces.call(points.moved(t, directions).x)
 
     t = tf.zeros(tf.shape(points.moving[0])[:1], points.dtype)
     paths = Paths(traces, points, together=True)
     try:
-        return tuple(nested_tapes(curve, t, order, AlongLine(paths, order)))
+        return tuple(
+            nested_tapes(curve, t, order, functools.partial(line_step, paths, order))
+        )
     # A layer in tf.recompute_grad allows only one sweep.
     except (LookupError, NotImplementedError, AttributeError):
         indices = [(0,) * k for k in range(order + 1)]
@@ -378,8 +367,14 @@ def hessian_vector_product(traces: Traces, points: Points, *directions: tf.Tenso
     step = functools.partial(_partials_step, paths, 0)
 
     def contracted(tensor: tf.Tensor, slopes: Any) -> tf.Tensor:
-        pairs = zip(keras.tree.flatten(slopes), directions, strict=True)
-        return tf.add_n([_contracted(tensor, *pair) for pair in pairs])
+        """Returns the derivatives times the directions, in the shape of y."""
+        products = []
+        for slope, v in zip(keras.tree.flatten(slopes), directions, strict=True):
+            dim = math.prod(v.shape[1:])
+            rows = tf.reshape(slope, (-1, math.prod(tensor.shape[1:]), dim))
+            product = tf.linalg.matvec(rows, tf.cast(tf.reshape(v, (-1, dim)), slope.dtype))
+            products.append(tf.reshape(product, (-1, *tensor.shape[1:])))
+        return tf.add_n(products)
 
     def slope(moving: Any) -> Any:
         y, slopes = nested_tapes(function, moving, 1, step)
@@ -393,12 +388,4 @@ def hessian_vector_product(traces: Traces, points: Points, *directions: tf.Tenso
 
 def _function_of_moving_inputs(traces: Traces, points: Points) -> Callable:
     """Returns the model as a function of its moving inputs."""
-    return lambda moving: traces.call(points.x_with(keras.tree.flatten(moving)))
-
-
-def _contracted(tensor: tf.Tensor, slope: tf.Tensor, direction: tf.Tensor) -> tf.Tensor:
-    """Returns the derivatives with respect to one input times a direction, in y's shape."""
-    dim = math.prod(direction.shape[1:])
-    rows = tf.reshape(slope, (-1, math.prod(tensor.shape[1:]), dim))
-    product = tf.linalg.matvec(rows, tf.cast(tf.reshape(direction, (-1, dim)), slope.dtype))
-    return tf.reshape(product, (-1, *tensor.shape[1:]))
+    return lambda moving: traces.call(points.with_moving(keras.tree.flatten(moving)).x)

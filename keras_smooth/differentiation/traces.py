@@ -46,9 +46,7 @@ class Traces:
 
     model: Callable
     training: bool = False
-
-    def __post_init__(self) -> None:
-        self._traces_or_errors: dict[tuple, Any] = {}
+    _traces_or_errors: dict = dataclasses.field(default_factory=dict, init=False)
 
     @property
     def name(self) -> str:
@@ -62,6 +60,13 @@ class Traces:
         Raises:
             NotTraceableError: If the model cannot be traced.
         """
+        trace_or_error = self._trace_or_error(points)
+        if isinstance(trace_or_error, tuple):
+            raise NotTraceableError(*trace_or_error)
+        return trace_or_error
+
+    def _trace_or_error(self, points: Points) -> operations.Trace | tuple[str, bool]:
+        """Returns the operations, or the arguments of the error if there are none."""
         key = tuple((tuple(x.shape), x.dtype) for x in points.flat)
         if key not in self._traces_or_errors:
             try:
@@ -69,10 +74,7 @@ class Traces:
             # A stored error would keep its frames, and the tensors in them, alive.
             except NotTraceableError as error:
                 self._traces_or_errors[key] = str(error), error.hides_values
-        trace_or_error = self._traces_or_errors[key]
-        if isinstance(trace_or_error, tuple):
-            raise NotTraceableError(*trace_or_error)
-        return trace_or_error
+        return self._traces_or_errors[key]
 
     def _stored_or_new_trace(self, points: Points, key: tuple) -> operations.Trace:
         """Returns a stored trace if the model is known to be unchanged, else a new one."""
@@ -90,22 +92,15 @@ class Traces:
 
     def exist(self, points: Points) -> bool:
         """Returns whether TensorFlow can trace the model for the shapes of the points."""
-        try:
-            self.at(points)
-        except NotTraceableError:
-            return False
-        return True
+        return not isinstance(self._trace_or_error(points), tuple)
 
     def hides_values(self, points: Points) -> bool:
         """Returns whether Python computes with values, as NumPy does, which tapes miss.
 
         If Python only branches on values, tapes record all that the model computes.
         """
-        try:
-            self.at(points)
-        except NotTraceableError as error:
-            return error.hides_values
-        return False
+        trace_or_error = self._trace_or_error(points)
+        return isinstance(trace_or_error, tuple) and trace_or_error[1]
 
     def call(self, x: Any) -> Any:
         """Returns the outputs of the model.
@@ -163,12 +158,6 @@ class Traces:
             raise NotTraceableError("It writes what depends on x to a variable")
         return traced
 
-    def moving(self, points: Points) -> list[bool]:
-        """Returns for each input and captured tensor of the program whether it moves."""
-        captured = self.at(points).captured
-        inputs = [index in points.places for index in range(len(points.flat))]
-        return [*inputs, *[False] * len(captured)]
-
     def apply_to_program(self, function: Callable, points: Points, *arguments: Any) -> Any:
         """Returns the result of a function of the program and of its moving inputs.
 
@@ -179,11 +168,19 @@ class Traces:
             points: The inputs of the model.
             *arguments: Further arguments of the function, which are hashable.
         """
-        traced, moving = self.at(points), self.moving(points)
+        traced = self.at(points)
+        inputs = (index in points.places for index in range(len(points.flat)))
+        moving = [*inputs, *[False] * len(traced.captured)]
         key = function, tuple(moving), arguments
         if key not in traced.results:
             traced.results[key] = function(traced.program, moving, *arguments)
         return traced.results[key]
+
+    def known(self, function: Callable, points: Points, *arguments: Any) -> Any:
+        """As `apply_to_program`, but the result is None if the model cannot be traced."""
+        if not self.exist(points):
+            return None
+        return self.apply_to_program(function, points, *arguments)
 
     def propagated(
         self,
@@ -209,8 +206,3 @@ class Traces:
         ]
         inputs = [*points.flat_with(jets), *traced.captured]
         return operations.evaluate(traced.program, inputs, watch)
-
-    def reached(self, points: Points) -> list[bool]:
-        """Returns for each output whether a path leads to it from the moving inputs."""
-        reached = self.apply_to_program(operations.dependent_outputs, points)
-        return [reached[index] for index in self.at(points).places if index >= 0]

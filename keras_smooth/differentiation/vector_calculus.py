@@ -10,7 +10,6 @@ import tensorflow as tf
 from keras_smooth.checks import shown
 from keras_smooth.differentiation import estimators, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
-from keras_smooth.differentiation.linear_operators import laplacian
 from keras_smooth.differentiation.multi_indices import of_order
 from keras_smooth.differentiation.passes import partials
 from keras_smooth.differentiation.points import Points, checked_directions, checked_points
@@ -71,28 +70,18 @@ def divergence(
     """
     points = _field_points(model, x, wrt)
     random_probes = estimators.checked_probes(probes, seed, verify)
-    if random_probes is not None:
-        return _estimated_divergence(model, points, random_probes, engine, batch_size)
-    values = _first_partials(model, points, engine, batch_size, verify)
-    diagonal = [flat[:, axis] for axis, flat in enumerate(map(_flat, values[1:]))]
-    return with_verification(_with_axes_of(values[0], tf.add_n(diagonal)), values)
-
-
-def _estimated_divergence(
-    model: Callable,
-    points: Points,
-    probes: estimators.Probes,
-    engine: str,
-    batch_size: int | None,
-) -> tf.Tensor:
-    """Returns the mean of v . (J v) over random directions v."""
-    signs = probes.signs(sum(points.dims), points.dtype)
+    if random_probes is None:
+        values = _first_partials(model, points, engine, batch_size, verify)
+        diagonal = [flat[:, axis] for axis, flat in enumerate(map(_flat, values[1:]))]
+        return with_verification(_with_axes_of(values[0], tf.add_n(diagonal)), values)
+    # The mean of v . (J v) over random directions v.
+    signs = random_probes.signs(sum(points.dims), points.dtype)
     task = tasks.along_each(signs, 1)
-    y, *values = result(Evaluation(task, model, points, engine, batch_size), False)
+    y, *slopes = result(Evaluation(task, model, points, engine, batch_size), False)
     _check_field(y, points)
     products = [
-        _with_axes_of(y, tf.reduce_sum(_flat(value) * tf.cast(v, value.dtype), axis=1))
-        for value, v in zip(values, tf.unstack(signs))
+        _with_axes_of(y, tf.reduce_sum(_flat(slope) * tf.cast(v, slope.dtype), axis=1))
+        for slope, v in zip(slopes, tf.unstack(signs))
     ]
     return estimators.mean_of_values(products)
 
@@ -149,8 +138,7 @@ def curl(
             f"{tuple(points.moving[0].shape)}."
         )
     values = _first_partials(model, points, engine, batch_size, verify)
-    slopes = values[1:]
-    columns = [slopes[i][:, j] - slopes[j][:, i] for i, j in _CURLS[dim]]
+    columns = [values[1 + i][:, j] - values[1 + j][:, i] for i, j in _CURLS[dim]]
     return with_verification(tf.stack(columns, axis=1), values)
 
 
@@ -205,11 +193,9 @@ def advection(
     array([[ 4., -6.]])
     """
     points = checked_points(model, x, wrt)
-    direction = checked_directions(
-        points, _vector_at_points("`velocity`", velocity, points), "`velocity`"
-    )
+    directions = _vector_at_points("`velocity`", velocity, points)
     task = tasks.directional(1)
-    evaluation = Evaluation(task, model, points, engine, batch_size, directions=direction)
+    evaluation = Evaluation(task, model, points, engine, batch_size, directions=directions)
     return last_entry(evaluation, verify)
 
 
@@ -268,9 +254,7 @@ def hessian_vector_product(
         Pearlmutter, 1994, "Fast exact multiplication by the Hessian".
     """
     points = checked_points(model, x, wrt)
-    directions = checked_directions(
-        points, _vector_at_points("`vector`", vector, points), "`vector`"
-    )
+    directions = _vector_at_points("`vector`", vector, points)
     task = tasks.hessian_vector_product()
     evaluation = Evaluation(task, model, points, engine, batch_size, directions=directions)
     return in_shape_of_x("hessian_vector_product", "hessian", evaluation, verify)
@@ -322,9 +306,8 @@ def vector_laplacian(
     array([[2., 2.]])
     """
     points = _field_points(model, x, wrt)
-    value = laplacian(
-        model, x, wrt=wrt, engine=engine, batch_size=batch_size, verify=verify
-    )
+    task = tasks.laplacian(sum(points.dims))
+    value = last_entry(Evaluation(task, model, points, engine, batch_size), verify)
     _check_field(value, points)
     return value
 
@@ -374,9 +357,9 @@ def _with_axes_of(y: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     return tf.reshape(value, (-1, *[1] * (y.shape.rank - 1)))
 
 
-def _vector_at_points(name: str, vector: Any, points: Points) -> Any:
-    """Returns a vector, or the value at x of a function or model."""
-    if not callable(vector):
-        return vector
-    checked_inputs.check_callable(vector, name)
-    return own_call.call(vector, checked_inputs.tensors(vector, points.x))
+def _vector_at_points(name: str, vector: Any, points: Points) -> tuple[tf.Tensor, ...]:
+    """Returns a vector for each moving input, from an array, or a function or model of x."""
+    if callable(vector):
+        checked_inputs.check_callable(vector, name)
+        vector = own_call.call(vector, checked_inputs.tensors(vector, points.x))
+    return checked_directions(points, vector, name)

@@ -119,7 +119,7 @@ class Verification(ShownAsTable):
         rows = sorted(self.agreements, key=lambda row: not row.ok)
         words = (
             f"{row.name} "
-            + (f"to {row.bound:.1e}" if row.ok else _verdict(row, self.dtype))
+            + (f"to {row.bound:.1e}" if row.ok else _verdict(row, self.dtype)[0])
             for row in rows
         )
         return f"<Verification: {self._title()}: {', '.join(words)}>"
@@ -138,28 +138,25 @@ class Verification(ShownAsTable):
                 (
                     row.name,
                     *(f"{size:.1e}" for size in (row.scale, row.bound, row.limit)),
-                    _verdict(row, self.dtype),
+                    _verdict(row, self.dtype)[0],
                 )
                 for row in self.agreements
             ],
-            tones={_verdict(row, self.dtype): _tone(row) for row in self.agreements},
+            tones=dict(_verdict(row, self.dtype) for row in self.agreements),
         )
 
 
-def _tone(row: Agreement) -> Tone:
+def _verdict(row: Agreement, dtype: str) -> tuple[str, Tone]:
+    """Returns the verdict on a derivative in words, and its tone."""
+    at_point = f"point {row.worst}"
     if row.ok:
-        return Tone.GOOD
-    return Tone.BAD if is_wrong(row) else Tone.UNSURE
-
-
-def _verdict(row: Agreement, dtype: str) -> str:
-    if row.ok:
-        return "agrees"
+        return "agrees", Tone.GOOD
     if not row.enough_digits:
-        return f"not enough digits in {dtype}: {_REMEDIES[dtype == 'float64']} (point {row.worst})"
+        remedy = _REMEDIES[dtype == "float64"]
+        return f"not enough digits in {dtype}: {remedy} ({at_point})", Tone.UNSURE
     if is_wrong(row):
-        return f"differs by {row.difference:.1e} at point {row.worst}"
-    return f"the differences have an error of {row.error:.1e} at point {row.worst}"
+        return f"differs by {row.difference:.1e} at {at_point}", Tone.BAD
+    return f"the differences have an error of {row.error:.1e} at {at_point}", Tone.UNSURE
 
 
 # The advice for dtypes below float64, and for float64.
@@ -237,12 +234,11 @@ def check_without_trace(evaluation: Evaluation) -> None:
     Raises:
         TypeError: If they differ and Python computes with values, as NumPy does.
     """
-    if not evaluation.traces.hides_values(evaluation.points):
-        if not evaluation.traces.exist(evaluation.points):
-            _advise_on_tapes(evaluation.model, evaluation)
+    if evaluation.traces.exist(evaluation.points):
         return
-    words = _wrong_on_a_line(evaluation)
-    if words is not None:
+    if not evaluation.traces.hides_values(evaluation.points):
+        _advise_on_tapes(evaluation.model, evaluation)
+    elif words := _wrong_on_a_line(evaluation):
         raise TypeError(f"{words}. {PYTHON_COMPUTES}")
 
 
@@ -272,17 +268,14 @@ def _wrong_on_a_line(evaluation: Evaluation) -> str | None:
         tasks.directional(evaluation.order), evaluation.model, points, "tape",
         directions=directions,
     )  # fmt: skip
-    agreements = calls.without_side_effects(
-        lambda: compared(along, along.result()).agreements
-    )
-    wrong = ((order, row) for order, row in enumerate(agreements) if is_wrong(row))
-    order, row = next(wrong, (0, None))
-    if row is None:
-        return None
-    return (
+    verification = calls.without_side_effects(lambda: compared(along, along.result()))
+    words = (
         f"{evaluation.traces.name}: the derivative of order {order} is wrong by "
         f"{row.difference:.1e}"
+        for order, row in enumerate(verification.agreements)
+        if is_wrong(row)
     )
+    return next(words, None)
 
 
 @advice
@@ -313,27 +306,25 @@ def is_wrong(row: Agreement) -> bool:
 def _result_that_agrees(evaluation: Evaluation) -> VerifiedDerivatives:
     """Returns the result of the first engine that agrees with values of the model."""
     reference: _Reference | None = None
-    first: Verification | None = None
-    lost: ValueError | None = None
+    verifications, errors = [], []
     for candidate in evaluation.candidates():
         try:
             # The reference must begin with the same state of recurrent layers.
             values = calls.without_side_effects(candidate.result)
         # The other engine may compute a derivative that this one loses.
         except ValueError as error:
-            lost = lost or error
+            errors.append(error)
             continue
         reference = reference or _Reference(evaluation)
-        verification = reference.compared(candidate.engine, values)
-        if verification.ok:
-            verified = VerifiedDerivatives(values)
-            verified.verification = verification
+        verified = VerifiedDerivatives(values)
+        verified.verification = reference.compared(candidate.engine, values)
+        if verified.verification.ok:
             return verified
-        first = first or verification
-    if lost is not None and first is None:
-        raise lost
+        verifications.append(verified.verification)
+    if not verifications:
+        raise errors[0]
     raise ValueError(
-        f"The derivatives could not be verified.\n{first}\nkeras_smooth.audit(model, x=x) "
+        f"The derivatives could not be verified.\n{verifications[0]}\nkeras_smooth.audit(model, x=x) "
         "finds the layers of a model that are at fault. At a kink there is no derivative; if "
         "rounding errors are too large, compute in float64."
     )
@@ -362,14 +353,11 @@ class _Reference:
         finer = self._in_float64(engine)
         floats = filter(calls.is_float, keras.tree.flatten(values))
         dtype = next((y.dtype.name for y in floats), "float64")
+        entries, rows = self.evaluation.task.entries, map(calls.float64_rows, values)
         agreements = [
-            agree(name, k, entry, measured, EPSILON[dtype], fine)
-            for (name, k), entry, measured, fine in zip(
-                self.evaluation.task.entries,
-                map(calls.float64_rows, values),
-                self.measured,
-                finer,
-                strict=True,
+            agree(*entry, row, measured, EPSILON[dtype], fine)
+            for entry, row, measured, fine in zip(
+                entries, rows, self.measured, finer, strict=True
             )
         ]
         model = self.evaluation.model

@@ -95,10 +95,8 @@ class Jet:
     @property
     def directions(self) -> int:
         """The number of directions; 1 if all entries that have this axis are None."""
-        return self.frame.directions if self.frame else self._num_curves
-
-    @property
-    def _num_curves(self) -> int:
+        if self.frame:
+            return self.frame.directions
         along = self.series[:-1] if self.collapsed else self.series
         return max((value.shape[0] for value in along if value is not None), default=1)
 
@@ -149,9 +147,9 @@ class Jet:
         than d / 2 grow with its width, not with d.
         """
         size = math.prod(self.shape[1:]) if None not in self.shape[1:] else 0
-        if not self._has_shared_lines() or self._num_curves <= 2 * size or not size:
+        if not self._has_shared_lines() or self.directions <= 2 * size or not size:
             return self
-        matrix = tf.reshape(self.series[0], (self._num_curves, size))
+        matrix = tf.reshape(self.series[0], (self.directions, size))
         frame = Frame(matrix, None if self.weights is None else self.weights[0])
         units = tf.reshape(tf.eye(size, dtype=self.dtype), (size, 1, *self.shape[1:]))
         return Jet(self.primal, [units, None], True, frame, self.weights)

@@ -28,11 +28,9 @@ class Frame:
     def __init__(self, matrix: DirectionMatrix, weights: np.ndarray | None = None) -> None:
         self.directions = matrix.shape[0]
         self.matrix = matrix
-        weighted = (
-            matrix
-            if weights is None
-            else matrix * tf.constant(weights[:, None], matrix.dtype)
-        )
+        weighted = matrix
+        if weights is not None:
+            weighted = matrix * tf.constant(weights[:, None], matrix.dtype)
         self.metric = tf.matmul(matrix, weighted, transpose_a=True)
 
     def to_directions(self, value: AlongCurves) -> AlongDirections:

@@ -42,16 +42,14 @@ def _sinc_derivatives(u: tf.Tensor, order: int) -> list[tf.Tensor]:
     """
     near = tf.abs(u) < _SINC_RADIUS
     far = tf.where(near, tf.ones_like(u) * _SINC_RADIUS, u)
-    derivatives, last = [], tf.zeros_like(u)
+    near_u, derivatives, last = tf.where(near, u, 0.0), [], tf.zeros_like(u)
     for n in range(order + 1):
         last = (tf.sin(far + n * math.pi / 2) - n * last) / far
         series = [
             (-1) ** ((n + j) // 2) / (math.factorial(j) * (n + j + 1)) * (1 - (n + j) % 2)
             for j in range(_SINC_TERMS)
         ]
-        derivatives.append(
-            tf.where(near, _polynomial(series, tf.where(near, u, 0.0)), last)
-        )
+        derivatives.append(tf.where(near, _polynomial(series, near_u), last))
     return derivatives
 
 
