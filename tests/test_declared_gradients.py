@@ -131,6 +131,21 @@ def test_custom_gradient_of_the_function_does_not_warn_in_a_graph(name):
     assert not messages
 
 
+def test_warning_is_about_the_inputs_that_move():
+    inputs = {name: keras.Input((2,), name=name, dtype="float64") for name in "ab"}
+    stopped = ops.stop_gradient(inputs["a"])
+    right = inputs["a"] * ops.exp(inputs["a"] - stopped) / ops.exp(inputs["a"] - stopped)
+    wrong = inputs["b"] * ops.stop_gradient(inputs["b"])
+    model = keras.Model(inputs, right + wrong)
+    numbers = []
+    for name in "ab":
+        _, messages = _declaration_warnings(
+            lambda name=name: keras_smooth.gradient(model, {"a": X, "b": X}, wrt=name)
+        )
+        numbers.append(len(messages))
+    assert numbers == [0, 1]
+
+
 def test_custom_gradient_that_raises_does_not_stop_jets():
     @tf.custom_gradient
     def broken(x):

@@ -47,7 +47,7 @@ def change_first_derivative(traces: Traces, points: Points) -> bool:
     if operation is None or traces.training:
         return False
     # By trace, which may be stored between calls.
-    results, key = traces.at(points).results, (change_first_derivative,)
+    results, key = traces.at(points).results, (change_first_derivative, points.places)
     if key not in results:
         results[key] = _compare_in_eager_mode(traces, points)
     if results[key]:
