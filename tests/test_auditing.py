@@ -255,7 +255,11 @@ GRAPH_OPERATIONS = {
     "absolute, far from 0": (lambda h: ops.abs(h + 100.0), "not smooth", SMOOTHEN_REMEDY),
     "elu": (ops.elu, "not smooth", SMOOTHEN_REMEDY),
     "maximum": (lambda h: ops.maximum(h, 0.1), "not smooth", SMOOTHEN_REMEDY),
-    "of TensorFlow": (L.Dense(4, tf.nn.relu6), "not smooth", f"use .*, or {SMOOTHEN_REMEDY}"),
+    "of TensorFlow": (
+        L.Dense(4, tf.nn.relu6),
+        "not smooth",
+        f"use .*, or {SMOOTHEN_REMEDY}",
+    ),
     "a jump": (ops.floor, "not smooth", "use a smooth function"),
     "a choice": (lambda h: ops.where(h > 0, h, 0.0), "not smooth", "use a smooth function"),
     "a factor of 0 or 1": (

@@ -140,7 +140,7 @@ def test_warning_is_about_the_inputs_that_move():
     numbers = []
     for name in "ab":
         _, messages = _declaration_warnings(
-            lambda name=name: keras_smooth.gradient(model, {"a": X, "b": X}, wrt=name)
+            lambda name=name: keras_smooth.derivatives(model, {"a": X, "b": X}, 1, wrt=name)
         )
         numbers.append(len(messages))
     assert numbers == [0, 1]
