@@ -54,7 +54,7 @@ def shapes_and_dtypes(structure: Any) -> Any:
 def num_rows(structure: Any) -> int | tf.Tensor:
     """Returns the number of rows; a tensor if it is unknown in a graph."""
     leaf = next(leaf for leaf in keras.tree.flatten(structure) if leaf is not None)
-    return tf.shape(leaf)[0] if leaf.shape[0] is None else leaf.shape[0]
+    return keras.ops.shape(leaf)[0]
 
 
 def slice_rows(structure: Any, start: int, stop: int) -> Any:

@@ -21,10 +21,10 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.objective.jacobians import (
-    JACOBIANS,
     ROW_MAPS,
     DependsOnRowsError,
     Term,
+    linearize,
     replace_leaves,
 )
 from keras_smooth.lbfgs.objective.objective import Objective
@@ -78,10 +78,10 @@ class Residuals:
 
     def _flatten(self, terms: list[tf.Tensor]) -> tf.Tensor:
         """Returns `values` of terms."""
-        flat = [
-            tf.reshape(_scale_to_mean_square(term, tf.size(term)), (-1,)) for term in terms
-        ]
-        return tf.concat([tf.cast(term, self._objective.dtype) for term in flat], axis=0)
+        scaled = [_scale_to_mean_square(term, tf.size(term)) for term in terms]
+        return tf.concat(
+            [tf.cast(tf.reshape(t, (-1,)), self._objective.dtype) for t in scaled], axis=0
+        )
 
     def linearized(
         self, position: tf.Tensor, data: tuple, terms: tuple[Term, ...]
@@ -168,33 +168,28 @@ class Residuals:
             forms: Forms of the data to try: with any number of rows, and `data` itself, since some
                 code works for one number of rows only.
         """
-        return tuple(
-            self._choose_method(index, value, position, data, forms)
-            for index, value in enumerate(values)
-        )
 
-    def _choose_method(
-        self, index: int, value: tf.Tensor, position: tf.Tensor, data: tuple, forms: list
-    ) -> Term:
-        """Returns the term of an index, as `_choose_methods` does."""
-        leaves = _leaves_with_rows(data, value.shape[0])
-        num_entries = math.prod(value.shape[1:])
-        for method, form in itertools.product(ROW_MAPS, forms):
-            num_rows = 0 if form is data else value.shape[0]
-            term = Term(method, leaves, num_rows, num_entries)
-            try:
-                self._terms.get_concrete_function(position, form)
-                self._jacobian(index, term).get_concrete_function(position, form)
-                by_rows = self._values_by_rows(index, term, position, data)
-            except DependsOnRowsError:
-                break
-            # The user's code, and operations that cannot be vectorized, can raise any error.
-            except Exception:
-                continue
-            if not _is_close(by_rows, value):
-                break
-            return term
-        return Term("entries")
+        def choose(index: int, value: tf.Tensor) -> Term:
+            leaves = _leaves_with_rows(data, value.shape[0])
+            num_entries = math.prod(value.shape[1:])
+            for method, form in itertools.product(ROW_MAPS, forms):
+                num_rows = 0 if form is data else value.shape[0]
+                term = Term(method, leaves, num_rows, num_entries)
+                try:
+                    self._terms.get_concrete_function(position, form)
+                    self._jacobian(index, term).get_concrete_function(position, form)
+                    by_rows = self._values_by_rows(index, term, position, data)
+                except DependsOnRowsError:
+                    break
+                # The user's code, and operations that cannot be vectorized, can raise any error.
+                except Exception:
+                    continue
+                if not _is_close(by_rows, value):
+                    break
+                return term
+            return Term("entries")
+
+        return tuple(itertools.starmap(choose, enumerate(values)))
 
     def _agrees_on_samples(
         self, leaves: Iterable[int], values: list, position: tf.Tensor, data: tuple
@@ -232,7 +227,7 @@ class Residuals:
         def jacobian(position: tf.Tensor, data: tuple) -> tuple:
             weights = self._objective.unflatten(position)
             sources = self._objective.sources(weights)
-            return JACOBIANS[term.method](
+            return linearize(
                 lambda rows: self._objective.residuals(weights, rows)[index],
                 data, sources, term,
             )  # fmt: skip
