@@ -211,7 +211,10 @@ class Residuals:
     def _values_by_rows(
         self, index: int, term: Term, position: tf.Tensor, data: tuple
     ) -> np.ndarray:
-        """Returns residuals as `linearized` computes them; TensorFlow leaves out the Jacobian."""
+        """Returns residuals as `linearized` computes them.
+
+        TensorFlow leaves out the Jacobian, unless the residuals have side effects.
+        """
         jacobian = self._jacobian(index, term)
         values = traced(lambda position, rows: jacobian(position, rows)[0])
         size = max(1, BLOCK_BYTES // (len(position) * position.dtype.size))
@@ -274,12 +277,12 @@ def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
         ValueError: If all rows have to be used, and there are too many.
     """
     count, num_weights, limit = _num_entries(values), len(position), _max_entries(position)
-    is_sampled = all(term.num_rows for term in terms)
-    num_rows = max(term.num_rows for term in terms)
+    sizes = [term.num_rows for term in terms]
+    num_rows = max(sizes) if all(sizes) else 0
     if count <= limit:
-        return num_rows if is_sampled else 0
+        return num_rows
     entries = sum(math.prod(value.shape[1:]) for value in values)
-    if is_sampled and limit >= entries:
+    if num_rows and limit >= entries:
         return min(limit // entries, num_rows)
     num_bytes = num_weights * position.dtype.size
     raise ValueError(
