@@ -21,13 +21,13 @@ class Term(NamedTuple):
         method: A name of `ROW_MAPS`, or "entries".
         leaves: Indices of the tensors in the data that have one row for each row of the term.
         num_rows: Number of these rows; 0 if the term cannot be computed for fewer rows.
-        num_entries: Number of residuals of a row.
+        num_entries: Number of residuals of a row; 0 if it is any number.
     """
 
     method: str
     leaves: tuple[int, ...] = ()
     num_rows: int = 0
-    num_entries: int = 1
+    num_entries: int = 0
 
 
 def replace_leaves(data: tuple, leaves: Iterable[int], change: Callable) -> tuple:
@@ -51,32 +51,30 @@ def linearize(function: Callable, data: tuple, sources: list, term: Term) -> tup
         DependsOnRowsError: If a row alone has another number of residuals.
     """
     if term.method == "entries":
-        # Without pfor, since all entries at once would need the memory of as many evaluations.
-        return _values_and_jacobian(function, data, sources, use_pfor=False)
-    map_rows, flat = ROW_MAPS[term.method], keras.tree.flatten(data)
+        return _linearize(function, data, sources, term)
 
     def linearize_row(row: list) -> tuple:
         leaves = iter(row)
         data_of_row = replace_leaves(data, term.leaves, lambda _: next(leaves)[None])
-        use_pfor = map_rows is _vectorized
-        values, jacobian = _values_and_jacobian(function, data_of_row, sources, use_pfor)
-        if values.shape[0] != term.num_entries:
-            raise DependsOnRowsError
-        return values, jacobian
+        return _linearize(function, data_of_row, sources, term)
 
+    flat = keras.tree.flatten(data)
     rows = [flat[leaf] for leaf in term.leaves]
-    values, jacobian = map_rows(linearize_row, rows, sources[0].dtype)
+    values, jacobian = ROW_MAPS[term.method](linearize_row, rows, sources[0].dtype)
     return tf.reshape(values, (-1,)), tf.reshape(jacobian, (-1, jacobian.shape[-1]))
 
 
-def _values_and_jacobian(
-    function: Callable, data: tuple, sources: list, use_pfor: bool
-) -> tuple:
-    """Returns the residuals for some data, and their Jacobian as one matrix."""
+def _linearize(function: Callable, data: tuple, sources: list, term: Term) -> tuple:
+    """Returns the residuals of all rows or of a single one, and their Jacobian as one matrix."""
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(sources)
         # TensorFlow's Jacobian needs one dtype for residuals and sources.
         values = tf.cast(tf.reshape(function(data), (-1,)), sources[0].dtype)
+    if term.num_entries not in (0, values.shape[0]):
+        raise DependsOnRowsError
+    # Of all rows without pfor, since all entries at once would need the memory of as many
+    # evaluations.
+    use_pfor = term.method == "rows"
     by_entries = functools.partial(tape.jacobian, experimental_use_pfor=use_pfor)
     # The gradient of a single entry is traced in less time.
     differentiate: Callable = tape.gradient if values.shape == [1] else by_entries

@@ -155,11 +155,9 @@ class Program:
 
     def _value_and_gradient(self, jit_compile: bool) -> Callable:
         """Returns a function of position and `ScaledData`: value and gradient over all rows."""
-        objective, compiles_evaluation_only = self.objective, self._compiles_evaluation_only
-        is_traced = not compiles_evaluation_only
-        function: Any = self._traced if is_traced else objective.value_and_gradient
-        if compiles_evaluation_only:
-            compiled = traced(function, jit_compile=jit_compile)
+        objective, function = self.objective, self._traced
+        if self._compiles_evaluation_only:
+            compiled = traced(objective.value_and_gradient, jit_compile=jit_compile)
 
             def function(position: tf.Tensor, data: tuple) -> Any:
                 # A program of XLA cannot read a variable on another device.
