@@ -149,7 +149,7 @@ class Residuals:
             leaves = {
                 i for value in values for i in _leaves_with_rows(data, value.shape[0])
             }
-            sample = replace_leaves(data, leaves, _with_unknown_rows)
+            sample = replace_leaves(data, leaves, micro_batches.with_any_rows)
             terms = self._choose_methods(values, position, data, [sample, *whole])
             is_sampled = all(term.num_rows for term in terms)
             if is_sampled and not self._agrees_on_samples(leaves, values, position, data):
@@ -302,11 +302,6 @@ def _leaves_with_rows(data: tuple, num_rows: int) -> tuple[int, ...]:
     """Returns the indices of the tensors with `num_rows` rows."""
     flat = enumerate(keras.tree.flatten(data))
     return tuple(i for i, t in flat if t is not None and t.shape[:1] == [num_rows])
-
-
-def _with_unknown_rows(tensor: tf.Tensor) -> tf.TensorSpec:
-    """Returns the specification of a tensor with any number of rows."""
-    return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
 
 
 def _is_close(rows: np.ndarray, whole: tf.Tensor) -> bool:
