@@ -98,10 +98,7 @@ class Resample:
         options = data_reader.ReadOptions(dtype, strings=data_reader.accepts_strings(model))
         drawn = self.draw(model, points.parts[0], generator)
         x = data_reader.read_points(drawn, options, "draw(...)")
-        received, expected = (
-            shapes_and_dtypes(x.parts[0]),
-            shapes_and_dtypes(points.parts[0]),
-        )
+        received, expected = (shapes_and_dtypes(data.parts[0]) for data in (x, points))
         if received != expected:
             raise ValueError(
                 f"`draw` of `resample` returned {received}, but x is {expected}. The compiled "

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.lbfgs.data.micro_batches import map_tensors
+from keras_smooth.lbfgs.data.micro_batches import map_tensors, with_any_rows
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 from keras_smooth.models import graph, sample_inputs
 from keras_smooth.models.calls import cast_to
@@ -224,15 +224,10 @@ def _as_tensorflow_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
         return keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*parts))
 
     example = keras.tree.map_structure(tf.convert_to_tensor, batch(0))
-
-    def specification(leaf: tf.Tensor) -> tf.TensorSpec:
-        # A scalar has no axis of rows; reading the first batch raises an error for it.
-        shape = (None, *leaf.shape[1:]) if leaf.shape.rank else ()
-        return tf.TensorSpec(shape, leaf.dtype)
-
+    # If it contains a scalar, reading the first batch raises an error.
     return tf.data.Dataset.from_generator(
         lambda: map(batch, range(x.num_batches)),
-        output_signature=keras.tree.map_structure(specification, example),
+        output_signature=keras.tree.map_structure(with_any_rows, example),
     )
 
 

@@ -51,10 +51,16 @@ def shapes_and_dtypes(structure: Any) -> Any:
     return map_tensors(lambda leaf: f"{leaf.dtype.name}{tuple(leaf.shape)}", structure)
 
 
+def with_any_rows(tensor: tf.Tensor) -> tf.TensorSpec:
+    """Returns the specification of a tensor with any number of rows; a scalar has none."""
+    shape = (None, *tensor.shape[1:]) if tensor.shape.rank else ()
+    return tf.TensorSpec(shape, tensor.dtype)
+
+
 def num_rows(structure: Any) -> int | tf.Tensor:
     """Returns the number of rows; a tensor if it is unknown in a graph."""
     leaf = next(leaf for leaf in keras.tree.flatten(structure) if leaf is not None)
-    return tf.shape(leaf)[0] if leaf.shape[0] is None else leaf.shape[0]
+    return keras.ops.shape(leaf)[0]
 
 
 def slice_rows(structure: Any, start: int, stop: int) -> Any:

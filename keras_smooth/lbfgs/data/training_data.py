@@ -12,6 +12,9 @@ from keras_smooth.lbfgs.data.micro_batches import map_tensors, slice_rows
 from keras_smooth.models.identity import digest
 from keras_smooth.presentation.counts import counted
 
+# Number of rows on which a model or a loss is evaluated to check it, before anything is compiled.
+_SAMPLE_ROWS = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
@@ -40,9 +43,9 @@ class TrainingData:
         leaves = (leaf for batch in self.batches() for leaf in keras.tree.flatten(batch))
         return digest(leaf for leaf in leaves if leaf is not None)
 
-    def sample(self, size: int) -> Any:
-        """Returns at most `size` rows: evenly spaced rows of arrays, first rows of a dataset."""
-        size = min(size, self.num_rows)
+    def sample(self) -> Any:
+        """Returns a few rows, for checks: evenly spaced ones of arrays, the first of a dataset."""
+        size = min(_SAMPLE_ROWS, self.num_rows)
         if not self.in_memory:
             return next(iter(self.parts.rebatch(size)))
         indices = np.unique(np.linspace(0, self.num_rows - 1, size).astype(int))
@@ -119,7 +122,7 @@ class ObjectivePoints(TrainingData):
         num_rows = sum(len(leaf) if leaf.shape.rank else 1 for leaf in leaves)
         super().__init__((x, None, None), num_rows)
 
-    def sample(self, size: int) -> Any:
+    def sample(self) -> Any:
         """Returns all points, since an objective may need any of them."""
         return self.parts
 

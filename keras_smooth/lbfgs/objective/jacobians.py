@@ -3,7 +3,7 @@
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import keras
@@ -18,16 +18,16 @@ class Term(NamedTuple):
     """How a term of the residuals is differentiated.
 
     Args:
-        method: A name of `JACOBIANS`.
+        method: A name of `ROW_MAPS`, or "entries".
         leaves: Indices of the tensors in the data that have one row for each row of the term.
         num_rows: Number of these rows; 0 if the term cannot be computed for fewer rows.
-        num_entries: Number of residuals of a row.
+        num_entries: Number of residuals of a row; 0 if it is any number.
     """
 
     method: str
     leaves: tuple[int, ...] = ()
     num_rows: int = 0
-    num_entries: int = 1
+    num_entries: int = 0
 
 
 def replace_leaves(data: tuple, leaves: Iterable[int], change: Callable) -> tuple:
@@ -38,63 +38,50 @@ def replace_leaves(data: tuple, leaves: Iterable[int], change: Callable) -> tupl
     return keras.tree.pack_sequence_as(data, flat)
 
 
-def _rows_and_setter(data: tuple, leaves: Sequence[int]) -> tuple[list, Callable]:
-    """Returns the tensors with the indices `leaves`, and a function that replaces each by a row."""
-    flat = keras.tree.flatten(data)
+def linearize(function: Callable, data: tuple, sources: list, term: Term) -> tuple:
+    """Returns the residuals of a term and their Jacobian, by the method of the term.
 
-    def with_row(row: list) -> tuple:
-        new_leaves = iter(row)
-        return replace_leaves(data, leaves, lambda leaf: next(new_leaves)[None])
+    Args:
+        function: A function of data that returns the residuals.
+        data: `(x, y, sample_weight)`.
+        sources: The tensors or variables by which the residuals are differentiated.
+        term: The term.
 
-    return [flat[leaf] for leaf in leaves], with_row
-
-
-def _jacobian_by_rows(
-    map_rows: Callable, function: Callable, data: tuple, sources: list, term: Term
-) -> tuple:
-    """Returns residuals that depend on one row each, and their Jacobian."""
-    rows, with_row = _rows_and_setter(data, term.leaves)
-    dtype = sources[0].dtype
+    Raises:
+        DependsOnRowsError: If a row alone has another number of residuals.
+    """
+    if term.method == "entries":
+        return _linearize(function, data, sources, term)
 
     def linearize_row(row: list) -> tuple:
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(sources)
-            values = tf.cast(tf.reshape(function(with_row(row)), (-1,)), dtype)
-        if values.shape[0] != term.num_entries:
-            raise DependsOnRowsError
-        by_entries = functools.partial(
-            tape.jacobian, experimental_use_pfor=map_rows is _vectorized
-        )
-        # The gradient of a single entry is traced in less time.
-        differentiate: Callable = tape.gradient if term.num_entries == 1 else by_entries
-        jacobian = differentiate(values, sources, unconnected_gradients="zero")
-        return values, _as_matrix(jacobian, sources)
+        leaves = iter(row)
+        data_of_row = replace_leaves(data, term.leaves, lambda _: next(leaves)[None])
+        return _linearize(function, data_of_row, sources, term)
 
-    values, jacobian = map_rows(linearize_row, rows, dtype)
+    flat = keras.tree.flatten(data)
+    rows = [flat[leaf] for leaf in term.leaves]
+    values, jacobian = ROW_MAPS[term.method](linearize_row, rows, sources[0].dtype)
     return tf.reshape(values, (-1,)), tf.reshape(jacobian, (-1, jacobian.shape[-1]))
 
 
-def _jacobian_by_entries(
-    function: Callable, data: tuple, sources: list, term: Term
-) -> tuple:
-    """Returns residuals that may depend on several rows, and their Jacobian, entry by entry."""
-    del term
+def _linearize(function: Callable, data: tuple, sources: list, term: Term) -> tuple:
+    """Returns the residuals of all rows or of a single one, and their Jacobian as one matrix."""
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(sources)
         # TensorFlow's Jacobian needs one dtype for residuals and sources.
-        residuals = tf.cast(tf.reshape(function(data), (-1,)), sources[0].dtype)
-    # Without pfor, since all entries at once would need the memory of as many evaluations.
-    jacobian = tape.jacobian(
-        residuals, sources, unconnected_gradients="zero", experimental_use_pfor=False
-    )
-    return residuals, _as_matrix(jacobian, sources)
-
-
-def _as_matrix(jacobian: list[tf.Tensor], sources: list) -> tf.Tensor:
-    """Returns the Jacobian by several sources as one matrix, with one column for each weight."""
+        values = tf.cast(tf.reshape(function(data), (-1,)), sources[0].dtype)
+    if term.num_entries not in (0, values.shape[0]):
+        raise DependsOnRowsError
+    # Of all rows without pfor, since all entries at once would need the memory of as many
+    # evaluations.
+    use_pfor = term.method == "rows"
+    by_entries = functools.partial(tape.jacobian, experimental_use_pfor=use_pfor)
+    # The gradient of a single entry is traced in less time.
+    differentiate: Callable = tape.gradient if values.shape == [1] else by_entries
+    jacobian = differentiate(values, sources, unconnected_gradients="zero")
     sizes = [math.prod(source.shape) for source in sources]
     blocks = [tf.reshape(block, (-1, size)) for block, size in zip(jacobian, sizes)]
-    return tf.concat(blocks, axis=1)
+    return values, tf.concat(blocks, axis=1)
 
 
 def _vectorized(function: Callable, rows: list, dtype: Any) -> tuple:
@@ -122,11 +109,3 @@ def _one_after_another(function: Callable, rows: list, dtype: Any) -> tuple:
 
 # Functions that map over rows, the fastest first.
 ROW_MAPS: dict[str, Callable] = {"rows": _vectorized, "loop": _one_after_another}
-# Functions that compute a Jacobian, by the name of the method.
-JACOBIANS: dict[str, Callable] = {
-    **{
-        name: functools.partial(_jacobian_by_rows, map_rows)
-        for name, map_rows in ROW_MAPS.items()
-    },
-    "entries": _jacobian_by_entries,
-}

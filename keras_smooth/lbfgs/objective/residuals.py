@@ -21,10 +21,10 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.objective.jacobians import (
-    JACOBIANS,
     ROW_MAPS,
     DependsOnRowsError,
     Term,
+    linearize,
     replace_leaves,
 )
 from keras_smooth.lbfgs.objective.objective import Objective
@@ -78,10 +78,10 @@ class Residuals:
 
     def _flatten(self, terms: list[tf.Tensor]) -> tf.Tensor:
         """Returns `values` of terms."""
-        flat = [
-            tf.reshape(_scale_to_mean_square(term, tf.size(term)), (-1,)) for term in terms
-        ]
-        return tf.concat([tf.cast(term, self._objective.dtype) for term in flat], axis=0)
+        scaled = [_scale_to_mean_square(term, tf.size(term)) for term in terms]
+        return tf.concat(
+            [tf.cast(tf.reshape(t, (-1,)), self._objective.dtype) for t in scaled], axis=0
+        )
 
     def linearized(
         self, position: tf.Tensor, data: tuple, terms: tuple[Term, ...]
@@ -149,7 +149,7 @@ class Residuals:
             leaves = {
                 i for value in values for i in _leaves_with_rows(data, value.shape[0])
             }
-            sample = replace_leaves(data, leaves, _with_unknown_rows)
+            sample = replace_leaves(data, leaves, micro_batches.with_any_rows)
             terms = self._choose_methods(values, position, data, [sample, *whole])
             is_sampled = all(term.num_rows for term in terms)
             if is_sampled and not self._agrees_on_samples(leaves, values, position, data):
@@ -168,33 +168,28 @@ class Residuals:
             forms: Forms of the data to try: with any number of rows, and `data` itself, since some
                 code works for one number of rows only.
         """
-        return tuple(
-            self._choose_method(index, value, position, data, forms)
-            for index, value in enumerate(values)
-        )
 
-    def _choose_method(
-        self, index: int, value: tf.Tensor, position: tf.Tensor, data: tuple, forms: list
-    ) -> Term:
-        """Returns the term of an index, as `_choose_methods` does."""
-        leaves = _leaves_with_rows(data, value.shape[0])
-        num_entries = math.prod(value.shape[1:])
-        for method, form in itertools.product(ROW_MAPS, forms):
-            num_rows = 0 if form is data else value.shape[0]
-            term = Term(method, leaves, num_rows, num_entries)
-            try:
-                self._terms.get_concrete_function(position, form)
-                self._jacobian(index, term).get_concrete_function(position, form)
-                by_rows = self._values_by_rows(index, term, position, data)
-            except DependsOnRowsError:
-                break
-            # The user's code, and operations that cannot be vectorized, can raise any error.
-            except Exception:
-                continue
-            if not _is_close(by_rows, value):
-                break
-            return term
-        return Term("entries")
+        def choose(index: int, value: tf.Tensor) -> Term:
+            leaves = _leaves_with_rows(data, value.shape[0])
+            num_entries = math.prod(value.shape[1:])
+            for method, form in itertools.product(ROW_MAPS, forms):
+                num_rows = 0 if form is data else value.shape[0]
+                term = Term(method, leaves, num_rows, num_entries)
+                try:
+                    self._terms.get_concrete_function(position, form)
+                    self._jacobian(index, term).get_concrete_function(position, form)
+                    by_rows = self._values_by_rows(index, term, position, data)
+                except DependsOnRowsError:
+                    break
+                # The user's code, and operations that cannot be vectorized, can raise any error.
+                except Exception:
+                    continue
+                if not _is_close(by_rows, value):
+                    break
+                return term
+            return Term("entries")
+
+        return tuple(itertools.starmap(choose, enumerate(values)))
 
     def _agrees_on_samples(
         self, leaves: Iterable[int], values: list, position: tf.Tensor, data: tuple
@@ -216,7 +211,10 @@ class Residuals:
     def _values_by_rows(
         self, index: int, term: Term, position: tf.Tensor, data: tuple
     ) -> np.ndarray:
-        """Returns residuals as `linearized` computes them; TensorFlow leaves out the Jacobian."""
+        """Returns residuals as `linearized` computes them.
+
+        TensorFlow leaves out the Jacobian, unless the residuals have side effects.
+        """
         jacobian = self._jacobian(index, term)
         values = traced(lambda position, rows: jacobian(position, rows)[0])
         size = max(1, BLOCK_BYTES // (len(position) * position.dtype.size))
@@ -232,7 +230,7 @@ class Residuals:
         def jacobian(position: tf.Tensor, data: tuple) -> tuple:
             weights = self._objective.unflatten(position)
             sources = self._objective.sources(weights)
-            return JACOBIANS[term.method](
+            return linearize(
                 lambda rows: self._objective.residuals(weights, rows)[index],
                 data, sources, term,
             )  # fmt: skip
@@ -279,12 +277,12 @@ def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
         ValueError: If all rows have to be used, and there are too many.
     """
     count, num_weights, limit = _num_entries(values), len(position), _max_entries(position)
-    is_sampled = all(term.num_rows for term in terms)
-    num_rows = max(term.num_rows for term in terms)
+    sizes = [term.num_rows for term in terms]
+    num_rows = max(sizes) if all(sizes) else 0
     if count <= limit:
-        return num_rows if is_sampled else 0
+        return num_rows
     entries = sum(math.prod(value.shape[1:]) for value in values)
-    if is_sampled and limit >= entries:
+    if num_rows and limit >= entries:
         return min(limit // entries, num_rows)
     num_bytes = num_weights * position.dtype.size
     raise ValueError(
@@ -304,11 +302,6 @@ def _leaves_with_rows(data: tuple, num_rows: int) -> tuple[int, ...]:
     """Returns the indices of the tensors with `num_rows` rows."""
     flat = enumerate(keras.tree.flatten(data))
     return tuple(i for i, t in flat if t is not None and t.shape[:1] == [num_rows])
-
-
-def _with_unknown_rows(tensor: tf.Tensor) -> tf.TensorSpec:
-    """Returns the specification of a tensor with any number of rows."""
-    return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
 
 
 def _is_close(rows: np.ndarray, whole: tf.Tensor) -> bool:

@@ -19,9 +19,6 @@ from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.models.tracing import traced
 
-# Number of rows in the test of whether a loss is an average over rows.
-_SAMPLE_ROWS = 64
-
 
 class Replicas:
     """The replicas of a strategy.
@@ -158,9 +155,7 @@ def shard(
         stream = micro_batches.Stream(data.parts, tf.constant(is_average * size, dtype))
         if not replicas:
             return stream
-        shards = [
-            data.parts.shard(count, replica_id) for replica_id in replicas.replica_ids
-        ]
+        shards = (data.parts.shard(count, i) for i in replicas.replica_ids)
         return tuple(stream._replace(dataset=dataset) for dataset in shards)
     total = micro_batches.num_rows(data.parts)
     if total < count:
@@ -207,7 +202,7 @@ def _is_average_over_rows(data: TrainingData, objective: Objective) -> bool:
         column = tf.reshape(tf.linspace(1.0, 2.0, size), (size, *[1] * len(others)))
         return tf.cast(tf.broadcast_to(column, sample_weight.shape), sample_weight.dtype)
 
-    x, y, sample_weight = data.sample(_SAMPLE_ROWS)
+    x, y, sample_weight = data.sample()
     sample = (x, y, micro_batches.map_tensors(with_varied_weights, sample_weight))
     size = micro_batches.num_rows(sample)
     # Two parts of unequal size distinguish the average of all rows from the average of averages.

@@ -17,9 +17,6 @@ from keras_smooth.lbfgs.run.program import program_of
 from keras_smooth.models.identity import digest
 from keras_smooth.presentation.warn import warn_once
 
-# Number of rows on which a model is evaluated to check it, before anything is compiled.
-_SAMPLE_ROWS = 64
-
 
 class FitProblem:
     """The objective, minimizer and data of a fit; it also writes weights to the model.
@@ -49,7 +46,7 @@ class FitProblem:
     def __init__(
         self, request: Request, data: TrainingData, validation: TrainingData | None = None
     ):
-        sample, terms = data.sample(_SAMPLE_ROWS), request.terms
+        sample, terms = data.sample(), request.terms
         self.request, self._rows, self._digest_as_written = request, data, ""
         self.model = self.fitted_model = model = request.model
         if request.dtype:
@@ -95,7 +92,7 @@ class FitProblem:
         self.replace_points(data)
         # Tracing has checked an objective already.
         if validation is not None and terms is None:
-            self._check_sample(validation.sample(_SAMPLE_ROWS))
+            self._check_sample(validation.sample())
 
     def replace_points(self, points: TrainingData) -> None:
         """Replaces the data by points with the same shapes and dtypes."""

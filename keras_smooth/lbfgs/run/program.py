@@ -103,10 +103,14 @@ class Program:
         latest = fingerprint(trace)
         if self._fingerprints.get(data_form, latest) != latest:
             return False
+        definition = trace.graph.as_graph_def()
+        if self.uses_xla and has_growing_list(definition):
+            self._minimizer, self.uses_xla = self._make_minimizer(jit_compile=False), False
+            _warn("it ignores a tf.TensorArray with dynamic_size=True")
         evaluate_once: Callable = functools.partial(function, self.objective.position)
         if self._has_terms:
             evaluate_once = self.objective.terms
-        elif is_new and trace.graph.as_graph_def().library.function:
+        elif is_new and definition.library.function:
             # If a tf.function of the user keeps the weights of its first trace, a second trace fails.
             evaluate_once = functools.partial(traced(evaluate), self.objective.position)
         self._record_read_variables(trace, lambda: evaluate_once(data))
@@ -151,13 +155,9 @@ class Program:
 
     def _value_and_gradient(self, jit_compile: bool) -> Callable:
         """Returns a function of position and `ScaledData`: value and gradient over all rows."""
-        objective, compiles_evaluation_only = self.objective, self._compiles_evaluation_only
-        is_traced = not compiles_evaluation_only
-        function: Any = self._traced if is_traced else objective.value_and_gradient
-        if jit_compile:
-            function = refuse_growing_lists(function)
-        if compiles_evaluation_only:
-            compiled = traced(function, jit_compile=jit_compile)
+        objective, function = self.objective, self._traced
+        if self._compiles_evaluation_only:
+            compiled = traced(objective.value_and_gradient, jit_compile=jit_compile)
 
             def function(position: tf.Tensor, data: tuple) -> Any:
                 # A program of XLA cannot read a variable on another device.
@@ -233,30 +233,16 @@ def program_of(
     return program
 
 
-def refuse_growing_lists(function: Callable) -> Callable:
-    """Returns a function that raises an error of XLA if it has a growing `tf.TensorArray`.
+def has_growing_list(definition: Any) -> bool:
+    """Returns whether the definition of a graph has a growing `tf.TensorArray`.
 
     XLA ignores values that are written beyond the end of such an array, without an error, so that
     the result would be wrong.
-
-    Args:
-        function: Function of tensors that returns tensors, called while it is traced.
     """
-
-    @functools.wraps(function)
-    def checked(*args: Any) -> Any:
-        values = function(*args)
-        graph = tf.nest.flatten(values)[0].graph.as_graph_def()
-        bodies = (body.node_def for body in graph.library.function)
-        nodes = itertools.chain(graph.node, *bodies)
-        grows = "resize_if_index_out_of_bounds"
-        if any(n.op == "TensorListResize" or n.attr[grows].b for n in nodes):
-            raise tf.errors.InvalidArgumentError(
-                None, None, "it ignores a tf.TensorArray with dynamic_size=True"
-            )
-        return values
-
-    return checked
+    bodies = (body.node_def for body in definition.library.function)
+    nodes = itertools.chain(definition.node, *bodies)
+    grows = "resize_if_index_out_of_bounds"
+    return any(n.op == "TensorListResize" or n.attr[grows].b for n in nodes)
 
 
 def supports_xla(model: keras.Model) -> bool:
