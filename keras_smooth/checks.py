@@ -72,7 +72,7 @@ def choice(name: str, value: Any, choices: Iterable[str]) -> str:
     )
 
 
-def truth(name: str, value: Any) -> bool:
+def boolean(name: str, value: Any) -> bool:
     """Returns an argument as a `bool`; NumPy's booleans are accepted, 1 and 0 are not.
 
     Raises:

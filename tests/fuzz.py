@@ -584,7 +584,7 @@ PAGE = """# Random models
 
 {models} random models, made from the seeds below {stop}, {half} of them in float32 (Keras {keras}, TensorFlow {tensorflow}).
 Their graphs have {layers} layers and {operations} operations of `keras.ops`. Models with odd seeds may have parts that
-are rough or have wrong derivatives. Models with even seeds have none, except bilinear images, behind which
+are not smooth or have wrong derivatives. Models with even seeds have none, except bilinear images, behind which
 TensorFlow loses y''. `tests/fuzz.py` compares each model with central differences of its outputs in NumPy,
 and with the same model built in float64 from its seed. Neither shares code with what it checks, except for
 the recording of a layer's inputs. Keras could not build the models of {unbuilt} further seeds.

@@ -132,13 +132,15 @@ def test_remedy_of_a_composite_layer_names_the_faulty_layer():
     assert "keras_smooth.layers.LayerNormalization in the place of its" in row.remedy
 
 
-ROUGH_FUNCTIONS = {
+NOT_SMOOTH_FUNCTIONS = {
     "sign": lambda x: x + ops.sign(x - 0.3),
     "fast": lambda x: ops.sin(x) + 1e-3 * ops.floor(x + 0.71),
     "kink": lambda x: ops.sin(x) + 1e-3 * ops.abs(x - 0.3),
 }
 
 
-@pytest.mark.parametrize("name", ROUGH_FUNCTIONS)
+@pytest.mark.parametrize("name", NOT_SMOOTH_FUNCTIONS)
 def test_jumps_and_weak_kinks_are_rough(name):
-    assert _audit_model(L.Dense(3, ROUGH_FUNCTIONS[name])).rows[0].cause == "not smooth"
+    assert (
+        _audit_model(L.Dense(3, NOT_SMOOTH_FUNCTIONS[name])).rows[0].cause == "not smooth"
+    )

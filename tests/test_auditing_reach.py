@@ -477,7 +477,7 @@ def test_singularity_that_x_avoids_is_a_note_and_without_x_a_fault():
 
 
 class Distilled(L.Layer):
-    """One head learns from the other; neither has a rough activation."""
+    """One head learns from the other; neither has an activation that is not smooth."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -174,7 +174,7 @@ def test_runs_do_not_depend_on_the_unit_of_y():
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory):
-    """One comparison for several tests: smooth, rough, and one without y'' (hard_tanh)."""
+    """One comparison for several tests: smooth, not smooth, and one without y'' (hard_tanh)."""
     directory = tmp_path_factory.mktemp("small") / "out"
     result = keras_smooth.compare(**EIGHT_RUNS, out=directory)
     return result.save(directory), result

@@ -81,9 +81,18 @@ def test_page_begins_with_the_recommendation(page):
 
 
 def test_headline_is_short_for_many_activations():
-    rough = ("relu", "relu6", "elu", "selu", "celu", "leaky_relu", "softsign", "hard_silu")
+    not_smooth = (
+        "relu",
+        "relu6",
+        "elu",
+        "selu",
+        "celu",
+        "leaky_relu",
+        "softsign",
+        "hard_silu",
+    )
     good = ("sin", "mish", "snake", "gelu", "softplus", "sigmoid", "logish")
-    errors = dict.fromkeys(good, (1e-8, 1e-8)) | dict.fromkeys(not smooth, (0.9, 0.9))
+    errors = dict.fromkeys(good, (1e-8, 1e-8)) | dict.fromkeys(not_smooth, (0.9, 0.9))
     text = pages.as_html(made_up({"tanh": (1e-8, 1e-8), **errors}))
     head = text[text.index("<h1>") : text.index("</h1>")]
     assert "</strong> leads" in head and head.endswith("no run that broke off.")

@@ -21,7 +21,7 @@ KINKS = {
     "beside a curve": (lambda t: np.sin(3 * t) + 0.05 * np.maximum(t - 0.3, 0), 1),
     "stairs": (np.floor, 0),
 }
-# One model of each dtype, with and without parts that are rough: see `fuzz.record`.
+# One model of each dtype, with and without parts that are not smooth: see `fuzz.record`.
 SHORT, STUDY = 4, 2000
 
 

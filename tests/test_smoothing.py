@@ -16,7 +16,7 @@ from representatives import representatives
 
 import keras_smooth
 from keras_smooth import registry
-from keras_smooth.smoothing import smooth_forms, straight_pieces
+from keras_smooth.smoothing import piecewise_linear, smooth_forms
 
 L = keras.layers
 
@@ -182,7 +182,7 @@ PIECEWISE_LINEAR = {
 @pytest.mark.parametrize("name", PIECEWISE_LINEAR)
 def test_slopes_of_piecewise_linear_functions_are_measured(name):
     function, slopes = PIECEWISE_LINEAR[name]
-    pieces = straight_pieces.measured_pieces(function)
+    pieces = piecewise_linear.measured_pieces(function)
     measured_slopes = pieces["slope"] + np.append(0.0, np.cumsum(pieces["weights"]))
     # Each weight is rounded to 12 digits.
     np.testing.assert_allclose(measured_slopes, slopes, atol=1e-11)
@@ -204,7 +204,7 @@ NOT_PIECEWISE_LINEAR = {
 
 @pytest.mark.parametrize("name", NOT_PIECEWISE_LINEAR)
 def test_functions_not_piecewise_linear_are_rejected(name):
-    assert straight_pieces.measured_pieces(NOT_PIECEWISE_LINEAR[name]) is None
+    assert piecewise_linear.measured_pieces(NOT_PIECEWISE_LINEAR[name]) is None
 
 
 # Operations in a graph, and the number of ramps in the sum of four outputs.

@@ -291,7 +291,7 @@ def _with_user_rule(x):
         def call(self, x):
             return x * x * x
 
-    # A rule that returns a jet without its frame.
+    # A rule that returns a jet without its basis.
     keras_smooth.register_jet_rule(
         Cubed, lambda layer, x: keras_smooth.jet.Jet(
             (z := keras_smooth.jet.power(x, 3)).primal, z.series, z.collapsed

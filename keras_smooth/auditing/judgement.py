@@ -53,7 +53,7 @@ class Judge:
             yield from (judge(step) for step in steps if step.role is role)
 
     def _reason_of_roughness(self, step: LayerStep) -> str:
-        """Returns in words where a layer is rough, from the row of its activation or operation."""
+        """Returns in words where a layer is not smooth, from the row of its activation or operation."""
         known = (
             words_on_activations(layer, self.plan.order) for layer in step.layers[::-1]
         )

@@ -34,7 +34,7 @@ _EQUALITIES = frozenset(("Equal", "NotEqual"))
 class Role(enum.Enum):
     """Why an operation is examined at samples."""
 
-    # The operation has breakpoints, in a layer or function that is known to be rough.
+    # The operation has breakpoints, in a layer or function that is known not to be smooth.
     SETTLED = enum.auto()
     # The operation has breakpoints, in code of unknown smoothness.
     PIECES = enum.auto()
@@ -320,8 +320,10 @@ def _first_with_breakpoints(step: LayerStep, body: Program) -> LayerStep:
     """
     enclosing = (*step.enclosing, step.operation)
     table_rows = ((operation, rows.row(operation.type)) for operation in body.operations)
-    rough = (operation for operation, row in table_rows if row and row.breakpoints)
-    operation = next(not smooth, None)
+    with_breakpoints = (
+        operation for operation, row in table_rows if row and row.breakpoints
+    )
+    operation = next(with_breakpoints, None)
     if operation is None:
         return step
     return dataclasses.replace(step, operation=operation, program=body, enclosing=enclosing)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.checks import path, truth
+from keras_smooth.checks import boolean, path
 from keras_smooth.presentation import figures
 from keras_smooth.presentation.notebook import Place, ipython
 from keras_smooth.presentation.warn import warn
@@ -37,7 +37,7 @@ def display_makers(log_dir: Any, live: Any, name: str) -> list[Callable]:
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError("`log_dir` needs TensorBoard: pip install tensorboard")
         makers.append(functools.partial(TensorBoard, directory, name))
-    if truth("`live`", live):
+    if boolean("`live`", live):
         makers.append(Notebook)
         if ipython() is None:
             warn(

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_smooth.callbacks.drawing import Values
 from keras_smooth.checks import choice, function, shown
-from keras_smooth.differentiation import exact_values
+from keras_smooth.differentiation import reference_values
 from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.differentiation.operators import derivatives, directional
 from keras_smooth.differentiation.tasks import names
@@ -96,12 +96,12 @@ class Measurement:
     def __init__(
         self, x: Any, reference: Any, order: int, metric: Any, also: Sequence[str]
     ):
-        self.x, self.order = exact_values.point_arrays(x), order
+        self.x, self.order = reference_values.point_arrays(x), order
         self._metric, name = metric, metric_of(metric).name
         self.metric_name = metric if isinstance(metric, str) else name
         self._quantities = select_quantities(also, self.x, order)
         self.names = [*names(order), *self._quantities]
-        exact = exact_values.exact_values(reference, self.x, order)
+        exact = reference_values.reference_values(reference, self.x, order)
         self._exact = [keras.tree.flatten(entry) for entry in exact]
         self._output_names = _output_names(exact[0])
         if self._quantities and any(len(leaves) > 1 for leaves in self._exact):
@@ -210,7 +210,7 @@ class Measurement:
                     f"`reference`: {name} has {counted(len(exact), 'array')}, but the model's has "
                     f"{len(values)}. See keras_smooth.derivatives for the structure."
                 )
-            aligned = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]
+            aligned = [reference_values.aligned(name, *pair) for pair in zip(exact, values)]
             pairs.append((aligned, values))
         return pairs
 

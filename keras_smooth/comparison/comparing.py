@@ -253,7 +253,7 @@ def compare(
     options |= {"activations": tuple(functions), "problem": tuple(learned), "noise": noise}
     settings = Settings(**options, functions=functions)
     problems.check_precision(learned, settings.dtype)
-    resume = checks.truth("resume", resume)
+    resume = checks.boolean("resume", resume)
     if handle is not None:
         checks.function("handle", handle, "event")
     verbose = checks.whole_number("verbose", verbose, least=0)

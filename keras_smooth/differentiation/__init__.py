@@ -21,7 +21,7 @@ taylor.py             the engine "jet": jets along directions, and partial deriv
 traces.py             the operations of a model for inputs of given shapes
 declared_gradients.py gradients that a model declares and that differ from the true ones
 rules.py              rules of jets that users register
-exact_values.py       exact values for comparison, from arrays, tables or functions
+reference_values.py   exact values for comparison, from arrays, tables or functions
 differences.py        derivatives from values of the model alone
 line_values.py        values of a model on lines, in large batches if these do not change y
 agreements.py         the comparison of an engine's derivatives with differences, and its limits

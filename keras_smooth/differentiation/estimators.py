@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.checks import shown, truth, whole_number
+from keras_smooth.checks import boolean, shown, whole_number
 from keras_smooth.differentiation import tasks
 from keras_smooth.differentiation.coefficients import WeightedForm, weighted_sum
 from keras_smooth.differentiation.evaluation import Evaluation
@@ -64,7 +64,7 @@ def checked_probes(probes: Any, seed: Any, verify: Any) -> Probes | None:
         TypeError: If an argument is of the wrong kind.
         ValueError: If `probes` is below 2, without a seed, or combined with `verify`.
     """
-    verified = truth("`verify`", verify)
+    verified = boolean("`verify`", verify)
     if probes is None:
         if seed is not None:
             raise ValueError(

@@ -20,7 +20,7 @@ _PARTS, _DIVISIONS = 16, 6
 _SMALLEST = EPSILON["float32"] ** 0.5
 
 
-def rough_kinds(traces: Traces, points: Points, order: int) -> list[str]:
+def kinds_not_smooth(traces: Traces, points: Points, order: int) -> list[str]:
     """Returns the kinds of operations with which a derivative may jump.
 
     Args:

@@ -90,12 +90,12 @@ def lost_message(model: object, order: int, cause: object) -> str:
     """Returns the message of an error for a lost derivative, with the layers and advice."""
     smooth = ", ".join(registry.recommended(order))
     layers = graph.inner(model) if graph.is_graph(model) else []
-    rough = [layer for layer in layers if not registry.has_derivatives(layer, order)]
+    suspects = [layer for layer in layers if not registry.has_derivatives(layer, order)]
     return (
         f"The derivative of order {order} is lost: {cause}. To look at: "
-        f"{', '.join(map(_described, rough or [model]))}. Replace rough activations by smooth ones "
-        f"({smooth}) and keras.activations.softsign by the one of keras_smooth. If the "
-        "derivative is truly 0, add 0 * x**order to the output."
+        f"{', '.join(map(_described, suspects or [model]))}. Use smooth activations "
+        f"({smooth}), and softsign of keras_smooth.activations. If the derivative is truly 0, add "
+        "0 * x**order to the output."
     )
 
 

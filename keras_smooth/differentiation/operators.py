@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth.checks import truth
+from keras_smooth.checks import boolean
 from keras_smooth.differentiation import engines, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import (
@@ -93,9 +93,9 @@ def derivatives(
     >>> float(y[0, 0]), float(dy[0, 0]), float(d2y[0, 0])
     (8.0, 12.0, 12.0)
     """
-    least = 1 if truth("`verify`", verify) else 0
+    least = 1 if boolean("`verify`", verify) else 0
     order = engines.checked_derivatives(order, engine, least)
-    training = truth("`training`", training)
+    training = boolean("`training`", training)
     points = checked_points(model, x, wrt)
     task = tasks.derivatives(order)
     evaluation = Evaluation(task, model, points, engine, batch_size, training)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.checks import truth
+from keras_smooth.checks import boolean
 from keras_smooth.differentiation import independence
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import random_directions
@@ -32,7 +32,7 @@ def result(evaluation: Evaluation, verify: bool) -> Any:
     Raises:
         ValueError: If the model mixes samples, or is built for batches of another size.
     """
-    verify = truth("`verify`", verify)
+    verify = boolean("`verify`", verify)
     num_samples = evaluation.points.flat[0].shape[0]
     with explained_batch(evaluation.model, num_samples, evaluation.batch_size):
         independence.check(evaluation.traces, evaluation.points, evaluation.order)

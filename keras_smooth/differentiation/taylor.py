@@ -17,8 +17,8 @@ from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import full_entry
+from keras_smooth.jet.direction_basis import sizes_from
 from keras_smooth.jet.entries import total
-from keras_smooth.jet.frame import sizes_from
 
 
 def propagate(

@@ -285,7 +285,7 @@ def _advise_on_kinks(model: Callable, evaluation: Evaluation) -> str | None:
     points = evaluation.points.at(
         [x[: evaluation.batch_size] for x in evaluation.points.flat]
     )
-    kinds = kinks.rough_kinds(traces, points, jump_order)
+    kinds = kinks.kinds_not_smooth(traces, points, jump_order)
     if not kinds or not kinks.lie_between(traces, points, jump_order):
         return None
     jumps = f"the derivative of order {jump_order} jumps" if jump_order else "y jumps"

@@ -1,14 +1,14 @@
 """Truncated Taylor arithmetic: how a function carries derivatives along curves.
 
-entries.py        sums and products of the entries of a series, in which None is 0
-arithmetic.py     Jet: sums, products, linear maps, quotients
-pieces.py         piecewise linear functions; selection
-shapes.py         annotations of tensors with their shapes
-frame.py          directions as linear combinations of fewer curves
-composition.py    elementwise functions by their derivatives at the points; straight lines
-functions.py      elementwise functions as series solutions of differential equations
-special.py        functions whose formulas are 0 / 0 at a point
-reductions.py     functions along the axes of a sample, such as softmax
+entries.py          sums and products of the entries of a series, in which None is 0
+arithmetic.py       Jet: sums, products, linear maps, quotients
+pieces.py           piecewise linear functions; selection
+shapes.py           annotations of tensors with their shapes
+direction_basis.py  directions as linear combinations of fewer curves
+composition.py      elementwise functions by their derivatives at the points; straight lines
+functions.py        elementwise functions as series solutions of differential equations
+special.py          functions whose formulas are 0 / 0 at a point
+reductions.py       functions along the axes of a sample, such as softmax
 
 A jet is a point and the derivatives of curves through it; entry k is the k-th derivative,
 not divided by k!. The functions map jets to jets. With them, a rule for

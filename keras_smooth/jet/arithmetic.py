@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.jet.direction_basis import DirectionBasis
 from keras_smooth.jet.entries import (
     Entry,
     apply_folded,
@@ -21,7 +22,6 @@ from keras_smooth.jet.entries import (
     times,
     total,
 )
-from keras_smooth.jet.frame import Frame
 from keras_smooth.jet.shapes import OfCurves, Primal
 
 
@@ -38,7 +38,7 @@ class Jet:
             axis may be 1 if all samples agree. None is 0.
         collapsed: Whether the last entry is summed over the directions and has an axis of 1
             in their place. That is all that a Laplacian needs, and it costs less.
-        frame: How the directions are composed of fewer curves, which the series then holds
+        basis: How the directions are composed of fewer curves, which the series then holds
             instead. Only for collapsed jets of order 2. None if the series holds the
             directions themselves.
         weights: Weights of the directions in the sums of a collapsed jet, an array of shape
@@ -63,13 +63,13 @@ class Jet:
         primal: Primal,
         series: Sequence[OfCurves | None],
         collapsed: bool = False,
-        frame: Frame | None = None,
+        basis: DirectionBasis | None = None,
         weights: np.ndarray | None = None,
     ) -> None:
         self.primal = primal
         self.series = list(series)
         self.collapsed = collapsed
-        self.frame = frame
+        self.basis = basis
         self.weights = weights
 
     @property
@@ -95,8 +95,8 @@ class Jet:
     @property
     def directions(self) -> int:
         """The number of directions; 1 if all entries that have this axis are None."""
-        if self.frame:
-            return self.frame.directions
+        if self.basis:
+            return self.basis.directions
         along = self.series[:-1] if self.collapsed else self.series
         return max((value.shape[0] for value in along if value is not None), default=1)
 
@@ -136,7 +136,7 @@ class Jet:
         Returns:
             A Jet.
         """
-        return Jet(primal, series, self.collapsed, self.frame, self.weights)
+        return Jet(primal, series, self.collapsed, self.basis, self.weights)
 
     def framed(self) -> "Jet":
         """Returns the jet with fewer curves if that saves work.
@@ -150,12 +150,12 @@ class Jet:
         if not self._has_shared_lines() or self.directions <= 2 * size or not size:
             return self
         matrix = tf.reshape(self.series[0], (self.directions, size))
-        frame = Frame(matrix, None if self.weights is None else self.weights[0])
+        basis = DirectionBasis(matrix, None if self.weights is None else self.weights[0])
         units = tf.reshape(tf.eye(size, dtype=self.dtype), (size, 1, *self.shape[1:]))
-        return Jet(self.primal, [units, None], True, frame, self.weights)
+        return Jet(self.primal, [units, None], True, basis, self.weights)
 
     def _has_shared_lines(self) -> bool:
-        if not self.collapsed or self.order != 2 or self.frame or self.series[0] is None:
+        if not self.collapsed or self.order != 2 or self.basis or self.series[0] is None:
             return False
         if self.weights is not None and len(self.weights) > 1:
             return False
@@ -163,10 +163,10 @@ class Jet:
 
     def unframed(self) -> "Jet":
         """Returns the jet with one curve for each direction."""
-        if not self.frame:
+        if not self.basis:
             return self
         first, last = self.series
-        first = None if first is None else self.frame.to_directions(first)
+        first = None if first is None else self.basis.to_directions(first)
         return Jet(self.primal, [first, last], self.collapsed, weights=self.weights)
 
     def entry(self, order: int) -> tf.Tensor:
@@ -224,13 +224,13 @@ def inner_sum(
         product: The product of two entries.
     """
     is_last = x.collapsed and k == x.order
-    if is_last and x.frame:
+    if is_last and x.basis:
         known = (term for term in terms if term[0] is not None)
-        terms = [(a, x.frame.times_metric(b), scale) for a, b, scale in known]
+        terms = [(a, x.basis.times_metric(b), scale) for a, b, scale in known]
     sum_ = total(times(a, b, scale, product) for a, b, scale in terms)
     if not is_last or sum_ is None:
         return sum_
-    return sum_over_directions(sum_, None if x.frame else x.weights)
+    return sum_over_directions(sum_, None if x.basis else x.weights)
 
 
 def inner_leibniz(
@@ -250,7 +250,7 @@ def as_jets(*xs: Any) -> list[Jet]:
             f"At least one argument must be a Jet, received {received}. Make one by "
             "keras_smooth.jet.line(points), or call TensorFlow's function."
         )
-    if len({id(x.frame) for x in jets}) > 1:
+    if len({id(x.basis) for x in jets}) > 1:
         return as_jets(*(x.unframed() if isinstance(x, Jet) else x for x in xs))
     return [x if isinstance(x, Jet) else _constant_jet(x, jets[0]) for x in xs]
 

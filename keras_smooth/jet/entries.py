@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.jet.frame import sizes_from
+from keras_smooth.jet.direction_basis import sizes_from
 from keras_smooth.jet.shapes import AlongDirections, OneSum, Sums
 
 Entry: TypeAlias = tf.Tensor | None

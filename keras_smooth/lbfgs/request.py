@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_smooth import checks
-from keras_smooth.checks import choice, finite_number, path, shown, truth, whole_number
+from keras_smooth.checks import boolean, choice, finite_number, path, shown, whole_number
 from keras_smooth.lbfgs.data import data_reader
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.minimizers import MINIMIZERS, check_method
@@ -84,15 +84,15 @@ class Request:
     dtype: str | None = _checked_by(choice, ["float64"])
     tolerance: float = _checked_by(finite_number, 0)
     target: float | None = _checked_by(finite_number, -math.inf)
-    relative: bool = _checked_by(truth)
+    relative: bool = _checked_by(boolean)
     max_seconds: float | None = _checked_by(finite_number, 0)
     max_restarts: int = _checked_by(whole_number, 0)
     steps_per_execution: int | None = _checked_by(whole_number, 1)
     callbacks: list | None
     verbose: str | int
-    jit_compile: bool = _checked_by(truth)
+    jit_compile: bool = _checked_by(boolean)
     checkpoint: str | os.PathLike | None = _checked_by(path)
-    throw: bool = _checked_by(truth)
+    throw: bool = _checked_by(boolean)
 
     def __post_init__(self) -> None:
         check_method(self.method)

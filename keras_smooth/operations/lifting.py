@@ -18,7 +18,7 @@ from keras_smooth.jet.arithmetic import (
     map_entries,
     primal,
 )
-from keras_smooth.jet.frame import sizes_from
+from keras_smooth.jet.direction_basis import sizes_from
 from keras_smooth.operations.program import signature
 from keras_smooth.operations.rows import add
 

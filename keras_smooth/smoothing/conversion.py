@@ -192,8 +192,10 @@ class _Replacements:
         k = registry.smoothness(smooth)
         if k is not None and k >= self.order:
             return
-        if rough := list(self._not_smooth_layers(smooth)):
-            warn(f"These parts have no smooth replacement and stay: {', '.join(not smooth)}.")
+        if not_smooth := list(self._not_smooth_layers(smooth)):
+            warn(
+                f"These parts have no smooth replacement and stay: {', '.join(not_smooth)}."
+            )
 
     def warn_of_configs(self) -> None:
         """Warns of layers that lose their smooth activations in a file."""

@@ -10,8 +10,12 @@ import keras
 
 from keras_smooth import activations, layers, registry
 from keras_smooth.activations import partial, sharp_softplus
-from keras_smooth.smoothing import straight_pieces
-from keras_smooth.smoothing.stand_ins import smooth_elu, smooth_ramps, smooth_softsign
+from keras_smooth.smoothing import piecewise_linear
+from keras_smooth.smoothing.smooth_approximations import (
+    smooth_elu,
+    smooth_ramps,
+    smooth_softsign,
+)
 
 
 def _smooth_softsign(sharpness: float) -> Callable:
@@ -66,7 +70,7 @@ def of_function(function: Callable, sharpness: float) -> Callable | None:
     """
     if form := CURVED_FORMS.get(registry.activation_of(function)):
         return form(sharpness, **registry.unbound(function)[1])
-    pieces = straight_pieces.measured_pieces(function)
+    pieces = piecewise_linear.measured_pieces(function)
     if pieces is None or not pieces["knots"]:
         return None
     return partial(smooth_ramps, **pieces, sharpness=sharpness)

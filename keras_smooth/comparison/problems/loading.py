@@ -14,7 +14,7 @@ from keras_smooth.checks import path, real_array, refused, shown
 from keras_smooth.comparison.options import check_problem
 from keras_smooth.comparison.problems import columns, exact
 from keras_smooth.comparison.problems.exact import ExactProblem
-from keras_smooth.differentiation import exact_values
+from keras_smooth.differentiation import reference_values
 from keras_smooth.models import identity
 
 NUM_TRAINING_POINTS = 1000
@@ -188,7 +188,9 @@ def _problem_of_function(function: Callable, domain: Sequence[float]) -> Problem
 
     def derivative(x: np.ndarray, order: int) -> np.ndarray:
         try:
-            return np.ravel(exact_values.exact_values(function, x[:, None], order)[order])
+            return np.ravel(
+                reference_values.reference_values(function, x[:, None], order)[order]
+            )
         except (TypeError, ValueError) as error:
             reason = str(error).removeprefix("`reference`").removeprefix(":").strip()
             raise type(error)(f"problem: {reason}") from error

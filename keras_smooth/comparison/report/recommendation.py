@@ -72,8 +72,8 @@ def recommended(results: Results) -> Recommendation:
     else:
         text = "None of these activations can be recommended for second derivatives."
         return Recommendation(None, (), text)
-    if rough := [line.activation for line in summary if is_not_smooth(line)]:
-        text = f"{advice.text} Not for second derivatives: {', '.join(not smooth)}."
+    if not_smooth := [line.activation for line in summary if is_not_smooth(line)]:
+        text = f"{advice.text} Not for second derivatives: {', '.join(not_smooth)}."
         advice = advice._replace(text=text)
     return advice
 

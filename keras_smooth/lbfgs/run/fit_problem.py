@@ -47,7 +47,7 @@ class FitProblem:
         self, request: Request, data: TrainingData, validation: TrainingData | None = None
     ):
         sample, terms = data.sample(), request.terms
-        self.request, self._rows, self._digest_as_written = request, data, ""
+        self.request, self.points, self._digest_as_written = request, data, ""
         self.model = self.fitted_model = model = request.model
         if request.dtype:
             # The points of an objective need not be inputs of the model.
@@ -118,7 +118,7 @@ class FitProblem:
         """Raises an error if the rows are split into batches, or among devices."""
         splits = [
             ("`batch_size`", self.request.batch_size is not None),
-            ("a dataset that does not fit into memory", not self._rows.in_memory),
+            ("a dataset that does not fit into memory", not self.points.in_memory),
             ("a strategy of several devices", self.replicas is not None),
         ]
         if received := " and ".join(name for name, is_split in splits if is_split):
@@ -150,7 +150,7 @@ class FitProblem:
         if self.moving_averages and averages:
             size = self.request.batch_size
             recalibrate(
-                self.objective, self.moving_averages, lambda: self._rows.batches(size)
+                self.objective, self.moving_averages, lambda: self.points.batches(size)
             )
         if self.fitted_model is not self.model:
             self.model.set_weights(self.fitted_model.get_weights())

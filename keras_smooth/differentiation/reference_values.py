@@ -41,7 +41,7 @@ def point_arrays(x: Entry) -> Entry:
     return inputs
 
 
-def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
+def reference_values(reference: Any, x: Entry, order: int) -> list[Entry]:
     """Returns the exact y, y', ... at points, after checking their shapes.
 
     Args:

@@ -12,7 +12,7 @@ from keras_smooth.jet.shapes import (
 )
 
 
-class Frame:
+class DirectionBasis:
     """Directions as combinations of curves: v_k = sum_j matrix[k, j] c_j.
 
     Let a and b be linear in the direction. The sum over the directions of the products
