@@ -20,7 +20,7 @@ from keras_smooth.jet.arithmetic import (
 )
 from keras_smooth.jet.frame import sizes_from
 from keras_smooth.operations.program import signature
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, is_inexact
 
 _MAX_CONSTANTS = 1000
 # TensorFlow broadcasts at most so many groups of axes in a sum or product.
@@ -218,9 +218,20 @@ def lift_last_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
     return run(operation, [v, *others])
 
 
-def lift_first_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    """Lifts an operation that works on the first axes: the axis of directions is moved last."""
-    return directions_last(lambda z: run(operation, [z, *others]), v)
+def lift_first_axes(operation: tf.Operation, *inputs: Any) -> tf.Tensor:
+    """Lifts an operation that works on the first axes: the axis of directions is moved last.
+
+    All inputs that are not integers are entries.
+    """
+    entries = [x for x in inputs if is_inexact(x.dtype)]
+
+    def applied(*values: tf.Tensor) -> tf.Tensor:
+        remaining = iter(values)
+        return run(
+            operation, [next(remaining) if is_inexact(x.dtype) else x for x in inputs]
+        )
+
+    return directions_last(applied, *entries)
 
 
 def lift_named_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:

@@ -53,17 +53,9 @@ class Recognizable:
 _functions: dict[Callable, Recognizable] = {}
 
 
-def add(function: Callable, facts: Facts, kinds: str, integers: tuple[int, ...]) -> None:
-    """Adds a function to those that are recognized if called with its default parameters.
-
-    Args:
-        function: See `Recognizable`.
-        facts: See `Recognizable`.
-        kinds: Names separated by spaces, see `Recognizable`.
-        integers: See `Recognizable`.
-    """
-    kinds_of_function = frozenset(kinds.split())
-    _functions[function] = Recognizable(function, facts, kinds_of_function, integers)
+def add(recognizable: Recognizable) -> None:
+    """Adds a function to those that are recognized if called with its default parameters."""
+    _functions[recognizable.function] = recognizable
 
 
 @dataclasses.dataclass(frozen=True)

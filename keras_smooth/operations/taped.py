@@ -6,7 +6,6 @@ a rule for jets is differentiated by nested tapes of its own.
 """
 
 import contextlib
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -142,25 +141,10 @@ def _positions(tensors: Sequence[tf.Tensor], chosen: Sequence[bool]) -> list[int
     ]
 
 
-@dataclasses.dataclass(frozen=True)
-class Lost:
-    """Replaces an output whose derivatives are lost, if another output has derivatives.
-
-    Args:
-        message: The message of the error that is raised if the output is used.
-    """
-
-    message: str
-
-
 def raise_if_lost(value: Any) -> Any:
-    """Returns the value.
-
-    Raises:
-        ValueError: If its derivatives are lost.
-    """
-    if isinstance(value, Lost):
-        raise ValueError(value.message)
+    """Returns an output, or raises the error that replaces one whose derivatives are lost."""
+    if isinstance(value, ValueError):
+        raise value
     return value
 
 
@@ -171,7 +155,8 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     t = 0.
 
     Returns:
-        For each output a jet, a tensor if its dtype has no derivatives, or `Lost`.
+        For each output a jet, a tensor if its dtype has no derivatives, or an error if
+        its derivatives are lost and another output has derivatives.
 
     Raises:
         ValueError: If TensorFlow has no such derivative of the operation.
@@ -184,9 +169,9 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     row = rows.row(operation.type)
     wrong_at = None if row is None else row.wrong_at
     computable = [number for number, k in right_to.items() if wrong_at or order <= k]
-    lost = Lost(_lost_message(operation, f"TensorFlow has none of order {order}"))
+    lost = ValueError(_lost_message(operation, f"TensorFlow has none of order {order}"))
     if not computable:
-        return raise_if_lost(lost)
+        raise lost
     warn_once(
         apply,
         f"The operation {operation.type} in {layer_path(operation)} has no rule for jets: nested "

@@ -3,7 +3,7 @@
 import dataclasses
 import enum
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -191,34 +191,39 @@ def _tensors_needed(program: Program, used: Sequence[bool] | None = None) -> set
     The maximum that a log-sum-exp subtracts and adds again cancels and is not among them.
     """
     outputs = program.outputs
-    needed = {
+    names = {
         name for name, is_used in zip(outputs, used or [True] * len(outputs)) if is_used
     }
-    for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
-        cancels = operation.type == "StopGradient" and (
-            rows.tapes_right_to(operation, [True]) == math.inf
-        )
-        if not (cancels or needed.isdisjoint(outputs)):
-            needed.update(inputs)
-    return needed
+    return _leading_to(names, program, lambda operation, x: not _cancels(operation))
+
+
+def _cancels(operation: tf.Operation) -> bool:
+    return (
+        operation.type == "StopGradient"
+        and rows.tapes_right_to(operation, [True]) == math.inf
+    )
 
 
 def _tensors_derived(program: Program) -> set[str]:
     """Returns the names of the tensors on whose derivatives those of the outputs depend."""
-    derived = set(program.outputs)
+    names = set(program.outputs)
+    return _leading_to(names, program, lambda operation, x: rows.is_differentiable(x.dtype))
+
+
+def _leading_to(names: set[str], program: Program, counts: Callable) -> set[str]:
+    """Returns names of tensors with those of all tensors that lead to one of them.
+
+    Args:
+        names: Names of tensors.
+        program: The program.
+        counts: `counts(operation, x)` returns whether an operation leads from or to a tensor.
+    """
     for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
-        smooth = {
-            name
-            for name, x in zip(outputs, operation.outputs)
-            if rows.is_differentiable(x.dtype)
-        }
-        if not derived.isdisjoint(smooth):
-            derived.update(
-                name
-                for name, x in zip(inputs, operation.inputs)
-                if rows.is_differentiable(x.dtype)
-            )
-    return derived
+        leads = zip(outputs, operation.outputs)
+        if any(name in names and counts(operation, x) for name, x in leads):
+            pairs = zip(inputs, operation.inputs)
+            names.update(name for name, x in pairs if counts(operation, x))
+    return names
 
 
 # By kind, without Stateful or Stateless, the attributes with the functions that it runs.

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import lifted_joint, map_entries
+from keras_smooth.jet.arithmetic import map_entries
 from keras_smooth.operations.breakpoints import gap_to_second_largest
 from keras_smooth.operations.lifting import (
     add_linear,
@@ -14,8 +14,8 @@ from keras_smooth.operations.lifting import (
     directions_last,
     full_jet,
     lift_first_axes,
+    linear_rule,
     run,
-    run_primals,
 )
 from keras_smooth.operations.rows import add, add_column
 
@@ -50,18 +50,9 @@ def _scatter(operation: tf.Operation, indices: Any, v: tf.Tensor, shape: Any) ->
 add_linear("ScatterNd", _scatter, slice(1, 2))
 
 
-def _updated(
-    operation: tf.Operation, old: tf.Tensor, indices: Any, new: tf.Tensor
-) -> tf.Tensor:
-    """Applies an operation that assigns or adds values at indices of a tensor."""
-    return directions_last(
-        lambda *values: run(operation, [values[0], indices, values[1]]), old, new
-    )
-
-
 add_linear(
     "TensorScatterAdd TensorScatterSub TensorScatterUpdate",
-    _updated,
+    lift_first_axes,
     slice(0, None, 2),
 )
 
@@ -112,15 +103,8 @@ add_column(
 
 
 def _stitched(operation: tf.Operation, *inputs: Any) -> Jet:
-    number = operation.get_attr("N")
-    indices, data = inputs[:number], inputs[number:]
-
-    def lifted(*values: tf.Tensor) -> tf.Tensor:
-        return directions_last(
-            lambda *tensors: run(operation, [*indices, *tensors]), *values
-        )
-
-    return lifted_joint(run_primals(operation, inputs), lifted, data)
+    data = slice(operation.get_attr("N"), None)
+    return linear_rule(lift_first_axes, data)(operation, *inputs)
 
 
 add("DynamicStitch ParallelDynamicStitch", _stitched, exact=True)
