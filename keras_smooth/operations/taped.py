@@ -18,7 +18,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import primal
 from keras_smooth.jet.entries import sum_over_directions
 from keras_smooth.operations import registered, rows
-from keras_smooth.operations.lifting import as_list, run, run_primals
+from keras_smooth.operations.lifting import as_list, first_jet, run, run_primals
 from keras_smooth.operations.program import Program, layer_path, signature
 from keras_smooth.operations.rows import is_inexact
 from keras_smooth.operations.trace import trace
@@ -165,7 +165,7 @@ def apply(operation: tf.Operation, inputs: list) -> list:
         raise ValueError(
             _lost_message(operation, "it keeps tensors in a tf.variant, as ragged ones")
         )
-    order, right_to = _first_jet(inputs).order, _order_by_output(operation, inputs)
+    order, right_to = first_jet(inputs).order, _order_by_output(operation, inputs)
     row = rows.row(operation.type)
     wrong_at = None if row is None else row.wrong_at
     computable = [number for number, k in right_to.items() if wrong_at or order <= k]
@@ -178,7 +178,7 @@ def apply(operation: tf.Operation, inputs: list) -> list:
         "tapes compute its derivatives, which is slower.",
     )
     inputs = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
-    leader, results = _first_jet(inputs), as_list(run_primals(operation, inputs))
+    leader, results = first_jet(inputs), as_list(run_primals(operation, inputs))
     for number, series in zip(computable, _series(operation, inputs, computable)):
         if wrong_at:
             nan = tf.cast(math.nan, leader.dtype)
@@ -193,10 +193,6 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     return results
 
 
-def _first_jet(inputs: list) -> Jet:
-    return next(x for x in inputs if isinstance(x, Jet))
-
-
 def _order_by_output(operation: tf.Operation, inputs: list) -> dict[int, float]:
     """Returns the order of `right_order` for each output of an inexact dtype, by its index."""
     moving, indices = [isinstance(x, Jet) for x in inputs], range(len(operation.outputs))
@@ -209,7 +205,7 @@ def _order_by_output(operation: tf.Operation, inputs: list) -> dict[int, float]:
 
 def _series(operation: tf.Operation, inputs: list, chosen: list[int]) -> list[list]:
     """Returns the series of each chosen output: for each order a tensor with all directions."""
-    leader = _first_jet(inputs)
+    leader = first_jet(inputs)
     order, lead = leader.order, max(x.directions for x in inputs if isinstance(x, Jet))
     curves = [_entries_to_order(x, order - leader.collapsed) for x in inputs]
     along = functools.partial(_derivatives_along, operation, inputs, chosen)
@@ -270,7 +266,7 @@ def _derivatives_along(
 
         return differentiate
 
-    t = tf.zeros((), _first_jet(inputs).dtype.real_dtype)
+    t = tf.zeros((), first_jet(inputs).dtype.real_dtype)
     return nested_tapes(outputs, t, order, step)[1:]
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import enum
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -23,7 +23,7 @@ class State(enum.IntEnum):
     MOVES = 2
 
 
-def initial_states(moving: Sequence[bool]) -> list[State]:
+def initial_states(moving: Iterable[bool]) -> list[State]:
     """Returns the state MOVES for each input that moves, and HELD for the others."""
     return [State.MOVES if moves else State.HELD for moves in moving]
 
@@ -129,7 +129,7 @@ class Walk:
         enclosing = (*step.enclosing, step.operation)
         if "While" in step.operation.type:
             condition, body = bodies
-            states = self._steady_states(body, step.input_states, enclosing)
+            states = self.steady_states(body, step.input_states, enclosing)
             if any(self.follow(condition, states, enclosing)):
                 self.visit_decision(step)
             self.follow(body, states, enclosing, _variables_used(body, step.used))
@@ -146,15 +146,26 @@ class Walk:
         columns = zip(*(self.follow(body, values, enclosing) for body in bodies))
         return [max(*column, least) for column in columns]
 
-    def _steady_states(
-        self, body: Program, states: Sequence[State], enclosing: tuple[tf.Operation, ...]
+    def steady_states(
+        self,
+        body: Program,
+        states: Sequence[State],
+        enclosing: tuple[tf.Operation, ...] = (),
     ) -> Sequence[State]:
         """Returns the states of the variables of a loop after any number of iterations."""
-        walk, before = self.without_notes(), None
-        while states != before:
-            before = states
-            states = tuple(map(max, before, walk.follow(body, before, enclosing)))
-        return states
+        walk = self.without_notes()
+        return fixed_point(
+            lambda states: list(map(max, states, walk.follow(body, states, enclosing))),
+            list(states),
+        )
+
+
+def fixed_point(function: Callable, values: list) -> list:
+    """Returns the values after which a function returns the same values, by iteration."""
+    before = None
+    while values != before:
+        before, values = values, function(values)
+    return values
 
 
 def steps(program: Program, moving: Sequence[bool]) -> list[Step]:
@@ -177,12 +188,12 @@ def _variables_used(body: Program, used: Sequence[bool]) -> list[bool]:
 
     A variable that only ends the loop does not, such as the change of a fixed-point iteration.
     """
-    before: list[bool] = []
-    latest = list(used)
-    while latest != before:
-        before, needed = latest, _tensors_needed(body, latest)
-        latest = [is_used or name in needed for is_used, name in zip(before, body.inputs)]
-    return latest
+
+    def step(used: list[bool]) -> list[bool]:
+        needed = _tensors_needed(body, used)
+        return [is_used or name in needed for is_used, name in zip(used, body.inputs)]
+
+    return fixed_point(step, list(used))
 
 
 def _tensors_needed(program: Program, used: Sequence[bool] | None = None) -> set[str]:

@@ -46,11 +46,11 @@ class Row:
     kinds: str = ""
     integers: tuple[int, ...] = ()
 
-    def facts(self, **parameters: Any) -> Facts:
-        """Returns the facts about the function with some parameters."""
+    def facts(self, *layer: Any, **parameters: Any) -> Facts:
+        """Returns the facts about the function with some parameters, or about a layer."""
         k, rule = self.smoothness, self.jet
         if callable(k):
-            k = k(**parameters)
+            k = k(*layer, **parameters)
         if rule is not None and parameters:
             rule = functools.partial(rule, **parameters)
         return Facts(rule, self.tapes_right_to, k)

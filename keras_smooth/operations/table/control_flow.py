@@ -9,11 +9,11 @@ import tensorflow as tf
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import full_entry, primal
 from keras_smooth.operations import registered
-from keras_smooth.operations.lifting import as_list, run, run_primals
+from keras_smooth.operations.lifting import as_list, first_jet, run, run_primals
 from keras_smooth.operations.paths import dependent_outputs, unchanged_variables
 from keras_smooth.operations.rows import add, is_differentiable
 from keras_smooth.operations.table.arithmetic import sum_of_all
-from keras_smooth.operations.walk import body_names
+from keras_smooth.operations.walk import State, Walk, body_names, initial_states
 
 
 class JetList(Jet):
@@ -57,7 +57,7 @@ def _run_call(
 
 def _run_compiled(body: Any, inputs: list, evaluate: Callable) -> list:
     """Evaluates a body in a function compiled by XLA, whose inputs and outputs are tensors."""
-    leader = _first_jet(inputs)
+    leader = first_jet(inputs)
     args = [_full_jet(x, _is_jet(x), leader) for x in inputs]
 
     def function(tensors: list) -> list:
@@ -91,7 +91,7 @@ def _run_branch(
     # In a graph all branches have to return the same structure: jets if one branch returns jets.
     moves = list(map(_is_jet, values))
     moving = list(map(any, zip(*(dependent_outputs(branch, moves) for branch in branches))))
-    leader = _first_jet(values)
+    leader = first_jet(values)
 
     def run(branch: Any) -> list:
         pairs = zip(evaluate(branch, values), moving)
@@ -115,7 +115,7 @@ def _run_loop(
         return inputs
     unchanged = unchanged_variables(body)
     inputs = _steady_variables(body, inputs)
-    leader = _first_jet(inputs)
+    leader = first_jet(inputs)
 
     def variables(tensors: Iterable) -> list:
         values = iter(_as_jets(tensors, leader))
@@ -156,21 +156,13 @@ add("StatelessWhile While", control_flow=_run_loop)
 
 def _steady_variables(body: Any, inputs: list) -> list:
     """Returns the variables of a loop, as jets if they depend on x after any number of steps."""
-    before, moving = None, list(map(_is_jet, inputs))
-    while moving != before:
-        before = moving
-        moving = [a or b for a, b in zip(before, dependent_outputs(body, before))]
-    leader = _first_jet(inputs)
-    return [_full_jet(value, moves, leader) for value, moves in zip(inputs, moving)]
+    states = Walk().steady_states(body, initial_states(map(_is_jet, inputs)))
+    leader = first_jet(inputs)
+    return [_full_jet(x, state != State.HELD, leader) for x, state in zip(inputs, states)]
 
 
 def _is_jet(value: Any) -> bool:
     return isinstance(value, Jet)
-
-
-def _first_jet(values: Sequence) -> Any:
-    """Returns the first jet among values, or None. All jets are along the same curves."""
-    return next(filter(_is_jet, values), None)
 
 
 def _element(leader: Jet) -> Jet:
@@ -261,7 +253,7 @@ def _list_rule(
     """
 
     def rule(operation: tf.Operation, *inputs: Any) -> list:
-        leader = _first_jet(inputs)
+        leader = first_jet(inputs)
         jets = [_full_jet(x, is_differentiable(x.dtype), leader) for x in inputs]
         results = [as_list(run_primals(operation, jets))]
         for k in range(1, leader.order + 1):
@@ -309,11 +301,6 @@ add("TensorListPushBack TensorListResize TensorListSetItem", _list_rule(), exact
 add("TensorListGetItem TensorListPopBack", _list_rule(has_shape=True), exact=True)
 add("TensorListStack", _list_rule(has_shape=True, after=_stacked), exact=True)
 add("TensorListFromTensor", _list_rule(has_shape=True, before=_swapped), exact=True)
-add(
-    "TensorListElementShape TensorListLength",
-    lambda operation, handle: run_primals(operation, [handle]),
-    exact=True,
-)
 
 # Functions in Python. TensorFlow has a gradient only of EagerPyFunc.
 add("PyFunc PyFuncStateless", smoothness=None, tapes_right_to=0)

@@ -19,7 +19,7 @@ from keras_smooth.operations.sample_axes import (
     of_merged,
 )
 from keras_smooth.operations.table.functions import FUNCTIONS
-from keras_smooth.operations.walk import body_names
+from keras_smooth.operations.walk import body_names, fixed_point
 
 
 def _shape(operation: tf.Operation, index: int = 0) -> tf.TensorShape:
@@ -305,11 +305,10 @@ def _common_axes(*several: Sequence[Axis]) -> list[Axis]:
 
 def _of_loop(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     condition, body = map(program.bodies, body_names(operation))
-    now: Sequence[Axis] = axes
-    before: Sequence[Axis] = ()
-    while now != before:
-        before, now = now, _common_axes(now, axes_of_samples(body, now))
-    return _unmixed(now, axes_of_samples(condition, now) == [None])
+    after = fixed_point(
+        lambda axes: _common_axes(axes, axes_of_samples(body, axes)), list(axes)
+    )
+    return _unmixed(after, axes_of_samples(condition, after) == [None])
 
 
 def _set_in_list(operation: tf.Operation, axes: Axes, program: Program) -> Any:
