@@ -67,7 +67,7 @@ class Samples:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.x = list(plan.traced.x)
-        self.moves = plan.traced.moving[: len(self.x)]
+        self.moves = plan.traced.moving
         self._distances_along_lines: dict[tuple, Callable] = {}
 
     @functools.cached_property

@@ -158,16 +158,10 @@ class Traces:
                 computes_with_values(error),
             ) from error
         self._checked_outputs(outputs[-1])
-        moving = [*[True] * len(points.flat), *[False] * len(traced.captured)]
-        if operations.assignment_that_moves(traced.program, moving) is not None:
+        all_move = [True] * len(points.flat)
+        if operations.assignment_that_moves(traced.program, all_move) is not None:
             raise NotTraceableError("It writes what depends on x to a variable")
         return traced
-
-    def moving(self, points: Points) -> list[bool]:
-        """Returns for each input and captured tensor of the program whether it moves."""
-        captured = self.at(points).captured
-        inputs = [index in points.places for index in range(len(points.flat))]
-        return [*inputs, *[False] * len(captured)]
 
     def apply_to_program(self, function: Callable, points: Points, *arguments: Any) -> Any:
         """Returns the result of a function of the program and of its moving inputs.
@@ -179,7 +173,8 @@ class Traces:
             points: The inputs of the model.
             *arguments: Further arguments of the function, which are hashable.
         """
-        traced, moving = self.at(points), self.moving(points)
+        traced = self.at(points)
+        moving = [index in points.places for index in range(len(points.flat))]
         key = function, tuple(moving), arguments
         if key not in traced.results:
             traced.results[key] = function(traced.program, moving, *arguments)

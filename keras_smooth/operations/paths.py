@@ -1,7 +1,8 @@
 """The operations on the paths from inputs to outputs.
 
-In each function, `moving` has a boolean for each input of a program. It is true if the program is
-differentiated with respect to the input: the input moves. Other inputs are held constant.
+In each function, `moving` has a boolean for each of the first inputs of a program. It is true if the
+program is differentiated with respect to the input: the input moves. Other inputs are held constant,
+such as the tensors that a function captures, which follow its arguments.
 """
 
 import math
@@ -35,7 +36,7 @@ def unchanged_variables(body: Program) -> list[bool]:
 
 def assignment_that_moves(program: Program, moving: Sequence[bool]) -> tf.Operation | None:
     """Returns an operation that assigns a value that moves to a variable, or None."""
-    names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
+    names = {name for name, moves in zip(program.inputs, moving) if moves}
     for operation, inputs, outputs, _ in program.instructions:
         if operation.type in OF_SHAPES_ONLY or names.isdisjoint(inputs):
             continue

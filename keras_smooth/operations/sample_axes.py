@@ -57,12 +57,12 @@ def axes_of_samples(program: Program, axes: Sequence[Axis]) -> list[Axis]:
 
     Args:
         program: The program.
-        axes: The axis of the samples in each input.
+        axes: The axis of the samples in each of the first inputs; the others depend on none.
 
     Raises:
         MixedError: If an operation mixes samples, or it is not known whether it does.
     """
-    axis_by_name = dict(zip(program.inputs, axes, strict=True))
+    axis_by_name = dict.fromkeys(program.inputs) | dict(zip(program.inputs, axes))
     for operation, inputs, outputs, _ in program.instructions:
         pairs = zip(operation.inputs, inputs)
         input_axes = [None if is_empty(x) else axis_by_name[name] for x, name in pairs]

@@ -118,19 +118,16 @@ def measured_order(
 
     seeds = [operation.outputs[n] for n in outputs]
     traced = trace(gradients, [*operation.inputs, *seeds])
-    num_captured = len(traced.captured)
-
-    def as_booleans(moving: set[int]) -> list[bool]:
-        positions = range(num_inputs + len(seeds))
-        return [*(n in moving for n in positions), *[False] * num_captured]
-
+    size = num_inputs + len(seeds)
     # The gradient is linear in the seed of each output, and wrong if it does not depend on it.
-    for seed in range(num_inputs, num_inputs + len(seeds)):
-        states = Walk().follow(traced.program, initial_states(as_booleans({seed})))
+    for seed in range(num_inputs, size):
+        states = Walk().follow(
+            traced.program, initial_states(n == seed for n in range(size))
+        )
         if any(n < 0 or not states[n] for n in traced.places):
             return 0
-    all_moving = {*inputs, *range(num_inputs, num_inputs + len(seeds))}
-    return 1 + tapes_right_to(traced.program, as_booleans(all_moving))
+    moving = [n in inputs or n >= num_inputs for n in range(size)]
+    return 1 + tapes_right_to(traced.program, moving)
 
 
 def _positions(tensors: Sequence[tf.Tensor], chosen: Sequence[bool]) -> list[int]:

@@ -97,12 +97,12 @@ class Walk:
 
         Args:
             program: The program, or a body.
-            input_states: The states of its inputs.
+            input_states: The states of its first inputs; the others are held.
             enclosing: The operations in whose bodies it is, the outermost first.
             used: Whether each output is used; all by default. Operations that lead to none that
                 is used are not visited.
         """
-        states = dict(zip(program.inputs, input_states, strict=True))
+        states = dict(zip(program.inputs, input_states))
         self.moving |= {name for name, state in states.items() if state}
         needed, derived = _tensors_needed(program, used), _tensors_derived(program)
         for operation, inputs, outputs, _ in program.instructions_to_outputs:

@@ -170,13 +170,12 @@ def marked_parts(subject: Any, facts_of: Callable) -> Iterator[Callable]:
 
 
 def _read_program(traced: operations.Trace, floats: list[bool]) -> Reading:
-    moving = [*floats, *[False] * len(traced.captured)]
-    if operations.assignment_that_moves(traced.program, moving) is not None:
+    if operations.assignment_that_moves(traced.program, floats) is not None:
         return Reading()
-    right_to = operations.tapes_right_to(traced.program, moving)
+    right_to = operations.tapes_right_to(traced.program, floats)
     # A function of integers has no derivatives.
-    k = operations.smoothness(traced.program, moving, at_edges=True) if any(floats) else -1
-    classes = operations.classes(traced.program, moving, at_edges=True)
+    k = operations.smoothness(traced.program, floats, at_edges=True) if any(floats) else -1
+    classes = operations.classes(traced.program, floats, at_edges=True)
     return Reading(k, right_to, tuple((operation.type, k) for operation, k in classes))
 
 

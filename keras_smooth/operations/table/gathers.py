@@ -62,16 +62,13 @@ def _extreme_of_segments(operation: tf.Operation, x: Jet, ids: Any, *number: Any
     x = full_jet(x)
     largest = run(operation, [x.primal, ids, *number])
     size = number[0] if number else tf.shape(largest)[0]
+
+    def sums(z: tf.Tensor) -> tf.Tensor:
+        return tf.math.unsorted_segment_sum(z, ids, size)
+
     chosen = tf.cast(tf.equal(x.primal, tf.gather(largest, ids)), x.dtype)
-    counts = tf.math.unsorted_segment_sum(chosen, ids, size)
-    share = chosen / tf.maximum(tf.gather(counts, ids), tf.ones([], x.dtype))
-
-    def lifted(v: tf.Tensor) -> tf.Tensor:
-        return directions_last(
-            lambda z: tf.math.unsorted_segment_sum(z, ids, size), share * v
-        )
-
-    return map_entries(x, largest, lifted)
+    share = chosen / tf.maximum(tf.gather(sums(chosen), ids), tf.ones([], x.dtype))
+    return map_entries(x, largest, lambda v: directions_last(sums, share * v))
 
 
 def _gap_in_segments(

@@ -33,9 +33,7 @@ def _adjoint(value: Entry) -> Entry:
 def _inverse(operation: tf.Operation, x: Jet) -> Jet:
     """The rule of Y X = 1: Y_k = -sum_(j >= 1) binomial(k, j) Y_(k - j) X_j Y_0."""
     x = _unframed(x)
-    entries = (
-        [_adjoint(v) for v in x.entries] if operation.get_attr("adjoint") else x.entries
-    )
+    entries = _entries_of_equations(operation, x)
     inverse = _inverse_entries(x, run(operation, [x.primal]), entries)
     return x.like(inverse[0], inverse[1:])
 
@@ -79,7 +77,7 @@ def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
 
 
 def _entries_of_equations(operation: tf.Operation, a: Jet) -> list:
-    """Returns the entries of A: of a triangle or of an adjoint, depending on the operation."""
+    """Returns the entries of A, or of its triangle or adjoint, depending on the operation."""
     entries = a.entries
     if operation.type.endswith("TriangularSolve"):
         below = (-1, 0) if operation.get_attr("lower") else (0, -1)
