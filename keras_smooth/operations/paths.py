@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from keras_smooth.operations import registered, rows
-from keras_smooth.operations.program import Program
+from keras_smooth.operations.program import Program, without_identity
 from keras_smooth.operations.rows import OF_SHAPES_ONLY, Class
 from keras_smooth.operations.signs import never_reaches_edge
 from keras_smooth.operations.walk import State, Step, Walk, initial_states, steps
@@ -24,14 +24,8 @@ def dependent_outputs(program: Program, moving: Sequence[bool]) -> list[bool]:
 
 def unchanged_variables(body: Program) -> list[bool]:
     """Returns for each variable of a loop whether the body of the loop leaves it unchanged."""
-    sources = {name: name for name in body.inputs}
-    for operation, inputs, outputs, _ in body.instructions:
-        if operation.type == "Identity" and inputs[0] in sources:
-            sources[outputs[0]] = sources[inputs[0]]
-    return [
-        sources.get(output) == name
-        for output, name in zip(body.outputs, body.inputs, strict=True)
-    ]
+    sources = [without_identity(body.tensors[name]).name for name in body.outputs]
+    return [source == name for source, name in zip(sources, body.inputs, strict=True)]
 
 
 def assignment_that_moves(program: Program, moving: Sequence[bool]) -> tf.Operation | None:

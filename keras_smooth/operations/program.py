@@ -150,6 +150,13 @@ class Program:
         return instructions[::-1]
 
 
+def without_identity(tensor: tf.Tensor) -> tf.Tensor:
+    """Returns the tensor of which a tensor is the identity, or the tensor itself."""
+    while tensor.op.type == "Identity":
+        tensor = tensor.op.inputs[0]
+    return tensor
+
+
 def layer_path(operation: tf.Operation) -> str:
     """Returns the path of the layer in which an operation is, from its name scopes."""
     scopes = operation.name.split("/")[:-1]

@@ -64,7 +64,8 @@ def right_order(
     """Returns the order up to which TensorFlow's own derivatives of an operation are right.
 
     The order of an operation with a rule for jets is in its row, since measuring takes some
-    milliseconds. That of other operations is measured.
+    milliseconds. That of other operations is measured, once for each kind, dtypes, `moving` and
+    `used`.
 
     Args:
         operation: A traced operation.
@@ -75,15 +76,8 @@ def right_order(
         The order. It is 0 if the derivatives ignore an input that depends on x.
     """
     row, right_to = rows.row(operation.type), rows.tapes_right_to(operation, moving)
-    if row is None or row.jet is None:
-        return min(right_to, _cached_order(operation, moving, used))
-    return 0 if any(moving[n] and used[m] for n, m in row.left_out) else right_to
-
-
-def _cached_order(
-    operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]
-) -> float:
-    """Returns `measured_order`, computed once for each kind, dtypes, `moving` and `used`."""
+    if row is not None and row.jet is not None:
+        return 0 if any(moving[n] and used[m] for n, m in row.left_out) else right_to
     dtypes = tuple(x.dtype for x in operation.inputs)
     key = operation.type, dtypes, tuple(moving), tuple(used)
     if key not in _measured_orders:
@@ -92,7 +86,7 @@ def _cached_order(
         # If TensorFlow cannot differentiate or run it, its differentiation raises the error.
         with contextlib.suppress(Exception):
             _measured_orders[key] = measured_order(operation, moving, used)
-    return _measured_orders[key]
+    return min(right_to, _measured_orders[key])
 
 
 def measured_order(
@@ -109,7 +103,7 @@ def measured_order(
         values, seeds = list(tensors[:num_inputs]), list(tensors[num_inputs:])
         points = [values[n] for n in inputs]
         for index, x in enumerate(operation.inputs):
-            if not rows.is_inexact(x.dtype) and tf.get_static_value(x) is not None:
+            if not is_inexact(x.dtype) and tf.get_static_value(x) is not None:
                 values[index] = tf.constant(tf.get_static_value(x))
         with tf.GradientTape() as tape:
             tape.watch(points)
@@ -132,10 +126,7 @@ def measured_order(
 
 def _positions(tensors: Sequence[tf.Tensor], chosen: Sequence[bool]) -> list[int]:
     """Returns the positions of the chosen tensors that are real or complex."""
-    pairs = enumerate(zip(tensors, chosen, strict=True))
-    return [
-        index for index, (x, is_chosen) in pairs if is_chosen and rows.is_inexact(x.dtype)
-    ]
+    return [n for n, x in enumerate(tensors) if chosen[n] and is_inexact(x.dtype)]
 
 
 def raise_if_lost(value: Any) -> Any:

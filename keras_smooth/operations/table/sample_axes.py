@@ -317,10 +317,6 @@ def _set_in_list(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return _common_axes([axes[0]], [item])
 
 
-def _got_from_list(operation: tf.Operation, axis: int) -> Any:
-    return _unmixed(axis, axis > 0) - 1
-
-
 _COLUMNS = {
     _elementwise: " ".join(FUNCTIONS)
     + (
@@ -382,7 +378,7 @@ _COLUMNS = {
     _of_branches: "If StatelessIf",
     _of_loop: "StatelessWhile While",
     _set_in_list: "TensorListPushBack TensorListSetItem",
-    _of_input(_got_from_list): "TensorListGetItem",
+    _of_input(lambda operation, axis: _unmixed(axis, axis > 0) - 1): "TensorListGetItem",
 }
 for _function, _kinds in _COLUMNS.items():
     add_column(_kinds, sample_axes=of_merged(_function))
