@@ -110,7 +110,7 @@ def _delete(names: list[str]) -> None:
 def function_with_facts(function: Callable, facts: Facts) -> Callable:
     """Returns a function to be made a `tf.function`, whose arguments are all tensors.
 
-    Unlike those of `with_facts`, all calls have one name, and the facts are never deleted.
+    Its calls have one name, the key of its facts, which are not deleted unless by `_delete`.
     """
     name = f"{_NAME}_{next(_numbers)}"
 
