@@ -296,9 +296,9 @@ def words_on_activations(layer: keras.Operation, order: int) -> str:
 
     Activations of inner layers do not count: their operations have the numbers of these layers.
     """
-    activation = registry.as_activation(layer) or (None,)
-    functions = [*references.own_functions(layer, "activation"), activation[0]]
-    functions.append(registry.function_of(layer))
+    activation = registry.as_activation(layer)
+    functions: list = references.own_functions(layer, "activation")
+    functions += [activation and activation.func, registry.function_of(layer)]
     known = [(registry.row(f), registry.registered_smoothness(f)) for f in functions if f]
     return "; ".join(
         f"{row.subject.__name__} {row.reason}"

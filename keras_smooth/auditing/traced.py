@@ -66,9 +66,8 @@ class ModelTrace:
 
     @functools.cached_property
     def moving(self) -> list[bool]:
-        """For each input of the program whether it moves: floating-point inputs of the model do."""
-        floats = [x.dtype.is_floating for x in self.x]
-        return [*floats, *[False] * len(self.trace.captured)]
+        """For each input of the model whether it moves: floating-point inputs do."""
+        return [x.dtype.is_floating for x in self.x]
 
     def values(self, x: list) -> list:
         """Returns the inputs of the program from those of the model, tensors or jets."""

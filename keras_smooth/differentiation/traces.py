@@ -153,8 +153,8 @@ class Traces:
                 computes_with_values(error),
             ) from error
         self._checked_outputs(outputs[-1])
-        moving = [*[True] * len(points.flat), *[False] * len(traced.captured)]
-        if operations.assignment_that_moves(traced.program, moving) is not None:
+        all_move = [True] * len(points.flat)
+        if operations.assignment_that_moves(traced.program, all_move) is not None:
             raise NotTraceableError("It writes what depends on x to a variable")
         return traced
 
@@ -169,8 +169,7 @@ class Traces:
             *arguments: Further arguments of the function, which are hashable.
         """
         traced = self.at(points)
-        inputs = (index in points.places for index in range(len(points.flat)))
-        moving = [*inputs, *[False] * len(traced.captured)]
+        moving = [index in points.places for index in range(len(points.flat))]
         key = function, tuple(moving), arguments
         if key not in traced.results:
             traced.results[key] = function(traced.program, moving, *arguments)

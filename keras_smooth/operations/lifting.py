@@ -20,7 +20,7 @@ from keras_smooth.jet.arithmetic import (
 )
 from keras_smooth.jet.direction_basis import sizes_from
 from keras_smooth.operations.program import signature
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, is_inexact
 
 _MAX_CONSTANTS = 1000
 # TensorFlow broadcasts at most so many groups of axes in a sum or product.
@@ -76,9 +76,8 @@ def run_with_known_integers(operation: tf.Operation, inputs: Sequence) -> Any:
         return run(operation, inputs)
     with tf.init_scope():
         results = run(operation, [tf.constant(value) for value in values])
-        numbers = [result.numpy() for result in tf.nest.flatten(results)]
-    folded = [tf.constant(number) for number in numbers]
-    return tf.nest.pack_sequence_as(results, folded)
+        numbers = tf.nest.map_structure(lambda result: result.numpy(), results)
+    return tf.nest.map_structure(tf.constant, numbers)
 
 
 def _constant_inputs(operation: tf.Operation, inputs: Sequence) -> list | None:
@@ -98,6 +97,11 @@ def _constant_inputs(operation: tf.Operation, inputs: Sequence) -> list | None:
 def run_primals(operation: tf.Operation, inputs: Sequence) -> Any:
     """Runs an operation on the primals of its inputs."""
     return run(operation, list(map(primal, inputs)))
+
+
+def first_jet(values: Sequence) -> Any:
+    """Returns the first jet among values, or None. All jets are along the same curves."""
+    return next((value for value in values if isinstance(value, Jet)), None)
 
 
 def full_jet(x: Any) -> Any:
@@ -182,9 +186,7 @@ def linear_rule(lift: Callable | None = None, places: slice = slice(1)) -> Calla
                 return applied(lift, values)
             by_direction = zip(*map(tf.unstack, values))
             results = [applied(lift_last_axes, entries) for entries in by_direction]
-            if isinstance(results[0], list):
-                return list(map(tf.stack, zip(*results)))
-            return tf.stack(results)
+            return tf.nest.map_structure(lambda *ys: tf.stack(ys), *results)
 
         exact = run_primals(operation, inputs)
         y = lifted_joint(exact, lifted, inputs[places])
@@ -218,9 +220,20 @@ def lift_last_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
     return run(operation, [v, *others])
 
 
-def lift_first_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    """Lifts an operation that works on the first axes: the axis of directions is moved last."""
-    return directions_last(lambda z: run(operation, [z, *others]), v)
+def lift_first_axes(operation: tf.Operation, *inputs: Any) -> tf.Tensor:
+    """Lifts an operation that works on the first axes: the axis of directions is moved last.
+
+    All inputs that are not integers are entries.
+    """
+    entries = [x for x in inputs if is_inexact(x.dtype)]
+
+    def applied(*values: tf.Tensor) -> tf.Tensor:
+        remaining = iter(values)
+        return run(
+            operation, [next(remaining) if is_inexact(x.dtype) else x for x in inputs]
+        )
+
+    return directions_last(applied, *entries)
 
 
 def lift_named_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:

@@ -1,7 +1,8 @@
 """The operations on the paths from inputs to outputs.
 
-In each function, `moving` has a boolean for each input of a program. It is true if the program is
-differentiated with respect to the input: the input moves. Other inputs are held constant.
+In each function, `moving` has a boolean for each of the first inputs of a program. It is true if the
+program is differentiated with respect to the input: the input moves. Other inputs are held constant,
+such as the tensors that a function captures, which follow its arguments.
 """
 
 import math
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from keras_smooth.operations import registered, rows
-from keras_smooth.operations.program import Program
+from keras_smooth.operations.program import Program, without_identity
 from keras_smooth.operations.rows import OF_SHAPES_ONLY, Class
 from keras_smooth.operations.signs import never_reaches_edge
 from keras_smooth.operations.walk import State, Step, Walk, initial_states, steps
@@ -23,19 +24,13 @@ def dependent_outputs(program: Program, moving: Sequence[bool]) -> list[bool]:
 
 def unchanged_variables(body: Program) -> list[bool]:
     """Returns for each variable of a loop whether the body of the loop leaves it unchanged."""
-    sources = {name: name for name in body.inputs}
-    for operation, inputs, outputs, _ in body.instructions:
-        if operation.type == "Identity" and inputs[0] in sources:
-            sources[outputs[0]] = sources[inputs[0]]
-    return [
-        sources.get(output) == name
-        for output, name in zip(body.outputs, body.inputs, strict=True)
-    ]
+    sources = [without_identity(body.tensors[name]).name for name in body.outputs]
+    return [source == name for source, name in zip(sources, body.inputs, strict=True)]
 
 
 def assignment_that_moves(program: Program, moving: Sequence[bool]) -> tf.Operation | None:
     """Returns an operation that assigns a value that moves to a variable, or None."""
-    names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
+    names = {name for name, moves in zip(program.inputs, moving) if moves}
     for operation, inputs, outputs, _ in program.instructions:
         if operation.type in OF_SHAPES_ONLY or names.isdisjoint(inputs):
             continue

@@ -56,19 +56,19 @@ def _raw_names(definition: Any, parameters: list[str]) -> tuple[tuple, tuple]:
 
     Some names differ between `tf.raw_ops` and the operation, but their order is the same.
     """
-    inputs = [argument.name for argument in definition.input_arg]
     arguments = [*definition.input_arg, *definition.output_arg]
     inferred = {
         name for argument in arguments
         for name in (argument.type_attr, argument.number_attr, argument.type_list_attr)
     }  # fmt: skip
-    attributes = [attribute.name for attribute in definition.attr]
-    own = [name for name in attributes if name in parameters]
-    renamed = iter([p for p in parameters if p not in (*inputs, *own)])
-    names = tuple(name if name in parameters else next(renamed, name) for name in inputs)
-    pairs = [(name, name) for name in own]
-    others = [name for name in attributes if name not in inferred and name not in own]
-    return names, (*pairs, *zip(renamed, others))
+    inputs = [argument.name for argument in definition.input_arg]
+    attributes = [
+        x.name for x in definition.attr if x.name in parameters or x.name not in inferred
+    ]
+    known = [*inputs, *attributes]
+    others = (name for name in parameters if name not in known)
+    raw = {name: name if name in parameters else next(others, name) for name in known}
+    return tuple(map(raw.get, inputs)), tuple((raw[name], name) for name in attributes)
 
 
 class Instruction(NamedTuple):
@@ -148,6 +148,13 @@ class Program:
             instructions.append(Instruction(operation, inputs, outputs, last_uses))
             needed.update(inputs)
         return instructions[::-1]
+
+
+def without_identity(tensor: tf.Tensor) -> tf.Tensor:
+    """Returns the tensor of which a tensor is the identity, or the tensor itself."""
+    while tensor.op.type == "Identity":
+        tensor = tensor.op.inputs[0]
+    return tensor
 
 
 def layer_path(operation: tf.Operation) -> str:

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.operations.program import Program
+from keras_smooth.operations.program import Program, without_identity
 from keras_smooth.operations.registered import Facts, function_with_facts
 
 _COMMUTATIVE = frozenset({"Add", "AddV2", "LogicalAnd", "Maximum", "Minimum", "Mul"})
@@ -53,17 +53,9 @@ class Recognizable:
 _functions: dict[Callable, Recognizable] = {}
 
 
-def add(function: Callable, facts: Facts, kinds: str, integers: tuple[int, ...]) -> None:
-    """Adds a function to those that are recognized if called with its default parameters.
-
-    Args:
-        function: See `Recognizable`.
-        facts: See `Recognizable`.
-        kinds: Names separated by spaces, see `Recognizable`.
-        integers: See `Recognizable`.
-    """
-    kinds_of_function = frozenset(kinds.split())
-    _functions[function] = Recognizable(function, facts, kinds_of_function, integers)
+def add(recognizable: Recognizable) -> None:
+    """Adds a function to those that are recognized if called with its default parameters."""
+    _functions[recognizable.function] = recognizable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +135,7 @@ def _pattern(
     compiled = tf.function(functools.partial(each.function), autograph=False)
     concrete = compiled.get_concrete_function(*specifications)
     placeholders = tuple(x.name for x in concrete.inputs)
-    return Pattern(each, placeholders, _without_identity(concrete.outputs[0]))
+    return Pattern(each, placeholders, without_identity(concrete.outputs[0]))
 
 
 def _recognized(
@@ -201,7 +193,7 @@ def _match(pattern: tf.Tensor, tensor: tf.Tensor, known: Arguments) -> Arguments
         tensor: A traced tensor.
         known: Arguments that follow from other tensors.
     """
-    pattern, tensor = _without_identity(pattern), _without_identity(tensor)
+    pattern, tensor = without_identity(pattern), without_identity(tensor)
     expected, operation = pattern.op, tensor.op
     if pattern.dtype != tensor.dtype or pattern.value_index != tensor.value_index:
         return None
@@ -226,7 +218,7 @@ def _match(pattern: tf.Tensor, tensor: tf.Tensor, known: Arguments) -> Arguments
 
 def _are_same(x: tf.Tensor, y: tf.Tensor, depth: int) -> bool:
     """Returns whether tensors are one tensor, or computed in the same way by a few operations."""
-    x, y = _without_identity(x), _without_identity(y)
+    x, y = without_identity(x), without_identity(y)
     if x is y:
         return True
     if depth == 0 or x.value_index != y.value_index or x.op.op_def.is_stateful:
@@ -234,12 +226,6 @@ def _are_same(x: tf.Tensor, y: tf.Tensor, depth: int) -> bool:
     if x.op.type == "Placeholder" or not _are_alike(x.op, y.op):
         return False
     return all(_are_same(*pair, depth - 1) for pair in zip(x.op.inputs, y.op.inputs))
-
-
-def _without_identity(tensor: tf.Tensor) -> tf.Tensor:
-    while tensor.op.type == "Identity":
-        tensor = tensor.op.inputs[0]
-    return tensor
 
 
 def _have_one_value(pattern: tf.Tensor, tensor: tf.Tensor) -> bool:

@@ -64,19 +64,21 @@ def with_facts(function: Callable, facts: Facts) -> Callable:
         if names is None or rule is not None and not _accepts(rule, args, kwargs):
             return function(*args, **kwargs)
         tensors, filled = chosen_leaves((args, kwargs), tf.is_tensor)
-        name, num_tensors = f"{_NAME}_{next(_numbers)}", len(tensors)
+        num_tensors = len(tensors)
 
-        def body(*values: tf.Tensor) -> Any:
-            positional, named = filled(values)
-            return function(*positional, **named)
+        def of_tensors(called: Callable) -> Callable:
+            def call_with(*values: tf.Tensor) -> Any:
+                # Tensors that are captured follow the arguments.
+                positional, named = filled(values[:num_tensors])
+                return called(*positional, **named)
 
-        def jets(values: list) -> Any:
-            positional, named = filled(values[:num_tensors])
-            return rule(*positional, **named)  # type: ignore[misc]
+            return call_with
 
-        body.__name__ = name
-        _facts[name] = facts if rule is None else dataclasses.replace(facts, jet=jets)
-        names.append(name)
+        jets = None if rule is None else of_tensors(rule)
+        body = function_with_facts(
+            of_tensors(function), dataclasses.replace(facts, jet=jets)
+        )
+        names.append(body.__name__)
         return tf.function(body, autograph=False)(*tensors)
 
     return call
@@ -108,7 +110,7 @@ def _delete(names: list[str]) -> None:
 def function_with_facts(function: Callable, facts: Facts) -> Callable:
     """Returns a function to be made a `tf.function`, whose arguments are all tensors.
 
-    Unlike those of `with_facts`, all calls have one name, and the facts are never deleted.
+    Its calls have one name, the key of its facts, which are not deleted unless by `_delete`.
     """
     name = f"{_NAME}_{next(_numbers)}"
 
@@ -116,9 +118,7 @@ def function_with_facts(function: Callable, facts: Facts) -> Callable:
         return function(*values)
 
     body.__name__ = name
-    rule = facts.jet
-    jets = None if rule is None else lambda values: rule(*values)
-    _facts[name] = dataclasses.replace(facts, jet=jets)
+    _facts[name] = facts
     return body
 
 
@@ -142,7 +142,7 @@ def apply_by_rule(name: str, inputs: list, computed: Callable[[], list]) -> list
     if rule is None or not any(isinstance(x, Jet) for x in inputs):
         return computed()
     unframed = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
-    result, exact = rule(unframed), computed()
+    result, exact = rule(*unframed), computed()
     if result is NotImplemented:
         return exact
     results = keras.tree.flatten(result)

@@ -144,12 +144,8 @@ def smoothness(
 
 def smallest_class(classes: Iterable[Class]) -> Class:
     """Returns the smoothness of a composition: the smallest, or None if any is unknown."""
-    smallest = math.inf
-    for k in classes:
-        if k is None:
-            return None
-        smallest = min(smallest, k)
-    return smallest
+    known: list = list(classes)
+    return None if None in known else min([math.inf, *known])
 
 
 def all_rows() -> Iterable[Row]:

@@ -7,7 +7,7 @@ axis separately also treats the samples separately.
 
 Each function of the column `sample_axes` of the table, in table/sample_axes.py, returns the axis in
 the outputs of some kinds of operations, from the axes in the inputs, not all of which are None. It
-returns `NotImplemented`, or raises an error, if the operation mixes samples or may mix them.
+raises an error if the operation mixes samples or may mix them.
 """
 
 import functools
@@ -39,6 +39,11 @@ Axis = int | MergedAxis | None
 Axes = Sequence[int | None]
 
 
+def merged(axis: int, outer: int, inner: int) -> int | MergedAxis:
+    """Returns an axis that is merged with others of these numbers of entries, if not 1."""
+    return axis if outer == inner == 1 else MergedAxis(axis, outer, inner)
+
+
 class MixedError(Exception):
     """An operation mixes samples, or may mix them."""
 
@@ -52,12 +57,12 @@ def axes_of_samples(program: Program, axes: Sequence[Axis]) -> list[Axis]:
 
     Args:
         program: The program.
-        axes: The axis of the samples in each input.
+        axes: The axis of the samples in each of the first inputs; the others depend on none.
 
     Raises:
         MixedError: If an operation mixes samples, or it is not known whether it does.
     """
-    axis_by_name = dict(zip(program.inputs, axes, strict=True))
+    axis_by_name = dict.fromkeys(program.inputs) | dict(zip(program.inputs, axes))
     for operation, inputs, outputs, _ in program.instructions:
         pairs = zip(operation.inputs, inputs)
         input_axes = [None if is_empty(x) else axis_by_name[name] for x, name in pairs]
@@ -73,15 +78,11 @@ def _axes_of_outputs(operation: tf.Operation, axes: list, program: Program) -> l
     if table_row is None or table_row.sample_axes is None:
         raise MixedError(operation)
     try:
-        axes_of_outputs = table_row.sample_axes(operation, axes, program)
+        result = table_row.sample_axes(operation, axes, program)
     # A tensor of unknown rank or size also leads to one of these errors.
     except (ArithmeticError, IndexError, TypeError, ValueError):
-        axes_of_outputs = NotImplemented
-    if axes_of_outputs is NotImplemented:
-        raise MixedError(operation)
-    return (
-        axes_of_outputs if isinstance(axes_of_outputs, list) else [axes_of_outputs] * number
-    )
+        raise MixedError(operation) from None
+    return result if isinstance(result, list) else [result] * number
 
 
 def of_merged(function: Callable) -> Callable:
@@ -94,25 +95,22 @@ def of_merged(function: Callable) -> Callable:
     def axes_of_outputs(
         operation: tf.Operation, axes: Sequence[Axis], program: Program
     ) -> Any:
-        (sizes,) = {as_merged(axis)[1:] for axis in axes if axis is not None}
+        ((outer, inner),) = {as_merged(axis)[1:] for axis in axes if axis is not None}
         indices = [None if axis is None else as_merged(axis).axis for axis in axes]
         result = function(operation, indices, program)
-        if result is NotImplemented or sizes == (1, 1):
-            return result
-        results = result if isinstance(result, list) else [result] * len(operation.outputs)
-        return [None if axis is None else _within(axis, *sizes) for axis in results]
+
+        def within(axis: Axis) -> Axis:
+            """Returns the axis of the samples, from that of the entries of a merged axis."""
+            if axis is None:
+                return None
+            index, more_outer, more_inner = as_merged(axis)
+            return merged(index, outer * more_outer, inner * more_inner)
+
+        return list(map(within, result)) if isinstance(result, list) else within(result)
 
     return axes_of_outputs
 
 
-def as_merged(axis: Axis) -> MergedAxis:
-    """Returns an axis as a merged one. It is an error if it is None."""
-    if axis is None:
-        raise ValueError("the samples are mixed")
+def as_merged(axis: int | MergedAxis) -> MergedAxis:
+    """Returns an axis as a merged one."""
     return axis if isinstance(axis, MergedAxis) else MergedAxis(axis, 1, 1)
-
-
-def _within(axis: int | MergedAxis, outer: int, inner: int) -> MergedAxis:
-    """Returns the axis of the samples, from that of the entries of a merged axis."""
-    index, more_outer, more_inner = as_merged(axis)
-    return MergedAxis(index, outer * more_outer, inner * more_inner)

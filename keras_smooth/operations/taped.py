@@ -6,7 +6,6 @@ a rule for jets is differentiated by nested tapes of its own.
 """
 
 import contextlib
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import primal
 from keras_smooth.jet.entries import sum_over_directions
 from keras_smooth.operations import registered, rows
-from keras_smooth.operations.lifting import as_list, run, run_primals
+from keras_smooth.operations.lifting import as_list, first_jet, run, run_primals
 from keras_smooth.operations.program import Program, layer_path, signature
 from keras_smooth.operations.rows import is_inexact
 from keras_smooth.operations.trace import trace
@@ -65,7 +64,8 @@ def right_order(
     """Returns the order up to which TensorFlow's own derivatives of an operation are right.
 
     The order of an operation with a rule for jets is in its row, since measuring takes some
-    milliseconds. That of other operations is measured.
+    milliseconds. That of other operations is measured, once for each kind, dtypes, `moving` and
+    `used`.
 
     Args:
         operation: A traced operation.
@@ -76,15 +76,8 @@ def right_order(
         The order. It is 0 if the derivatives ignore an input that depends on x.
     """
     row, right_to = rows.row(operation.type), rows.tapes_right_to(operation, moving)
-    if row is None or row.jet is None:
-        return min(right_to, _cached_order(operation, moving, used))
-    return 0 if any(moving[n] and used[m] for n, m in row.left_out) else right_to
-
-
-def _cached_order(
-    operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool]
-) -> float:
-    """Returns `measured_order`, computed once for each kind, dtypes, `moving` and `used`."""
+    if row is not None and row.jet is not None:
+        return 0 if any(moving[n] and used[m] for n, m in row.left_out) else right_to
     dtypes = tuple(x.dtype for x in operation.inputs)
     key = operation.type, dtypes, tuple(moving), tuple(used)
     if key not in _measured_orders:
@@ -93,7 +86,7 @@ def _cached_order(
         # If TensorFlow cannot differentiate or run it, its differentiation raises the error.
         with contextlib.suppress(Exception):
             _measured_orders[key] = measured_order(operation, moving, used)
-    return _measured_orders[key]
+    return min(right_to, _measured_orders[key])
 
 
 def measured_order(
@@ -110,7 +103,7 @@ def measured_order(
         values, seeds = list(tensors[:num_inputs]), list(tensors[num_inputs:])
         points = [values[n] for n in inputs]
         for index, x in enumerate(operation.inputs):
-            if not rows.is_inexact(x.dtype) and tf.get_static_value(x) is not None:
+            if not is_inexact(x.dtype) and tf.get_static_value(x) is not None:
                 values[index] = tf.constant(tf.get_static_value(x))
         with tf.GradientTape() as tape:
             tape.watch(points)
@@ -119,48 +112,27 @@ def measured_order(
 
     seeds = [operation.outputs[n] for n in outputs]
     traced = trace(gradients, [*operation.inputs, *seeds])
-    num_captured = len(traced.captured)
-
-    def as_booleans(moving: set[int]) -> list[bool]:
-        positions = range(num_inputs + len(seeds))
-        return [*(n in moving for n in positions), *[False] * num_captured]
-
+    size = num_inputs + len(seeds)
     # The gradient is linear in the seed of each output, and wrong if it does not depend on it.
-    for seed in range(num_inputs, num_inputs + len(seeds)):
-        states = Walk().follow(traced.program, initial_states(as_booleans({seed})))
+    for seed in range(num_inputs, size):
+        states = Walk().follow(
+            traced.program, initial_states(n == seed for n in range(size))
+        )
         if any(n < 0 or not states[n] for n in traced.places):
             return 0
-    all_moving = {*inputs, *range(num_inputs, num_inputs + len(seeds))}
-    return 1 + tapes_right_to(traced.program, as_booleans(all_moving))
+    moving = [n in inputs or n >= num_inputs for n in range(size)]
+    return 1 + tapes_right_to(traced.program, moving)
 
 
 def _positions(tensors: Sequence[tf.Tensor], chosen: Sequence[bool]) -> list[int]:
     """Returns the positions of the chosen tensors that are real or complex."""
-    pairs = enumerate(zip(tensors, chosen, strict=True))
-    return [
-        index for index, (x, is_chosen) in pairs if is_chosen and rows.is_inexact(x.dtype)
-    ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Lost:
-    """Replaces an output whose derivatives are lost, if another output has derivatives.
-
-    Args:
-        message: The message of the error that is raised if the output is used.
-    """
-
-    message: str
+    return [n for n, x in enumerate(tensors) if chosen[n] and is_inexact(x.dtype)]
 
 
 def raise_if_lost(value: Any) -> Any:
-    """Returns the value.
-
-    Raises:
-        ValueError: If its derivatives are lost.
-    """
-    if isinstance(value, Lost):
-        raise ValueError(value.message)
+    """Returns an output, or raises the error that replaces one whose derivatives are lost."""
+    if isinstance(value, ValueError):
+        raise value
     return value
 
 
@@ -171,7 +143,8 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     t = 0.
 
     Returns:
-        For each output a jet, a tensor if its dtype has no derivatives, or `Lost`.
+        For each output a jet, a tensor if its dtype has no derivatives, or an error if
+        its derivatives are lost and another output has derivatives.
 
     Raises:
         ValueError: If TensorFlow has no such derivative of the operation.
@@ -180,20 +153,20 @@ def apply(operation: tf.Operation, inputs: list) -> list:
         raise ValueError(
             _lost_message(operation, "it keeps tensors in a tf.variant, as ragged ones")
         )
-    order, right_to = _first_jet(inputs).order, _order_by_output(operation, inputs)
+    order, right_to = first_jet(inputs).order, _order_by_output(operation, inputs)
     row = rows.row(operation.type)
     wrong_at = None if row is None else row.wrong_at
     computable = [number for number, k in right_to.items() if wrong_at or order <= k]
-    lost = Lost(_lost_message(operation, f"TensorFlow has none of order {order}"))
+    lost = ValueError(_lost_message(operation, f"TensorFlow has none of order {order}"))
     if not computable:
-        return raise_if_lost(lost)
+        raise lost
     warn_once(
         apply,
         f"The operation {operation.type} in {layer_path(operation)} has no rule for jets: nested "
         "tapes compute its derivatives, which is slower.",
     )
     inputs = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
-    leader, results = _first_jet(inputs), as_list(run_primals(operation, inputs))
+    leader, results = first_jet(inputs), as_list(run_primals(operation, inputs))
     for number, series in zip(computable, _series(operation, inputs, computable)):
         if wrong_at:
             nan = tf.cast(math.nan, leader.dtype)
@@ -208,10 +181,6 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     return results
 
 
-def _first_jet(inputs: list) -> Jet:
-    return next(x for x in inputs if isinstance(x, Jet))
-
-
 def _order_by_output(operation: tf.Operation, inputs: list) -> dict[int, float]:
     """Returns the order of `right_order` for each output of an inexact dtype, by its index."""
     moving, indices = [isinstance(x, Jet) for x in inputs], range(len(operation.outputs))
@@ -224,7 +193,7 @@ def _order_by_output(operation: tf.Operation, inputs: list) -> dict[int, float]:
 
 def _series(operation: tf.Operation, inputs: list, chosen: list[int]) -> list[list]:
     """Returns the series of each chosen output: for each order a tensor with all directions."""
-    leader = _first_jet(inputs)
+    leader = first_jet(inputs)
     order, lead = leader.order, max(x.directions for x in inputs if isinstance(x, Jet))
     curves = [_entries_to_order(x, order - leader.collapsed) for x in inputs]
     along = functools.partial(_derivatives_along, operation, inputs, chosen)
@@ -285,7 +254,7 @@ def _derivatives_along(
 
         return differentiate
 
-    t = tf.zeros((), _first_jet(inputs).dtype.real_dtype)
+    t = tf.zeros((), first_jet(inputs).dtype.real_dtype)
     return nested_tapes(outputs, t, order, step)[1:]
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import enum
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -23,7 +23,7 @@ class State(enum.IntEnum):
     MOVES = 2
 
 
-def initial_states(moving: Sequence[bool]) -> list[State]:
+def initial_states(moving: Iterable[bool]) -> list[State]:
     """Returns the state MOVES for each input that moves, and HELD for the others."""
     return [State.MOVES if moves else State.HELD for moves in moving]
 
@@ -97,12 +97,12 @@ class Walk:
 
         Args:
             program: The program, or a body.
-            input_states: The states of its inputs.
+            input_states: The states of its first inputs; the others are held.
             enclosing: The operations in whose bodies it is, the outermost first.
             used: Whether each output is used; all by default. Operations that lead to none that
                 is used are not visited.
         """
-        states = dict(zip(program.inputs, input_states, strict=True))
+        states = dict(zip(program.inputs, input_states))
         self.moving |= {name for name, state in states.items() if state}
         needed, derived = _tensors_needed(program, used), _tensors_derived(program)
         for operation, inputs, outputs, _ in program.instructions_to_outputs:
@@ -129,7 +129,7 @@ class Walk:
         enclosing = (*step.enclosing, step.operation)
         if "While" in step.operation.type:
             condition, body = bodies
-            states = self._steady_states(body, step.input_states, enclosing)
+            states = self.steady_states(body, step.input_states, enclosing)
             if any(self.follow(condition, states, enclosing)):
                 self.visit_decision(step)
             self.follow(body, states, enclosing, _variables_used(body, step.used))
@@ -146,15 +146,26 @@ class Walk:
         columns = zip(*(self.follow(body, values, enclosing) for body in bodies))
         return [max(*column, least) for column in columns]
 
-    def _steady_states(
-        self, body: Program, states: Sequence[State], enclosing: tuple[tf.Operation, ...]
+    def steady_states(
+        self,
+        body: Program,
+        states: Sequence[State],
+        enclosing: tuple[tf.Operation, ...] = (),
     ) -> Sequence[State]:
         """Returns the states of the variables of a loop after any number of iterations."""
-        walk, before = self.without_notes(), None
-        while states != before:
-            before = states
-            states = tuple(map(max, before, walk.follow(body, before, enclosing)))
-        return states
+        walk = self.without_notes()
+        return fixed_point(
+            lambda states: list(map(max, states, walk.follow(body, states, enclosing))),
+            list(states),
+        )
+
+
+def fixed_point(function: Callable, values: list) -> list:
+    """Returns the values after which a function returns the same values, by iteration."""
+    before = None
+    while values != before:
+        before, values = values, function(values)
+    return values
 
 
 def steps(program: Program, moving: Sequence[bool]) -> list[Step]:
@@ -177,12 +188,12 @@ def _variables_used(body: Program, used: Sequence[bool]) -> list[bool]:
 
     A variable that only ends the loop does not, such as the change of a fixed-point iteration.
     """
-    before: list[bool] = []
-    latest = list(used)
-    while latest != before:
-        before, needed = latest, _tensors_needed(body, latest)
-        latest = [is_used or name in needed for is_used, name in zip(before, body.inputs)]
-    return latest
+
+    def step(used: list[bool]) -> list[bool]:
+        needed = _tensors_needed(body, used)
+        return [is_used or name in needed for is_used, name in zip(used, body.inputs)]
+
+    return fixed_point(step, list(used))
 
 
 def _tensors_needed(program: Program, used: Sequence[bool] | None = None) -> set[str]:
@@ -191,34 +202,39 @@ def _tensors_needed(program: Program, used: Sequence[bool] | None = None) -> set
     The maximum that a log-sum-exp subtracts and adds again cancels and is not among them.
     """
     outputs = program.outputs
-    needed = {
+    names = {
         name for name, is_used in zip(outputs, used or [True] * len(outputs)) if is_used
     }
-    for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
-        cancels = operation.type == "StopGradient" and (
-            rows.tapes_right_to(operation, [True]) == math.inf
-        )
-        if not (cancels or needed.isdisjoint(outputs)):
-            needed.update(inputs)
-    return needed
+    return _leading_to(names, program, lambda operation, x: not _cancels(operation))
+
+
+def _cancels(operation: tf.Operation) -> bool:
+    return (
+        operation.type == "StopGradient"
+        and rows.tapes_right_to(operation, [True]) == math.inf
+    )
 
 
 def _tensors_derived(program: Program) -> set[str]:
     """Returns the names of the tensors on whose derivatives those of the outputs depend."""
-    derived = set(program.outputs)
+    names = set(program.outputs)
+    return _leading_to(names, program, lambda operation, x: rows.is_differentiable(x.dtype))
+
+
+def _leading_to(names: set[str], program: Program, counts: Callable) -> set[str]:
+    """Returns names of tensors with those of all tensors that lead to one of them.
+
+    Args:
+        names: Names of tensors.
+        program: The program.
+        counts: `counts(operation, x)` returns whether an operation leads from or to a tensor.
+    """
     for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
-        smooth = {
-            name
-            for name, x in zip(outputs, operation.outputs)
-            if rows.is_differentiable(x.dtype)
-        }
-        if not derived.isdisjoint(smooth):
-            derived.update(
-                name
-                for name, x in zip(inputs, operation.inputs)
-                if rows.is_differentiable(x.dtype)
-            )
-    return derived
+        leads = zip(outputs, operation.outputs)
+        if any(name in names and counts(operation, x) for name, x in leads):
+            pairs = zip(inputs, operation.inputs)
+            names.update(name for name, x in pairs if counts(operation, x))
+    return names
 
 
 # By kind, without Stateful or Stateless, the attributes with the functions that it runs.

@@ -1,7 +1,7 @@
 """Keras' layers that only apply an activation, and classes with a fixed smoothness."""
 
+import functools
 import math
-from collections.abc import Callable
 
 import keras
 
@@ -17,10 +17,11 @@ _ACTIVATIONS = {
 }  # fmt: skip
 
 
-def as_activation(layer: object) -> tuple[Callable, dict] | None:
-    """Returns the activation that a layer applies and its parameters, or None for other layers."""
+def as_activation(layer: object) -> functools.partial | None:
+    """Returns the activation that a layer applies, with its parameters, or None for others."""
     function, names = _ACTIVATIONS.get(type(layer), (None, ()))
-    return function and (function, {name: getattr(layer, name) for name in names})
+    parameters = {name: getattr(layer, name) for name in names}
+    return function and functools.partial(function, **parameters)
 
 
 # The smoothness of classes for which it does not depend on the arguments of the layer.

@@ -48,14 +48,23 @@ def facts_of(subject: Any) -> Facts | None:
     Args:
         subject: Any object; a function may have fixed parameters, as by `functools.partial`.
     """
-    registered_row, parameters = _row_and_parameters(subject)
-    return None if registered_row is None else registered_row.facts(**parameters)
+    subject = layers.as_activation(subject) or subject
+    key, parameters = subject, unbound(subject)[1]
+    layer: tuple = ()
+    if isinstance(subject, keras.layers.Layer):
+        # Not the rows of base classes: a subclass may compute something else.
+        key, layer, parameters = type(subject), (subject,), {}
+    elif isinstance(subject, keras.Operation):
+        function = functions_of_keras.function_of(subject)
+        key = function or type(subject)
+        parameters = functions_of_keras.settings(subject, function) if function else {}
+    registered_row = row(key)
+    return None if registered_row is None else registered_row.facts(*layer, **parameters)
 
 
 def _hidden_facts(subject: Any) -> Facts | None:
     """Returns the registered facts, or None if the operations of a function show the same class."""
-    if activation := layers.as_activation(subject):
-        subject = functools.partial(activation[0], **activation[1])
+    subject = layers.as_activation(subject) or subject
     facts = facts_of(subject)
     is_function = not isinstance(subject, keras.Operation)
     if facts is None or facts.jet is not None or not is_function:
@@ -70,25 +79,6 @@ def _hidden_facts(subject: Any) -> Facts | None:
 
 # By function and parameters, the smoothness that follows from the operations alone.
 _visible_smoothness: dict[tuple, Class] = {}
-
-
-def _row_and_parameters(subject: Any) -> tuple:
-    """Returns the row of a function, layer or operation, or None, and its parameters."""
-    if activation := layers.as_activation(subject):
-        return row(activation[0]), activation[1]
-    if isinstance(subject, keras.layers.Layer):
-        # Not the rows of base classes: a subclass may compute something else.
-        row_of_class = row(type(subject))
-        if row_of_class is None or not callable(row_of_class.smoothness):
-            return row_of_class, {}
-        k = row_of_class.smoothness(subject)
-        return dataclasses.replace(row_of_class, smoothness=k), {}
-    if isinstance(subject, keras.Operation):
-        function = functions_of_keras.function_of(subject)
-        if function is None:
-            return row(type(subject)), {}
-        return row(function), functions_of_keras.settings(subject, function)
-    return row(subject), unbound(subject)[1]
 
 
 # Readings of subjects, with the version and the identity for which they are valid.
@@ -180,13 +170,12 @@ def marked_parts(subject: Any, facts_of: Callable) -> Iterator[Callable]:
 
 
 def _read_program(traced: operations.Trace, floats: list[bool]) -> Reading:
-    moving = [*floats, *[False] * len(traced.captured)]
-    if operations.assignment_that_moves(traced.program, moving) is not None:
+    if operations.assignment_that_moves(traced.program, floats) is not None:
         return Reading()
-    right_to = operations.tapes_right_to(traced.program, moving)
+    right_to = operations.tapes_right_to(traced.program, floats)
     # A function of integers has no derivatives.
-    k = operations.smoothness(traced.program, moving, at_edges=True) if any(floats) else -1
-    classes = operations.classes(traced.program, moving, at_edges=True)
+    k = operations.smoothness(traced.program, floats, at_edges=True) if any(floats) else -1
+    classes = operations.classes(traced.program, floats, at_edges=True)
     return Reading(k, right_to, tuple((operation.type, k) for operation, k in classes))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from keras_smooth.operations import recognition
+from keras_smooth.operations.recognition import Recognizable
 from keras_smooth.operations.registered import Facts
 from keras_smooth.operations.rows import Class
 
@@ -45,11 +46,11 @@ class Row:
     kinds: str = ""
     integers: tuple[int, ...] = ()
 
-    def facts(self, **parameters: Any) -> Facts:
-        """Returns the facts about the function with some parameters."""
+    def facts(self, *layer: Any, **parameters: Any) -> Facts:
+        """Returns the facts about the function with some parameters, or about a layer."""
         k, rule = self.smoothness, self.jet
         if callable(k):
-            k = k(**parameters)
+            k = k(*layer, **parameters)
         if rule is not None and parameters:
             rule = functools.partial(rule, **parameters)
         return Facts(rule, self.tapes_right_to, k)
@@ -75,7 +76,8 @@ def add(row: Row) -> None:
     """Adds a row, or replaces the one of its subject."""
     _rows[row.subject] = row
     if row.kinds:
-        recognition.add(row.subject, row.facts(), row.kinds, row.integers)
+        kinds = frozenset(row.kinds.split())
+        recognition.add(Recognizable(row.subject, row.facts(), kinds, row.integers))
     changed()
 
 

@@ -334,5 +334,5 @@ def _as_function(layer: keras.layers.Layer) -> Callable | None:
     if type(layer) is keras.layers.Lambda:
         return functools.partial(layer.function, **layer.arguments or {})
     if function := registry.as_activation(layer):
-        return activations.partial(function[0], **function[1])
+        return activations.partial(function.func, **function.keywords)
     return None

@@ -1,8 +1,7 @@
 """Branches, loops, calls of functions, and the lists of tensors that loops use."""
 
 import functools
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -10,11 +9,11 @@ import tensorflow as tf
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import full_entry, primal
 from keras_smooth.operations import registered
-from keras_smooth.operations.lifting import as_list, run, run_primals
+from keras_smooth.operations.lifting import as_list, first_jet, run, run_primals
 from keras_smooth.operations.paths import dependent_outputs, unchanged_variables
 from keras_smooth.operations.rows import add, is_differentiable
 from keras_smooth.operations.table.arithmetic import sum_of_all
-from keras_smooth.operations.walk import body_names
+from keras_smooth.operations.walk import State, Walk, body_names, initial_states
 
 
 class JetList(Jet):
@@ -58,23 +57,19 @@ def _run_call(
 
 def _run_compiled(body: Any, inputs: list, evaluate: Callable) -> list:
     """Evaluates a body in a function compiled by XLA, whose inputs and outputs are tensors."""
-    leader = _first_jet(inputs)
+    leader = first_jet(inputs)
     args = [_full_jet(x, _is_jet(x), leader) for x in inputs]
-    arguments = [x for x in args if not isinstance(x, tf.Variable)]
-    templates: list = []
 
-    def function(*flat: tf.Tensor) -> list:
-        values = iter(_unflattened(arguments, flat))
+    def function(tensors: list) -> list:
+        values = iter(_as_jets(tensors, leader))
         results = evaluate(
             body, [x if isinstance(x, tf.Variable) else next(values) for x in args]
         )
-        templates[:] = [_full_jet(y, _is_jet(y), leader) for y in results]
-        return [tensor for value in templates for tensor in _tensors(value)]
+        return _as_tensors(_full_jet(y, _is_jet(y), leader) for y in results)
 
-    flat = [tensor for value in arguments for tensor in _tensors(value)]
-    return _unflattened(
-        templates, tf.function(function, autograph=False, jit_compile=True)(*flat)
-    )
+    tensors = _as_tensors(x for x in args if not isinstance(x, tf.Variable))
+    compiled = tf.function(function, autograph=False, jit_compile=True)
+    return _as_jets(compiled(tensors), leader)
 
 
 add("PartitionedCall StatefulPartitionedCall", control_flow=_run_call)
@@ -96,18 +91,14 @@ def _run_branch(
     # In a graph all branches have to return the same structure: jets if one branch returns jets.
     moves = list(map(_is_jet, values))
     moving = list(map(any, zip(*(dependent_outputs(branch, moves) for branch in branches))))
-    leader = _first_jet(values)
-    templates: list = []
+    leader = first_jet(values)
 
-    def flat(branch: Any) -> list:
-        results = evaluate(branch, values)
-        templates[:] = [_full_jet(*pair, leader) for pair in zip(results, moving)]
-        return [tensor for value in templates for tensor in _tensors(value)]
+    def run(branch: Any) -> list:
+        pairs = zip(evaluate(branch, values), moving)
+        return _as_tensors(_full_jet(*pair, leader) for pair in pairs)
 
-    results = tf.switch_case(
-        index, [functools.partial(flat, branch) for branch in branches]
-    )
-    return _unflattened(templates, as_list(results))
+    results = tf.switch_case(index, [functools.partial(run, branch) for branch in branches])
+    return _as_jets(results, leader)
 
 
 add("If StatelessIf Case StatelessCase", control_flow=_run_branch)
@@ -124,29 +115,27 @@ def _run_loop(
         return inputs
     unchanged = unchanged_variables(body)
     inputs = _steady_variables(body, inputs)
-    leader = _first_jet(inputs)
-    changing = [x for x, stays in zip(inputs, unchanged) if not stays]
+    leader = first_jet(inputs)
 
-    def variables(flat: Any) -> list:
-        values = iter(_unflattened(changing, flat))
+    def variables(tensors: Iterable) -> list:
+        values = iter(_as_jets(tensors, leader))
         return [x if stays else next(values) for x, stays in zip(inputs, unchanged)]
 
-    def continues(*flat: tf.Tensor) -> tf.Tensor:
-        (result,) = evaluate(condition, list(map(primal, variables(flat))))
+    def continues(*tensors: Any) -> tf.Tensor:
+        (result,) = evaluate(condition, list(map(primal, variables(tensors))))
         return tf.reshape(result, [])
 
-    def step(*flat: tf.Tensor) -> list:
-        results = zip(evaluate(body, variables(flat)), inputs, unchanged)
-        filled = [
+    def step(*tensors: Any) -> list:
+        results = zip(evaluate(body, variables(tensors)), inputs, unchanged)
+        return _as_tensors(
             _full_jet(value, _is_jet(like), leader)
             for value, like, stays in results
             if not stays
-        ]
-        return [tensor for value in filled for tensor in _tensors(value)]
+        )
 
-    flat = [tensor for value in changing for tensor in _tensors(value)]
+    changing = _as_tensors(x for x, stays in zip(inputs, unchanged) if not stays)
     most = _max_steps(inputs)
-    return variables(tf.while_loop(continues, step, flat, maximum_iterations=most))
+    return variables(tf.while_loop(continues, step, changing, maximum_iterations=most))
 
 
 def _max_steps(inputs: list) -> int | None:
@@ -167,21 +156,13 @@ add("StatelessWhile While", control_flow=_run_loop)
 
 def _steady_variables(body: Any, inputs: list) -> list:
     """Returns the variables of a loop, as jets if they depend on x after any number of steps."""
-    before, moving = None, list(map(_is_jet, inputs))
-    while moving != before:
-        before = moving
-        moving = [a or b for a, b in zip(before, dependent_outputs(body, before))]
-    leader = _first_jet(inputs)
-    return [_full_jet(value, moves, leader) for value, moves in zip(inputs, moving)]
+    states = Walk().steady_states(body, initial_states(map(_is_jet, inputs)))
+    leader = first_jet(inputs)
+    return [_full_jet(x, state != State.HELD, leader) for x, state in zip(inputs, states)]
 
 
 def _is_jet(value: Any) -> bool:
     return isinstance(value, Jet)
-
-
-def _first_jet(values: Sequence) -> Any:
-    """Returns the first jet among values, or None. All jets are along the same curves."""
-    return next(filter(_is_jet, values), None)
 
 
 def _element(leader: Jet) -> Jet:
@@ -208,8 +189,18 @@ def _constant_jet(value: Any, like: Jet) -> Any:
     if value.dtype != tf.variant:
         return like.like(value, [None] * like.order)
     shape, length = _shape_and_length(value)
+    static = tf.get_static_value(shape)
+    is_known = static is not None and static.ndim
     leads = map(like.lead, range(1, like.order + 1))
-    series = [_empty_list(shape, length, like.dtype, lead) for lead in leads]
+    shapes = ([lead, *static] if is_known else -1 for lead in leads)
+    series = [
+        tf.raw_ops.TensorListReserve(
+            element_shape=tf.constant(each, tf.int32),
+            num_elements=length,
+            element_dtype=like.dtype,
+        )
+        for each in shapes
+    ]
     return JetList(value, series, like)
 
 
@@ -228,33 +219,28 @@ def _shape_and_length(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return shape, tf.raw_ops.TensorListLength(input_handle=value)
 
 
-def _empty_list(
-    shape: tf.Tensor, length: tf.Tensor, dtype: tf.DType, lead: int
-) -> tf.Tensor:
-    static = tf.get_static_value(shape)
-    known = -1 if static is None or not static.ndim else [lead, *static]
-    return tf.raw_ops.TensorListReserve(
-        element_shape=tf.constant(known, tf.int32),
-        num_elements=length,
-        element_dtype=dtype,
-    )
+def _as_tensors(values: Iterable) -> list:
+    """Returns tensors and jets as tensors and tuples of the entries of jets."""
+    return [tuple(value.entries) if _is_jet(value) else value for value in values]
 
 
-def _tensors(value: Any) -> list[tf.Tensor]:
-    return value.entries if _is_jet(value) else [value]
+def _as_jets(values: Iterable, leader: Any) -> list:
+    """Returns what `_as_tensors` has converted, with jets along the curves of `leader`."""
+    return [_jet(*x, leader=leader) if isinstance(x, tuple) else x for x in values]
 
 
-def _unflattened(templates: list, tensors: Any) -> list:
-    """Returns tensors and jets like the templates, from a flat sequence of their tensors."""
-    remaining, values = iter(tensors), []
-    for template in templates:
-        first, *series = itertools.islice(remaining, len(_tensors(template)))
-        values.append(template.like(first, series) if _is_jet(template) else first)
-    return values
+def _jet(y: tf.Tensor, *series: tf.Tensor, leader: Jet) -> Jet:
+    """Returns a jet of a tensor or of a list of tensors, along the curves of another jet."""
+    element = _element(leader)
+    return JetList(y, series, element) if y.dtype == tf.variant else element.like(y, series)
+
+
+def _with_shape(value: tf.Tensor, lead: int, shape: tf.TensorShape) -> tf.Tensor:
+    return tf.ensure_shape(value, [lead, *shape])
 
 
 def _list_rule(
-    has_shape: bool = False, before: Callable | None = None, after: Callable | None = None
+    has_shape: bool = False, before: Callable | None = None, after: Callable = _with_shape
 ) -> Callable:
     """Returns the rule of an operation on a list of tensors: it is applied to each entry.
 
@@ -267,7 +253,7 @@ def _list_rule(
     """
 
     def rule(operation: tf.Operation, *inputs: Any) -> list:
-        leader = _first_jet(inputs)
+        leader = first_jet(inputs)
         jets = [_full_jet(x, is_differentiable(x.dtype), leader) for x in inputs]
         results = [as_list(run_primals(operation, jets))]
         for k in range(1, leader.order + 1):
@@ -276,28 +262,23 @@ def _list_rule(
             if has_shape:
                 entries[-1] = _shape_in_front(entries[-1], leader.lead(k))
             results.append(as_list(run(operation, entries)))
-        return [_jet_or_list(column, _element(leader), after) for column in zip(*results)]
+        return [_shaped_jet(*each, leader=leader, after=after) for each in zip(*results)]
 
     return rule
 
 
-def _jet_or_list(results: Sequence, element: Jet, after: Callable | None) -> Jet:
-    """Returns a jet, or a jet of a list, from the results for the primal and for each entry."""
-    y, *series = results
-    if y.dtype == tf.variant:
-        return JetList(y, series, element)
-    pairs = ((value, element.lead(k)) for k, value in enumerate(series, 1))
-    return element.like(y, [(after or _with_shape)(*pair, y.shape) for pair in pairs])
+def _shaped_jet(y: tf.Tensor, *series: tf.Tensor, leader: Jet, after: Callable) -> Jet:
+    """Returns a jet, from the results for the primal and for each entry; see `_list_rule`."""
+    if y.dtype != tf.variant:
+        pairs = ((value, leader.lead(k)) for k, value in enumerate(series, 1))
+        series = tuple(after(*pair, y.shape) for pair in pairs)
+    return _jet(y, *series, leader=leader)
 
 
 def _shape_in_front(shape: Any, lead: int) -> Any:
     """Returns the shape of elements with an axis of directions. An unknown shape stays unknown."""
     shape = tf.convert_to_tensor(shape)
     return shape if shape.shape.rank == 0 else tf.concat([[lead], shape], axis=0)
-
-
-def _with_shape(value: tf.Tensor, lead: int, shape: tf.TensorShape) -> tf.Tensor:
-    return tf.ensure_shape(value, [lead, *shape])
 
 
 def _stacked(value: tf.Tensor, lead: int, shape: tf.TensorShape) -> tf.Tensor:
@@ -320,11 +301,6 @@ add("TensorListPushBack TensorListResize TensorListSetItem", _list_rule(), exact
 add("TensorListGetItem TensorListPopBack", _list_rule(has_shape=True), exact=True)
 add("TensorListStack", _list_rule(has_shape=True, after=_stacked), exact=True)
 add("TensorListFromTensor", _list_rule(has_shape=True, before=_swapped), exact=True)
-add(
-    "TensorListElementShape TensorListLength",
-    lambda operation, handle: run_primals(operation, [handle]),
-    exact=True,
-)
 
 # Functions in Python. TensorFlow has a gradient only of EagerPyFunc.
 add("PyFunc PyFuncStateless", smoothness=None, tapes_right_to=0)

@@ -27,11 +27,6 @@ def unary_rule(function: Callable[[Jet], Jet]) -> Callable:
     return lambda operation, x: jet.elementwise(function, x)
 
 
-def _square_plus(x: Jet, constant: float, sign: float = 1.0) -> Jet:
-    """Returns sign x^2 + constant."""
-    return sign * jet.square(x) + constant
-
-
 def _alternating(first: Callable, second: Callable) -> Callable[[Jet], Jet]:
     """Returns a function of jets whose derivatives alternate between two functions."""
 
@@ -84,12 +79,12 @@ def _softsign(x: Jet) -> Jet:
 
 _ROOT_PI, _ROOT_2_PI = math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
-    "Acos": _primitive(tf.acos, lambda x: -_reciprocal_root(_square_plus(x, 1.0, -1.0))),
-    "Acosh": _primitive(tf.acosh, lambda x: _reciprocal_root(_square_plus(x, -1.0))),
-    "Asin": _primitive(tf.asin, lambda x: _reciprocal_root(_square_plus(x, 1.0, -1.0))),
-    "Asinh": _primitive(tf.asinh, lambda x: _reciprocal_root(_square_plus(x, 1.0))),
-    "Atan": _primitive(tf.atan, lambda x: jet.reciprocal(_square_plus(x, 1.0))),
-    "Atanh": _primitive(tf.atanh, lambda x: jet.reciprocal(_square_plus(x, 1.0, -1.0))),
+    "Acos": _primitive(tf.acos, lambda x: -_reciprocal_root(1.0 - jet.square(x))),
+    "Acosh": _primitive(tf.acosh, lambda x: _reciprocal_root(jet.square(x) - 1.0)),
+    "Asin": _primitive(tf.asin, lambda x: _reciprocal_root(1.0 - jet.square(x))),
+    "Asinh": _primitive(tf.asinh, lambda x: _reciprocal_root(jet.square(x) + 1.0)),
+    "Atan": _primitive(tf.atan, lambda x: jet.reciprocal(jet.square(x) + 1.0)),
+    "Atanh": _primitive(tf.atanh, lambda x: jet.reciprocal(1.0 - jet.square(x))),
     "BesselI0": functools.partial(bessel, kind=0, sign=1),
     "BesselI1": functools.partial(bessel, kind=1, sign=1),
     "BesselJ0": functools.partial(bessel, kind=0, sign=-1),

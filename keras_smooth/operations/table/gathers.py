@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import lifted_joint, map_entries
+from keras_smooth.jet.arithmetic import map_entries
 from keras_smooth.operations.breakpoints import gap_to_second_largest
 from keras_smooth.operations.lifting import (
     add_linear,
@@ -14,8 +14,8 @@ from keras_smooth.operations.lifting import (
     directions_last,
     full_jet,
     lift_first_axes,
+    linear_rule,
     run,
-    run_primals,
 )
 from keras_smooth.operations.rows import add, add_column
 
@@ -50,18 +50,9 @@ def _scatter(operation: tf.Operation, indices: Any, v: tf.Tensor, shape: Any) ->
 add_linear("ScatterNd", _scatter, slice(1, 2))
 
 
-def _updated(
-    operation: tf.Operation, old: tf.Tensor, indices: Any, new: tf.Tensor
-) -> tf.Tensor:
-    """Applies an operation that assigns or adds values at indices of a tensor."""
-    return directions_last(
-        lambda *values: run(operation, [values[0], indices, values[1]]), old, new
-    )
-
-
 add_linear(
     "TensorScatterAdd TensorScatterSub TensorScatterUpdate",
-    _updated,
+    lift_first_axes,
     slice(0, None, 2),
 )
 
@@ -71,16 +62,13 @@ def _extreme_of_segments(operation: tf.Operation, x: Jet, ids: Any, *number: Any
     x = full_jet(x)
     largest = run(operation, [x.primal, ids, *number])
     size = number[0] if number else tf.shape(largest)[0]
+
+    def sums(z: tf.Tensor) -> tf.Tensor:
+        return tf.math.unsorted_segment_sum(z, ids, size)
+
     chosen = tf.cast(tf.equal(x.primal, tf.gather(largest, ids)), x.dtype)
-    counts = tf.math.unsorted_segment_sum(chosen, ids, size)
-    share = chosen / tf.maximum(tf.gather(counts, ids), tf.ones([], x.dtype))
-
-    def lifted(v: tf.Tensor) -> tf.Tensor:
-        return directions_last(
-            lambda z: tf.math.unsorted_segment_sum(z, ids, size), share * v
-        )
-
-    return map_entries(x, largest, lifted)
+    share = chosen / tf.maximum(tf.gather(sums(chosen), ids), tf.ones([], x.dtype))
+    return map_entries(x, largest, lambda v: directions_last(sums, share * v))
 
 
 def _gap_in_segments(
@@ -112,15 +100,8 @@ add_column(
 
 
 def _stitched(operation: tf.Operation, *inputs: Any) -> Jet:
-    number = operation.get_attr("N")
-    indices, data = inputs[:number], inputs[number:]
-
-    def lifted(*values: tf.Tensor) -> tf.Tensor:
-        return directions_last(
-            lambda *tensors: run(operation, [*indices, *tensors]), *values
-        )
-
-    return lifted_joint(run_primals(operation, inputs), lifted, data)
+    data = slice(operation.get_attr("N"), None)
+    return linear_rule(lift_first_axes, data)(operation, *inputs)
 
 
 add("DynamicStitch ParallelDynamicStitch", _stitched, exact=True)

@@ -99,17 +99,9 @@ def _gap_in_windows(operation: tf.Operation, x: tf.Tensor) -> list:
     return [top[..., 0] - top[..., -1]] if math.prod(size) > 1 else []
 
 
-for _kind, _select in (
-    ("MaxPool", tf.raw_ops.MaxPoolGradGrad),
-    ("MaxPool3D", tf.raw_ops.MaxPool3DGradGrad),
-):
-    add(
-        _kind,
-        _max_pool_rule(_select),
-        exact=True,
-        smoothness=0,
-        breakpoints=_gap_in_windows,
-    )
+_MAXIMUM = {"exact": True, "smoothness": 0, "breakpoints": _gap_in_windows}
+add("MaxPool", _max_pool_rule(tf.raw_ops.MaxPoolGradGrad), **_MAXIMUM)
+add("MaxPool3D", _max_pool_rule(tf.raw_ops.MaxPool3DGradGrad), **_MAXIMUM)
 
 
 add_linear("CropAndResize", _unfilled, smoothness=_resampling_class, tapes_right_to=1)

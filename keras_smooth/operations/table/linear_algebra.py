@@ -33,9 +33,7 @@ def _adjoint(value: Entry) -> Entry:
 def _inverse(operation: tf.Operation, x: Jet) -> Jet:
     """The rule of Y X = 1: Y_k = -sum_(j >= 1) binomial(k, j) Y_(k - j) X_j Y_0."""
     x = _unframed(x)
-    entries = (
-        [_adjoint(v) for v in x.entries] if operation.get_attr("adjoint") else x.entries
-    )
+    entries = _entries_of_equations(operation, x)
     inverse = _inverse_entries(x, run(operation, [x.primal]), entries)
     return x.like(inverse[0], inverse[1:])
 
@@ -79,7 +77,7 @@ def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
 
 
 def _entries_of_equations(operation: tf.Operation, a: Jet) -> list:
-    """Returns the entries of A: of a triangle or of an adjoint, depending on the operation."""
+    """Returns the entries of A, or of its triangle or adjoint, depending on the operation."""
     entries = a.entries
     if operation.type.endswith("TriangularSolve"):
         below = (-1, 0) if operation.get_attr("lower") else (0, -1)
@@ -181,13 +179,13 @@ def _determinant(operation: tf.Operation, x: Jet) -> Any:
     y = jet.bilinear(tf.matmul, jet.bilinear(tf.matmul, tf.linalg.adjoint(u), x), v)
     sign = tf.linalg.det(u) * tf.math.conj(tf.linalg.det(v)) * factor
     cut = size - min(size, x.order + 1)
-    blocks = [
-        [_slice(y, rows, columns) for columns in ((0, cut), (cut, size))]
-        for rows in ((0, cut), (cut, size))
-    ]
+    large, small = slice(cut), slice(cut, size)
+    s = _block(y, small, small)
     if not cut:
-        return _determinant_without_division(blocks[1][1]) * sign
-    (p, q), (r, s) = blocks
+        return _determinant_without_division(s) * sign
+    p, q, r = (
+        _block(y, *place) for place in ((large, large), (large, small), (small, large))
+    )
     p, is_regular = _without_null_values(p, values[..., :cut], values[..., :1])
     inverse = _inverse_entries(p, tf.linalg.inv(p.primal), p.entries)
     shift = jet.bilinear(
@@ -195,8 +193,8 @@ def _determinant(operation: tf.Operation, x: Jet) -> Any:
     )
     value = tf.linalg.det(p.primal)
     logarithm = p.like(tf.zeros_like(value), _log_determinant_series(p))
-    large = jet.elementwise(jet.exp, logarithm) * (value * sign * is_regular)
-    return large * _determinant_without_division(s - shift)
+    product = jet.elementwise(jet.exp, logarithm) * (value * sign * is_regular)
+    return product * _determinant_without_division(s - shift)
 
 
 def _balanced(x: Jet) -> tuple[Jet, tf.Tensor]:
@@ -219,9 +217,8 @@ def _units(value: tf.Tensor, axis: int) -> tf.Tensor:
     return tf.cast(units, value.dtype)
 
 
-def _slice(x: Jet, rows: tuple[int, int], columns: tuple[int, int]) -> Jet:
-    """Returns a block of each matrix."""
-    return jet.linear(lambda v: v[..., slice(*rows), slice(*columns)], x)
+def _block(x: Jet, rows: slice, columns: slice) -> Jet:
+    return jet.linear(lambda v: v[..., rows, columns], x)
 
 
 def _without_null_values(

@@ -1,7 +1,7 @@
 """The column `sample_axes` of the table, see operations/sample_axes.py."""
 
 import string
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,22 +13,17 @@ from keras_smooth.operations.rows import add_column
 from keras_smooth.operations.sample_axes import (
     Axes,
     Axis,
-    MergedAxis,
     as_merged,
     axes_of_samples,
+    merged,
     of_merged,
 )
 from keras_smooth.operations.table.functions import FUNCTIONS
-from keras_smooth.operations.walk import body_names
+from keras_smooth.operations.walk import body_names, fixed_point
 
 
 def _shape(operation: tf.Operation, index: int = 0) -> tf.TensorShape:
     return operation.inputs[index].shape
-
-
-def _keeps_size(operation: tf.Operation, axis: int | None) -> bool:
-    """Returns whether an axis is known to have the same size in the first input and the output."""
-    return _shape(operation)[axis] == operation.outputs[0].shape[axis] is not None
 
 
 def _constant(operation: tf.Operation, index: int) -> Any:
@@ -46,11 +41,28 @@ def _single(axes: Iterable[Any]) -> Any:
     return axis
 
 
-def _unmixed(axis: int | None, mixed: Container[int] = ()) -> int:
-    """Returns the axis of the samples. It is an error if it is None or among the mixed axes."""
-    if axis is None or axis in mixed:
+def _unmixed(axis: Any, is_separate: bool = True) -> Any:
+    """Returns the axis of the samples. It is an error if it is None or samples are mixed."""
+    if axis is None or not is_separate:
         raise ValueError("the samples are mixed")
     return axis
+
+
+def _of_input(function: Callable, index: int = 0) -> Callable:
+    """For operations of which only the input at `index` may depend on samples, along an axis.
+
+    Args:
+        function: `function(operation, axis)` returns the axis in the output.
+        index: The position of the input; -1 is the last.
+    """
+
+    def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+        others = list(axes)
+        axis = others.pop(index)
+        is_only_one = all(other is None for other in others)
+        return function(operation, _unmixed(axis, is_only_one))
+
+    return axis_of
 
 
 def _elementwise(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -58,7 +70,7 @@ def _elementwise(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     shape = operation.outputs[0].shape
     pairs = [(x.shape, a) for x, a in zip(operation.inputs, axes) if a is not None]
     axis = shape.rank - _single(sizes.rank - a for sizes, a in pairs)
-    return axis if {sizes[a] for sizes, a in pairs} == {shape[axis]} else NotImplemented
+    return _unmixed(axis, {sizes[a] for sizes, a in pairs} == {shape[axis]})
 
 
 def _same_axes(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -66,26 +78,22 @@ def _same_axes(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return list(axes[: len(operation.outputs)])
 
 
+def _unchanged(operation: tf.Operation, axis: int) -> int:
+    return axis
+
+
 def _batch_of(index: int) -> Callable:
     """For operations on a batch, whose samples are along axis 0 of the input at `index`."""
-
-    def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-        known = {i: axis for i, axis in enumerate(axes) if axis is not None}
-        return 0 if known == {index: 0} else NotImplemented
-
-    return axis_of
-
-
-def _first_axis(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """For operations whose output has the axes of the first input."""
-    return axes[0] if all(axis is None for axis in axes[1:]) else NotImplemented
+    return _of_input(lambda operation, axis: _unmixed(axis, axis == 0), index)
 
 
 def _except_named_axes(index: int, of: int = 0) -> Callable:
     """For operations that mix the input at `of` only along the axes in the input at `index`."""
-    return lambda operation, axes, program: _unmixed(
-        axes[of], _named_axes(operation, index, of)
-    )
+
+    def axis_of(operation: tf.Operation, axis: int) -> Any:
+        return _unmixed(axis, axis not in _named_axes(operation, index, of))
+
+    return _of_input(axis_of, of)
 
 
 def _except_last_axes(number: int) -> Callable:
@@ -95,7 +103,7 @@ def _except_last_axes(number: int) -> Callable:
         ranks = [x.shape.rank for x in operation.inputs]
         pairs = zip(ranks, axes)
         axis = max(ranks) + _single(a if a is None else a - rank for rank, a in pairs)
-        return axis if axis < max(ranks) - number else NotImplemented
+        return _unmixed(axis, axis < max(ranks) - number)
 
     return axis_of
 
@@ -103,7 +111,7 @@ def _except_last_axes(number: int) -> Callable:
 def _reshaped(operation: tf.Operation, axes: Sequence[Axis], program: Program) -> Any:
     """For a reshape after which one axis has all samples, maybe merged with other axes."""
     old, new = _shape(operation), operation.outputs[0].shape
-    axis = as_merged(axes[0])
+    axis = as_merged(_unmixed(axes[0]))
     # The order of entries stays the same: the samples are where the products of the sizes before
     # and after them are the same. The number of samples may be unknown.
     before = _product(old[: axis.axis]) * axis.outer
@@ -116,9 +124,8 @@ def _reshaped(operation: tf.Operation, axes: Sequence[Axis], program: Program) -
         merged_size = None if num_samples is None else outer * num_samples * inner
         has_all_samples = outer_rest == inner_rest == 0 < min(outer, inner)
         if has_all_samples and new[index] == merged_size:
-            is_merged = (outer, inner) != (1, 1)
-            return MergedAxis(index, outer, inner) if is_merged else index
-    return NotImplemented
+            return merged(index, outer, inner)
+    return _unmixed(None)
 
 
 def _product(shape: tf.TensorShape) -> int:
@@ -148,16 +155,13 @@ def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | Non
 def _by_view(view: Callable) -> Callable:
     """For operations that are `view(operation, x, *others)` in NumPy, a view of the array x."""
 
-    def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+    def axis_of(operation: tf.Operation, axis: int) -> Any:
         others = [_constant(operation, i) for i in range(1, len(operation.inputs))]
         is_known = all(other is not None for other in others)
-        if not is_known or any(axis is not None for axis in axes[1:]):
-            return NotImplemented
-        return _unmixed(
-            _axis_in_view(_shape(operation), axes[0], lambda x: view(operation, x, *others))
-        )
+        shape = _unmixed(_shape(operation), is_known)
+        return _unmixed(_axis_in_view(shape, axis, lambda x: view(operation, x, *others)))
 
-    return axis_of
+    return _of_input(axis_of)
 
 
 def _first_entries(operation: tf.Operation, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
@@ -190,31 +194,30 @@ def _numpy_index(operation: tf.Operation, *numbers: Any) -> tuple:
     return tuple(index) if masks[0] else (*index, Ellipsis)
 
 
-def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+def _sliced(operation: tf.Operation, axis: int) -> Any:
     """For slices that contain the whole axis of the samples."""
-    axis, begin, size = axes[0], _constant(operation, 1), _constant(operation, 2)
+    begin, size = _constant(operation, 1), _constant(operation, 2)
     # If the number of samples is unknown, so is that of a part of them.
     whole = _keeps_size(operation, axis) or size is not None and size[axis] == -1
-    first = begin is not None and begin[axis] == 0
-    return axis if whole and first and axes[1:] == [None, None] else NotImplemented
+    return _unmixed(axis, whole and begin is not None and begin[axis] == 0)
 
 
-def _slice_gradient(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+def _keeps_size(operation: tf.Operation, axis: int) -> bool:
+    """Returns whether an axis is known to have the same size in the first input and the output."""
+    return _shape(operation)[axis] == operation.outputs[0].shape[axis] is not None
+
+
+def _slice_gradient(operation: tf.Operation, axis: int) -> Any:
     """For the gradient of a strided slice: the axis that the slice maps to that of the samples."""
-    *others, axis = axes
     index = _numpy_index(operation, *(_constant(operation, n) for n in (1, 2, 3)))
     shape = operation.outputs[0].shape
-    sources = range(0 if any(other is not None for other in others) else shape.rank)
-    matches = (i for i in sources if _axis_in_view(shape, i, lambda x: x[index]) == axis)
-    return next(matches, NotImplemented)
+    positions = [_axis_in_view(shape, i, lambda x: x[index]) for i in range(shape.rank)]
+    return positions.index(axis)
 
 
 def _concatenated(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    *axes_of_tensors, last = axes
-    if last is not None:
-        return NotImplemented
-    joined = _named_axes(operation, len(axes_of_tensors))
-    return _unmixed(_single(axes_of_tensors), joined)
+    axis = _single(axes)
+    return _unmixed(axis, axis not in _named_axes(operation, len(axes) - 1))
 
 
 def _stacked(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -224,8 +227,6 @@ def _stacked(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _gathered(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    if operation.type != "GatherV2" or any(axis is not None for axis in axes[2:]):
-        return NotImplemented
     (gathered_axis,), dims = _named_axes(operation, 2), operation.get_attr("batch_dims")
     indices = _shape(operation, 1).rank
     dims %= indices + 1
@@ -233,34 +234,32 @@ def _gathered(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         # Entries of a constant table are gathered by indices that depend on the samples.
         axis = _unmixed(axes[1])
         return gathered_axis + axis - dims if axis >= dims else axis
-    if axes[1] is not None and not (axes[0] == axes[1] < dims) or axes[0] == gathered_axis:
-        return NotImplemented
-    return axes[0] if axes[0] < gathered_axis else axes[0] - 1 + indices - dims
+    is_separate = axes[1] is None or axes[0] == axes[1] < dims
+    axis = _unmixed(axes[0], is_separate and axes[0] != gathered_axis)
+    return axis if axis < gathered_axis else axis - 1 + indices - dims
 
 
-def _by_segments(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+def _by_segments(operation: tf.Operation, axis: int) -> Any:
     """For reductions over segments, whose numbers replace the first axes."""
     reduced = _shape(operation, 1).rank
-    axis = _unmixed(axes[0], range(reduced)) - reduced + 1
-    return axis if all(other is None for other in axes[1:]) else NotImplemented
+    return _unmixed(axis, axis >= reduced) - reduced + 1
 
 
-def _tiled(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    axis, times = axes[0], _constant(operation, 1)
+def _tiled(operation: tf.Operation, axis: int) -> Any:
+    times = _constant(operation, 1)
     is_single = _keeps_size(operation, axis) if times is None else times[axis] == 1
-    return axis if is_single and axes[1] is None else NotImplemented
+    return _unmixed(axis, is_single)
 
 
-def _padded(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+def _padded(operation: tf.Operation, axis: int) -> Any:
     padding = _constant(operation, 1)
-    unpadded = padding is not None and not padding[axes[0]].any()
-    return axes[0] if unpadded and axes[1] is None else NotImplemented
+    return _unmixed(axis, padding is not None and not padding[axis].any())
 
 
-def _broadcast_to(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    axis = operation.outputs[0].shape.rank - _shape(operation).rank + axes[0]
-    same = operation.outputs[0].shape[axis] == _shape(operation)[axes[0]]
-    return axis if same and axes[1] is None else NotImplemented
+def _broadcast_to(operation: tf.Operation, axis: int) -> Any:
+    old, new = _shape(operation), operation.outputs[0].shape
+    moved = new.rank - old.rank + axis
+    return _unmixed(moved, new[moved] == old[axis])
 
 
 def _by_letters(terms: Sequence[str], result: str, axes: Axes) -> int:
@@ -285,9 +284,7 @@ def _product_of_matrices(operation: tf.Operation, axes: Axes, program: Program) 
 
 def _summed_product(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     terms, result = operation.get_attr("equation").decode().split("->")
-    if "." in result:
-        return NotImplemented
-    return _by_letters(terms.split(","), result, axes)
+    return _by_letters(_unmixed(terms.split(","), "." not in result), result, axes)
 
 
 def _called(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -296,10 +293,9 @@ def _called(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _of_branches(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    if axes[0] is not None:
-        return NotImplemented
+    values = _unmixed(axes[1:], axes[0] is None)
     bodies = map(program.bodies, body_names(operation))
-    return _common_axes(*(axes_of_samples(body, axes[1:]) for body in bodies))
+    return _common_axes(*(axes_of_samples(body, values) for body in bodies))
 
 
 def _common_axes(*several: Sequence[Axis]) -> list[Axis]:
@@ -309,21 +305,16 @@ def _common_axes(*several: Sequence[Axis]) -> list[Axis]:
 
 def _of_loop(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     condition, body = map(program.bodies, body_names(operation))
-    now: Sequence[Axis] = axes
-    before: Sequence[Axis] = ()
-    while now != before:
-        before, now = now, _common_axes(now, axes_of_samples(body, now))
-    return now if axes_of_samples(condition, now) == [None] else NotImplemented
+    after = fixed_point(
+        lambda axes: _common_axes(axes, axes_of_samples(body, axes)), list(axes)
+    )
+    return _unmixed(after, axes_of_samples(condition, after) == [None])
 
 
 def _set_in_list(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     # The axis of a list is the axis in the tensor of its stacked elements.
     item = None if axes[-1] is None else axes[-1] + 1
     return _common_axes([axes[0]], [item])
-
-
-def _got_from_list(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    return NotImplemented if not axes[0] else axes[0] - 1
 
 
 _COLUMNS = {
@@ -340,7 +331,7 @@ _COLUMNS = {
         "Cast CheckNumerics CheckNumericsV2 EnsureShape Identity IdentityN PreventGradient "
         "Snapshot StopGradient"
     ),
-    _first_axis: "BiasAdd BiasAddV1 TensorListFromTensor TensorListStack",
+    _of_input(_unchanged): "BiasAdd BiasAddV1 TensorListFromTensor TensorListStack",
     _batch_of(0): (
         "AvgPool AvgPool3D Conv Conv2D Conv3D DepthToSpace DepthwiseConv2dNative "
         "ExtractImagePatches ImageProjectiveTransformV3 MaxPool MaxPool3D ResizeArea "
@@ -369,25 +360,25 @@ _COLUMNS = {
     _by_view(
         lambda operation, x, *numbers: x[_numpy_index(operation, *numbers)]
     ): "StridedSlice",
-    _sliced: "Slice",
-    _slice_gradient: "StridedSliceGrad",
+    _of_input(_sliced): "Slice",
+    _of_input(_slice_gradient, -1): "StridedSliceGrad",
     _concatenated: "ConcatV2",
     _stacked: "Pack",
     _gathered: "GatherV2",
-    _by_segments: (
+    _of_input(_by_segments): (
         "SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum UnsortedSegmentMax "
         "UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum"
     ),
-    _tiled: "Tile",
-    _padded: "MirrorPad Pad PadV2",
-    _broadcast_to: "BroadcastTo",
+    _of_input(_tiled): "Tile",
+    _of_input(_padded): "MirrorPad Pad PadV2",
+    _of_input(_broadcast_to): "BroadcastTo",
     _product_of_matrices: "BatchMatMul BatchMatMulV2 BatchMatMulV3 MatMul",
     _summed_product: "Einsum",
     _called: "PartitionedCall StatefulPartitionedCall",
     _of_branches: "If StatelessIf",
     _of_loop: "StatelessWhile While",
     _set_in_list: "TensorListPushBack TensorListSetItem",
-    _got_from_list: "TensorListGetItem",
+    _of_input(lambda operation, axis: _unmixed(axis, axis > 0) - 1): "TensorListGetItem",
 }
 for _function, _kinds in _COLUMNS.items():
     add_column(_kinds, sample_axes=of_merged(_function))
