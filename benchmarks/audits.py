@@ -56,7 +56,7 @@ BACKBONES: dict[str, dict[str, Any]] = {
 BEHIND = {"T5": ("encoder_embedding_dropout", "decoder_embedding_dropout")}
 HEAD = ("model", "inference", "training", "at fault", "seconds", "y' off by", "y'' off by",
         "y' in training", "y'' in training")  # fmt: skip
-# Between the joints of a large network of pieces are steps of 1e-8.
+# Between the breakpoints of a large network of pieces are steps of 1e-8.
 STEPS = 10.0 ** -np.arange(2, 10)
 # A part of the derivative up to which differences of two steps must agree.
 SETTLED = 1e-4
@@ -208,7 +208,7 @@ def _slope(curve: Callable, t: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def _settled(estimates: np.ndarray) -> tuple[float, float]:
     """Returns the estimate that agrees best with that of the next step, and how well.
 
-    Wide steps cross joints of pieces, narrow ones lose digits. What is found by tapes has
+    Wide steps cross breakpoints of pieces, narrow ones lose digits. What is found by tapes has
     no say in it.
     """
     moves = np.abs(np.diff(estimates))

@@ -67,17 +67,17 @@ class Case:
             return np.asarray(self.function(np.stack([x, -x], axis=-1)))[..., component]
         return np.asarray(self.function(x))
 
-    def joints(self) -> list[float]:
-        """Returns all points that may be joints: from the row, parameters and candidates.
+    def breakpoints(self) -> list[float]:
+        """Returns all points that may be breakpoints: from the row, parameters and candidates.
 
         One-sided limits need a neighbourhood without another joint.
         """
         numbers = [p for p in self.parameters.values() if isinstance(p, float)]
-        joints = {*self.row.joints, *numbers, *(-p for p in numbers)}
+        breakpoints = {*self.row.breakpoints, *numbers, *(-p for p in numbers)}
         others = (
-            c for c in CANDIDATES if all(abs(c - p) > one_sided.WIDTH for p in joints)
+            c for c in CANDIDATES if all(abs(c - p) > one_sided.WIDTH for p in breakpoints)
         )
-        return sorted({*joints, *others})
+        return sorted({*breakpoints, *others})
 
 
 def _name(case: Case) -> str:

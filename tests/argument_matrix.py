@@ -417,9 +417,11 @@ CALLS: dict[str, Call] = {
         {
             "subject": f"class, function of nothing, {_FUNCTIONS}",
             "smoothness": f"inf, 0, 1, 2, 10**30, {_FUNCTIONS}, function of nothing",
-            "joints": "empty list, set, generator, empty array, vector",
+            "breakpoints": "empty list, set, generator, empty array, vector",
+            "joints": "None, empty list, set, generator, empty array, vector",
             "reason": "text, empty text, NUL",
         },
+        {"joints": ("breakpoints",)},
     ),
     "register_jet_rule": Call(
         keras_smooth.register_jet_rule,

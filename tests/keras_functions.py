@@ -92,7 +92,7 @@ class Function:
         subject: The function.
         sample: Arguments to call it with.
         smoothness: k of its class C^k with these arguments.
-        joints: Points where pieces meet; for several numbers, those t at which it is not
+        breakpoints: Points where pieces meet; for several numbers, those t at which it is not
             smooth along (t, -t).
         single: Whether it computes in float32 for every dtype.
         mixes: Whether an output depends on more than one number.
@@ -101,7 +101,7 @@ class Function:
     subject: Callable
     sample: Sample
     smoothness: float | None
-    joints: tuple[float, ...] = ()
+    breakpoints: tuple[float, ...] = ()
     single: bool = False
     mixes: bool = False
 
@@ -109,7 +109,7 @@ class Function:
 SAMPLED: dict[str, Function] = {}
 
 
-def add(names: str, smoothness, *args, joints=(), single=False, **kwargs) -> None:
+def add(names: str, smoothness, *args, breakpoints=(), single=False, **kwargs) -> None:
     """Adds functions by their names, with arguments to call each of them with."""
     for name in names.split():
         parent, _, short_name = name.rpartition(".")
@@ -118,7 +118,7 @@ def add(names: str, smoothness, *args, joints=(), single=False, **kwargs) -> Non
         if hasattr(module, short_name):
             function, sample = getattr(module, short_name), Sample(args, kwargs)
             key = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-            SAMPLED[key] = Function(function, sample, smoothness, joints, single)
+            SAMPLED[key] = Function(function, sample, smoothness, breakpoints, single)
 
 
 _X = Floats((2, 3))
@@ -151,7 +151,7 @@ def _add_activations() -> None:
             function,
             Sample((x,), examples(row)[0]),
             k(**examples(row)[0]) if callable(k) else k,
-            () if row.mixes else row.joints,
+            () if row.mixes else row.breakpoints,
             mixes=row.mixes,
         )
 
@@ -181,14 +181,14 @@ add("arccosh", 0, Floats((2, 3), 1.5, 2.5))
 add("arcsinh arctan cosh deg2rad erfc exp2 rad2deg sinh tan", math.inf, _X)
 add("log10 log2 rsqrt", math.inf, _POSITIVE)
 add("cbrt", 0, _POSITIVE)
-add("absolute abs fabs", 0, _X, joints=(0.0,))
-add("ceil floor", -1, _X, joints=(0.0,))
-add("sign", -1, _X, joints=(0.0,))
-add("trunc", -1, _X, joints=(1.0,))
-add("round", -1, _X, joints=(0.5,))
-add("clip", 0, _X, -0.5, 0.5, joints=(-0.5, 0.5))
+add("absolute abs fabs", 0, _X, breakpoints=(0.0,))
+add("ceil floor", -1, _X, breakpoints=(0.0,))
+add("sign", -1, _X, breakpoints=(0.0,))
+add("trunc", -1, _X, breakpoints=(1.0,))
+add("round", -1, _X, breakpoints=(0.5,))
+add("clip", 0, _X, -0.5, 0.5, breakpoints=(-0.5, 0.5))
 add("nan_to_num", math.inf, _X)
-add("angle", -1, _X, joints=(0.0,))
+add("angle", -1, _X, breakpoints=(0.0,))
 add("real conjugate conj copy", math.inf, _X)
 add("imag", math.inf, _X)
 
@@ -211,16 +211,16 @@ add(
     "logaddexp2",
     math.inf, _X, _Y,
 )  # fmt: skip
-add("arctan2", -1, Floats((2, 3), 0.3, 1.0), -0.5, joints=(0.0,))
-add("divide_no_nan", -1, 1.0, _Y, joints=(0.0,))
-add("floor_divide mod", -1, _X, 1.0, joints=(0.0,))
-add("fmod", -1, _POSITIVE, 1.0, joints=(1.0,))
-add("heaviside", -1, _X, np.array(0.5), joints=(0.0,))
+add("arctan2", -1, Floats((2, 3), 0.3, 1.0), -0.5, breakpoints=(0.0,))
+add("divide_no_nan", -1, 1.0, _Y, breakpoints=(0.0,))
+add("floor_divide mod", -1, _X, 1.0, breakpoints=(0.0,))
+add("fmod", -1, _POSITIVE, 1.0, breakpoints=(1.0,))
+add("heaviside", -1, _X, np.array(0.5), breakpoints=(0.0,))
 add(
     "hypot",
-    0, _X, np.array(0.0), joints=(0.0,),
+    0, _X, np.array(0.0), breakpoints=(0.0,),
 )  # fmt: skip
-add("maximum minimum fmax fmin", 0, _X, 0.25, joints=(0.25,))
+add("maximum minimum fmax fmin", 0, _X, 0.25, breakpoints=(0.25,))
 add(
     "ldexp",
     math.inf, _X, np.array([1, 2, 3]),
@@ -229,20 +229,20 @@ add("nextafter", math.inf, _X, _Y)
 add("polar", math.inf, _POSITIVE, _X)
 
 # Comparisons, and other functions that do not return floats.
-add("equal not_equal", -1, _X, 0.0, joints=(0.0,))
-add("greater greater_equal less less_equal", -1, _X, 0.0, joints=(0.0,))
+add("equal not_equal", -1, _X, 0.0, breakpoints=(0.0,))
+add("greater greater_equal less less_equal", -1, _X, 0.0, breakpoints=(0.0,))
 add("logical_and logical_or logical_xor", -1, _X, 1.0)
-add("isclose allclose", -1, _ONE, 0.0, joints=(0.0,))
-add("isin", -1, _ONE, np.zeros(2), joints=(0.0,))
+add("isclose allclose", -1, _ONE, 0.0, breakpoints=(0.0,))
+add("isin", -1, _ONE, np.zeros(2), breakpoints=(0.0,))
 add("isfinite isinf isnan isneginf isposinf isreal", -1, _X)
-add("signbit", -1, _X, joints=(0.0,))
-add("logical_not all any", -1, _ONE, joints=(0.0,))
-add("argmax argmin argsort nanargmax nanargmin", -1, _X, joints=(0.0,))
+add("signbit", -1, _X, breakpoints=(0.0,))
+add("logical_not all any", -1, _ONE, breakpoints=(0.0,))
+add("argmax argmin argsort nanargmax nanargmin", -1, _X, breakpoints=(0.0,))
 add("argpartition", -1, _X, 1)
-add("count_nonzero", -1, _ONE, joints=(0.0,))
+add("count_nonzero", -1, _ONE, breakpoints=(0.0,))
 add("nonzero", -1, _ONE)
-add("digitize", -1, _ONE, np.array([0.0, 1.0]), joints=(0.0,))
-add("searchsorted", -1, np.array([0.0, 1.0]), _ONE, joints=(0.0,))
+add("digitize", -1, _ONE, np.array([0.0, 1.0]), breakpoints=(0.0,))
+add("searchsorted", -1, np.array([0.0, 1.0]), _ONE, breakpoints=(0.0,))
 # Keras 3.15 cannot call it in a graph.
 add("histogram", -1, _ONE)
 add("bincount", None, _WHOLE)
@@ -359,21 +359,21 @@ add("rms_normalization", math.inf, _X)
 add("psnr", math.inf, _X, _Y, 1.0)
 
 # Functions that select numbers.
-add("amax amin max min ptp nanmax nanmin sort", 0, _X, joints=(0.0,))
+add("amax amin max min ptp nanmax nanmin sort", 0, _X, breakpoints=(0.0,))
 add("median nanmedian", 0, Floats((3,)))
 add(
     "quantile percentile nanquantile nanpercentile",
-    0, Floats((3,)), 0.8, joints=(0.0,),
+    0, Floats((3,)), 0.8, breakpoints=(0.0,),
 )  # fmt: skip
-add("max_pool", 0, _SMALL_IMAGE, 2, joints=(0.0,))
-add("adaptive_max_pool", 0, _SMALL_IMAGE, (2, 2), joints=(0.0,))
+add("max_pool", 0, _SMALL_IMAGE, 2, breakpoints=(0.0,))
+add("adaptive_max_pool", 0, _SMALL_IMAGE, (2, 2), breakpoints=(0.0,))
 add("segment_max segment_min", 0, Floats((4,)), np.array([0, 0, 1, 1]), num_segments=2,
-      joints=(0.0,))  # fmt: skip
-add("top_k", -1, _X, 2, joints=(0.0,))
-add("std nanstd", 0, _X, joints=(0.0,))
-add("cdist", 0, Floats((2, 1)), np.zeros((2, 1)), joints=(0.0,))
-add("norm", 0, _X, joints=(0.0,))
-add("normalize", -1, _X, joints=(0.0,))
+      breakpoints=(0.0,))  # fmt: skip
+add("top_k", -1, _X, 2, breakpoints=(0.0,))
+add("std nanstd", 0, _X, breakpoints=(0.0,))
+add("cdist", 0, Floats((2, 1)), np.zeros((2, 1)), breakpoints=(0.0,))
+add("norm", 0, _X, breakpoints=(0.0,))
+add("normalize", -1, _X, breakpoints=(0.0,))
 add(
     "where",
     math.inf,

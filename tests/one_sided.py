@@ -37,8 +37,8 @@ def jumps(function, joint: float, max_order: int, noise: float = 1.0) -> list[bo
     ]
 
 
-def smoothness(function, joints, max_order: int = 3, noise: float = 1.0) -> float:
-    """Returns k of the class C^k at the joints, or infinity if it exceeds `max_order`."""
-    broken = [jumps(function, joint, max_order, noise) for joint in joints]
+def smoothness(function, breakpoints, max_order: int = 3, noise: float = 1.0) -> float:
+    """Returns k of the class C^k at the breakpoints, or infinity if it exceeds `max_order`."""
+    broken = [jumps(function, joint, max_order, noise) for joint in breakpoints]
     orders = [row.index(True) for row in broken if True in row]
     return min(orders) - 1 if orders else float("inf")

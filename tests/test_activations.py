@@ -14,7 +14,7 @@ import keras_smooth
 from keras_smooth import activations, registry
 from keras_smooth.activations.rows import activation_row
 
-# Generic points, joints, zero and both tails.
+# Generic points, breakpoints, zero and both tails.
 X = np.array([-60.0, -7.0, -1.3, -1.0, -0.4, 0.0, 0.4, 1.0, 1.3, 7.0, 60.0])
 
 

@@ -237,3 +237,9 @@ def test_cast_converts_all_entries(rng):
 def test_functions_of_several_jets_without_jet_raise(call):
     with pytest.raises(TypeError, match="must be a Jet, received float, ndarray"):
         call()
+
+
+def test_straight_is_the_deprecated_name_of_piecewise_linear():
+    with pytest.warns(DeprecationWarning, match="now called jet.piecewise_linear"):
+        y = jet.straight(tf.nn.relu, jet.line([2.0], order=2))
+    assert [float(y.entry(k)[0, 0]) for k in (1, 2)] == [1.0, 0.0]

@@ -98,20 +98,23 @@ def every_sixth(names):
     return representatives(names, names[::6])
 
 
-# A function that jumps and has no known joints may jump anywhere.
+# A function that jumps and has no known breakpoints may jump anywhere.
 @pytest.mark.parametrize(
     "name",
-    every_sixth(n for n, r in DIFFERENTIABLE.items() if r.joints or r.smoothness >= 0),
+    every_sixth(n for n, r in DIFFERENTIABLE.items() if r.breakpoints or r.smoothness >= 0),
 )
 def test_functions_are_smooth_at_generic_point(name):
     assert measured_class(OperationLine(DIFFERENTIABLE[name])) == math.inf
 
 
-@pytest.mark.parametrize("name", [n for n, row in DIFFERENTIABLE.items() if row.joints])
+@pytest.mark.parametrize(
+    "name", [n for n, row in DIFFERENTIABLE.items() if row.breakpoints]
+)
 def test_registered_class_at_joints(name):
     row = DIFFERENTIABLE[name]
     assert (
-        min(measured_class(OperationLine(row, at)) for at in row.joints) == row.smoothness
+        min(measured_class(OperationLine(row, at)) for at in row.breakpoints)
+        == row.smoothness
     )
 
 
@@ -173,7 +176,7 @@ def _result(row, x) -> np.ndarray:
 
 ELEMENTWISE = [
     name for name, row in DIFFERENTIABLE.items()
-    if not row.joints and _is_elementwise(row)
+    if not row.breakpoints and _is_elementwise(row)
 ]  # fmt: skip
 
 

@@ -37,14 +37,14 @@ def test_smoothness_of_a_model_with_dict_inputs():
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_smoothness_of_an_activation_is_the_measured_one(name):
     case = ACTIVATIONS[name]
-    measured = one_sided.smoothness(case.along, case.joints())
+    measured = one_sided.smoothness(case.along, case.breakpoints())
     assert registry.smoothness(case.function) == measured
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_joints_of_an_activation_have_its_smoothness(name):
     case = ACTIVATIONS[name]
-    for joint in case.row.joints if case.parameters == examples(case.row)[0] else ():
+    for joint in case.row.breakpoints if case.parameters == examples(case.row)[0] else ():
         outputs = [lambda x, i=i: case.along(x, i) for i in range(1 + case.row.mixes)]
         measured = min(one_sided.smoothness(output, [joint]) for output in outputs)
         assert measured == registry.smoothness(case.function), joint
@@ -279,7 +279,7 @@ def test_register_smoothness_of_functions_and_layers():
 
     # A `where` may have jumps.
     assert keras_smooth.smoothness(cube_plus) == -1
-    keras_smooth.register_smoothness(cube_plus, 2, joints=(0.0,), reason="bends at 0")
+    keras_smooth.register_smoothness(cube_plus, 2, breakpoints=(0.0,), reason="bends at 0")
     assert keras_smooth.smoothness(cube_plus) == keras_smooth.smoothness("cube_plus") == 2
     assert activations.get("cube_plus") is cube_plus
     dense = keras.layers.Dense(2, cube_plus)
@@ -382,3 +382,14 @@ def test_signs_hold_at_all_points(name):
         assert signs_of[output] != signs.Sign.POSITIVE or np.all(value > 0)
         assert signs_of[output] != signs.Sign.NEVER_NEGATIVE or np.all(value >= 0)
     assert num_known or name == "constants"
+
+
+def test_joints_is_the_deprecated_name_of_breakpoints():
+    def bent(x):
+        return ops.maximum(x, 1.0)
+
+    with pytest.warns(DeprecationWarning, match="`joints` is now called `breakpoints`"):
+        keras_smooth.register_smoothness(bent, 0, joints=[1.0])
+    assert registry.row(bent).breakpoints == (1.0,)
+    with pytest.raises(ValueError, match=r"both: breakpoints=\(1.0,\) and joints=\[2.0\]"):
+        keras_smooth.register_smoothness(bent, 0, (1.0,), joints=[2.0])

@@ -125,7 +125,7 @@ def sharp_softplus(x: Any, sharpness: float = 1.0) -> Any:
 @activation_row(
     1,
     (-1.0, 1.0),
-    "has a second derivative that jumps at both joints",
+    "has a second derivative that jumps at both breakpoints",
     kinds="LessEqual Less Square",
 )
 def smelu(x: Any, beta: float = 1.0) -> Any:

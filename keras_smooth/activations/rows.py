@@ -13,7 +13,7 @@ EXACT_FORMS: dict[Callable, Callable] = {}
 
 def activation_row(
     smoothness: float,
-    joints: Sequence[float] = (),
+    breakpoints: Sequence[float] = (),
     reason: str = "",
     exact_of: Callable | None = None,
     kinds: str = "",
@@ -22,7 +22,7 @@ def activation_row(
 
     Args:
         smoothness: k of the class C^k.
-        joints: The points at which the pieces of the function join.
+        breakpoints: The points at which the pieces of the function join.
         reason: The fault at these points, the end of a sentence that begins with the name.
         exact_of: The function of Keras with the same values, but wrong derivatives.
         kinds: See `keras_smooth.registry.rows.Row`.
@@ -41,7 +41,11 @@ def activation_row(
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
         registry.add(
             registry.Row(
-                function, smoothness, joints=tuple(joints), reason=reason, kinds=kinds
+                function,
+                smoothness,
+                breakpoints=tuple(breakpoints),
+                reason=reason,
+                kinds=kinds,
             )
         )
         registry.register_name(function)

@@ -22,7 +22,7 @@ from keras_smooth.presentation import svg
 from keras_smooth.presentation.counts import counted
 from keras_smooth.presentation.figures import require_matplotlib
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
-from keras_smooth.presentation.warn import warn
+from keras_smooth.presentation.warn import renamed_argument, warn
 
 _MAX_CURVES = 6
 
@@ -233,15 +233,7 @@ def compare(
     >>> comparison.summary[0].activation, comparison.summary[0].smoothness
     ('tanh', 'inf')
     """
-    if beside is not None:
-        if baselines:
-            raise ValueError(
-                f"`beside` is the deprecated name of `baselines`; received both: "
-                f"baselines={checks.shown(baselines)} and beside={checks.shown(beside)}. Pass "
-                "`baselines` alone."
-            )
-        warn("The argument `beside` is now called `baselines`.", DeprecationWarning)
-        baselines = beside
+    baselines = renamed_argument("baselines", baselines, "beside", beside)
     # The arguments only, since no other local variable exists yet. LIST selects the options.
     arguments = locals()
     functions = functions_by_name(

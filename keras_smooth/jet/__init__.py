@@ -48,7 +48,7 @@ from keras_smooth.jet.functions import (
     square,
     tanh,
 )
-from keras_smooth.jet.pieces import straight, where
+from keras_smooth.jet.pieces import piecewise_linear, straight, where
 from keras_smooth.jet.reductions import cumprod, log_softmax, logsumexp, prod, softmax
 from keras_smooth.jet.special import i0, sinc
 
@@ -71,6 +71,7 @@ __all__ = [
     "log1p",
     "log_softmax",
     "logsumexp",
+    "piecewise_linear",
     "power",
     "primitive",
     "prod",
@@ -83,7 +84,6 @@ __all__ = [
     "solve",
     "sqrt",
     "square",
-    "straight",
     "tanh",
     "where",
 ]

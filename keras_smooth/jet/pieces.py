@@ -1,5 +1,6 @@
 """Piecewise linear functions of jets, and selection."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from keras_smooth.jet.arithmetic import Jet, as_jets, broadcast_like
 from keras_smooth.jet.entries import Entry, times
 
 
-def straight(function: Callable, x: Jet) -> Jet:
+def piecewise_linear(function: Callable, x: Jet) -> Jet:
     """Applies a piecewise linear elementwise function: y_k = f'(x_0) x_k.
 
     Args:
@@ -23,7 +24,7 @@ def straight(function: Callable, x: Jet) -> Jet:
 
     >>> import keras
     >>> from keras_smooth import jet
-    >>> y = jet.straight(keras.ops.relu, jet.line([2.0]))
+    >>> y = jet.piecewise_linear(keras.ops.relu, jet.line([2.0]))
     >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
     [1.0, 0.0]
     """
@@ -32,6 +33,13 @@ def straight(function: Callable, x: Jet) -> Jet:
         y = function(x.primal)
     slope = tape.gradient(y, x.primal)
     return x.like(y, [times(value, slope) for value in x.series])
+
+
+def straight(function: Callable, x: Jet) -> Jet:
+    """The deprecated name of `piecewise_linear`."""
+    message = "jet.straight is now called jet.piecewise_linear."
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return piecewise_linear(function, x)
 
 
 def where(condition: tf.Tensor, x: Any, y: Any) -> Jet:

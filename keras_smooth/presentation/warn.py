@@ -6,6 +6,7 @@ import types
 import warnings
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 # Packages whose frames may be between the user's line and the warning. contextlib is one, since
 # functions are decorated by context managers.
@@ -24,6 +25,32 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     while frame and frame.f_back and _is_inside(frame):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def renamed_argument(
+    name: str, value: Any, deprecated_name: str, deprecated_value: Any
+) -> Any:
+    """Returns the value of an argument that has a deprecated name as well.
+
+    Args:
+        name: Name of the argument.
+        value: Its value; the default is empty.
+        deprecated_name: Its deprecated name.
+        deprecated_value: The value that is passed by this name, or None.
+
+    Raises:
+        ValueError: If a value is passed by each name.
+    """
+    if deprecated_value is None:
+        return value
+    # An array has no truth value.
+    if not (isinstance(value, tuple) and value == ()):
+        raise ValueError(
+            f"`{deprecated_name}` is the deprecated name of `{name}`; received both: "
+            f"{name}={value!r} and {deprecated_name}={deprecated_value!r}. Pass `{name}` alone."
+        )
+    warn(f"The argument `{deprecated_name}` is now called `{name}`.", DeprecationWarning)
+    return deprecated_value
 
 
 # For each subject, the messages of earlier warnings, or their topics.

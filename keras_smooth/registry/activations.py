@@ -37,13 +37,13 @@ def relu_class(
 def _add(
     name: str,
     smoothness: Class | Callable[..., Class] = math.inf,
-    joints: tuple[float, ...] = (),
+    breakpoints: tuple[float, ...] = (),
     reason: str = "",
     **columns: Any,
 ) -> None:
     """Adds the row of an activation, if this Keras has it, with its names in other modules."""
     if function := getattr(keras.activations, name, None):
-        add(Row(function, smoothness, joints=joints, reason=reason, **columns))
+        add(Row(function, smoothness, breakpoints=breakpoints, reason=reason, **columns))
         for module in (ops, tf.nn):
             if hasattr(module, name):
                 add_alias(getattr(module, name), function)
@@ -67,7 +67,7 @@ _add(
     "sparsemax",
     mixes=True,
     smoothness=-1,
-    joints=(-0.5, 0.5),
+    breakpoints=(-0.5, 0.5),
     reason="jumps where the number of its outputs above 0 changes",
 )
 _add(

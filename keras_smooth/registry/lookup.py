@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_smooth.checks import finite_number, nearest, refused, text
+from keras_smooth.presentation.warn import renamed_argument
 from keras_smooth.registry import layers, reading
 from keras_smooth.registry.rows import Class, Row, all_rows, change, row
 
@@ -18,8 +19,10 @@ _functions = {}
 def register_smoothness(
     subject: Callable,
     smoothness: Class | Callable[..., Class],
-    joints: Iterable[float] = (),
+    breakpoints: Iterable[float] = (),
     reason: str = "",
+    *,
+    joints: Iterable[float] | None = None,
 ) -> None:
     """Adds a row to the table of smoothness, or replaces one.
 
@@ -28,12 +31,14 @@ def register_smoothness(
             found by its `__name__`.
         smoothness: k of the class C^k, an integer of at least -1 or `math.inf`; or a
             callable that returns k from the function's parameters or from the layer.
-        joints: The breakpoints, at which the pieces of the function join.
+        breakpoints: The points at which the pieces of the function join.
         reason: The fault at the breakpoints in words, for error messages and reports.
+        joints: The deprecated name of `breakpoints`.
 
     Raises:
-        TypeError: If `subject`, `joints` or `reason` has a wrong type.
-        ValueError: If `smoothness` is none of these, or a joint is not finite.
+        TypeError: If `subject`, `breakpoints` or `reason` has a wrong type.
+        ValueError: If `smoothness` is none of these, a breakpoint is not finite, or
+            `breakpoints` and `joints` are passed.
 
     Example:
 
@@ -46,8 +51,14 @@ def register_smoothness(
     """
     check_subject(subject)
     _check_smoothness(smoothness)
-    joints = _checked_joints(joints)
-    change(subject, smoothness=smoothness, joints=joints, reason=text("`reason`", reason))
+    breakpoints = renamed_argument("breakpoints", breakpoints, "joints", joints)
+    breakpoints = _checked_breakpoints(breakpoints)
+    change(
+        subject,
+        smoothness=smoothness,
+        breakpoints=breakpoints,
+        reason=text("`reason`", reason),
+    )
     if not isinstance(subject, type):
         register_name(subject)
 
@@ -69,15 +80,17 @@ def _check_smoothness(smoothness: object) -> None:
         raise ValueError(refused("`smoothness`", expected, smoothness))
 
 
-def _checked_joints(joints: Any) -> tuple[float, ...]:
+def _checked_breakpoints(breakpoints: Any) -> tuple[float, ...]:
     try:
-        points = None if isinstance(joints, str | bytes | Mapping) else list(joints)
+        points = (
+            None if isinstance(breakpoints, str | bytes | Mapping) else list(breakpoints)
+        )
     # Numbers, arrays without axes and symbolic tensors cannot be iterated over.
     except (TypeError, NotImplementedError):
         points = None
     if points is None:
-        raise TypeError(refused("`joints`", "a list of numbers", joints))
-    return tuple(finite_number("`joints`: each", joint) for joint in points)
+        raise TypeError(refused("`breakpoints`", "a list of numbers", breakpoints))
+    return tuple(finite_number("`breakpoints`: each", point) for point in points)
 
 
 def register_name(function: Callable) -> None:

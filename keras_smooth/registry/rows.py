@@ -24,10 +24,10 @@ class Row:
             function, or from the layer.
         jet: A rule for jets, `rule(*args, **parameters)`, if its operations have none.
         tapes_right_to: The highest order up to which nested tapes are right.
-        joints: The points at which the pieces of the function join, for the default
+        breakpoints: The points at which the pieces of the function join, for the default
             parameters; for a function that mixes numbers, the values of t at which it is not
             smooth along (t, -t).
-        reason: The fault at the joints, the end of a sentence that begins with the name.
+        reason: The fault at the breakpoints, the end of a sentence that begins with the name.
         mixes: Whether an output depends on several numbers, as that of a softmax does.
         recommended: Whether error messages and reports recommend the function.
         kinds: Some kinds of its operations, separated by spaces, by which a call of the function
@@ -39,7 +39,7 @@ class Row:
     smoothness: Class | Callable[..., Class] = None
     jet: Callable | None = None
     tapes_right_to: float = math.inf
-    joints: tuple[float, ...] = ()
+    breakpoints: tuple[float, ...] = ()
     reason: str = ""
     mixes: bool = False
     recommended: bool = False
