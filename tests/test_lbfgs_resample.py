@@ -146,6 +146,31 @@ def test_logs_are_of_the_current_points():
     assert logs["loss"][-1] == pytest.approx(sum(values.values()), rel=1e-14)
 
 
+def test_moving_averages_are_of_the_current_points():
+    normalization = keras.layers.BatchNormalization(dtype="float64")
+    hidden, output = dense(3, "tanh", 1, dtype="float64"), dense(1, seed=2, dtype="float64")
+    model = keras.Sequential(
+        [keras.Input((1,), dtype="float64"), hidden, normalization, output]
+    )
+    draws = []
+
+    def draw(model, x, generator):
+        draws.append(x + 1.0)
+        return draws[-1]
+
+    keras_smooth.fit_lbfgs(
+        model,
+        X["inside"],
+        objective=lambda model, x: ops.mean((model(x, training=True) - ops.sin(x)) ** 2),
+        resample=keras_smooth.Resample(draw, every=EVERY),
+        epochs=EPOCHS,
+        jit_compile=False,
+        verbose=0,
+    )
+    mean = np.mean(hidden(draws[-1]), axis=0)
+    np.testing.assert_allclose(normalization.moving_mean, mean, rtol=1e-12)
+
+
 def test_seeds_give_different_fits(uninterrupted):
     assert fit_with_resampling(seed=1)[0] != uninterrupted[0]
 
