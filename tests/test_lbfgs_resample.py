@@ -168,7 +168,8 @@ def test_moving_averages_are_of_the_current_points():
         verbose=0,
     )
     mean = np.mean(hidden(draws[-1]), axis=0)
-    np.testing.assert_allclose(normalization.moving_mean, mean, rtol=1e-12)
+    # Keras' moving averages approach the mean.
+    np.testing.assert_allclose(normalization.moving_mean, mean, rtol=1e-9)
 
 
 def test_seeds_give_different_fits(uninterrupted):
