@@ -35,28 +35,28 @@ class References:
         self.objects = {}
         self._layer = layer
         self._substitute = substitute
-        self._stand_ins = {}
+        self._placeholders = {}
         self._substitutes: list[Callable] = []
         # If a function has no replacement, the error is raised here, before any change.
         list(self._attribute_changes())
 
     def config(self, value: Any) -> dict:
-        """Returns the config of a stand-in, from which the value itself is restored."""
-        return keras.saving.serialize_keras_object(self._stand_in(value, value))
+        """Returns the config of a placeholder, from which the value itself is restored."""
+        return keras.saving.serialize_keras_object(self._placeholder(value, value))
 
-    def without_stand_ins(self, config: Any) -> Any:
+    def without_placeholders(self, config: Any) -> Any:
         """Returns a config in which stand-ins are replaced by the original objects."""
         if isinstance(config, dict):
-            return {key: self.without_stand_ins(value) for key, value in config.items()}
+            return {key: self.without_placeholders(value) for key, value in config.items()}
         if type(config) in (list, tuple):
-            return type(config)(map(self.without_stand_ins, config))
+            return type(config)(map(self.without_placeholders, config))
         name = getattr(config, "__name__", None) if callable(config) else None
         return self.objects.get(name, config)
 
     def lacks_substitutes(self, config: Any) -> bool:
         """Returns whether a config lacks a function that has a substitute."""
         leaves, text = {id(leaf) for _, leaf in leaves_by_path(config)}, str(config)
-        names = [stand_in.__name__ for stand_in in self._substitutes]
+        names = [placeholder.__name__ for placeholder in self._substitutes]
         return any(
             name not in text and id(self.objects[name]) not in leaves for name in names
         )
@@ -67,20 +67,20 @@ class References:
         A function with the same code, which the constructor has created for this copy, is kept.
         """
         for name, value in list(vars(layer).items()):
-            stand_in = self._stand_ins.get(id(value))
+            placeholder = self._placeholders.get(id(value))
             new = vars(copy).get(name)
-            if stand_in is None or not is_function(value) or not is_function(new):
+            if placeholder is None or not is_function(value) or not is_function(new):
                 continue
-            original = self.objects[stand_in.__name__]
+            original = self.objects[placeholder.__name__]
             same_code = getattr(new, "__code__", None) is getattr(value, "__code__", value)
             if original is not value or not same_code:
                 vars(copy)[name] = original
 
     @contextlib.contextmanager
-    def with_stand_ins(self) -> Iterator[None]:
+    def with_placeholders(self) -> Iterator[None]:
         """Temporarily replaces functions in the layer, and in all layers in it, by stand-ins.
 
-        A stand-in calls its function.
+        A placeholder calls its function.
         """
         with _lock, contextlib.ExitStack() as stack:
             for change in list(self._attribute_changes()):
@@ -93,29 +93,29 @@ class References:
                 # Keras stores wrapped methods as attributes.
                 if callable(getattr(type(layer), name, None)):
                     continue
-                new = self._with_stand_ins(value, name)
+                new = self._with_placeholders(value, name)
                 if new is not value:
                     yield layer, name, new
 
-    def _with_stand_ins(self, value: Any, name: str) -> Any:
+    def _with_placeholders(self, value: Any, name: str) -> Any:
         if is_function(value, name.endswith("activation")):
-            if id(value) not in self._stand_ins:
+            if id(value) not in self._placeholders:
                 of_weights = name.endswith(_WEIGHT_FUNCTIONS)
                 new = value if of_weights else self._substitute(value)
-                self._stand_ins[id(value)] = stand_in = self._stand_in(value, new)
+                self._placeholders[id(value)] = placeholder = self._placeholder(value, new)
                 if new is not value and not isinstance(value, keras.Operation):
-                    self._substitutes.append(stand_in)
-            return self._stand_ins[id(value)]
+                    self._substitutes.append(placeholder)
+            return self._placeholders[id(value)]
         if isinstance(value, dict):
-            items = {k: self._with_stand_ins(item, name) for k, item in value.items()}
+            items = {k: self._with_placeholders(item, name) for k, item in value.items()}
             return items if any(items[k] is not value[k] for k in items) else value
         if isinstance(value, list) or type(value) is tuple:
-            new = [self._with_stand_ins(item, name) for item in value]
+            new = [self._with_placeholders(item, name) for item in value]
             if any(a is not b for a, b in zip(new, value, strict=True)):
                 return tuple(new) if isinstance(value, tuple) else new
         return value
 
-    def _stand_in(self, value: Callable, original: Any) -> Callable:
+    def _placeholder(self, value: Callable, original: Any) -> Callable:
         def reference(*args: Any, **kwargs: Any) -> Any:
             return value(*args, **kwargs)
 
