@@ -190,9 +190,9 @@ def from_config(
 
     references = References(layer, substitute or rebuilt)
     try:
-        with references.with_stand_ins():
+        with references.with_placeholders():
             config = layer.get_config()
-        config = change(references.without_stand_ins(config), references)
+        config = change(references.without_placeholders(config), references)
         return _from_changed_config(kind, layer, config, references)
     # With stand-ins, `get_config` fails if it looks up the names of functions.
     except Exception as error:

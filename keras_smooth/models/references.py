@@ -2,7 +2,7 @@
 
 A config has only the name of a function, or the code of a lambda. When a layer is created from
 it, the name may refer to another function, or to none. So while a config is created, functions
-of a layer are replaced by stand-ins with unique names, which then refer to the functions.
+of a layer are replaced by placeholders with unique names, which then refer to the functions.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _WEIGHT_FUNCTIONS = ("constraint", "initializer", "regularizer")
 
 
 class References:
-    """The functions of a layer, by the names of their stand-ins in its config.
+    """The functions of a layer, by the names of their placeholders in its config.
 
     Args:
         layer: Layer or keras.Operation.
@@ -45,7 +45,7 @@ class References:
         return keras.saving.serialize_keras_object(self._placeholder(value, value))
 
     def without_placeholders(self, config: Any) -> Any:
-        """Returns a config in which stand-ins are replaced by the original objects."""
+        """Returns a config in which placeholders are replaced by the original objects."""
         if isinstance(config, dict):
             return {key: self.without_placeholders(value) for key, value in config.items()}
         if type(config) in (list, tuple):
@@ -78,7 +78,7 @@ class References:
 
     @contextlib.contextmanager
     def with_placeholders(self) -> Iterator[None]:
-        """Temporarily replaces functions in the layer, and in all layers in it, by stand-ins.
+        """Temporarily replaces functions in the layer, and in all layers in it, by placeholders.
 
         A placeholder calls its function.
         """
