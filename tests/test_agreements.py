@@ -137,8 +137,8 @@ LIMITS = {
     "float32 rounds to 0 beside a large one": (
         dict(
             values=[[1.0], [0.0]],
-            value=[[1.0], [1e-6]],
-            finer=[[1.0], [1e-6]],
+            value=[[1.0], [1e-5]],
+            finer=[[1.0], [1e-5]],
             digits=SINGLE,
         ),
         VERIFIED,
@@ -146,8 +146,8 @@ LIMITS = {
     "float32 rounds to 0, not small": (
         dict(
             values=[[1.0], [0.0]],
-            value=[[1.0], [2e-6]],
-            finer=[[1.0], [2e-6]],
+            value=[[1.0], [2e-5]],
+            finer=[[1.0], [2e-5]],
             digits=SINGLE,
         ),
         FEW_DIGITS,

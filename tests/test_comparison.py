@@ -26,6 +26,7 @@ from keras_smooth.comparison.runs import events, training
 from keras_smooth.comparison.runs.experiment import Experiment
 from keras_smooth.comparison.settings import Settings
 from keras_smooth.lbfgs import Status
+from keras_smooth.presentation.warn import renamed_argument
 
 pytestmark = pytest.mark.usefixtures("without_xla")
 
@@ -283,6 +284,12 @@ def test_beside_is_the_deprecated_name_of_baselines():
     with pytest.warns(DeprecationWarning, match="`beside` is now called `baselines`"):
         result = keras_smooth.compare(**options, beside=["adam"])
     assert list(result.results.baselines()) == ["adam"]
+
+
+@pytest.mark.parametrize("empty", [(), [], None])
+def test_beside_with_empty_baselines_is_accepted(empty):
+    with pytest.warns(DeprecationWarning, match="`beside`"):
+        assert renamed_argument("baselines", empty, "beside", ["adam"]) == ["adam"]
 
 
 def test_beside_with_baselines_raises_an_error():

@@ -6,9 +6,10 @@ import weakref
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_smooth
-from keras_smooth.models.identity import identity
+from keras_smooth.models.identity import fingerprint, identity
 
 FLOAT64 = {"dtype": "float64"}
 
@@ -52,6 +53,22 @@ def test_change_of_a_model_changes_its_identity(name):
     exact = keras_smooth.derivatives(new_model, x, engine="jet")
     for value, expected in zip(entries, exact, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-6)
+
+
+def test_fingerprint_does_not_depend_on_names_of_new_layers():
+    def joined(x):
+        return keras.layers.Concatenate()([x, keras.layers.Activation("tanh")(x)])
+
+    traces = [
+        tf.function(lambda x: joined(x)).get_concrete_function(tf.TensorSpec((3, 2)))
+        for _ in range(2)
+    ]
+    first, second = map(fingerprint, traces)
+    assert first == second
+    other = tf.function(lambda x: joined(x) + 1.0).get_concrete_function(
+        tf.TensorSpec((3, 2))
+    )
+    assert fingerprint(other) != first
 
 
 def test_changed_weights_change_the_results():

@@ -125,10 +125,11 @@ def by_tapes(evaluation: Evaluation) -> tuple[tuple, int]:
 
     The result has 0 for derivatives that TensorFlow lacks, since some of them are really 0.
     """
-    for order in range(evaluation.order, -1, -1):
+    order, entries = 0, _entries_by_tapes(evaluation, 0)
+    for highest in range(evaluation.order, 0, -1):
         # An operation has no gradient, or its gradient has none.
         with contextlib.suppress(LostError, LookupError):
-            entries = _entries_by_tapes(evaluation, order)
+            order, entries = highest, _entries_by_tapes(evaluation, highest)
             break
     zeros = keras.tree.map_structure(tf.zeros_like, entries[0])
     return (*entries, *[zeros] * (evaluation.order - order)), order + 1

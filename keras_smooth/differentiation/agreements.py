@@ -105,7 +105,7 @@ class Measured(Estimate):
         """Returns the limits for an engine in a coarser dtype than that of the differences."""
         size = np.maximum(np.abs(self.value), self.size)
         tolerance = engine_tolerance(k, rounding) * size
-        fraction = min(_SUM_ROUNDINGS * rounding, _LARGEST_TOLERANCE)
+        fraction = min(_ENGINE_ROUNDINGS * rounding, _LARGEST_TOLERANCE)
         tolerance = np.maximum(tolerance, self._engine_rounding(rounding))
         return 2 * self.error + np.maximum(tolerance, fraction * self.largest_of_samples())
 

@@ -1,7 +1,6 @@
 """Whether arrays, traced functions and models are the same as before."""
 
 import hashlib
-import re
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,10 +16,7 @@ _KNOWN_PACKAGES = ("keras", "keras_smooth", "tensorflow", "numpy", "builtins", "
 _RECORDED_BY_KERAS = ("_called",)
 # Attributes with names to which TensorFlow appends a counter. The trace also has the functions
 # with these names.
-_NUMBERED = re.compile(
-    '(key: "(?:_gradient_op_type|forward_function_name|backward_function_name)"'
-    r'\s+value {\s+s: ")[^"]*'
-)
+_NUMBERED = ("_gradient_op_type", "forward_function_name", "backward_function_name")
 
 
 class _ObjectIdentity:
@@ -135,7 +131,7 @@ def fingerprint(function: Any) -> str:
     Args:
         function: `tf.types.experimental.ConcreteFunction`.
     """
-    hasher = hashlib.sha256(definition(function.graph).encode())
+    hasher = hashlib.sha256(definition(function.graph))
     for tensor in function.captured_inputs:
         has_values = tensor.dtype not in (tf.resource, tf.variant)
         # A resource, such as a variable, is identified by its handle, not by its value.
@@ -143,25 +139,62 @@ def fingerprint(function: Any) -> str:
     return hasher.hexdigest()
 
 
-def definition(graph: tf.Graph) -> str:
-    """Returns the operations of a traced graph, and of the functions that they call, as text.
+def definition(graph: tf.Graph) -> bytes:
+    """Returns a hash of the operations of a traced graph, and of the functions that they call.
 
-    The names of functions, which differ in each trace, are replaced by numbers.
+    It does not depend on the names of operations and functions, which differ in each trace.
     """
     nodes = graph.as_graph_def()
-    functions = {each.signature.name: str(each) for each in nodes.library.function}
-    del nodes.library.function[:]
-    # The longest first, since a name may begin with another one.
-    names = "|".join(map(re.escape, sorted(functions, key=len, reverse=True)))
-    called: dict[str, str] = {}
+    library = {each.signature.name: each for each in nodes.library.function}
+    return _FunctionHashes(library).hash_of_nodes(nodes.node)
 
-    def numbered(name: re.Match) -> str:
-        return called.setdefault(name[0], f"function {len(called)}")
 
-    texts, pending = [], [str(nodes)]
-    while pending:
-        before = len(called)
-        text = _NUMBERED.sub(r"\1", pending.pop(0))
-        texts.append(re.sub(names, numbered, text) if names else text)
-        pending += [functions[name] for name in list(called)[before:]]
-    return "\n".join(texts)
+class _FunctionHashes:
+    """Hashes of the functions of a graph that do not depend on names of functions and nodes."""
+
+    def __init__(self, library: dict):
+        self._library = library
+        self._known: dict[str, bytes] = {}
+
+    def hash_of_nodes(
+        self, nodes: Iterable, inputs: Iterable = (), results: Iterable[str] = ()
+    ) -> bytes:
+        """Returns a hash of nodes in their order, of their inputs and of their results."""
+        named = [node.name for node in (*inputs, *nodes)]
+        numbers = {name: str(number) for number, name in enumerate(named)}
+        hasher = hashlib.sha256(str([node.type for node in inputs]).encode())
+        for node in nodes:
+            operands = [_with_number(name, numbers) for name in node.input]
+            hasher.update(f"{node.op} {node.device} {operands}".encode())
+            for name, value in sorted(node.attr.items()):
+                if name not in _NUMBERED:
+                    hasher.update(name.encode() + self._hash_of_attribute(value))
+        hasher.update(str([_with_number(name, numbers) for name in results]).encode())
+        return hasher.digest()
+
+    def _hash_of_attribute(self, value: Any) -> bytes:
+        functions = [value.func] if value.HasField("func") else value.list.func
+        if functions:
+            return b"".join(self._hash_of_function(function.name) for function in functions)
+        return value.SerializeToString(deterministic=True)
+
+    def _hash_of_function(self, name: str) -> bytes:
+        if name not in self._library:
+            return name.encode()
+        if name not in self._known:
+            definition = self._library[name]
+            results = [
+                definition.ret[result.name] for result in definition.signature.output_arg
+            ]
+            controls = [f"^{name}" for name in sorted(definition.control_ret.values())]
+            self._known[name] = self.hash_of_nodes(
+                definition.node_def, definition.signature.input_arg, [*results, *controls]
+            )
+        return self._known[name]
+
+
+def _with_number(reference: str, numbers: dict[str, str]) -> str:
+    """Returns a reference such as "^name" or "name:out:0" with a number instead of the name."""
+    control = reference.startswith("^") * "^"
+    name, *outputs = reference.removeprefix("^").split(":")
+    return ":".join([control + numbers.get(name, name), *outputs])

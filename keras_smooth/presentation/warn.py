@@ -34,7 +34,7 @@ def renamed_argument(
 
     Args:
         name: Name of the argument.
-        value: Its value; the default is empty.
+        value: Its value; the default is None or empty.
         deprecated_name: Its deprecated name.
         deprecated_value: The value that is passed by this name, or None.
 
@@ -44,7 +44,7 @@ def renamed_argument(
     if deprecated_value is None:
         return value
     # An array has no truth value.
-    if not (isinstance(value, tuple) and value == ()):
+    if not (value is None or isinstance(value, list | tuple) and not value):
         raise ValueError(
             f"`{deprecated_name}` is the deprecated name of `{name}`; received both: "
             f"{name}={value!r} and {deprecated_name}={deprecated_value!r}. Pass `{name}` alone."

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import keras
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers.quasi_newton import select
@@ -79,11 +78,11 @@ class DampedSystem:
 
     def __init__(self, residuals: tf.Tensor, jacobian: tf.Tensor, damping: tf.Tensor):
         self._residuals, self._num_weights = residuals, jacobian.shape[1]
-        # If the number of residuals is known, `keras.ops.cond` traces one function only.
-        self._is_dual = keras.ops.shape(jacobian)[0] <= self._num_weights
-        matrix = keras.ops.cond(
-            self._is_dual, lambda: jacobian, lambda: tf.transpose(jacobian)
-        )
+        num_residuals = jacobian.shape[0]
+        if num_residuals is None:
+            num_residuals = tf.shape(jacobian)[0]
+        self._is_dual = num_residuals <= self._num_weights
+        matrix = _call_one(self._is_dual, lambda: jacobian, lambda: tf.transpose(jacobian))
         gram = _gram(matrix)
         trace = tf.linalg.trace(gram)
         # TensorFlow raises an error if it decomposes a matrix that is zero or not finite. Then the
@@ -146,7 +145,7 @@ class DampedSystem:
 
     def _right_side(self, residuals: tf.Tensor) -> tf.Tensor:
         """Returns L^-1 b for some residuals."""
-        return keras.ops.cond(
+        return _call_one(
             self._is_dual,
             lambda: _solve_triangular(self._lower, residuals),
             lambda: tf.linalg.matvec(self._matrix, residuals),
@@ -154,7 +153,7 @@ class DampedSystem:
 
     def _step(self, unknown: tf.Tensor) -> tf.Tensor:
         """Returns the step of a solution w."""
-        step = keras.ops.cond(
+        step = _call_one(
             self._is_dual,
             lambda: tf.linalg.matvec(self._matrix, unknown, transpose_a=True),
             lambda: _solve_triangular(self._lower, unknown, adjoint=True),
@@ -175,7 +174,8 @@ def _gram(matrix: tf.Tensor, num_halvings: int = NUM_HALVINGS) -> tf.Tensor:
     """Returns A A', with few of the products of two rows computed twice."""
     if num_halvings == 0:
         return tf.matmul(matrix, matrix, transpose_b=True)
-    half = keras.ops.shape(matrix)[0] // 2
+    num_rows = matrix.shape[0]
+    half = (tf.shape(matrix)[0] if num_rows is None else num_rows) // 2
     upper, lower = matrix[:half], matrix[half:]
     corner = tf.matmul(lower, upper, transpose_b=True)
     above = tf.concat([_gram(upper, num_halvings - 1), tf.transpose(corner)], axis=1)
@@ -192,6 +192,13 @@ def _solve_triangular(
 ) -> tf.Tensor:
     """Returns L^-1 v, or L^-T v, for a lower triangular matrix L."""
     return tf.linalg.triangular_solve(lower, vector[:, None], adjoint=adjoint)[:, 0]
+
+
+def _call_one(condition: bool | tf.Tensor, yes: Callable, no: Callable) -> tf.Tensor:
+    """Calls one of two functions. If the condition is known, the other one is not traced."""
+    if isinstance(condition, bool):
+        return yes() if condition else no()
+    return tf.cond(condition, yes, no)
 
 
 def _lu_solver(matrix: tf.Tensor) -> Callable:
