@@ -493,3 +493,24 @@ def test_remedy_of_a_layer_without_activations_names_the_engines():
     row = keras_smooth.audit(model).rows[0]
     assert (row.cause, row.order) == ("wrong", 2)
     assert row.remedy == 'engine="auto" or "jet" has it right'
+
+
+HIDDEN_NAN = {
+    "power": (lambda x: tf.where(x > 0, x**1.5, tf.zeros_like(x)), 1),
+    # TensorFlow's first derivative of a root multiplies by 0 where the root is not selected.
+    "root": (lambda x: tf.where(x > 0, tf.sqrt(x), tf.zeros_like(x)), 2),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN_NAN)
+def test_gradients_that_are_nan_where_a_selection_hides_it_are_a_fault(name, rng):
+    function, order = HIDDEN_NAN[name]
+    layer = L.Lambda(function, dtype="float64")
+    model = keras.Sequential([keras.Input((1,), dtype="float64"), layer])
+    x = rng.normal(size=(20, 1))
+    (row,) = keras_smooth.audit(model, x).rows
+    assert (row.cause, row.order) == ("nan", order)
+    with pytest.warns(UserWarning, match="its derivatives of order"):
+        by_tape = keras_smooth.derivatives(model, x, order, engine="tape")
+    assert np.isnan(by_tape[order]).any()
+    assert keras_smooth.audit(model, np.abs(x)).outcome == "proven"

@@ -583,3 +583,51 @@ def test_right_derivative_of_an_untraceable_function_does_not_warn(engine):
     x = np.random.default_rng(0).uniform(0.2, 1.0, (5, 2))
     # A warning is an error in the tests.
     keras_smooth.derivatives(function, x, 3, engine=engine)
+
+
+class WithoutArguments(keras.Model):
+    """A subclassed model as users write it, of which Keras cannot build a copy."""
+
+    def __init__(self, activation, rnn=False):
+        super().__init__()
+        self.hidden = [keras.layers.Dense(8, activation) for _ in range(2)]
+        self.rnn = keras.layers.LSTM(4) if rnn else None
+        self.out, self.factor = keras.layers.Dense(1), tf.constant(0.7)
+
+    def call(self, x):
+        if self.rnn:
+            x = self.rnn(ops.reshape(x, (-1, 2, 1)))
+        for layer in self.hidden:
+            x = layer(x)
+        return self.out(x) * self.factor
+
+
+# silu declares a gradient.
+@pytest.mark.parametrize("engine", ["jet", "tape"])
+@pytest.mark.parametrize(
+    "arguments", [("tanh",), ("silu",), ("tanh", True)], ids=["tanh", "silu", "RNN"]
+)
+def test_float32_models_that_cannot_be_copied_are_verified(arguments, engine):
+    keras.utils.set_random_seed(0)
+    model, x = WithoutArguments(*arguments), np.linspace(-2.0, 2.0, 40).reshape(20, 2)
+    model(x)
+    before = [np.array(variable) for variable in model.variables]
+    values = keras_smooth.derivatives(model, x, engine=engine, verify=True)
+    # The differences are those of float64: float32 would leave two digits.
+    row = values.verification["d2y"]
+    assert row.bound < 1e-4 * row.scale and row.error < 1e-7 * row.scale
+    for value, variable in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+@pytest.mark.filterwarnings("ignore:.* declares another gradient")
+def test_wrong_derivatives_of_models_that_cannot_be_copied_raise():
+    @tf.custom_gradient
+    def wrong(x):
+        return tf.sin(x), lambda upstream: 1.001 * upstream * tf.cos(x)
+
+    model, x = WithoutArguments(wrong), np.linspace(-2.0, 2.0, 40).reshape(20, 2)
+    model(x)
+    keras_smooth.derivatives(model, x, 1, engine="jet", verify=True)
+    with pytest.raises(ValueError, match="could not be verified"):
+        keras_smooth.derivatives(model, x, 1, engine="tape", verify=True)

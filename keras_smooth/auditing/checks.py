@@ -156,13 +156,37 @@ def lowest_not_finite(subject: Subject, training: bool) -> int | None:
     def function(x: Any) -> Any:
         return own_call.call(subject.model, x, training)
 
-    evaluation = tape_evaluation(function, as_points(subject.x), subject.order)
+    points = as_points(subject.x)
+    evaluation = tape_evaluation(function, points, subject.order)
+
+    def gradients(order: int) -> list:
+        return calls.without_side_effects(_gradients_of_sum, function, points, order)
+
     try:
-        entries, _ = by_tapes(evaluation)
+        entries, lost = by_tapes(evaluation)
+        for k, entry in enumerate(entries):
+            more = gradients(k) if 0 < k < lost else []
+            if not are_finite([*keras.tree.flatten(entry), *more]):
+                return k
     except Exception:
         return None
-    finite = (are_finite(keras.tree.flatten(entry)) for entry in entries)
-    return next((k for k, is_finite in enumerate(finite) if not is_finite), None)
+    return None
+
+
+def _gradients_of_sum(function: Callable, points: Points, order: int) -> list[tf.Tensor]:
+    """Returns gradients by nested tapes: of the sum of y, or of the gradients one order lower.
+
+    A selection such as `tf.where(x > 0, x**1.5, 0)` selects derivatives along a direction, too,
+    but its gradient is NaN where the derivative that is not selected is not finite.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(points.moving)
+        if order == 1:
+            y = keras.tree.flatten(function(points.x))
+        else:
+            y = _gradients_of_sum(function, points, order - 1)
+        total = tf.add_n([tf.cast(tf.reduce_sum(leaf), "float64") for leaf in y])
+    return tape.gradient(total, points.moving, unconnected_gradients="zero")
 
 
 def are_finite(values: Iterable) -> bool:
