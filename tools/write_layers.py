@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 from layer_arguments import annotation, keras_version, text
 
-FOLDER = Path(__file__).parents[1] / "keras_smooth" / "layers"
+FOLDER = Path(__file__).parents[1] / "keras_smooth" / "layers" / "written"
 # The version of Keras whose signatures are in the files.
 KERAS = "3.15"
 _WIDTH = 92

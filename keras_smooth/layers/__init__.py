@@ -3,23 +3,16 @@
 table.py         the decorators that register a class, and the tables of registered classes
 construction.py  the constructor, also with an older Keras, and the check of activations
 dense.py, activation.py                         layers with an order
-convolution.py, transposed_convolution.py, depthwise_convolution.py,
-separable_convolution.py, einsum_dense.py, recurrent.py, convolutional_recurrent.py
-                                                layers with an order; written by a script
 normalization.py, interpolation.py, random_geometry.py, random_color.py
                                                 exact layers: Keras' outputs, right derivatives
 sampling.py                                     the sampling of images of random_geometry.py
-smooth_pooling.py, smooth_merging.py, smooth_prelu.py
-                                                smooth forms; written by a script
 smooth_maximum.py                               the functions of the smooth forms
+written/                                        layers with an order and smooth forms that
+                                                tools/write_layers.py writes
 """
 
 from keras_smooth.layers.activation import Activation
-from keras_smooth.layers.convolution import Conv1D, Conv2D, Conv3D
-from keras_smooth.layers.convolutional_recurrent import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from keras_smooth.layers.dense import Dense
-from keras_smooth.layers.depthwise_convolution import DepthwiseConv1D, DepthwiseConv2D
-from keras_smooth.layers.einsum_dense import EinsumDense
 from keras_smooth.layers.interpolation import Resizing, UpSampling2D
 from keras_smooth.layers.normalization import (
     BatchNormalization,
@@ -35,10 +28,30 @@ from keras_smooth.layers.random_geometry import (
     RandomTranslation,
     RandomZoom,
 )
-from keras_smooth.layers.recurrent import GRU, LSTM, SimpleRNN
-from keras_smooth.layers.separable_convolution import SeparableConv1D, SeparableConv2D
-from keras_smooth.layers.smooth_merging import SmoothMaximum, SmoothMinimum
-from keras_smooth.layers.smooth_pooling import (
+from keras_smooth.layers.table import (
+    EXACT_FORMS,
+    ORDERED_FORMS,
+    SMOOTH_FORMS,
+    exact_form,
+)
+from keras_smooth.layers.written.convolution import Conv1D, Conv2D, Conv3D
+from keras_smooth.layers.written.convolutional_recurrent import (
+    ConvLSTM1D,
+    ConvLSTM2D,
+    ConvLSTM3D,
+)
+from keras_smooth.layers.written.depthwise_convolution import (
+    DepthwiseConv1D,
+    DepthwiseConv2D,
+)
+from keras_smooth.layers.written.einsum_dense import EinsumDense
+from keras_smooth.layers.written.recurrent import GRU, LSTM, SimpleRNN
+from keras_smooth.layers.written.separable_convolution import (
+    SeparableConv1D,
+    SeparableConv2D,
+)
+from keras_smooth.layers.written.smooth_merging import SmoothMaximum, SmoothMinimum
+from keras_smooth.layers.written.smooth_pooling import (
     SmoothGlobalMaxPooling1D,
     SmoothGlobalMaxPooling2D,
     SmoothGlobalMaxPooling3D,
@@ -46,14 +59,8 @@ from keras_smooth.layers.smooth_pooling import (
     SmoothMaxPooling2D,
     SmoothMaxPooling3D,
 )
-from keras_smooth.layers.smooth_prelu import SmoothPReLU
-from keras_smooth.layers.table import (
-    EXACT_FORMS,
-    ORDERED_FORMS,
-    SMOOTH_FORMS,
-    exact_form,
-)
-from keras_smooth.layers.transposed_convolution import (
+from keras_smooth.layers.written.smooth_prelu import SmoothPReLU
+from keras_smooth.layers.written.transposed_convolution import (
     Conv1DTranspose,
     Conv2DTranspose,
     Conv3DTranspose,
