@@ -328,10 +328,16 @@ def test_derivatives_of_saturated_networks_are_verified(activation, dtype, rng):
         assert row.ok and row.bound < 1e-5 * row.scale
 
 
+def resized(x):
+    """Returns x, by an operation whose result is in float32 whatever the dtype of x."""
+    images = tf.image.resize(tf.reshape(only_float32(x), (-1, 1, 1, 1)), (2, 2))
+    return tf.reshape(images[:, 0, 0], tf.shape(x))
+
+
 # Function, dtype and the remedy.
 NOT_ENOUGH = {
-    "float32": (lambda x: 1e6 + tf.sin(only_float32(x)), "float32: use float64"),
-    "float32, all lost": (lambda x: 1e9 + tf.sin(only_float32(x)), "float32: use float64"),
+    "float32": (lambda x: 1e6 + tf.sin(resized(x)), "float32: use float64"),
+    "float32, all lost": (lambda x: 1e9 + tf.sin(resized(x)), "float32: use float64"),
     "float64": (lambda x: 1e14 + tf.sin(x), "float64: .*subtract a constant from y"),
     "unseen": (lambda x: 1e9 + 1e-9 * tf.sin(x), "float64: .*subtract a constant from y"),
 }
@@ -343,6 +349,15 @@ def test_derivatives_lost_in_rounding_raise_with_a_remedy(name):
     dtype = remedy.split(":")[0]
     with pytest.raises(ValueError, match=f"(?s)not enough digits in {remedy}"):
         keras_smooth.gradient(function, X.astype(dtype), verify=True)
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9])
+def test_offset_in_float32_is_left_out_by_operations_in_float64(offset):
+    values = keras_smooth.gradient(
+        lambda x: offset + tf.sin(only_float32(x)), X.astype("float32"), verify=True
+    )
+    np.testing.assert_allclose(values, np.cos(X), rtol=1e-6)
+    assert values.verification["dy"].bound < 1e-4
 
 
 def test_float32_inside_a_float64_function_is_detected():

@@ -631,3 +631,17 @@ def test_wrong_derivatives_of_models_that_cannot_be_copied_raise():
     keras_smooth.derivatives(model, x, 1, engine="jet", verify=True)
     with pytest.raises(ValueError, match="could not be verified"):
         keras_smooth.derivatives(model, x, 1, engine="tape", verify=True)
+
+
+@pytest.mark.parametrize("engine", ["jet", "tape"])
+def test_steps_beyond_a_kink_do_not_overrule_constant_values(engine):
+    """Near the first point y is constant along the second column, up to a kink at 0.1."""
+    x = np.array([[1.9247802, 1.8288407], [1.5059369, -1.7657279]])
+    values = keras_smooth.derivatives(
+        lambda x: tf.reduce_max(x, axis=-1, keepdims=True) ** 3,
+        x,
+        engine=engine,
+        verify=True,
+    )
+    exact = [[[6 * x[0, 0], 0.0], [0.0, 0.0]], [[6 * x[1, 0], 0.0], [0.0, 0.0]]]
+    np.testing.assert_allclose(np.reshape(values[2], (2, 2, 2)), exact, rtol=1e-12)

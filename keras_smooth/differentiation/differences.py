@@ -56,6 +56,8 @@ _CONTRADICTS = 3.0
 # A longer step overrules a shorter one with constant values if their estimates differ by more
 # than this many errors of the longer one. At a kink, such an error is a third of the estimate.
 _OVERRULES = 10.0
+# The largest change of y that a model hides if it computes in float32, as a fraction of y.
+_HIDDEN = 16.0 * EPSILON["float32"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +249,9 @@ def _by_best_step(
     scatter = _DEVIATIONS * np.linalg.norm(weights) * scatter / scale
     error = np.max([roundoff, scatter, *(np.abs(high - low) for low in lower)], axis=0)
     error = np.where(resolved, error, np.inf)
-    error = _with_contradictions(high, error, flat)
+    # The estimate of a change of y that is hidden at a step.
+    hidden = math.factorial(k) * _HIDDEN * sizes.max(axis=1) / scale
+    error = _with_contradictions(high, error, flat, hidden)
     # If the values of all steps are equal, y is constant.
     error = np.where((largest_change == 0.0).all(axis=0), 0.0, error)
     # Steps with values that overflow or are outside of the domain are not used.
@@ -299,19 +303,21 @@ def _resolved_and_flat(
 
 
 def _with_contradictions(
-    values: np.ndarray, errors: np.ndarray, flat: np.ndarray
+    values: np.ndarray, errors: np.ndarray, flat: np.ndarray, hidden: np.ndarray
 ) -> np.ndarray:
     """Returns the errors of estimates, or their contradictions with shorter steps if larger.
 
     If there are two shorter steps, both have to contradict an estimate: the rounding errors of
     a few values may be larger than their scatter, and the shortest step alone would then reject
     all others. If the values are constant at a short step, and its estimate is far from that of a
-    longer one, the model rounds its values, so that the longer step is right.
+    longer one, the model rounds its values, so that the longer step is right. If the estimate of
+    the longer step were too large to be rounded away, the longer step reaches beyond a kink.
 
     Args:
         values: Estimates by each step, from long to short.
         errors: Their errors.
         flat: Whether the values of a step change by rounding alone.
+        hidden: The largest estimates that rounding within the model may hide at a step.
     """
     result = errors.copy()
     contradictions = np.zeros((2, *errors.shape))
@@ -326,6 +332,7 @@ def _with_contradictions(
         second[:] = np.maximum(second, np.minimum(largest, aliased))
         largest[:] = np.maximum(largest, aliased)
         overruled = only_longer_move & (distance > _OVERRULES * errors[:shorter])
+        overruled &= np.abs(values[:shorter]) <= hidden[shorter]
         rounded = np.where(overruled, distance, 0.0)
         result[shorter] = np.fmax(result[shorter], np.fmax.reduce(rounded))
     largest, second = contradictions
