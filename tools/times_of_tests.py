@@ -19,8 +19,8 @@ from pathlib import Path
 # belongs to the first group that matches.
 GROUPS = {
     "operations and rules": (
-        "operation* rules jet float64_program raw_graphs fuzz walk tracing declared_gradients lost_in_composition "
-        "loops smooth_maximum registry special_points",
+        "operation* rules jet float64_program raw_graphs fuzz walk tracing declared_gradients "
+        "lost_in_composition loops smooth_maximum registry special_points",
         "values to the last bit, jets and tapes against differences, classes at every breakpoint",
     ),
     "operators": (

@@ -26,6 +26,7 @@ differences.py        derivatives from values of the model alone
 line_values.py        values of a model on lines, in large batches if these do not change y
 agreements.py         the comparison of an engine's derivatives with differences, and its limits
 kinks.py              jumps of a derivative between the points
+float64_evaluation.py an evaluation in float64, by a copy of the model or by its operations
 verification.py       verify=True: an engine compared with differences, in float64 if possible
 derivative_targets.py targets of derivatives, by name and in the shapes of the outputs
 derivative_model.py   DerivativeModel: y, y', y'' as outputs to train on
